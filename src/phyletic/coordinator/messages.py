@@ -1,0 +1,216 @@
+"""What sessions say to the coordinator and what it answers: frozen, so that they cross a pipe unchanged."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from phyletic import errors
+from phyletic.records import Budget, CheckpointReference, Evaluation, Lease, Timings, Trial, Value
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Beat",
+    "Command",
+    "Control",
+    "Done",
+    "Fail",
+    "Finished",
+    "Grant",
+    "Join",
+    "Leave",
+    "Pin",
+    "Refused",
+    "Reply",
+    "Tell",
+    "Wait",
+]
+
+
+class Join(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A session begins.
+
+    Attributes:
+        session: Random identity of this incarnation: 32 hexadecimal digits.
+        worker: The name a person gave it.
+        pid: Its process, where it is a local worker that a later owner must end; else None.
+        created: The process's creation time as the system tells it, so that a reused pid is not mistaken for it.
+    """
+
+    session: str
+    worker: str
+    pid: int | None = None
+    created: float | None = None
+
+
+class Leave(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A session has ended: its process is gone, or it was killed.
+
+    Attributes:
+        session: Its identity.
+        lost: Whether its open trials count as lost with their worker (else they are released, uncounted).
+        error: What is known of its end, for the trials it held.
+    """
+
+    session: str
+    lost: bool = True
+    error: str | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A session wants a trial.
+
+    Attributes:
+        session: Who asks. A session that holds an open trial gets that one again, unless ``fresh``.
+        in_memory: Number of the trial whose end state the session holds in memory; ties go towards it.
+        fresh: Always a new trial (anonymous asks).
+    """
+
+    session: str
+    in_memory: int | None = None
+    fresh: bool = False
+
+
+class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The result of an attempt; it has one effect, however often it is said.
+
+    Attributes:
+        lease: The attempt it is for.
+        evaluations: All that was reported, in order.
+        steps_done: Steps trained.
+        checkpoint: What was published under the id of the grant; None where nothing was.
+        partial: Whether the trial was handed back early, to be continued without a decision.
+        timings: Where the time went.
+        applied: What took effect, by path.
+    """
+
+    lease: Lease
+    evaluations: tuple[Evaluation, ...]
+    steps_done: int
+    checkpoint: CheckpointReference | None = None
+    partial: bool = False
+    timings: Timings = Timings()
+    applied: dict[str, Value] = {}
+
+
+class Fail(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """An attempt ended without a result.
+
+    Attributes:
+        lease: The attempt it is for.
+        error: Text for the person who reads it, with the traceback.
+        cause: ``"error"`` counts against ``max_failures``, ``"lost"`` against ``max_losses``, ``"released"`` against
+            nothing; ``"damaged"`` says that the parent's checkpoint is not what was published.
+    """
+
+    lease: Lease
+    error: str
+    cause: Literal["error", "lost", "released", "damaged"] = "error"
+
+
+class Beat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A running attempt is alive; what it reported so far is for the display and for early stopping.
+
+    Attributes:
+        lease: The attempt it is for.
+        step: Step along the lineage that was reached; None where unknown.
+        evaluations: Reported since the last beat.
+    """
+
+    lease: Lease
+    step: int | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+
+
+class Control(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A change of the study's control; None leaves a setting as it is."""
+
+    budget: Budget | None = None
+    population: int | None = None
+    paused: bool | None = None
+    max_failures: int | None = None
+    max_losses: int | None = None
+    keep_best: int | None = None
+
+
+class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Keep a trial's checkpoint for good, or (``keep=False``) no longer."""
+
+    trial: int
+    keep: bool = True
+
+
+Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Beat | Control | Pin
+
+
+class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A trial to run.
+
+    Attributes:
+        trial: The trial.
+        lease: The attempt; every write for it carries this.
+        checkpoint: Id under which the attempt's checkpoint is to be published.
+        parent: The checkpoint to start from; None for a newborn.
+    """
+
+    trial: Trial
+    lease: Lease
+    checkpoint: str
+    parent: CheckpointReference | None = None
+
+
+class Wait(msgspec.Struct, frozen=True, tag=True):
+    """Nothing to run now; there may be later (others hold what is open, or the study is paused).
+
+    Attributes:
+        reason: For the person who reads it.
+    """
+
+    reason: str = ""
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """Nothing to run any more.
+
+    Attributes:
+        reason: Which limit was reached, for the person who reads it.
+    """
+
+    reason: str = ""
+
+
+class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A command took effect (or had taken effect before, when it is said again).
+
+    Attributes:
+        trial: The trial as it is now, for Tell and Fail.
+        stop: For Beat: why the attempt should stop, "" while it should not. ``"preempted"`` hands the trial back.
+    """
+
+    trial: Trial | None = None
+    stop: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A command had no effect.
+
+    Attributes:
+        error: Name of the class in :mod:`phyletic.errors`.
+        message: Its text.
+    """
+
+    error: str
+    message: str
+
+    def exception(self) -> errors.PhyleticError:
+        """Return the error as an exception to raise."""
+        kind = getattr(errors, self.error)
+        made: errors.PhyleticError = kind.__new__(kind)
+        Exception.__init__(made, self.message)
+        return made
+
+
+Answer: TypeAlias = Grant | Wait | Finished
+Reply: TypeAlias = Grant | Wait | Finished | Done | Refused

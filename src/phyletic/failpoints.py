@@ -1,0 +1,63 @@
+"""Named places at which a test may make a process fail.
+
+Each write, fsync, rename, commit and message passes a failpoint before and after it. In use they cost one comparison
+with ``None``. A test arms them in its own process with :func:`armed`, or in a child process through the environment
+variable ``PHYLETIC_FAILPOINT``: ``name`` or ``name:n`` kills that process with SIGKILL at the nth passing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["armed", "failpoint"]
+
+_handler: Callable[[str], None] | None = None
+
+
+def failpoint(name: str) -> None:
+    """Pass the failpoint ``name``; does nothing unless a test armed it."""
+    if _handler is not None:
+        _handler(name)
+
+
+@contextmanager
+def armed(handler: Callable[[str], None]) -> Iterator[None]:
+    """Call ``handler`` with the name of each failpoint passed inside the block; it may raise.
+
+    Example:
+        >>> passed = []
+        >>> with armed(passed.append):
+        ...     failpoint("disk.write.before")
+        >>> passed
+        ['disk.write.before']
+    """
+    global _handler
+    previous, _handler = _handler, handler
+    try:
+        yield
+    finally:
+        _handler = previous
+
+
+def _arm_from_environment() -> None:
+    spec = os.environ.get("PHYLETIC_FAILPOINT")
+    if not spec:
+        return
+    name, _, nth = spec.partition(":")
+    left = int(nth or 1)
+
+    def kill(passed: str) -> None:
+        nonlocal left
+        if passed == name:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    global _handler
+    _handler = kill
+
+
+_arm_from_environment()

@@ -1,0 +1,28 @@
+"""Frozen facts: what a study, a trial, a decision, a checkpoint reference, an evaluation and a lease are."""
+
+from phyletic.records.checkpoint import CheckpointReference, CheckpointState
+from phyletic.records.decision import Change, Decision, Suggestion
+from phyletic.records.evaluation import Evaluation
+from phyletic.records.lease import Lease
+from phyletic.records.study import Budget, Metric, StudyControl, StudyIdentity
+from phyletic.records.trial import Timings, Trial, TrialState
+from phyletic.records.values import Hyperparameters, Value
+
+__all__ = [
+    "Budget",
+    "Change",
+    "CheckpointReference",
+    "CheckpointState",
+    "Decision",
+    "Evaluation",
+    "Hyperparameters",
+    "Lease",
+    "Metric",
+    "StudyControl",
+    "StudyIdentity",
+    "Suggestion",
+    "Timings",
+    "Trial",
+    "TrialState",
+    "Value",
+]

@@ -1,0 +1,128 @@
+"""One short training segment."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import msgspec
+
+from phyletic.errors import InvalidArgument
+from phyletic.records.checkpoint import CheckpointReference
+from phyletic.records.decision import Decision
+from phyletic.records.values import Value
+
+__all__ = ["Timings", "Trial", "TrialState"]
+
+
+class TrialState(enum.StrEnum):
+    """Where a trial is in its life."""
+
+    WAITING = "waiting"
+    """Decided, and free to be granted."""
+    RUNNING = "running"
+    """Granted to a session."""
+    COMPLETED = "completed"
+    """Told, with a score."""
+    PARTIAL = "partial"
+    """Handed back early with a checkpoint and without a score; its member goes on from there."""
+    FAILED = "failed"
+    """Given up after too many attempts; its member is rescued."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the trial is still to end."""
+        return self is TrialState.WAITING or self is TrialState.RUNNING
+
+
+class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the time of an attempt went, in seconds."""
+
+    waiting: float = 0.0
+    loading: float = 0.0
+    training: float = 0.0
+    evaluating: float = 0.0
+    saving: float = 0.0
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One training segment: fixed hyperparameters, from a parent's checkpoint, for a number of steps.
+
+    Attributes:
+        number: Counts the trials of the study from 0, in the order they were decided.
+        member: Place in the population, from 0.
+        generation: How many trials its member had before.
+        parent: Number of the trial whose checkpoint it starts from; None for a newborn.
+        hyperparameters: Values by flat path.
+        start_step: Steps along the lineage before it: the parent's ``end_step``.
+        steps: Steps asked for; None where ``seconds`` bounds it.
+        seconds: Seconds asked for; None where ``steps`` bounds it.
+        seed: Seed of its training code, below 2**32.
+        state: Where it is in its life.
+        decision: Why it is what it is.
+        end_step: ``start_step`` plus the steps done; None while it is open or failed.
+        score: The value of the first metric that it is ranked by; None where it has none.
+        metrics: Final values by name.
+        checkpoint: What it left; None where it left none.
+        worker: Name of the worker that ran, or runs, its latest attempt.
+        attempts: How often it was granted.
+        failures: Attempts that raised.
+        losses: Attempts lost with their worker.
+        timings: Where the time of the completing attempt went.
+        applied: What took effect, by path, as ``apply`` read it back.
+        error: What ended its latest failed attempt; None where none did.
+        created: When it was decided, in seconds since 1970.
+        started: When its latest attempt was granted; None before.
+        finished: When it ended; None before.
+    """
+
+    number: int
+    member: int
+    generation: int
+    parent: int | None
+    hyperparameters: dict[str, Value]
+    start_step: int
+    steps: int | None
+    seconds: float | None = None
+    seed: int
+    state: TrialState
+    decision: Decision
+    end_step: int | None = None
+    score: float | None = None
+    metrics: dict[str, float] = {}
+    checkpoint: CheckpointReference | None = None
+    worker: str | None = None
+    attempts: int = 0
+    failures: int = 0
+    losses: int = 0
+    timings: Timings = Timings()
+    applied: dict[str, Value] = {}
+    error: str | None = None
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 0 or self.member < 0 or self.generation < 0:
+            raise InvalidArgument("trial", (self.number, self.member, self.generation), "counted from 0")
+        if self.parent is not None and not 0 <= self.parent < self.number:
+            raise InvalidArgument("trial.parent", self.parent, f"an earlier trial than {self.number}")
+        if self.start_step < 0 or (self.steps is not None and self.steps < 1):
+            raise InvalidArgument("trial.steps", (self.start_step, self.steps), "at least 1, from a start of at least 0")
+        if self.end_step is not None and self.end_step < self.start_step:
+            raise InvalidArgument("trial.end_step", self.end_step, f"at least its start, {self.start_step}")
+
+    @property
+    def newborn(self) -> bool:
+        """Whether it starts without a parent's checkpoint."""
+        return self.parent is None
+
+    @property
+    def steps_done(self) -> int | None:
+        """Steps trained; None while open or failed."""
+        return None if self.end_step is None else self.end_step - self.start_step
+
+    @property
+    def finite(self) -> bool:
+        """Whether it has a score and the score is a finite number."""
+        return self.score is not None and math.isfinite(self.score)
