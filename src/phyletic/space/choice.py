@@ -1,0 +1,140 @@
+"""Choice: one of several options without an order, each possibly with a space of its own under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phyletic.randomness import RandomStream
+from phyletic.space import encoding, names, number
+from phyletic.space.options import as_options, check_options, find, position
+from phyletic.space.values import Value, typed
+
+__all__ = ["Choice"]
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
+class Choice:
+    """One of several options without an order.
+
+    Args:
+        options: The options: a list of strings, numbers, truth values and None; or a dictionary from each option's
+            label to the space under it, whose parameters exist only while that option is chosen.
+        fixed: Whether the value is drawn at birth and never explored; it travels with the weights. None is True for a
+            choice with spaces under it, whose options rarely share weights, and False for a list.
+
+    Attributes:
+        options: The options, or the labels.
+        spaces: The space under each label; None for a list.
+
+    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+
+    Example:
+        >>> Choice(["relu", "tanh"]).options, Choice(["relu", "tanh"]).fixed
+        (('relu', 'tanh'), False)
+        >>> Choice({"sgd": {}, "adam": {}}).fixed
+        True
+        >>> Choice([False, True]).perturb(False, 1.2, RandomStream(0))
+        True
+    """
+
+    options: tuple[Value, ...]
+    fixed: bool
+    spaces: Mapping[str, Any] | None
+
+    def __init__(
+        self, options: Sequence[Value] | Mapping[str, Mapping[str, object]], *, fixed: bool | None = None
+    ) -> None:
+        keep = object.__setattr__
+        spaces = dict(options) if isinstance(options, Mapping) else None
+        keep(self, "options", as_options(options))
+        keep(self, "spaces", spaces)
+        keep(self, "fixed", spaces is not None if fixed is None else fixed)
+
+    def __repr__(self) -> str:
+        shown = self.spaces if self.spaces is not None else self.options
+        implied = self.fixed == (self.spaces is not None)
+        listed = list(shown) if isinstance(shown, tuple) else shown
+        return f"Choice({listed!r}{'' if implied else f', fixed={self.fixed!r}'})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Choice) and self._key() == other._key() and self.spaces == other.spaces
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    @property
+    def log(self) -> bool:
+        """Always False: options have no scale."""
+        return False
+
+    def validate(self, path: str) -> None:
+        """Check the domain's own arguments; a space checks what is in the spaces under it.
+
+        Args:
+            path: The parameter's path, named in the error.
+
+        Raises:
+            InvalidSpace: Something is wrong with them.
+        """
+        number.check_flag(path, "fixed", self.fixed)
+        check_options(path, "options", self.options)
+        for label, space in (self.spaces or {}).items():
+            names.check_name(f"space[{path!r}].options", label)
+            if not isinstance(space, Mapping):
+                number.refuse(path, f"options[{label!r}]", space, "a dictionary of parameters, {} where it has none")
+
+    def sample(self, stream: RandomStream) -> Value:
+        """Draw one of the options uniformly."""
+        return self.from_unit(stream.random())
+
+    def from_unit(self, u: float) -> Value:
+        """Map ``u`` in [0, 1) to one of the options; equal parts of it are equally likely."""
+        last = len(self.options) - 1
+        return self.options[min(max(int(u * (last + 1)), 0), last)]
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` is one of the options, type included."""
+        return position(self.options, value) is not None
+
+    def coerce(self, value: Any, path: str) -> Value:
+        """Turn a user's value into one of the options (1 may stand for 1.0, and the reverse).
+
+        Raises:
+            InvalidSpace: It is none of them.
+        """
+        return find(self.options, value, path)
+
+    def perturb(self, value: Value, factor: float, stream: RandomStream) -> Value:
+        """Draw one of all options anew, whatever the factor; False and True alone flip."""
+        number.factor_direction(1.0, factor)
+        return self._redrawn(value, stream)
+
+    def shift(self, value: Value, noise: float, stream: RandomStream) -> Value:
+        """Draw one of all options anew, whatever the noise; False and True alone flip."""
+        number.check_noise(noise)
+        return self._redrawn(value, stream)
+
+    def grid(self, points: int) -> tuple[Value, ...]:
+        """Return all options, whatever ``points`` is."""
+        return self.options
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        document: dict[str, Any] = {"type": "choice", "options": list(self.options)}
+        if self.spaces is not None:
+            document["spaces"] = [encoding.encode(space) for space in self.spaces.values()]
+        if self.fixed != (self.spaces is not None):
+            document["fixed"] = self.fixed
+        return document
+
+    def _redrawn(self, value: Value, stream: RandomStream) -> Value:
+        current = find(self.options, value, "value")
+        if len(self.options) == 2 and all(type(option) is bool for option in self.options):
+            return not current
+        return stream.choice(self.options)
+
+    def _key(self) -> object:
+        listed = self.options
+        return (tuple(map(typed, listed)) if isinstance(listed, tuple) else listed), self.fixed

@@ -1,0 +1,70 @@
+"""From a user's nested dictionaries to parameters and constants with flat paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from phyletic.errors import InvalidSpace
+from phyletic.space.choice import Choice
+from phyletic.space.domain import Domain
+from phyletic.space.names import check_name
+from phyletic.space.parameter import Condition, Constant, Parameter
+from phyletic.space.values import plain, storable
+
+__all__ = ["DEEPEST", "read_definition"]
+
+DEEPEST = 16
+"""Groups and choices inside each other; a dictionary that contains itself ends here."""
+
+
+def read_definition(definition: Any) -> tuple[Parameter | Constant, ...]:
+    """Check a definition and lay it out flat, depth first, in the order it is written.
+
+    Args:
+        definition: Names to domains, constants, or dictionaries of the same.
+
+    Returns:
+        The parameters and constants; a choice comes before what is under it.
+
+    Raises:
+        InvalidSpace: Something in it is wrong; the error names the parameter.
+    """
+    if not isinstance(definition, Mapping):
+        raise InvalidSpace("space", definition, "a dictionary from names to domains")
+    return tuple(_read(definition, "", (), 1))
+
+
+def _read(
+    definition: Mapping[Any, Any], prefix: str, requires: tuple[Condition, ...], depth: int
+) -> Iterator[Parameter | Constant]:
+    where = f"space[{prefix!r}]" if prefix else "space"
+    if depth > DEEPEST:
+        # The value is left out: printing it could take as long as walking it.
+        raise InvalidSpace(where, "...", f"nested at most {DEEPEST} deep", "Does a dictionary contain itself?")
+    for name, item in definition.items():
+        check_name(where, name)
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(item, Mapping):
+            yield from _read(item, path, requires, depth + 1)
+        elif isinstance(item, Domain):
+            item.validate(path)
+            yield Parameter(path, item, requires, item.fixed)
+            if isinstance(item, Choice) and item.spaces is not None:
+                for label, space in item.spaces.items():
+                    yield from _read(space, f"{path}.{label}", (*requires, (path, label)), depth + 1)
+        else:
+            yield Constant(path, _constant(item, path), requires)
+
+
+def _constant(item: Any, path: str) -> Any:
+    value = plain(item)
+    if not storable(value):
+        hint = "For one of several values, write Choice([...])" if isinstance(item, (list, tuple, set, range)) else ""
+        if isinstance(item, type):
+            hint = "Give the domain its arguments"
+        allowed = (
+            "a domain (Float, Int, Ordinal, Choice), a dictionary of them, text, a finite number, True, False or None"
+        )
+        raise InvalidSpace(f"space[{path!r}]", item, allowed, hint)
+    return value

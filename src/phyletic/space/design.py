@@ -1,0 +1,75 @@
+"""Initial designs: where the first members start, spread more evenly than by chance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.randomness import RandomStream
+from phyletic.space.space import Space
+
+__all__ = ["initial_design"]
+
+_PURPOSE = 0xDE5160
+"""Keeps a design's randomness apart from a trial's, whose stream is named by the seed and a small number."""
+
+_BITS = 30
+
+
+def initial_design(
+    space: Space, count: int, sampling: Literal["random", "sobol", "latin"], seed: int
+) -> list[list[float]] | None:
+    """Return points of the unit cube for :meth:`Space.from_units`.
+
+    Args:
+        space: The space, whose number of parameters is the number of columns.
+        count: How many points.
+        sampling: ``"random"``: independent draws, which need no design. ``"latin"``: a Latin hypercube, in which each
+            parameter takes one value from each of ``count`` equal parts of its range (McKay, Beckman and Conover
+            1979). ``"sobol"``: the first points of a Sobol' sequence with a random digital shift, which also fills
+            pairs of parameters evenly (Sobol' 1967; Joe and Kuo 2008 for the directions); best for a power of two.
+        seed: Of the study. Equal arguments give equal points under every version of numpy and scipy.
+
+    Returns:
+        ``count`` rows of ``space.dimensions`` numbers in [0, 1); None for ``"random"``.
+
+    Raises:
+        InvalidArgument: ``sampling`` is none of the three, or ``count`` is negative.
+        MissingDependency: ``"sobol"`` without scipy.
+    """
+    if sampling not in ("random", "sobol", "latin"):
+        raise InvalidArgument("sampling", sampling, '"random", "sobol" or "latin"')
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise InvalidArgument("count", count, "a whole number of at least 0")
+    if sampling == "random":
+        return None
+    if count == 0 or space.dimensions == 0:
+        return [[] for _ in range(count)]
+    stream = RandomStream(seed, _PURPOSE)
+    return _latin(space.dimensions, count, stream) if sampling == "latin" else _sobol(space.dimensions, count, stream)
+
+
+def _latin(dimensions: int, count: int, stream: RandomStream) -> list[list[float]]:
+    below_one = 1.0 - 2.0**-53
+    columns = []
+    for _ in range(dimensions):
+        parts = stream.permutation(count)
+        columns.append([min((part + stream.random()) / count, below_one) for part in parts])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _sobol(dimensions: int, count: int, stream: RandomStream) -> list[list[float]]:
+    try:
+        from scipy.stats import qmc
+    except ImportError as error:
+        raise MissingDependency("scipy", "scipy", 'sampling="sobol"') from error
+    if dimensions > qmc.Sobol.MAXDIM:
+        raise InvalidArgument("sampling", "sobol", f'"random" or "latin" for over {qmc.Sobol.MAXDIM} parameters')
+    # A whole power of two is drawn, as the sequence wants it, and its first points are used. The shift is ours and not
+    # scipy's scrambling, whose randomness may change with its version.
+    points = qmc.Sobol(dimensions, scramble=False, bits=_BITS).random_base2((count - 1).bit_length())[:count]
+    shifts = [stream.integer(1 << _BITS) for _ in range(dimensions)]
+    return [
+        [(round(float(unit) * (1 << _BITS)) ^ shift) / (1 << _BITS) for unit, shift in zip(row, shifts, strict=True)]
+        for row in points
+    ]

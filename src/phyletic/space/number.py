@@ -1,0 +1,254 @@
+"""What Float and Int share: the domain's own scale, moves along a grid, and the checks of bounds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+from phyletic.errors import InvalidArgument, InvalidSpace
+from phyletic.space.values import EXACT_INTEGERS, plain
+
+__all__ = [
+    "arguments",
+    "as_float",
+    "as_int",
+    "at_fraction",
+    "check_bounds",
+    "check_flag",
+    "check_noise",
+    "check_step",
+    "factor_direction",
+    "moved",
+    "pair",
+    "refuse",
+    "shown",
+    "sign",
+    "spread",
+    "translated",
+    "whole_steps",
+]
+
+_FINEST = 1e9
+"""A grid of floats has at most so many steps from zero to its furthest end: beyond, rounding blurs its points."""
+
+_ROUNDING = 1e-6
+"""A float this close to a grid point, in steps, differs from it by rounding only (at most ``_FINEST`` steps away)."""
+
+
+def at_fraction(low: float, high: float, log: bool, fraction: float) -> float:
+    """Return the point at ``fraction`` of the way from ``low`` to ``high`` in the domain's own scale.
+
+    Example:
+        >>> at_fraction(1.0, 4.0, False, 0.5), at_fraction(1.0, 100.0, True, 1.0)
+        (2.5, 100.0)
+    """
+    if fraction <= 0.0:
+        return low
+    if fraction >= 1.0:
+        return high
+    if log:
+        start = math.log(low)
+        point = math.exp(start + fraction * (math.log(high) - start))
+    else:
+        point = low + fraction * (high - low)
+    return min(max(point, low), high)
+
+
+def translated(value: float, noise: float, low: float, high: float, log: bool, limits: tuple[float, float]) -> float:
+    """Move ``value`` by ``noise`` times the width of ``low..high`` in the domain's own scale, into the limits."""
+    check_noise(noise)
+    if noise == 0.0:
+        return value
+    if log:
+        # Clipped before the exponential, which would overflow.
+        exponent = math.log(value) + noise * (math.log(high) - math.log(low))
+        target = math.exp(min(max(exponent, math.log(limits[0])), math.log(limits[1])))
+    else:
+        target = value + noise * (high - low)
+    return min(max(target, limits[0]), limits[1])
+
+
+def factor_direction(value: float, factor: float) -> int:
+    """Return which way ``value * factor`` lies: 1 up, -1 down, 0 for a factor of 1; zero counts as positive."""
+    if not 0.0 < factor < math.inf:
+        raise InvalidArgument("factor", factor, "a finite number above 0")
+    return sign(factor - 1.0) * (-1 if value < 0 else 1)
+
+
+def check_noise(noise: float) -> None:
+    """Refuse a noise that is not finite."""
+    if not math.isfinite(noise):
+        raise InvalidArgument("noise", noise, "a finite number")
+
+
+def sign(number: float) -> int:
+    """Return -1, 0 or 1."""
+    return (number > 0) - (number < 0)
+
+
+def moved(index: int, target: int, direction: int, lowest: int, highest: int) -> int:
+    """Move along a grid to ``target``, by at least one step in ``direction``, and no further than the ends.
+
+    Example:
+        >>> moved(1, 1, -1, 0, 9), moved(0, 0, -1, 0, 9), moved(3, 7, 1, 0, 9)
+        (0, 0, 7)
+    """
+    if direction > 0:
+        target = max(target, index + 1)
+    elif direction < 0:
+        target = min(target, index - 1)
+    else:
+        target = index
+    return min(max(target, lowest), highest)
+
+
+def spread(points: int) -> list[float]:
+    """Return ``points`` fractions from 0 to 1, evenly spaced with both ends; one point is the middle.
+
+    Example:
+        >>> spread(3), spread(1)
+        ([0.0, 0.5, 1.0], [0.5])
+    """
+    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+        raise InvalidArgument("points", points, "a whole number of at least 1")
+    if points == 1:
+        return [0.5]
+    return [place / (points - 1) for place in range(points)]
+
+
+def pair(limits: Any, low: Any, high: Any, convert: Any) -> Any:
+    """Return limits as a tuple of two, ``(low, high)`` for None, and anything else unchanged, to be refused later."""
+    if limits is None:
+        return (low, high)
+    if isinstance(limits, (tuple, list)) and len(limits) == 2:
+        return (convert(limits[0]), convert(limits[1]))
+    return limits
+
+
+def whole_steps(distance: float, step: float) -> int | None:
+    """Return how many steps make up ``distance``, or None where they do not but for rounding.
+
+    Example:
+        >>> whole_steps(0.3, 0.1), whole_steps(0.35, 0.1), whole_steps(9, 3)
+        (3, None, 3)
+    """
+    if isinstance(distance, int) and isinstance(step, int):
+        return distance // step if distance % step == 0 else None
+    ratio = distance / step
+    nearest = round(ratio)
+    return nearest if abs(ratio - nearest) <= _ROUNDING else None
+
+
+def refuse(path: str, field: str, value: object, allowed: str, hint: str = "") -> NoReturn:
+    """Raise InvalidSpace for one field of a domain."""
+    raise InvalidSpace(f"space[{path!r}].{field}", value, allowed, hint)
+
+
+def check_flag(path: str, field: str, value: object) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool):
+        refuse(path, field, value, "True or False")
+
+
+def check_bounds(path: str, domain: Any, kind: type) -> None:
+    """Check ``low``, ``high``, ``limits`` and ``log`` of a Float or an Int.
+
+    Args:
+        path: The parameter's path.
+        domain: The domain.
+        kind: ``float`` or ``int``.
+
+    Raises:
+        InvalidSpace: Names the parameter, the field, its value and what is allowed.
+    """
+    check_flag(path, "log", domain.log)
+    check_flag(path, "fixed", domain.fixed)
+    _check_number(path, "low", domain.low, kind)
+    _check_number(path, "high", domain.high, kind)
+    if domain.high <= domain.low:
+        hint = f"A value that never varies is a constant: {domain.low!r}" if domain.high == domain.low else ""
+        refuse(path, "high", domain.high, f"above low ({domain.low!r})", hint)
+    limits = domain.limits
+    if not isinstance(limits, tuple):
+        refuse(path, "limits", limits, "a pair (lowest, highest)")
+    for place, bound in enumerate(limits):
+        _check_number(path, f"limits[{place}]", bound, kind)
+    if limits[0] > domain.low or limits[1] < domain.high:
+        refuse(path, "limits", limits, f"at least as wide as low..high ({domain.low!r} to {domain.high!r})")
+    if not math.isfinite(limits[1] - limits[0]):
+        refuse(path, "limits", limits, "closer together: their distance overflows a float")
+    if domain.log and domain.low <= 0:
+        refuse(path, "low", domain.low, "above 0 with log=True")
+    if domain.log and limits[0] <= 0:
+        refuse(path, "limits[0]", limits[0], "above 0 with log=True")
+
+
+def _check_number(path: str, field: str, value: Any, kind: type) -> None:
+    if kind is int:
+        if type(value) is not int or not -EXACT_INTEGERS <= value <= EXACT_INTEGERS:
+            refuse(path, field, value, "a whole number within -2**53..2**53")
+    elif type(value) is not float or not math.isfinite(value):
+        refuse(path, field, value, "a finite number")
+
+
+def check_step(path: str, domain: Any, kind: type[float]) -> None:
+    """Check the ``step`` of a Float or an Int whose bounds are good.
+
+    Raises:
+        InvalidSpace: Names the parameter, the field, its value and what is allowed.
+    """
+    step, low, high = domain.step, domain.low, domain.high
+    whole = "a whole number" if kind is int else "a finite number"
+    if type(step) is not kind or not math.isfinite(step) or step <= 0:
+        refuse(path, "step", step, f"{whole} above 0" + ("" if kind is int else ", or None"))
+    if kind is float and max(abs(low), abs(high), *map(abs, domain.limits)) / step > _FINEST:
+        refuse(path, "step", step, "at least a billionth of the largest bound", "Leave it out for a continuous range")
+    if whole_steps(high - low, step) is None or high - low < step / 2:
+        refuse(path, "step", step, f"a divisor of high - low ({high!r} - {low!r} = {high - low!r})")
+    for place, bound in enumerate(domain.limits):
+        if whole_steps(bound - low, step) is None:
+            refuse(path, f"limits[{place}]", bound, f"on the grid: low ({low!r}) and whole steps of {step!r} from it")
+
+
+def as_float(value: Any) -> Any:
+    """Turn a number into a float where that is exact; leave all else as it is, to be refused where it is checked."""
+    value = plain(value)
+    if type(value) is int:
+        try:
+            converted = float(value)
+        except OverflowError:
+            return value
+        return converted if converted == value else value
+    return value
+
+
+def as_int(value: Any) -> Any:
+    """Turn a whole float into an int; leave all else as it is, to be refused where it is checked."""
+    value = plain(value)
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value
+
+
+def arguments(domain: Any) -> dict[str, Any]:
+    """Return the arguments of a Float or an Int for its JSON form, without those at their defaults."""
+    kept = {"low": domain.low, "high": domain.high}
+    if domain.log:
+        kept["log"] = True
+    if domain.step is not None and not (type(domain.step) is int and domain.step == 1):
+        kept["step"] = domain.step
+    if domain.limits != (domain.low, domain.high):
+        kept["limits"] = list(domain.limits) if isinstance(domain.limits, tuple) else domain.limits
+    if domain.fixed:
+        kept["fixed"] = True
+    return kept
+
+
+def shown(domain: Any) -> str:
+    """Return a Float or an Int as it may be written."""
+    rest = arguments(domain)
+    low, high = rest.pop("low"), rest.pop("high")
+    if "limits" in rest:
+        rest["limits"] = domain.limits
+    words = [repr(low), repr(high), *(f"{name}={value!r}" for name, value in rest.items())]
+    return f"{type(domain).__name__}({', '.join(words)})"

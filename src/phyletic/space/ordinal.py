@@ -1,0 +1,115 @@
+"""Ordinal: one of a list of values whose order means something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phyletic.randomness import RandomStream
+from phyletic.space import number
+from phyletic.space.options import as_options, check_options, find, position
+from phyletic.space.values import Value, typed
+
+__all__ = ["Ordinal"]
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
+class Ordinal:
+    """One of a list of values in their order: exploration moves to neighbours.
+
+    Args:
+        values: The values, from the least to the greatest: numbers, strings, truth values or None.
+        fixed: Whether the value is drawn at birth and never explored; it travels with the weights.
+
+    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+
+    Example:
+        >>> Ordinal(["small", "medium", "large"]).perturb("medium", 1.2, RandomStream(0))
+        'large'
+    """
+
+    values: tuple[Value, ...]
+    fixed: bool
+
+    def __init__(self, values: Sequence[Value], *, fixed: bool = False) -> None:
+        object.__setattr__(self, "values", as_options(values))
+        object.__setattr__(self, "fixed", fixed)
+
+    def __repr__(self) -> str:
+        values = list(self.values) if isinstance(self.values, tuple) else self.values
+        return f"Ordinal({values!r}{', fixed=True' if self.fixed else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ordinal) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    @property
+    def log(self) -> bool:
+        """Always False: positions are evenly spaced."""
+        return False
+
+    def validate(self, path: str) -> None:
+        """Check the domain's own arguments.
+
+        Args:
+            path: The parameter's path, named in the error.
+
+        Raises:
+            InvalidSpace: Something is wrong with them.
+        """
+        number.check_flag(path, "fixed", self.fixed)
+        check_options(path, "values", self.values)
+
+    def sample(self, stream: RandomStream) -> Value:
+        """Draw one of the values uniformly."""
+        return self.from_unit(stream.random())
+
+    def from_unit(self, u: float) -> Value:
+        """Map ``u`` in [0, 1) to one of the values; equal parts of it are equally likely."""
+        last = len(self.values) - 1
+        return self.values[min(max(int(u * (last + 1)), 0), last)]
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` is one of the values, type included."""
+        return position(self.values, value) is not None
+
+    def coerce(self, value: Any, path: str) -> Value:
+        """Turn a user's value into one of this domain (1 may stand for 1.0, and the reverse).
+
+        Raises:
+            InvalidSpace: It is none of the values.
+        """
+        return find(self.values, value, path)
+
+    def perturb(self, value: Value, factor: float, stream: RandomStream) -> Value:
+        """Move one position up for a factor above 1, down for one below 1; not beyond the ends."""
+        return self._moved(value, number.factor_direction(1.0, factor))
+
+    def shift(self, value: Value, noise: float, stream: RandomStream) -> Value:
+        """Move by ``noise`` times the distance from the first to the last position, at least one position."""
+        number.check_noise(noise)
+        direction = number.sign(noise)
+        positions = round(min(max(noise, -1.0), 1.0) * (len(self.values) - 1))
+        return self._moved(value, positions or direction)
+
+    def grid(self, points: int) -> tuple[Value, ...]:
+        """Return all values, whatever ``points`` is."""
+        return self.values
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        document: dict[str, Any] = {"type": "ordinal", "values": list(self.values)}
+        return {**document, "fixed": True} if self.fixed else document
+
+    def _moved(self, value: Value, positions: int) -> Value:
+        index = position(self.values, value)
+        if index is None:
+            index = self.values.index(find(self.values, value, "value"))
+        return self.values[min(max(index + positions, 0), len(self.values) - 1)]
+
+    def _key(self) -> object:
+        values = self.values
+        return (tuple(map(typed, values)) if isinstance(values, tuple) else values), self.fixed

@@ -1,0 +1,173 @@
+"""Float: a real number in a range."""
+
+from __future__ import annotations
+
+import decimal
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from phyletic.errors import InvalidSpace
+from phyletic.randomness import RandomStream
+from phyletic.space import number
+
+__all__ = ["Float"]
+
+# A context of its own: the caller's precision must not change where grid points lie.
+_DECIMAL = decimal.Context(prec=40)
+
+
+@dataclass(frozen=True, init=False, repr=False, slots=True)
+class Float:
+    """A real number from ``low`` to ``high``, both included.
+
+    Args:
+        low: Least value at birth.
+        high: Largest value at birth, above ``low``.
+        log: Whether the range is measured in logarithms (needs ``low`` above 0): for what varies by orders of
+            magnitude, such as a learning rate.
+        step: Distance of the grid ``low, low + step, ...`` that values stay on; must divide ``high - low``. None for a
+            continuous range. With ``log`` the grid stays arithmetic: a value is drawn log-uniformly, then snapped.
+        limits: The hard range ``(lowest, highest)`` that exploration may reach, at least as wide as ``low`` to
+            ``high``; None for just that.
+        fixed: Whether the value is drawn at birth and never explored; it travels with the weights.
+
+    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+
+    Example:
+        >>> rate = Float(1e-4, 1e-1, log=True, limits=(1e-6, 1.0))
+        >>> rate.perturb(0.9, 1.2, RandomStream(0))
+        1.0
+        >>> Float(0, 1, step=0.1).grid(4)
+        (0.0, 0.3, 0.7, 1.0)
+    """
+
+    low: float
+    high: float
+    log: bool
+    step: float | None
+    limits: tuple[float, float]
+    fixed: bool
+
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        *,
+        log: bool = False,
+        step: float | None = None,
+        limits: tuple[float, float] | None = None,
+        fixed: bool = False,
+    ) -> None:
+        keep = object.__setattr__
+        keep(self, "low", number.as_float(low))
+        keep(self, "high", number.as_float(high))
+        keep(self, "log", log)
+        keep(self, "step", number.as_float(step))
+        keep(self, "limits", number.pair(limits, self.low, self.high, number.as_float))
+        keep(self, "fixed", fixed)
+
+    def __repr__(self) -> str:
+        return number.shown(self)
+
+    def validate(self, path: str) -> None:
+        """Check the domain's own arguments.
+
+        Args:
+            path: The parameter's path, named in the error.
+
+        Raises:
+            InvalidSpace: Something is wrong with them.
+        """
+        number.check_bounds(path, self, float)
+        if self.step is not None:
+            number.check_step(path, self, float)
+
+    def sample(self, stream: RandomStream) -> float:
+        """Draw a value from ``low`` to ``high``, uniformly in the domain's own scale."""
+        return self.from_unit(stream.random())
+
+    def from_unit(self, u: float) -> float:
+        """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
+        if self.step is None or self.log:
+            return self._snapped(number.at_fraction(self.low, self.high, self.log, u))
+        last = self._index(self.high)
+        return self._point(min(max(int(u * (last + 1)), 0), last))
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` is a float within the limits and on the grid."""
+        if type(value) is not float or not self.limits[0] <= value <= self.limits[1]:
+            return False
+        return self.step is None or self._point(self._index(value)) == value
+
+    def coerce(self, value: Any, path: str) -> float:
+        """Turn a user's value into one of this domain, by exact conversion only.
+
+        A value that misses a grid point by rounding alone becomes that point.
+
+        Raises:
+            InvalidSpace: It is no number, outside the limits or off the grid.
+        """
+        found = number.as_float(value)
+        if type(found) is not float or not math.isfinite(found):
+            raise InvalidSpace(path, value, f"a number {self._range()}")
+        if self.step is not None and number.whole_steps(found - self.low, self.step) is not None:
+            index = self._index(found)
+            if self._lowest() <= index <= self._highest():
+                return self._point(index)
+        if not self.limits[0] <= found <= self.limits[1] or self.step is not None:
+            raise InvalidSpace(path, value, self._range())
+        return found
+
+    def perturb(self, value: float, factor: float, stream: RandomStream) -> float:
+        """Multiply by ``factor``, within the limits; on a grid by at least one step, which way the factor points."""
+        direction = number.factor_direction(value, factor)
+        return self._towards(value, value * factor, direction)
+
+    def shift(self, value: float, noise: float, stream: RandomStream) -> float:
+        """Add ``noise`` in units of the width of ``low..high`` (of its logarithm with ``log``), within the limits."""
+        target = number.translated(value, noise, self.low, self.high, self.log, self.limits)
+        return self._towards(value, target, number.sign(noise))
+
+    def grid(self, points: int) -> tuple[float, ...]:
+        """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
+        fractions = number.spread(points)
+        return tuple(
+            dict.fromkeys(self._snapped(number.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "float", **number.arguments(self)}
+
+    def _towards(self, value: float, target: float, direction: int) -> float:
+        target = min(max(target, self.limits[0]), self.limits[1])
+        if self.step is None:
+            return target + 0.0  # -0.0 becomes 0.0
+        index = number.moved(self._index(value), self._index(target), direction, self._lowest(), self._highest())
+        return self._point(index)
+
+    def _snapped(self, value: float) -> float:
+        return value if self.step is None else self._point(self._index(value))
+
+    def _index(self, value: float) -> int:
+        assert self.step is not None
+        return round((value - self.low) / self.step)
+
+    def _lowest(self) -> int:
+        return self._index(self.limits[0])
+
+    def _highest(self) -> int:
+        return self._index(self.limits[1])
+
+    def _point(self, index: int) -> float:
+        """Return the one float that stands for a grid point: its shortest decimals, or the bound that lies there."""
+        for bound in (self.low, self.high, *self.limits):
+            if self._index(bound) == index:
+                return bound
+        exact = _DECIMAL.fma(index, decimal.Decimal(repr(self.step)), decimal.Decimal(repr(self.low)))
+        return float(exact) + 0.0
+
+    def _range(self) -> str:
+        allowed = f"from {self.limits[0]!r} to {self.limits[1]!r}"
+        return allowed if self.step is None else f"{allowed} in steps of {self.step!r} from {self.low!r}"

@@ -1,0 +1,221 @@
+"""Space: what may vary in a study, and everything that is done with values for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Self
+
+import msgspec
+
+from phyletic.errors import InvalidArgument, InvalidSpace
+from phyletic.randomness import RandomStream
+from phyletic.space import assignment
+from phyletic.space.choice import Choice
+from phyletic.space.decoding import decode
+from phyletic.space.definition import read_definition
+from phyletic.space.difference import first_difference
+from phyletic.space.encoding import encode
+from phyletic.space.parameter import Condition, Constant, Parameter, exists
+from phyletic.space.paths import flatten
+from phyletic.space.values import Value
+
+__all__ = ["Space"]
+
+_FORMAT = 1
+
+
+class Space:
+    """What may vary: names to domains, constants, and dictionaries of the same.
+
+    Paths are flat with dots. A group ``{"optimizer": {"lr": Float(...)}}`` gives ``"optimizer.lr"``. A choice with
+    spaces under it, ``{"optimizer": Choice({"sgd": {"momentum": Float(...)}})}``, gives the parameter ``"optimizer"``
+    and below its options such as ``"optimizer.sgd.momentum"``, which exists only while ``"optimizer"`` is ``"sgd"``.
+
+    Args:
+        definition: Names to a domain, a constant (text, a finite number, True, False, None) or a dictionary.
+
+    Attributes:
+        parameters: Each parameter by path, in definition order, depth first.
+        constants: Each constant's value by path; :meth:`requires` tells when it exists.
+        dimensions: How many parameters there are, also those that do not exist together.
+
+    Raises:
+        InvalidSpace: Something in it is wrong; the error names the parameter.
+
+    Example:
+        >>> space = Space({"depth": 3, "optimizer": Choice({"sgd": {"momentum": Choice([0.0, 0.9])}, "adam": {}})})
+        >>> list(space.parameters)
+        ['optimizer', 'optimizer.sgd.momentum']
+        >>> space.complete({"optimizer": "adam"}, RandomStream(0))
+        {'depth': 3, 'optimizer': 'adam'}
+    """
+
+    __slots__ = ("_anchored", "_choices", "_conditional", "_encoded", "_entries", "_flat", "constants", "parameters")
+
+    parameters: Mapping[str, Parameter]
+    constants: Mapping[str, Value]
+
+    def __init__(self, definition: Mapping[str, object]) -> None:
+        entries = read_definition(definition)
+        self._entries: dict[str, Parameter | Constant] = {entry.path: entry for entry in entries}
+        self._flat = tuple(entry for entry in entries if isinstance(entry, Parameter))
+        self._conditional = any(parameter.requires for parameter in self._flat)
+        self._encoded = msgspec.json.encode(encode(definition))
+        self.parameters = MappingProxyType({parameter.path: parameter for parameter in self._flat})
+        self.constants = MappingProxyType({e.path: e.value for e in entries if isinstance(e, Constant)})
+        self._choices = frozenset(
+            parameter.path
+            for parameter in self._flat
+            if isinstance(parameter.domain, Choice) and parameter.domain.spaces is not None
+        )
+        # What must come from one member: fixed parameters, and the choices that let them exist.
+        fixed = [parameter for parameter in self._flat if parameter.fixed]
+        self._anchored = frozenset(
+            [parameter.path for parameter in fixed]
+            + [choice for parameter in fixed for choice, _ in parameter.requires]
+        )
+
+    @property
+    def dimensions(self) -> int:
+        """How many parameters there are, also those that do not exist together."""
+        return len(self._flat)
+
+    def requires(self, path: str) -> tuple[Condition, ...]:
+        """Return ``(choice's path, option)`` of all that must hold for a parameter or constant to exist."""
+        return self._entries[path].requires
+
+    def active(self, values: Mapping[str, Value]) -> tuple[Parameter, ...]:
+        """Return the parameters that exist, given the choices in ``values``, in definition order."""
+        if not self._conditional:
+            return self._flat
+        return tuple(entry for entry in self._flat if not entry.requires or exists(entry, values))
+
+    def sample(self, stream: RandomStream) -> dict[str, Value]:
+        """Draw a value for every parameter that exists, and add the constants; in definition order."""
+        return assignment.fill(self._entries, lambda parameter: parameter.domain.sample(stream))
+
+    def from_units(self, units: Sequence[float]) -> dict[str, Value]:
+        """Map a point of the unit cube to values.
+
+        Args:
+            units: One number in [0, 1) for each parameter in definition order, also for those that do not exist.
+
+        Raises:
+            InvalidArgument: There are more or fewer of them, or one is outside 0 to 1.
+        """
+        if len(units) != len(self._flat):
+            raise InvalidArgument("units", list(units), f"{len(self._flat)} numbers, one for each parameter")
+        if not all(0.0 <= unit <= 1.0 for unit in units):
+            raise InvalidArgument("units", list(units), "numbers from 0 to 1")
+        by_path = dict(zip(self.parameters, units, strict=True))
+        return assignment.fill(
+            self._entries, lambda parameter: parameter.domain.from_unit(float(by_path[parameter.path]))
+        )
+
+    def complete(self, partial: Mapping[str, Any], stream: RandomStream) -> dict[str, Value]:
+        """Keep the values that are given, and draw the others.
+
+        A value given for something under an option of a choice also chooses that option, where it is not given.
+
+        Args:
+            partial: Some of the values, by flat path or nested.
+            stream: What the others are drawn from.
+
+        Returns:
+            A value for all that exists, in definition order.
+
+        Raises:
+            InvalidSpace: A name is not known (the nearest one is suggested), a value is not allowed, or values are
+                given for what does not exist together.
+        """
+        return assignment.complete(self._entries, self._flattened(partial), stream)
+
+    def validate(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        """Check that values are given for all parameters that exist and for nothing else.
+
+        Args:
+            values: By flat path or nested. Constants may be left out.
+
+        Returns:
+            The values, of their domains' types, with the constants, in definition order.
+
+        Raises:
+            InvalidSpace: Names the path and what is wrong there.
+        """
+        return assignment.validate(self._entries, self._flattened(values))
+
+    def repair(self, values: Mapping[str, Value], stream: RandomStream) -> dict[str, Value]:
+        """After a choice changed: drop what no longer exists, draw what now does, keep the rest."""
+        return assignment.repair(self._entries, values, stream)
+
+    def with_fixed_of(self, values: Mapping[str, Value], source: Mapping[str, Value]) -> dict[str, Value]:
+        """Return ``values`` for weights that come from ``source``.
+
+        Args:
+            values: A member's values.
+            source: The values of the member whose weights are taken.
+
+        Returns:
+            Every fixed parameter as in ``source``, with the choices that let it exist. The others as in ``values``
+            where they still exist, else as in ``source``.
+        """
+        return assignment.with_fixed_of(self._entries, self._anchored, values, source)
+
+    def grid(self, points: int | Mapping[str, int]) -> list[dict[str, Value]]:
+        """Return the product of the parameters' grids; each option of a choice with its own branch.
+
+        Args:
+            points: Values of each Float and Int, for all or by path. Ordinal and Choice give all they have.
+
+        Raises:
+            InvalidSpace: A path is not known.
+            InvalidArgument: ``points`` is not a positive whole number, is missing for a path, or gives over a million
+                combinations.
+
+        Example:
+            >>> Space({"bias": Choice([False, True]), "size": Choice([1, 2])}).grid(3)[1]
+            {'bias': False, 'size': 2}
+        """
+        return assignment.enumerate_grid(self._entries, points)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, which :meth:`from_json` reads, possibly through text."""
+        return {"format": _FORMAT, "entries": msgspec.json.decode(self._encoded)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self:
+        """Return the space whose JSON form this is.
+
+        Raises:
+            InvalidSpace: It is not the form of a space.
+        """
+        if (
+            not isinstance(document, dict)
+            or document.get("format") != _FORMAT
+            or set(document) != {"format", "entries"}
+        ):
+            raise InvalidSpace("space", document, f"an object with 'format' {_FORMAT} and 'entries'")
+        return cls(decode(document["entries"]))
+
+    def difference(self, other: Space) -> str | None:
+        """Return a sentence that names the first difference, or None where the spaces are equal."""
+        return first_difference(self.to_json()["entries"], other.to_json()["entries"])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Space) and self._encoded == other._encoded
+
+    def __hash__(self) -> int:
+        return hash(self._encoded)
+
+    def __repr__(self) -> str:
+        shown = {path: e.domain if isinstance(e, Parameter) else e.value for path, e in self._entries.items()}
+        return f"Space({shown!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Space.from_json, (self.to_json(),))
+
+    def _flattened(self, values: Any) -> dict[str, Any]:
+        if not isinstance(values, Mapping):
+            raise InvalidSpace("the values", values, "a dictionary from names to values")
+        return flatten(values, self._choices)

@@ -1,0 +1,61 @@
+"""The values that a parameter can have, as plain Python objects that JSON keeps as they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = ["EXACT_INTEGERS", "Value", "plain", "storable", "typed"]
+
+Value: TypeAlias = float | int | str | bool | None
+"""One parameter's value. Floats are finite."""
+
+EXACT_INTEGERS = 2**53
+"""Whole numbers up to this size are exact in every reader of JSON."""
+
+_LONGEST_TEXT = 10_000
+
+
+def plain(value: Any) -> Any:
+    """Turn a numpy scalar, or a subclass of a plain type, into the plain Python value; leave all else as it is.
+
+    Example:
+        >>> plain(np.float32(0.5)), plain(np.int64(3)), plain(np.bool_(True)), plain([1])
+        (0.5, 3, True, [1])
+    """
+    if value is None or type(value) in (float, int, bool, str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value
+
+
+def storable(value: Any) -> bool:
+    """Whether JSON and a database keep ``value`` exactly: text, None, a truth value or a finite number.
+
+    Example:
+        >>> storable("sgd"), storable(float("nan")), storable(2**60), storable([1])
+        (True, False, False, False)
+    """
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, int):
+        return -EXACT_INTEGERS <= value <= EXACT_INTEGERS
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return False
+
+
+def typed(value: Any) -> tuple[type, Any]:
+    """Return a key under which 1, 1.0 and True are different values."""
+    return type(value), value
