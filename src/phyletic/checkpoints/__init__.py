@@ -1,0 +1,7 @@
+"""Checkpoints: publishing states durably, and restoring them bit for bit."""
+
+from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.store import CheckpointStore
+
+__all__ = ["CheckpointStore", "LocalCheckpoints", "OpenCheckpoint"]

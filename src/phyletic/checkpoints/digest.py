@@ -1,0 +1,92 @@
+"""Digests that cost no wall time where a second processor is free."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from phyletic import disk
+
+__all__ = ["Digest", "digest_of_file", "hashed"]
+
+_IN_PARALLEL = 4 << 20
+_WINDOW = 4
+_STRIDE = 16 << 20
+
+
+class Digest:
+    """A SHA-256 digest that is computed beside the writing, once there is much to hash.
+
+    Args:
+        expected_size: How many bytes will come, about; few are hashed where they come.
+    """
+
+    def __init__(self, expected_size: int) -> None:
+        self._hash = hashlib.sha256()
+        self._queue: queue.Queue[disk.Part | None] | None = None
+        if expected_size >= _IN_PARALLEL:
+            # Bounded, so that buffers made on the way (from an accelerator) do not pile up.
+            self._queue = queue.Queue(_WINDOW)
+            self._thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True)
+            self._thread.start()
+
+    def _work(self, parts: queue.Queue[disk.Part | None]) -> None:
+        while (part := parts.get()) is not None:
+            self._hash.update(part)
+
+    def update(self, part: disk.Part) -> None:
+        """Take the next bytes in; they must not change before :meth:`text`."""
+        if self._queue is None:
+            self._hash.update(part)
+        else:
+            self._queue.put(part)
+
+    def close(self) -> None:
+        """End the thread; fine if it has ended."""
+        if self._queue is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._queue = None
+
+    def text(self) -> str:
+        """Return the digest of all that came, as ``"sha256:..."``."""
+        self.close()
+        return "sha256:" + self._hash.hexdigest()
+
+
+def hashed(parts: Iterable[disk.Part], digest: Digest) -> Iterator[disk.Part]:
+    """Pass the parts on, hashing them."""
+    for piece in disk.gathered(parts):
+        digest.update(piece)
+        yield piece
+
+
+def digest_of_file(path: Path, cancelled: threading.Event | None = None) -> str:
+    """Return the digest of a file's bytes.
+
+    Args:
+        path: The file.
+        cancelled: Set by another thread to end early; the digest is then of no use.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    found = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size:
+            with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+                for start in range(0, size, _STRIDE):
+                    if cancelled is not None and cancelled.is_set():
+                        break
+                    with view[start : start + _STRIDE] as piece:
+                        found.update(piece)
+    finally:
+        os.close(descriptor)
+    return "sha256:" + found.hexdigest()

@@ -1,0 +1,194 @@
+"""The packed layout: one file in the safetensors format.
+
+The file is the length of a header (8 bytes, little-endian), the header (JSON: ``{name: {dtype, shape,
+data_offsets}}``, with texts under ``"__metadata__"``) and the arrays' bytes without gaps. Arrays go in falling order
+of their alignment and the header is padded to 8 bytes, so every array lies aligned in a mapped file. The state's
+structure is the text ``"phyletic"`` of the metadata. Any library that reads safetensors reads the arrays.
+
+Source: https://github.com/huggingface/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from phyletic.disk import Part
+from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
+
+__all__ = ["ITEM_SIZES", "MAXIMUM_HEADER", "Array", "Entry", "Manifest", "Stored", "header_of", "layout", "read_header"]
+
+ITEM_SIZES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3": 1,
+    "U16": 2,
+    "I16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "U32": 4,
+    "I32": 4,
+    "F32": 4,
+    "U64": 8,
+    "I64": 8,
+    "F64": 8,
+}
+"""Bytes of one element, by the format's names of types."""
+
+MAXIMUM_HEADER = 100_000_000
+"""Bytes; the safetensors library refuses more."""
+
+_VERSION = 1
+
+
+class Array(msgspec.Struct, frozen=True, eq=False):
+    """An array to be written.
+
+    Attributes:
+        name: Unique in its file.
+        dtype: One of :data:`ITEM_SIZES`.
+        shape: Its shape.
+        bytes: Gives its bytes, in C order and little-endian; called once, when they are written, so that arrays on
+            an accelerator are fetched one after another.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: Callable[[], Part]
+
+    @property
+    def size(self) -> int:
+        """Its bytes in the file."""
+        return ITEM_SIZES[self.dtype] * math.prod(self.shape)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An array in a file.
+
+    Attributes:
+        dtype: One of :data:`ITEM_SIZES`.
+        shape: Its shape.
+        start: Offset of its first byte from the start of the file.
+        size: Its bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of the state.
+
+    Attributes:
+        adapter: What lowered it and will restore it.
+        tree: Its structure, with plain data in place and arrays by name.
+    """
+
+    adapter: str
+    tree: Any
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a packed checkpoint holds.
+
+    Attributes:
+        entries: By the names that the state had.
+        version: Of this format.
+    """
+
+    entries: dict[str, Entry]
+    version: int = _VERSION
+
+
+def layout(arrays: Iterable[Array]) -> list[Array]:
+    """Return arrays in the order in which they are written."""
+    return sorted(arrays, key=lambda array: -ITEM_SIZES[array.dtype])
+
+
+def header_of(manifest: Manifest, arrays: list[Array]) -> bytes:
+    """Return the file's first bytes: the header with its length before it.
+
+    Args:
+        manifest: Goes into the metadata.
+        arrays: As :func:`layout` ordered them.
+
+    Raises:
+        StateUnsupported: The plain data alone is larger than a header may be.
+    """
+    text = msgspec.json.encode(manifest).decode()
+    header: dict[str, Any] = {"__metadata__": {"phyletic": text}}
+    offset = 0
+    for array in arrays:
+        end = offset + array.size
+        header[array.name] = {"dtype": array.dtype, "shape": array.shape, "data_offsets": (offset, end)}
+        offset = end
+    encoded = msgspec.json.encode(header)
+    encoded += b" " * (-len(encoded) % 8)
+    if len(encoded) > MAXIMUM_HEADER:
+        raise StateUnsupported(
+            f"the plain data of the state takes {len(encoded):,} bytes as JSON, but a checkpoint holds at most "
+            f"{MAXIMUM_HEADER:,}: keep long lists of numbers as numpy arrays, or write files with save= and load="
+        )
+    return len(encoded).to_bytes(8, "little") + encoded
+
+
+class _Described(msgspec.Struct, frozen=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+def read_header(file: memoryview, path: str) -> tuple[Manifest, dict[str, Stored]]:
+    """Parse and check a file's header.
+
+    Args:
+        file: The whole file.
+        path: Its name, for errors.
+
+    Returns:
+        The manifest, and where each array lies.
+
+    Raises:
+        CheckpointDamaged: It is no packed checkpoint, or no longer.
+        CheckpointError: It was written by a later version of phyletic.
+    """
+    try:
+        length = int.from_bytes(file[:8], "little")
+        if len(file) < 8 or length > len(file) - 8:
+            raise ValueError(f"a header of {length} bytes in a file of {len(file)}")
+        header = msgspec.json.decode(file[8 : 8 + length], type=dict[str, msgspec.Raw])
+        texts = msgspec.json.decode(header.pop("__metadata__"), type=dict[str, str])
+        described = {name: msgspec.json.decode(raw, type=_Described) for name, raw in header.items()}
+        stored = dict(_located(described, 8 + length, len(file)))
+        manifest = msgspec.json.decode(texts["phyletic"].encode(), type=Manifest)
+    except (ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
+        raise CheckpointDamaged(f"{path} is not a packed checkpoint, or is damaged: {error!r}") from error
+    if manifest.version > _VERSION:
+        raise CheckpointError(
+            f"{path} has version {manifest.version} of the checkpoint format, but this phyletic reads up to "
+            f"{_VERSION}: install a later one"
+        )
+    return manifest, stored
+
+
+def _located(described: dict[str, _Described], start: int, end: int) -> Iterator[tuple[str, Stored]]:
+    """Check that the arrays fill the file from ``start`` to ``end`` without a gap or an overlap."""
+    reached = start
+    for name, each in sorted(described.items(), key=lambda item: item[1].data_offsets):
+        size = each.data_offsets[1] - each.data_offsets[0]
+        if min(each.shape, default=0) < 0 or size != ITEM_SIZES[each.dtype] * math.prod(each.shape):
+            raise ValueError(f"array {name!r}: {size} bytes for shape {each.shape} of {each.dtype}")
+        if start + each.data_offsets[0] != reached:
+            raise ValueError(f"array {name!r} does not begin where the one before it ends")
+        yield name, Stored(each.dtype, each.shape, reached, size)
+        reached += size
+    if reached != end:
+        raise ValueError(f"its arrays end at byte {reached} of {end}")

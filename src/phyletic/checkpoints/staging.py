@@ -1,0 +1,136 @@
+"""Where checkpoints are made before they are visible, and who is making them.
+
+Everything unfinished lies in one folder, under a name that begins with its owner's token. An owner is one store
+object of one process; it holds a lock on ``<token>.owner`` for as long as it lives, and the system lets go of the
+lock when the process ends, however it ends. So what belongs to nobody alive can be told and removed, over forks,
+reused process ids and containers with process ids of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import secrets
+import weakref
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from phyletic import disk
+
+__all__ = ["Staging"]
+
+_OWNER = ".owner"
+
+
+class Staging:
+    """The folder of unfinished checkpoints of one store.
+
+    Args:
+        folder: Made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: int | None = None
+        self._token = ""
+        self._count = itertools.count()
+
+    def entry(self, id: str) -> Path:
+        """Return a new name for something unfinished of checkpoint ``id``; it is this process's until it ends.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if self._process != os.getpid() or not self._owner(self._token).exists():
+            self._own()
+        return self.folder / f"{self._token}.{id}.{next(self._count)}"
+
+    def owns(self, path: Path) -> bool:
+        """Whether a path is a name that :meth:`entry` gave in this process."""
+        return self._process == os.getpid() and path.parent == self.folder and path.name.startswith(self._token + ".")
+
+    def sweep(self, keep: Collection[str] = ()) -> None:
+        """Remove what owners that are gone left behind.
+
+        Args:
+            keep: Ids of checkpoints to leave alone.
+
+        Raises:
+            OSError: Something could not be removed.
+        """
+        try:
+            names = self._names()
+        except FileNotFoundError:
+            return
+        for token in sorted({name.split(".")[0] for name in names}):
+            with _held_if_free(self._owner(token)) as free:
+                if free:
+                    self._remove_entries(token, keep)
+
+    def _remove_entries(self, token: str, keep: Collection[str]) -> None:
+        kept = False
+        for name in self._names():  # listed again: under the lock nothing comes any more
+            owner, *rest = name.split(".")
+            if owner != token or rest == ["owner"]:
+                continue
+            if len(rest) == 2 and rest[0] not in keep:
+                disk.remove_tree(self.folder / name)
+            else:
+                kept = True
+        if not kept:
+            disk.unlink(self._owner(token))
+
+    def _names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def _owner(self, token: str) -> Path:
+        return self.folder / (token + _OWNER)
+
+    def _own(self) -> None:
+        disk.make_folder(self.folder)
+        while True:
+            token = secrets.token_hex(8)
+            path = self._owner(token)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_open_at(descriptor, path):
+                break
+            os.close(descriptor)  # swept between its creation and its lock
+        self._process, self._token = os.getpid(), token
+        weakref.finalize(self, _disown, path, descriptor, os.getpid())
+
+
+def _disown(path: Path, descriptor: int, process: int) -> None:
+    if process == os.getpid():  # a forked child has the descriptor too, but the name is its parent's
+        with contextlib.suppress(OSError):
+            path.unlink()
+    os.close(descriptor)
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _held_if_free(path: Path) -> Iterator[bool]:
+    """Lock an owner's file for the block if no living process holds it; a file that is gone counts as free."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield True
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""What a store of checkpoints can do, wherever it keeps them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.errors import InvalidArgument
+from phyletic.records import CheckpointReference
+
+__all__ = ["CheckpointStore", "checked_id"]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def checked_id(id: object) -> str:
+    """Return a checkpoint's id; only what passes here ever becomes part of a path.
+
+    Raises:
+        InvalidArgument: It is not 32 hexadecimal digits.
+    """
+    if not isinstance(id, str) or _ID.fullmatch(id) is None:
+        raise InvalidArgument("id", id, "32 digits of 0-9 and a-f, as the coordinator gave it")
+    return id
+
+
+class CheckpointStore(Protocol):
+    """Keeps published checkpoints; :class:`phyletic.checkpoints.LocalCheckpoints` says what each function does.
+
+    ``phyletic.testing.checkpoint_stores.CheckpointStoreConformance`` is what every store has to pass.
+    """
+
+    def publish(self, id: str, state: Mapping[str, object]) -> CheckpointReference:
+        """Publish a state."""
+        ...
+
+    def publish_folder(self, id: str, folder: Path, *, move: bool = False) -> CheckpointReference:
+        """Publish a user's own files."""
+        ...
+
+    def staging(self, id: str) -> Path:
+        """Return an empty folder to write files into, for ``publish_folder(..., move=True)``."""
+        ...
+
+    def open(self, reference: CheckpointReference) -> OpenCheckpoint:
+        """Open a published checkpoint."""
+        ...
+
+    def verify(self, reference: CheckpointReference) -> None:
+        """Compare a checkpoint's bytes with its digest."""
+        ...
+
+    def path(self, id: str) -> Path:
+        """Return where a checkpoint can be read."""
+        ...
+
+    def exists(self, id: str) -> bool:
+        """Whether a checkpoint is published."""
+        ...
+
+    def delete(self, *ids: str) -> None:
+        """Remove checkpoints."""
+        ...
+
+    def sweep(self, keep: Collection[str] = ()) -> None:
+        """Remove what processes that are gone left unfinished."""
+        ...

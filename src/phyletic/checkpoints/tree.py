@@ -1,0 +1,266 @@
+"""Trees of plain data and arrays, to a structure for JSON and back.
+
+A node is JSON: null, true, false, whole numbers below 2**53, finite numbers and texts are themselves, a list is a
+list of nodes, and all else is an object of which the first key says what it is: ``{"tuple": [...]}``, ``{"dict":
+{...}}``, ``{"tensor": "model/0.weight"}``. Nothing is a name of code to import or call.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+
+from phyletic.checkpoints import arrays
+from phyletic.checkpoints.packed import Array, Stored
+from phyletic.errors import CheckpointError, StateUnsupported
+
+__all__ = ["Lifting", "Lowering", "Node"]
+
+Node: TypeAlias = Any
+"""JSON."""
+
+_EXACT = 2**53
+_LONG_BYTES = 1024
+_HINT = (
+    "Give the object state_dict() and load_state_dict(), return it as an entry of its own if it has them, or write "
+    "the state to files yourself with save= and load="
+)
+
+
+class Lowering:
+    """Lowers trees to nodes, and gathers their arrays.
+
+    Attributes:
+        arrays: What the nodes name, in the order met.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: list[Array] = []
+        self._names = {"__metadata__"}
+
+    def lower(self, entry: str, value: object) -> Node:
+        """Return the node of one entry of a state.
+
+        Raises:
+            StateUnsupported: Something in it is neither plain data nor an array; names the place and the type.
+        """
+        try:
+            return self._lower(value, (entry,))
+        except RecursionError:
+            raise StateUnsupported(f"state[{entry!r}] contains itself, or is nested too deeply") from None
+
+    def array(self, path: tuple[str, ...], value: np.ndarray[Any, Any]) -> Node:
+        """Return the node of a numpy array."""
+        return self._add("array", arrays.lower_numpy, value, path)
+
+    def _add(self, kind: str, lower: Callable[[Any, str], tuple[Array, Node]], value: object, path: Any) -> Node:
+        name = stem = "/".join(path)
+        count = 1
+        while name in self._names:
+            count += 1
+            name = f"{stem}#{count}"
+        try:
+            array, node = lower(value, name)
+        except arrays.Unsupported as error:
+            raise _unsupported(path, str(error)) from None
+        self._names.add(name)
+        self.arrays.append(array)
+        return {kind: name, **node}
+
+    def _lower(self, value: Any, path: tuple[str, ...]) -> Node:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return value if -_EXACT < value < _EXACT else {"int": hex(value)}
+        if kind is float:
+            return value if math.isfinite(value) else {"float": struct.pack(">d", value).hex()}
+        if kind is str:
+            return value if _is_unicode(value) else {"text": value.encode("utf-8", "surrogatepass").hex()}
+        if arrays.is_tensor(value):
+            return self._add("tensor", arrays.lower_tensor, value, path)
+        if isinstance(value, np.ndarray):
+            return self.array(path, value)
+        if isinstance(value, np.generic):
+            return self._scalar(value, path)
+        if kind is list:
+            return self._items(value, path)
+        if isinstance(value, tuple):
+            return self._tuple(value, path)
+        if isinstance(value, Mapping):
+            return self._mapping(value, path)
+        if kind is bytes:
+            return self._bytes(value, path)
+        if kind is complex:
+            return {"complex": [self._lower(value.real, path), self._lower(value.imag, path)]}
+        if kind in (set, frozenset):
+            # In the order of their JSON, so that equal sets give equal bytes.
+            return {kind.__name__: sorted(self._items(value, path), key=msgspec.json.encode)}
+        if arrays.is_jax_array(value):
+            return self._add("jax", arrays.lower_jax, value, path)
+        raise _unsupported(path, f"a {kind.__module__}.{kind.__qualname__}")
+
+    def _items(self, values: Iterable[object], path: tuple[str, ...]) -> list[Node]:
+        return [self._lower(value, (*path, str(index))) for index, value in enumerate(values)]
+
+    def _tuple(self, value: tuple[Any, ...], path: tuple[str, ...]) -> Node:
+        fields = getattr(value, "_fields", None)
+        if fields is None:
+            return {"tuple": self._items(value, path)}
+        items = [self._lower(item, (*path, field)) for field, item in zip(fields, value, strict=True)]
+        return {"namedtuple": items, "type": type(value).__qualname__}
+
+    def _mapping(self, value: Mapping[Any, Any], path: tuple[str, ...]) -> Node:
+        if all(type(key) is str and _is_unicode(key) for key in value):
+            return {"dict": {key: self._lower(item, (*path, key)) for key, item in value.items()}}
+        # Keys get a path that no array can have a name from, since an array cannot be a key.
+        return {
+            "pairs": [[self._lower(key, path), self._lower(item, (*path, str(key)))] for key, item in value.items()]
+        }
+
+    def _scalar(self, value: np.generic, path: tuple[str, ...]) -> Node:
+        dtype = value.dtype
+        if dtype.kind in "OV":
+            raise _unsupported(path, f"a numpy scalar of dtype {dtype}")
+        little = dtype.newbyteorder("<")
+        return {"scalar": np.asarray(value).astype(little).tobytes().hex(), "dtype": little.str}
+
+    def _bytes(self, value: bytes, path: tuple[str, ...]) -> Node:
+        if len(value) < _LONG_BYTES:
+            return {"bytes": base64.b64encode(value).decode()}
+        node = self.array(path, np.frombuffer(value, np.uint8))
+        return {"long bytes": node["array"]}
+
+
+class Lifting:
+    """Lifts nodes to the trees they were.
+
+    Args:
+        file: The mapped file: a writable buffer that tensors may be views of.
+        stored: Where each array lies in it.
+    """
+
+    def __init__(self, file: Any, stored: Mapping[str, Stored]) -> None:
+        self._file = file
+        self._bytes = memoryview(file)
+        self._stored = stored
+
+    def lift(self, node: Node, live: object = None, *, in_place: bool = False, views: bool = False) -> Any:
+        """Return the tree of a node.
+
+        Args:
+            node: As :class:`Lowering` gave it.
+            live: What the state holds in its place now: named tuples take their class from it, JAX arrays their
+                devices.
+            in_place: Whether tensors are copied into the live ones of the same place, shape and type, so that
+                whatever else refers to those (an optimizer) goes on doing so.
+            views: Whether tensors may be views of the file, because they are copied at once.
+
+        Raises:
+            CheckpointError: The node is of no known kind.
+        """
+        if not isinstance(node, dict):
+            if isinstance(node, list):
+                return self._items(node, live, in_place, views)
+            return node
+        kind = next(iter(node))
+        content = node[kind]
+        if kind == "tensor":
+            return self._tensor(node, live, in_place, views)
+        if kind == "array":
+            return arrays.numpy_array(*self._located(content), node)
+        if kind == "dict":
+            inner = live if isinstance(live, Mapping) else {}
+            return {
+                key: self.lift(value, inner.get(key), in_place=in_place, views=views) for key, value in content.items()
+            }
+        if kind == "pairs":
+            inner = live if isinstance(live, Mapping) else {}
+            keys = [self.lift(key) for key, _ in content]
+            values = [value for _, value in content]
+            return {
+                key: self.lift(value, inner.get(key), in_place=in_place, views=views)
+                for key, value in zip(keys, values, strict=True)
+            }
+        if kind in ("tuple", "set", "frozenset"):
+            items = self._items(content, live, in_place, views)
+            return tuple(items) if kind == "tuple" else set(items) if kind == "set" else frozenset(items)
+        if kind == "namedtuple":
+            return self._named(node, live, in_place, views)
+        if kind == "jax":
+            return arrays.jax_array(*self._located(content), node, live)
+        return self._plain(kind, content, node)
+
+    def content(self, name: str) -> memoryview:
+        """Return the bytes of an array, as a view of the file."""
+        return self._located(name)[1]
+
+    def _located(self, name: str) -> tuple[Stored, memoryview]:
+        stored = self._stored[name]
+        return stored, self._bytes[stored.start : stored.start + stored.size]
+
+    def _items(self, nodes: list[Node], live: object, in_place: bool, views: bool) -> list[Any]:
+        same = isinstance(live, (list, tuple)) and len(live) == len(nodes)
+        inner = live if same and isinstance(live, (list, tuple)) else [None] * len(nodes)
+        return [self.lift(node, each, in_place=in_place, views=views) for node, each in zip(nodes, inner, strict=True)]
+
+    def _named(self, node: Node, live: Any, in_place: bool, views: bool) -> Any:
+        items = self._items(node["namedtuple"], live, in_place, views)
+        same = isinstance(live, tuple) and hasattr(live, "_fields") and type(live).__qualname__ == node["type"]
+        return type(live)(*items) if same and len(live) == len(items) else tuple(items)
+
+    def _tensor(self, node: Node, live: Any, in_place: bool, views: bool) -> Any:
+        stored = self._stored[node["tensor"]]
+        if not (in_place and arrays.is_tensor(live)):
+            return arrays.tensor(stored, self._file, node, views)
+        import torch
+
+        loaded = arrays.tensor(stored, self._file, {**node, "grad": False}, True)
+        if loaded.shape != live.shape or loaded.dtype != live.dtype or live.layout is not torch.strided:
+            made = arrays.tensor(stored, self._file, node, False)
+            return made.detach().to(live.device).requires_grad_(bool(node.get("grad")))
+        with torch.no_grad():
+            return live.copy_(loaded)
+
+    def _plain(self, kind: str, content: Any, node: Node) -> Any:
+        if kind == "int":
+            return int(content, 16)
+        if kind == "float":
+            return struct.unpack(">d", bytes.fromhex(content))[0]
+        if kind == "text":
+            return bytes.fromhex(content).decode("utf-8", "surrogatepass")
+        if kind == "complex":
+            return complex(self.lift(content[0]), self.lift(content[1]))
+        if kind == "bytes":
+            return base64.b64decode(content, validate=True)
+        if kind == "long bytes":
+            return bytes(self.content(content))
+        if kind == "scalar":
+            dtype = np.dtype(node["dtype"])
+            return np.frombuffer(bytes.fromhex(content), dtype)[0] if content else np.zeros((), dtype)[()]
+        raise CheckpointError(
+            f"the checkpoint holds a {kind!r}, which this phyletic does not know: install a later one"
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be UTF-8; one with lone surrogates cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unsupported(path: Iterable[str], what: str) -> StateUnsupported:
+    entry, *inner = path
+    place = f"state[{entry!r}]" + (f" at {'/'.join(inner)!r}" if inner else "")
+    return StateUnsupported(f"{place} is {what}, which cannot be saved. {_HINT}")
