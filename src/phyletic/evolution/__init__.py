@@ -1,0 +1,30 @@
+"""Pure decisions: what each member of a population does next, given what is known of all.
+
+Algorithms are frozen configurations whose methods are pure functions over frozen records: no store, no clock, no
+global random state.
+"""
+
+from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
+from phyletic.evolution.explore import Gaussian, Perturb, Resample
+from phyletic.evolution.gate import NoiseGate
+from phyletic.evolution.grid_search import GridSearch
+from phyletic.evolution.pbt import PBT
+from phyletic.evolution.population import MemberView, Population
+from phyletic.evolution.random_search import RandomSearch
+
+__all__ = [
+    "PBT",
+    "Algorithm",
+    "BinaryTournament",
+    "Gaussian",
+    "GridSearch",
+    "MemberView",
+    "NoiseGate",
+    "Perturb",
+    "Population",
+    "RandomSearch",
+    "Resample",
+    "TTest",
+    "Truncation",
+]

@@ -1,0 +1,164 @@
+"""Algorithms as JSON, so that a study remembers how it searches.
+
+A configuration is a document with its type and its fields: ``{"type": "PBT", "population": 20, ...}``. A type from
+outside of phyletic is written with its module, ``"package.module:Class"``, and imported when it is read. A user's
+function is written as its name and a hash of its source; what is read back knows these, and not the function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from phyletic.errors import InvalidArgument
+from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
+from phyletic.evolution.explore import Chain, Gaussian, Perturb, Resample
+from phyletic.evolution.gate import NoiseGate
+from phyletic.evolution.grid_search import GridSearch
+from phyletic.evolution.pbt import PBT
+from phyletic.evolution.random_search import RandomSearch
+from phyletic.evolution.user_function import UserFunction
+
+__all__ = ["algorithm_from_json", "algorithm_to_json"]
+
+_TYPES: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        BinaryTournament,
+        Chain,
+        Gaussian,
+        GridSearch,
+        NoiseGate,
+        PBT,
+        Perturb,
+        RandomSearch,
+        Resample,
+        TTest,
+        Truncation,
+        UserFunction,
+    )
+}
+
+
+def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
+    """Return an algorithm's JSON form.
+
+    Args:
+        algorithm: One of phyletic's, or a frozen dataclass or ``msgspec.Struct`` of your own.
+
+    Raises:
+        InvalidArgument: It, or one of its fields, has no JSON form.
+
+    Example:
+        >>> algorithm_to_json(RandomSearch(population=4, interval=10))["type"]
+        'RandomSearch'
+    """
+    document = _encode(algorithm, "algorithm")
+    if not isinstance(document, dict) or "type" not in document:
+        raise InvalidArgument("algorithm", algorithm, "an algorithm such as PBT(...)")
+    return document
+
+
+def algorithm_from_json(document: Mapping[str, Any]) -> Algorithm:
+    """Return the algorithm that :func:`algorithm_to_json` was given.
+
+    A user's explore function comes back without its code: the algorithm can be looked at, and raises InvalidArgument
+    when it has to explore.
+
+    Raises:
+        InvalidArgument: The document is of an unknown type or has unknown fields.
+
+    Example:
+        >>> algorithm_from_json(algorithm_to_json(PBT(8, 100))) == PBT(8, 100)
+        True
+    """
+    algorithm = _decode(document, "algorithm")
+    if not isinstance(algorithm, Algorithm):
+        raise InvalidArgument("algorithm", document, "the JSON form of an algorithm")
+    return algorithm
+
+
+def _encode(value: object, name: str) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidArgument(name, value, "finite, to be stored")
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, f"{name}[{place}]") for place, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        # Under a type of its own, so that a mapping's key "type" is never mistaken for a configuration's.
+        return {"type": "dict", "items": {str(key): _encode(item, f"{name}[{key!r}]") for key, item in value.items()}}
+    fields = _fields(type(value))
+    if fields is None or isinstance(value, type):
+        raise InvalidArgument(
+            name, value, "made of numbers, text, lists, mappings, and frozen dataclasses or msgspec.Structs of these"
+        )
+    document: dict[str, Any] = {"type": _type_name(type(value))}
+    for field in fields:
+        document[field] = _encode(getattr(value, field), f"{name}.{field}")
+    return document
+
+
+def _decode(document: Any, name: str) -> Any:
+    if isinstance(document, list):
+        return tuple(_decode(item, f"{name}[{place}]") for place, item in enumerate(document))
+    if not isinstance(document, Mapping):
+        return document
+    if document.get("type") == "dict":
+        return {key: _decode(item, f"{name}[{key!r}]") for key, item in document["items"].items()}
+    kind = _type(document.get("type"), name)
+    known = _fields(kind)
+    if known is None:
+        raise InvalidArgument(f"{name}.type", document.get("type"), "the name of a frozen dataclass or msgspec.Struct")
+    given = {field: _decode(item, f"{name}.{field}") for field, item in document.items() if field != "type"}
+    for field in given:
+        if field not in known:
+            hint = "It may have been written by a newer version of the code"
+            raise InvalidArgument(f"{name}.{field}", given[field], f"left out: {kind.__name__} has no such field", hint)
+    return kind(**given)
+
+
+def _fields(kind: type) -> list[str] | None:
+    """Return the names of the fields that make up an object of a type, or None where that is not known."""
+    if issubclass(kind, msgspec.Struct):
+        return list(kind.__struct_fields__)
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind) if field.init and field.compare]
+    return None
+
+
+def _type_name(kind: type) -> str:
+    if _TYPES.get(kind.__name__) is kind:
+        return kind.__name__
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _type(name: object, where: str) -> type:
+    if isinstance(name, str):
+        if name in _TYPES:
+            return _TYPES[name]
+        module, colon, qualified = name.partition(":")
+        if colon:
+            return _imported(module, qualified, name, where)
+    raise InvalidArgument(f"{where}.type", name, f"one of {', '.join(_TYPES)}, or module:Class")
+
+
+def _imported(module: str, qualified: str, name: str, where: str) -> type:
+    try:
+        found: Any = importlib.import_module(module)
+        for part in qualified.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        hint = f"It was written by code that this process does not have ({error}): open the study from that code"
+        raise InvalidArgument(f"{where}.type", name, "a class that can be imported", hint) from error
+    if not isinstance(found, type):
+        raise InvalidArgument(f"{where}.type", name, "the name of a class")
+    return found

@@ -1,0 +1,237 @@
+"""Explore: how inherited hyperparameters are changed after a copy.
+
+Every rule acts on the parameters that are active and neither fixed nor constant, each drawn independently, in the
+order of the space. What a step means for a kind of value (a factor in a logarithmic range, one place in an ordinal,
+another choice) is the domain's own business; values never leave their domain. Where a choice changed, the parameters
+of the branch that was left are dropped and those of the new branch are drawn from their birth ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_number, check_probability
+from phyletic.randomness import RandomStream
+from phyletic.records import Value
+from phyletic.space import Choice, Ordinal, Parameter, Space
+
+__all__ = ["Chain", "Explore", "ExploreFunction", "Explored", "Gaussian", "Perturb", "Resample", "rule_name", "same"]
+
+ExploreFunction: TypeAlias = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
+"""A user's own rule: takes the inherited values by flat path and a random generator, returns the new values."""
+
+
+class Explored(NamedTuple):
+    """What a rule made of some values.
+
+    Attributes:
+        values: The new values, complete.
+        how: For each path whose value the rule changed or added, how, in words.
+    """
+
+    values: dict[str, Value]
+    how: dict[str, str]
+
+
+@runtime_checkable
+class Explore(Protocol):
+    """A rule that changes hyperparameters."""
+
+    def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
+        """Return changed values.
+
+        Args:
+            space: What may vary, and where to.
+            values: A value for every active parameter, and the constants; not changed.
+            stream: Where chance comes from.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Perturb:
+    """Multiply each hyperparameter by a factor drawn from a few, or redraw it from its birth range.
+
+    Choices are redrawn and ordinals shift by a place, towards the side the factor points to; whole numbers always move
+    by at least one unless they are at a limit. Zero times a factor stays zero for ever: where a range touches zero,
+    use :class:`Gaussian`, or resample now and then.
+
+    Args:
+        factors: What to draw from, each finite and above 0.
+        resample_probability: For each hyperparameter, the probability of a redraw instead. 0, as in the paper (Ray
+            uses 0.25).
+
+    Raises:
+        InvalidArgument: An argument is outside of its range.
+
+    Source: Jaderberg et al. 2017, section 4.1.1: factors 1.2 and 0.8.
+    """
+
+    factors: tuple[float, ...] = (0.8, 1.2)
+    resample_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        factors: object = self.factors
+        if not isinstance(factors, Sequence) or isinstance(factors, str) or not factors:
+            raise InvalidArgument("factors", factors, "one or more numbers above 0, such as (0.8, 1.2)")
+        for factor in factors:
+            check_number("factors", factor, above=0)
+        object.__setattr__(self, "factors", tuple(float(factor) for factor in factors))
+        check_probability("resample_probability", self.resample_probability)
+
+    def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
+        """Return perturbed values; see :meth:`Explore.explore`."""
+
+        def step(parameter: Parameter, value: Value) -> tuple[Value, str]:
+            if self.resample_probability and stream.random() < self.resample_probability:
+                return parameter.domain.sample(stream), "resampled"
+            factor = stream.choice(self.factors)
+            domain: Any = parameter.domain  # whose values are of the domain's own type
+            return domain.perturb(value, factor, stream), _words(parameter, f"x{factor:g}")
+
+        return _each(space, values, stream, step)
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Redraw each hyperparameter from its birth range with some probability.
+
+    Args:
+        probability: From 0 to 1, for each hyperparameter on its own.
+
+    Raises:
+        InvalidArgument: ``probability`` is outside of its range.
+
+    Source: Jaderberg et al. 2017, section 4.1.1.
+    """
+
+    probability: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_probability("probability", self.probability)
+
+    def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
+        """Return values of which some are redrawn; see :meth:`Explore.explore`."""
+
+        def step(parameter: Parameter, value: Value) -> tuple[Value, str]:
+            if stream.random() < self.probability:
+                return parameter.domain.sample(stream), "resampled"
+            return value, ""
+
+        return _each(space, values, stream, step)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Add normal noise to each hyperparameter, in the scale of its domain.
+
+    The noise is measured in widths of the domain's range: in a logarithmic domain from 1e-4 to 1e-1 the width is three
+    decades. Choices are redrawn. Unlike a factor, noise moves a value away from zero.
+
+    Args:
+        scale: Standard deviation of the noise in widths of the range, above 0.
+        resample_probability: For each hyperparameter, the probability of a redraw from its birth range instead.
+
+    Raises:
+        InvalidArgument: An argument is outside of its range.
+
+    Source: Jaderberg et al. 2017, section 3.2 (the toy of figure 2 explores by additive noise).
+    """
+
+    scale: float = 0.1
+    resample_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("scale", self.scale, above=0)
+        check_probability("resample_probability", self.resample_probability)
+
+    def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
+        """Return values with noise; see :meth:`Explore.explore`."""
+
+        def step(parameter: Parameter, value: Value) -> tuple[Value, str]:
+            if self.resample_probability and stream.random() < self.resample_probability:
+                return parameter.domain.sample(stream), "resampled"
+            noise = self.scale * stream.normal()
+            domain: Any = parameter.domain  # whose values are of the domain's own type
+            return domain.shift(value, noise, stream), _words(parameter, f"{noise:+.3g} of the range")
+
+        return _each(space, values, stream, step)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several rules, one after the other; a list or tuple given to ``explore=`` becomes one.
+
+    Args:
+        rules: At least one.
+    """
+
+    rules: tuple[Explore, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            raise InvalidArgument("explore", self.rules, "one rule or more")
+
+    @property
+    def name(self) -> str:
+        """The rules' names, in order."""
+        return ", ".join(rule_name(rule) for rule in self.rules)
+
+    def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
+        """Return what the last rule makes of what the others made; see :meth:`Explore.explore`."""
+        current, how = dict(values), dict[str, str]()
+        for rule in self.rules:
+            current, steps = rule.explore(space, current, stream)
+            for path, words in steps.items():
+                how[path] = f"{how[path]}, {words}" if path in how else words
+        return Explored(current, {path: words for path, words in how.items() if path in current})
+
+
+def rule_name(rule: Explore) -> str:
+    """Return the name under which a rule is recorded in decisions."""
+    return str(getattr(rule, "name", type(rule).__name__))
+
+
+def same(first: Value, second: Value) -> bool:
+    """Whether two values are one: 1, 1.0 and True are three."""
+    return first is second or (type(first) is type(second) and first == second)
+
+
+def _words(parameter: Parameter, words: str) -> str:
+    if isinstance(parameter.domain, Choice):
+        return "redrawn"
+    return "shifted" if isinstance(parameter.domain, Ordinal) else words
+
+
+def _each(
+    space: Space,
+    values: Mapping[str, Value],
+    stream: RandomStream,
+    step: Callable[[Parameter, Value], tuple[Value, str]],
+) -> Explored:
+    """Apply a step to every parameter that may change, then repair what a changed choice left behind."""
+    changed, how = dict(values), dict[str, str]()
+    chosen = False
+    for parameter in space.active(values):
+        if parameter.fixed:
+            continue
+        path = parameter.path
+        before = values[path]
+        after, words = step(parameter, before)
+        if not same(before, after):
+            changed[path] = after
+            how[path] = words
+            chosen = chosen or isinstance(parameter.domain, Choice)
+    if chosen:
+        repaired = space.repair(changed, stream)
+        how = {path: words for path, words in how.items() if path in repaired}
+        for path in repaired:
+            if path not in changed:
+                how[path] = "sampled"
+        changed = repaired
+    return Explored(changed, how)

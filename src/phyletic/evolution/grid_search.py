@@ -1,0 +1,102 @@
+"""Grid search: the control whose values are laid out beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.population import Population
+from phyletic.evolution.suggestion import fresh_start, newborn, unchanging
+from phyletic.randomness import RandomStream
+from phyletic.records import Suggestion, Trial, Value
+from phyletic.space import Space
+
+__all__ = ["GridSearch"]
+
+
+@dataclass(frozen=True)
+class GridSearch:
+    """Grid search: member m trains with point m of a grid, and nobody ever copies anybody.
+
+    Members without a finite score train on; a member that failed starts again at its own point.
+
+    Args:
+        interval: Steps of one trial.
+        points: How many values each parameter takes, at most: one number for all, or a number by path.
+        population: Number of members; None for one per point of the grid. A smaller population takes points evenly
+            spread over the grid's order, a larger one begins again from the first.
+        interval_seconds: Seconds of one trial, instead of ``interval``.
+        synchronous: Whether members wait for each other.
+
+    Raises:
+        InvalidArgument: An argument is of the wrong kind or outside of its range.
+    """
+
+    interval: int | None = None
+    points: int | Mapping[str, int] = 3
+    population: int | None = None
+    _: KW_ONLY
+    interval_seconds: float | None = None
+    synchronous: bool = False
+
+    def __post_init__(self) -> None:
+        check_intervals(self.interval, self.interval_seconds)
+        if isinstance(self.points, Mapping):
+            for path, count in self.points.items():
+                check_integer(f"points[{path!r}]", count, 1)
+            object.__setattr__(self, "points", dict(self.points))
+        else:
+            check_integer("points", self.points, 1)
+        if self.population is not None:
+            check_integer("population", self.population, 1)
+        if not isinstance(self.synchronous, bool):
+            raise InvalidArgument("synchronous", self.synchronous, "True or False")
+
+    @property
+    def window(self) -> int:
+        """One score is enough."""
+        return 1
+
+    @property
+    def uses_history(self) -> bool:
+        """Never."""
+        return False
+
+    def population_size(self, space: Space) -> int:
+        """Return ``population``, or the number of points of the grid."""
+        return self.population if self.population is not None else len(space.grid(self.points))
+
+    def point(self, space: Space, member: int) -> dict[str, Value]:
+        """Return the values of the grid that belong to a member."""
+        grid = space.grid(self.points)
+        place = member % len(grid)
+        if self.population is not None and member < self.population < len(grid):
+            place = member * len(grid) // self.population
+        return dict(grid[place])
+
+    def birth(
+        self,
+        space: Space,
+        member: int,
+        given: Mapping[str, Any] | None,
+        design_row: Sequence[float] | None,
+        stream: RandomStream,
+    ) -> Suggestion:
+        """Decide a member's first trial: its point of the grid, or what the user gives; see :meth:`Algorithm.birth`."""
+        values = space.complete(given, stream) if given else self.point(space, member)
+        return newborn(values, self.interval, self.interval_seconds)
+
+    def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
+        """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
+        view = population.view(member)
+        if view.failed or view.trial is None:
+            values = self.point(population.space, member)
+            return fresh_start(population, view, values, self.interval, self.interval_seconds)
+        return unchanging(population, view, self.interval, self.interval_seconds)
+
+    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
+        """Stop none."""
+        return ()

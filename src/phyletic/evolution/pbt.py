@@ -1,0 +1,251 @@
+"""Population based training (Jaderberg et al. 2017, arXiv 1711.09846)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.exploit import Exploit, Truncation, Verdict
+from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
+from phyletic.evolution.gate import NoiseGate
+from phyletic.evolution.population import Population
+from phyletic.evolution.ranking import Ranking, rank_matched
+from phyletic.evolution.suggestion import changes_between, continuation, fresh_start, newborn, newborn_values
+from phyletic.evolution.user_function import as_rule
+from phyletic.evolution.view import MemberView
+from phyletic.randomness import RandomStream
+from phyletic.records import Decision, Suggestion, Trial
+from phyletic.space import Space
+
+__all__ = ["PBT"]
+
+
+@dataclass(frozen=True)
+class PBT:
+    """Population based training: losers copy winners' weights and explore their hyperparameters.
+
+    Each member trains for ``interval`` steps at a time. In between, ``exploit`` may find that it loses: then it goes on
+    from a donor's checkpoint with the donor's hyperparameters, changed by ``explore``. A member that does not lose goes
+    on from its own checkpoint with its own hyperparameters.
+
+    A member whose score is not finite, or that failed, is rescued whatever the rules say: it takes a donor from the
+    best of the population, or starts afresh with newly drawn hyperparameters where no member can donate.
+
+    Args:
+        population: Number of members, at least 1 (the paper's experiments use 20 to 80; with 10 or fewer the search is
+            greedy and its results vary).
+        interval: Steps of one trial. The paper's *ready* condition.
+        interval_seconds: Seconds of one trial, instead of ``interval``.
+        exploit: Who copies whom: :class:`Truncation`, :class:`BinaryTournament` or :class:`TTest`.
+        explore: How inherited hyperparameters change: :class:`Perturb`, :class:`Resample`, :class:`Gaussian`, a
+            function ``(hyperparameters, rng) -> mapping``, or a list of these, applied in order.
+        synchronous: Whether members wait for each other. Then a study is reproduced exactly by any number of workers.
+            The default is asynchronous, as in the paper.
+        burn_in: Steps before which a member does not exploit.
+        inherit: What is copied. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations of the
+            paper's figure 2. Fixed hyperparameters always belong to the weights.
+        compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each with what its peers
+            scored when they had trained no longer than it has (see :func:`rank_matched`).
+        gate: A :class:`NoiseGate`, for noisy scores; None for none.
+
+    Raises:
+        InvalidArgument: An argument is of the wrong kind or outside of its range.
+
+    Example:
+        >>> algorithm = PBT(population=20, interval=100, exploit=Truncation(0.25), explore=[Perturb((0.5, 2.0))])
+        >>> algorithm.population, algorithm.interval
+        (20, 100)
+    """
+
+    population: int = 8
+    interval: int | None = None
+    _: KW_ONLY
+    interval_seconds: float | None = None
+    exploit: Exploit = field(default_factory=Truncation)
+    explore: Explore | ExploreFunction | Sequence[Explore | ExploreFunction] = field(default_factory=Perturb)
+    synchronous: bool = False
+    burn_in: int = 0
+    inherit: Literal["both", "weights", "hyperparameters"] = "both"
+    compare: Literal["latest", "matched"] = "latest"
+    gate: NoiseGate | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("population", self.population, 1)
+        check_intervals(self.interval, self.interval_seconds)
+        if isinstance(self.exploit, type) or not isinstance(self.exploit, Exploit):
+            raise InvalidArgument("exploit", self.exploit, "a rule such as Truncation(), BinaryTournament() or TTest()")
+        object.__setattr__(self, "explore", as_rule(self.explore))
+        if not isinstance(self.synchronous, bool):
+            raise InvalidArgument("synchronous", self.synchronous, "True or False")
+        check_integer("burn_in", self.burn_in, 0)
+        if self.inherit not in ("both", "weights", "hyperparameters"):
+            raise InvalidArgument("inherit", self.inherit, '"both", "weights" or "hyperparameters"')
+        if self.compare not in ("latest", "matched"):
+            raise InvalidArgument("compare", self.compare, '"latest" or "matched"')
+        if self.gate is not None and not isinstance(self.gate, NoiseGate):
+            raise InvalidArgument("gate", self.gate, "a NoiseGate, or None")
+
+    @property
+    def window(self) -> int:
+        """As many evaluations as the exploit rule looks at."""
+        return self.exploit.window
+
+    @property
+    def uses_history(self) -> bool:
+        """Whether scores are compared at matched experience."""
+        return self.compare == "matched"
+
+    @property
+    def rule(self) -> Explore:
+        """The explore rule, made from what was given."""
+        return as_rule(self.explore)
+
+    def population_size(self, space: Space) -> int:
+        """Return ``population``."""
+        return self.population
+
+    def birth(
+        self,
+        space: Space,
+        member: int,
+        given: Mapping[str, Any] | None,
+        design_row: Sequence[float] | None,
+        stream: RandomStream,
+    ) -> Suggestion:
+        """Decide a member's first trial; see :meth:`Algorithm.birth`."""
+        values = newborn_values(space, given, design_row, stream)
+        return newborn(values, self.interval, self.interval_seconds)
+
+    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
+        """Stop none."""
+        return ()
+
+    def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
+        """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
+        view = population.view(member)
+        if self.compare == "matched":
+            ranking = rank_matched(population.members, population.mode, view)
+        else:
+            ranking = population.ranking
+        if not view.sound:
+            return self._rescue(population, ranking, view, stream)
+        verdict = self._judge(ranking, view, stream)
+        note = verdict.note
+        if verdict.loses:
+            donors = [place for place in verdict.donors if _donates(population, ranking, place, member)]
+            if donors:
+                donor = _Donor(ranking, stream.choice(donors), "exploit", self.inherit)
+                return self._copy(population, view, donor, verdict.threshold, note, stream)
+            note = _joined(note, "no donor with steps left")
+        decision = Decision(
+            kind="continue",
+            as_of=population.as_of,
+            rank=ranking.places.get(member),
+            ranked=len(ranking),
+            threshold=verdict.threshold,
+            note=note,
+        )
+        return continuation(view, decision, self.interval, self.interval_seconds)
+
+    def _judge(self, ranking: Ranking, view: MemberView, stream: RandomStream) -> Verdict:
+        """Ask the exploit rule, then the gate; a member that is alone or too young does not lose."""
+        if len(ranking) < 2:
+            return Verdict(False, note="no peer to compare with")
+        head = view.trial
+        if head is not None and (head.end_step or 0) < self.burn_in:
+            return Verdict(False, note=f"burn-in until step {self.burn_in}")
+        verdict = self.exploit.judge(ranking, view, stream)
+        if self.gate is None or not verdict.loses:
+            return verdict
+        low, high = self.gate.cuts(ranking.scores[: ranking.finite], ranking.mode)
+        loses = _beyond(low, ranking.scores[ranking.places[view.member]], ranking)
+        donors = [place for place in verdict.donors if _beyond(ranking.scores[place], high, ranking)]
+        note = _joined(verdict.note, f"gate: replaced beyond {low:.6g}, copied beyond {high:.6g}")
+        return Verdict(loses and bool(donors), donors, verdict.threshold, note)
+
+    def _rescue(self, population: Population, ranking: Ranking, view: MemberView, stream: RandomStream) -> Suggestion:
+        """Give a member a donor from the best, or a fresh start where nobody can donate."""
+        note = "its latest trial was given up" if view.failed else "its score is not finite"
+        rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
+        for candidates in rankings:
+            able = [place for place in range(candidates.finite) if _donates(population, candidates, place, view.member)]
+            if not able:
+                continue
+            elite = [place for place in able if place < self.exploit.elite(len(candidates))]
+            if self.gate is not None:
+                _, high = self.gate.cuts(candidates.scores[: candidates.finite], candidates.mode)
+                elite = [place for place in elite if _beyond(candidates.scores[place], high, candidates)]
+            place = stream.choice(elite or able[:1])
+            return self._copy(population, view, _Donor(candidates, place, "rescue", "both"), None, note, stream)
+        values = population.space.sample(stream)
+        return fresh_start(population, view, values, self.interval, self.interval_seconds)
+
+    def _copy(
+        self,
+        population: Population,
+        view: MemberView,
+        donor: _Donor,
+        threshold: float | None,
+        note: str,
+        stream: RandomStream,
+    ) -> Suggestion:
+        """Take from the donor what is inherited, and explore it."""
+        space, ranking = population.space, donor.ranking
+        winner = ranking.members[donor.place]
+        head, own = winner.trial, view.trial
+        assert head is not None
+        if donor.inherited == "both" or own is None:
+            parent, values = head.number, dict(head.hyperparameters)
+        elif donor.inherited == "weights":
+            parent, values = head.number, space.with_fixed_of(own.hyperparameters, head.hyperparameters)
+        else:
+            parent, values = own.number, space.with_fixed_of(head.hyperparameters, own.hyperparameters)
+        explored = self.rule.explore(space, values, stream)
+        before = values if own is None else own.hyperparameters
+        decision = Decision(
+            kind=donor.kind,
+            as_of=population.as_of,
+            rank=ranking.places.get(view.member),
+            ranked=len(ranking),
+            threshold=threshold,
+            donor=head.number,
+            donor_member=winner.member,
+            donor_rank=donor.place,
+            inherited=donor.inherited,
+            explored=rule_name(self.rule),
+            changes=changes_between(before, values, explored.values, explored.how),
+            note=note,
+        )
+        return Suggestion(
+            parent=parent,
+            hyperparameters=explored.values,
+            decision=decision,
+            steps=self.interval,
+            seconds=self.interval_seconds,
+        )
+
+
+class _Donor(NamedTuple):
+    """Whom a member copies, and why."""
+
+    ranking: Ranking
+    place: int
+    kind: Literal["exploit", "rescue"]
+    inherited: Literal["both", "weights", "hyperparameters"]
+
+
+def _donates(population: Population, ranking: Ranking, place: int, member: int) -> bool:
+    view = ranking.members[place]
+    return place < ranking.finite and view.member != member and population.may_donate(view)
+
+
+def _beyond(better: float, worse: float, ranking: Ranking) -> bool:
+    """Whether the first score is strictly better than the second."""
+    return better > worse if ranking.mode == "max" else better < worse
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

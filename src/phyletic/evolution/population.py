@@ -1,0 +1,68 @@
+"""What an algorithm sees: the population at one moment, as frozen facts."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from phyletic.errors import NotFound
+from phyletic.evolution.ranking import Ranking, rank_latest
+from phyletic.evolution.view import MemberView
+from phyletic.space import Space
+
+__all__ = ["MemberView", "Population"]
+
+
+class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A population as it was at one sequence number of its study.
+
+    The ranking is computed once, when it is first asked for, and shared by every suggestion that is made on the
+    same object: a synchronous generation of a thousand members sorts them once.
+
+    Attributes:
+        space: What may vary.
+        mode: ``"max"`` where higher scores are better, ``"min"`` where lower are.
+        members: Every member, in the order of their numbers.
+        as_of: The sequence number of the study that this is the view of.
+        limit: Age in steps at which training ends; a trial that reached it cannot be a donor. None without a limit.
+    """
+
+    space: Space
+    mode: Literal["max", "min"]
+    members: tuple[MemberView, ...]
+    as_of: int
+    limit: int | None = None
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """The members that have completed a trial, best first, by their latest score."""
+        return rank_latest(self.members, self.mode)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {view.member: place for place, view in enumerate(self.members)}
+
+    def view(self, member: int) -> MemberView:
+        """Return what is known of one member.
+
+        Raises:
+            NotFound: The population has no such member.
+        """
+        try:
+            if (view := self.members[member]).member == member:
+                return view
+        except IndexError:
+            pass
+        try:
+            return self.members[self._places[member]]
+        except KeyError:
+            raise NotFound(f"the population has no member {member}") from None
+
+    def may_donate(self, view: MemberView) -> bool:
+        """Whether a member's head can be given to another: finite, not failed, and with steps left to train."""
+        if not view.sound:
+            return False
+        end_step = view.trial.end_step if view.trial is not None else None
+        return self.limit is None or end_step is None or end_step < self.limit

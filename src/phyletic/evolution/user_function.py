@@ -1,0 +1,160 @@
+"""A user's own function as an explore rule."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from phyletic.errors import InvalidArgument, InvalidSpace
+from phyletic.evolution.explore import Chain, Explore, Explored, ExploreFunction, same
+from phyletic.randomness import RandomStream
+from phyletic.records import Value
+from phyletic.space import Space
+from phyletic.space.names import unknown
+
+__all__ = ["UserFunction", "as_rule"]
+
+
+@dataclass(frozen=True)
+class UserFunction:
+    """A function that explores: ``(hyperparameters, rng) -> mapping``.
+
+    It is given a copy of the inherited values by flat path (constants and fixed ones too) and a
+    ``numpy.random.Generator``, and returns new values by flat path; a path that it leaves out keeps its value. The
+    space checks what comes back. A study remembers its name and a hash of its source, and so notices when it is opened
+    with another function; two rules are equal where these are.
+
+    Attributes:
+        qualified_name: The function's ``__qualname__``.
+        hash: ``"sha256:..."`` of its source, or of its bytecode where the source cannot be found.
+        function: The function itself; None where the rule was read from a stored study.
+    """
+
+    qualified_name: str
+    hash: str
+    function: ExploreFunction | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, function: ExploreFunction) -> UserFunction:
+        """Make the rule that calls ``function``."""
+        return cls(_qualified_name(function), _hash(function), function)
+
+    @property
+    def name(self) -> str:
+        """The qualified name with the first digits of the hash."""
+        return f"{self.qualified_name}@{self.hash[:19]}"
+
+    def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
+        """Call the function and check what it returns; see :meth:`Explore.explore`.
+
+        Raises:
+            InvalidArgument: The function is not known in this process.
+            InvalidSpace: It returned something that is not in the space, or changed a fixed value or a constant.
+        """
+        if self.function is None:
+            raise InvalidArgument(
+                "explore",
+                self.qualified_name,
+                "a function that this process has",
+                hint="The study explores with a function of its own: open it from the code that defines "
+                f"{self.qualified_name}, and pass the same algorithm",
+            )
+        returned = self.function(dict(values), stream.generator())
+        changed = self._merge(space, values, returned)
+        repaired = space.repair(changed, stream)
+        how = {path: self.name for path, value in repaired.items() if not same(value, values.get(path))}
+        for path in how:
+            if path not in changed:
+                how[path] = "sampled"
+        return Explored(repaired, how)
+
+    def _merge(self, space: Space, values: Mapping[str, Value], returned: object) -> dict[str, Value]:
+        """Check what was returned, value by value, and lay it over the inherited values."""
+        blame = f"The explore function {self.qualified_name} returned it"
+        if not isinstance(returned, Mapping):
+            raise InvalidSpace("hyperparameters", returned, "a mapping from paths to values", blame)
+        merged = dict(values)
+        for path, value in returned.items():
+            parameter = space.parameters.get(path)
+            try:
+                if parameter is None and path not in values:
+                    raise unknown(path, space.parameters)
+                new = values[path] if parameter is None else parameter.domain.coerce(value, path)
+            except InvalidSpace as error:
+                hint = f"{error.hint}. {blame}" if error.hint else blame
+                raise InvalidSpace(error.name, error.value, error.allowed, hint) from error
+            constant = parameter is None and value != new
+            if constant or (parameter is not None and parameter.fixed and not same(new, values.get(path, new))):
+                kind = "a constant" if constant else "fixed at birth"
+                raise InvalidSpace(path, value, f"{values[path]!r}, as it is {kind}", blame)
+            merged[path] = new
+        return merged
+
+
+def as_rule(explore: object) -> Explore:
+    """Turn what a user may give as ``explore=`` into a rule.
+
+    Args:
+        explore: A rule, a function, or a list or tuple of these.
+
+    Raises:
+        InvalidArgument: It is none of them.
+    """
+    if isinstance(explore, (list, tuple)):
+        return Chain(tuple(as_rule(rule) for rule in explore))
+    if isinstance(explore, type):
+        raise InvalidArgument("explore", explore, "an instance of a rule", hint=f"Write {explore.__name__}()")
+    if isinstance(explore, Explore):
+        return explore
+    if callable(explore):
+        return UserFunction.of(explore)
+    raise InvalidArgument(
+        "explore", explore, "a rule such as Perturb(), a function (hyperparameters, rng) -> mapping, or a list of these"
+    )
+
+
+def _qualified_name(function: Any) -> str:
+    if isinstance(function, functools.partial):
+        return _qualified_name(function.func)
+    name = getattr(function, "__qualname__", None)
+    return str(name) if name is not None else type(function).__qualname__
+
+
+def _hash(function: Any) -> str:
+    """Hash what the function does, as far as that can be seen: its source, else its bytecode."""
+    if isinstance(function, functools.partial):
+        bound = repr((function.args, sorted(function.keywords.items())))
+        return _digest([_hash(function.func), bound])
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    if not inspect.isroutine(function):
+        function = type(function)
+    code = getattr(function, "__code__", None)
+    # The source of a lambda is the line it stands on, with whatever else is written there.
+    if code is None or code.co_name != "<lambda>":
+        try:
+            return _digest([textwrap.dedent(inspect.getsource(function))])
+        except (OSError, TypeError):
+            pass
+    if code is None:
+        return _digest([function.__qualname__])
+    return _digest(list(_bytecode(code)))
+
+
+def _bytecode(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield repr(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _bytecode(constant)
+        else:
+            yield repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
+
+
+def _digest(parts: list[str]) -> str:
+    return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
