@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from phyletic.randomness import RandomStream
-from phyletic.space import encoding, names, number
+from phyletic.space import bounds, encoding, names, scale
 from phyletic.space.options import as_options, check_options, find, position
-from phyletic.space.values import Value, typed
+from phyletic.space.values import Value, plain, typed
 
 __all__ = ["Choice"]
 
@@ -47,7 +47,7 @@ class Choice:
         self, options: Sequence[Value] | Mapping[str, Mapping[str, object]], *, fixed: bool | None = None
     ) -> None:
         keep = object.__setattr__
-        spaces = dict(options) if isinstance(options, Mapping) else None
+        spaces = {plain(label): space for label, space in options.items()} if isinstance(options, Mapping) else None
         keep(self, "options", as_options(options))
         keep(self, "spaces", spaces)
         keep(self, "fixed", spaces is not None if fixed is None else fixed)
@@ -78,12 +78,12 @@ class Choice:
         Raises:
             InvalidSpace: Something is wrong with them.
         """
-        number.check_flag(path, "fixed", self.fixed)
+        bounds.check_flag(path, "fixed", self.fixed)
         check_options(path, "options", self.options)
         for label, space in (self.spaces or {}).items():
             names.check_name(f"space[{path!r}].options", label)
             if not isinstance(space, Mapping):
-                number.refuse(path, f"options[{label!r}]", space, "a dictionary of parameters, {} where it has none")
+                bounds.refuse(path, f"options[{label!r}]", space, "a dictionary of parameters, {} where it has none")
 
     def sample(self, stream: RandomStream) -> Value:
         """Draw one of the options uniformly."""
@@ -108,12 +108,12 @@ class Choice:
 
     def perturb(self, value: Value, factor: float, stream: RandomStream) -> Value:
         """Draw one of all options anew, whatever the factor; False and True alone flip."""
-        number.factor_direction(1.0, factor)
+        scale.factor_direction(1.0, factor)
         return self._redrawn(value, stream)
 
     def shift(self, value: Value, noise: float, stream: RandomStream) -> Value:
         """Draw one of all options anew, whatever the noise; False and True alone flip."""
-        number.check_noise(noise)
+        scale.check_noise(noise)
         return self._redrawn(value, stream)
 
     def grid(self, points: int) -> tuple[Value, ...]:

@@ -47,7 +47,7 @@ def decode(entries: Any, where: str = "space", depth: int = 1) -> dict[str, Any]
     if not isinstance(entries, list):
         raise InvalidSpace(where, entries, "a list of entries")
     if depth > DEEPEST + 1:
-        raise InvalidSpace(where, "...", f"nested at most {DEEPEST} deep")
+        raise InvalidSpace(f"the depth of {where}", depth, f"at most {DEEPEST}")
     definition: dict[str, Any] = {}
     for place, entry in enumerate(entries):
         here = f"{where}[{place}]"

@@ -40,11 +40,11 @@ def _read(
 ) -> Iterator[Parameter | Constant]:
     where = f"space[{prefix!r}]" if prefix else "space"
     if depth > DEEPEST:
-        # The value is left out: printing it could take as long as walking it.
-        raise InvalidSpace(where, "...", f"nested at most {DEEPEST} deep", "Does a dictionary contain itself?")
-    for name, item in definition.items():
-        check_name(where, name)
-        path = f"{prefix}.{name}" if prefix else str(name)
+        hint = "Does a dictionary contain itself?"
+        raise InvalidSpace(f"the depth of {where}", depth, f"at most {DEEPEST}", hint)
+    for key, item in definition.items():
+        name = check_name(where, key)
+        path = f"{prefix}.{name}" if prefix else name
         if isinstance(item, Mapping):
             yield from _read(item, path, requires, depth + 1)
         elif isinstance(item, Domain):

@@ -22,7 +22,8 @@ def encode(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
         [{'name': 'optimizer', 'type': 'group', 'entries': [{'name': 'nesterov', 'type': 'constant', 'value': True}]}]
     """
     entries: list[dict[str, Any]] = []
-    for name, item in definition.items():
+    for key, item in definition.items():
+        name = plain(key)
         if isinstance(item, Mapping):
             entries.append({"name": name, "type": "group", "entries": encode(item)})
         elif hasattr(item, "to_json"):

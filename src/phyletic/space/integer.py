@@ -7,7 +7,7 @@ from typing import Any
 
 from phyletic.errors import InvalidSpace
 from phyletic.randomness import RandomStream
-from phyletic.space import number
+from phyletic.space import bounds, scale
 
 __all__ = ["Int"]
 
@@ -54,15 +54,15 @@ class Int:
         fixed: bool = False,
     ) -> None:
         keep = object.__setattr__
-        keep(self, "low", number.as_int(low))
-        keep(self, "high", number.as_int(high))
+        keep(self, "low", bounds.as_int(low))
+        keep(self, "high", bounds.as_int(high))
         keep(self, "log", log)
-        keep(self, "step", 1 if step is None else number.as_int(step))
-        keep(self, "limits", number.pair(limits, self.low, self.high, number.as_int))
+        keep(self, "step", 1 if step is None else bounds.as_int(step))
+        keep(self, "limits", bounds.pair(limits, self.low, self.high, bounds.as_int))
         keep(self, "fixed", fixed)
 
     def __repr__(self) -> str:
-        return number.shown(self)
+        return bounds.shown(self)
 
     def validate(self, path: str) -> None:
         """Check the domain's own arguments.
@@ -73,8 +73,8 @@ class Int:
         Raises:
             InvalidSpace: Something is wrong with them.
         """
-        number.check_bounds(path, self, int)
-        number.check_step(path, self, int)
+        bounds.check_bounds(path, self, int)
+        bounds.check_step(path, self, int)
 
     def sample(self, stream: RandomStream) -> int:
         """Draw a value from ``low`` to ``high``; uniformly, or log-uniformly and then snapped."""
@@ -83,7 +83,7 @@ class Int:
     def from_unit(self, u: float) -> int:
         """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
         if self.log:
-            return self._snapped(number.at_fraction(self.low, self.high, True, u))
+            return self._snapped(scale.at_fraction(self.low, self.high, True, u))
         last = (self.high - self.low) // self.step
         return self.low + min(max(int(u * (last + 1)), 0), last) * self.step
 
@@ -99,7 +99,7 @@ class Int:
         Raises:
             InvalidSpace: It is no whole number, outside the limits or off the grid.
         """
-        found = number.as_int(value)
+        found = bounds.as_int(value)
         if not self.contains(found):
             grid = "" if self.step == 1 else f" in steps of {self.step} from {self.low}"
             raise InvalidSpace(path, value, f"a whole number from {self.limits[0]} to {self.limits[1]}{grid}")
@@ -108,33 +108,35 @@ class Int:
 
     def perturb(self, value: int, factor: float, stream: RandomStream) -> int:
         """Multiply by ``factor``, within the limits and by at least one step, which way the factor points."""
-        direction = number.factor_direction(value, factor)
+        direction = scale.factor_direction(value, factor)
         return self._towards(value, value * factor, direction)
 
     def shift(self, value: int, noise: float, stream: RandomStream) -> int:
         """Add ``noise`` in units of the width of ``low..high`` (of its logarithm with ``log``), at least one step."""
-        target = number.translated(value, noise, self.low, self.high, self.log, self.limits)
-        return self._towards(value, target, number.sign(noise))
+        target = scale.translated(value, noise, self.low, self.high, self.log, self.limits)
+        return self._towards(value, target, scale.sign(noise))
 
     def grid(self, points: int) -> tuple[int, ...]:
         """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
-        fractions = number.spread(points)
+        fractions = scale.spread(points)
         return tuple(
-            dict.fromkeys(self._snapped(number.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
+            dict.fromkeys(self._snapped(scale.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"type": "int", **number.arguments(self)}
+        return {"type": "int", **bounds.arguments(self)}
 
     def _towards(self, value: int, target: float, direction: int) -> int:
         target = min(max(target, self.limits[0]), self.limits[1])
         lowest, highest = ((bound - self.low) // self.step for bound in self.limits)
-        index = number.moved((value - self.low) // self.step, self._index(target), direction, lowest, highest)
+        index = scale.moved(self._index(value), self._index(target), direction, lowest, highest)
         return self.low + index * self.step
 
     def _snapped(self, value: float) -> int:
         return self.low + self._index(value) * self.step
 
     def _index(self, value: float) -> int:
+        if isinstance(value, int):
+            return (value - self.low) // self.step
         return round((value - self.low) / self.step)

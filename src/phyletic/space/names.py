@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from phyletic.errors import InvalidSpace
-from phyletic.space.values import storable
+from phyletic.space.values import plain, storable
 
 __all__ = ["check_name", "did_you_mean", "unknown"]
 
@@ -19,9 +19,13 @@ def check_name(where: str, name: object) -> str:
         where: What the name belongs to, named in the error.
         name: The name.
 
+    Returns:
+        The name as plain text.
+
     Raises:
         InvalidSpace: It is no text, empty, too long, or holds a dot or a control character.
     """
+    name = plain(name)
     if (
         not isinstance(name, str)
         or not 0 < len(name) <= _LONGEST

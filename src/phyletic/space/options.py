@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from phyletic.errors import InvalidSpace
-from phyletic.space.number import refuse
+from phyletic.space.bounds import refuse
 from phyletic.space.values import Value, plain, storable, typed
 
 __all__ = ["as_options", "check_options", "find", "position"]

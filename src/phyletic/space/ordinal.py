@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phyletic.randomness import RandomStream
-from phyletic.space import number
+from phyletic.space import bounds, scale
 from phyletic.space.options import as_options, check_options, find, position
 from phyletic.space.values import Value, typed
 
@@ -60,7 +60,7 @@ class Ordinal:
         Raises:
             InvalidSpace: Something is wrong with them.
         """
-        number.check_flag(path, "fixed", self.fixed)
+        bounds.check_flag(path, "fixed", self.fixed)
         check_options(path, "values", self.values)
 
     def sample(self, stream: RandomStream) -> Value:
@@ -86,12 +86,12 @@ class Ordinal:
 
     def perturb(self, value: Value, factor: float, stream: RandomStream) -> Value:
         """Move one position up for a factor above 1, down for one below 1; not beyond the ends."""
-        return self._moved(value, number.factor_direction(1.0, factor))
+        return self._moved(value, scale.factor_direction(1.0, factor))
 
     def shift(self, value: Value, noise: float, stream: RandomStream) -> Value:
         """Move by ``noise`` times the distance from the first to the last position, at least one position."""
-        number.check_noise(noise)
-        direction = number.sign(noise)
+        scale.check_noise(noise)
+        direction = scale.sign(noise)
         positions = round(min(max(noise, -1.0), 1.0) * (len(self.values) - 1))
         return self._moved(value, positions or direction)
 
@@ -107,7 +107,8 @@ class Ordinal:
     def _moved(self, value: Value, positions: int) -> Value:
         index = position(self.values, value)
         if index is None:
-            index = self.values.index(find(self.values, value, "value"))
+            index = position(self.values, find(self.values, value, "value"))
+            assert index is not None
         return self.values[min(max(index + positions, 0), len(self.values) - 1)]
 
     def _key(self) -> object:

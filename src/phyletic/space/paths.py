@@ -18,6 +18,9 @@ from phyletic.space.values import Value
 
 __all__ = ["flatten", "lookup", "nest"]
 
+_DEEPEST = 2 * DEEPEST
+"""An option of a choice is a level of its own here."""
+
 
 def nest(values: Mapping[str, Value]) -> dict[str, Any]:
     """Nest values given by flat path.
@@ -72,8 +75,9 @@ def flatten(nested: Mapping[str, Any], choices: Collection[str] = ()) -> dict[st
 
 
 def _leaves(nested: Mapping[Any, Any], prefix: str, choices: Collection[str], depth: int) -> Iterator[tuple[str, Any]]:
-    if depth > 2 * DEEPEST + 2:
-        raise InvalidSpace(prefix, "...", "nested less deep", "Does a dictionary contain itself?")
+    if depth > _DEEPEST:
+        hint = "Does a dictionary contain itself?"
+        raise InvalidSpace(f"the depth of {prefix}", depth, f"at most {_DEEPEST}", hint)
     for key, value in nested.items():
         if not isinstance(key, str):
             raise InvalidSpace(f"a name in {prefix or 'the values'}", key, "text")

@@ -9,7 +9,7 @@ from typing import Any
 
 from phyletic.errors import InvalidSpace
 from phyletic.randomness import RandomStream
-from phyletic.space import number
+from phyletic.space import bounds, scale
 
 __all__ = ["Float"]
 
@@ -60,15 +60,15 @@ class Float:
         fixed: bool = False,
     ) -> None:
         keep = object.__setattr__
-        keep(self, "low", number.as_float(low))
-        keep(self, "high", number.as_float(high))
+        keep(self, "low", bounds.as_float(low))
+        keep(self, "high", bounds.as_float(high))
         keep(self, "log", log)
-        keep(self, "step", number.as_float(step))
-        keep(self, "limits", number.pair(limits, self.low, self.high, number.as_float))
+        keep(self, "step", bounds.as_float(step))
+        keep(self, "limits", bounds.pair(limits, self.low, self.high, bounds.as_float))
         keep(self, "fixed", fixed)
 
     def __repr__(self) -> str:
-        return number.shown(self)
+        return bounds.shown(self)
 
     def validate(self, path: str) -> None:
         """Check the domain's own arguments.
@@ -79,9 +79,9 @@ class Float:
         Raises:
             InvalidSpace: Something is wrong with them.
         """
-        number.check_bounds(path, self, float)
+        bounds.check_bounds(path, self, float)
         if self.step is not None:
-            number.check_step(path, self, float)
+            bounds.check_step(path, self, float)
 
     def sample(self, stream: RandomStream) -> float:
         """Draw a value from ``low`` to ``high``, uniformly in the domain's own scale."""
@@ -90,7 +90,7 @@ class Float:
     def from_unit(self, u: float) -> float:
         """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
         if self.step is None or self.log:
-            return self._snapped(number.at_fraction(self.low, self.high, self.log, u))
+            return self._snapped(scale.at_fraction(self.low, self.high, self.log, u))
         last = self._index(self.high)
         return self._point(min(max(int(u * (last + 1)), 0), last))
 
@@ -108,10 +108,10 @@ class Float:
         Raises:
             InvalidSpace: It is no number, outside the limits or off the grid.
         """
-        found = number.as_float(value)
+        found = bounds.as_float(value)
         if type(found) is not float or not math.isfinite(found):
             raise InvalidSpace(path, value, f"a number {self._range()}")
-        if self.step is not None and number.whole_steps(found - self.low, self.step) is not None:
+        if self.step is not None and bounds.whole_steps(found - self.low, self.step) is not None:
             index = self._index(found)
             if self._lowest() <= index <= self._highest():
                 return self._point(index)
@@ -121,30 +121,30 @@ class Float:
 
     def perturb(self, value: float, factor: float, stream: RandomStream) -> float:
         """Multiply by ``factor``, within the limits; on a grid by at least one step, which way the factor points."""
-        direction = number.factor_direction(value, factor)
+        direction = scale.factor_direction(value, factor)
         return self._towards(value, value * factor, direction)
 
     def shift(self, value: float, noise: float, stream: RandomStream) -> float:
         """Add ``noise`` in units of the width of ``low..high`` (of its logarithm with ``log``), within the limits."""
-        target = number.translated(value, noise, self.low, self.high, self.log, self.limits)
-        return self._towards(value, target, number.sign(noise))
+        target = scale.translated(value, noise, self.low, self.high, self.log, self.limits)
+        return self._towards(value, target, scale.sign(noise))
 
     def grid(self, points: int) -> tuple[float, ...]:
         """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
-        fractions = number.spread(points)
+        fractions = scale.spread(points)
         return tuple(
-            dict.fromkeys(self._snapped(number.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
+            dict.fromkeys(self._snapped(scale.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"type": "float", **number.arguments(self)}
+        return {"type": "float", **bounds.arguments(self)}
 
     def _towards(self, value: float, target: float, direction: int) -> float:
         target = min(max(target, self.limits[0]), self.limits[1])
         if self.step is None:
             return target + 0.0  # -0.0 becomes 0.0
-        index = number.moved(self._index(value), self._index(target), direction, self._lowest(), self._highest())
+        index = scale.moved(self._index(value), self._index(target), direction, self._lowest(), self._highest())
         return self._point(index)
 
     def _snapped(self, value: float) -> float:

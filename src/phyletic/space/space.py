@@ -16,6 +16,7 @@ from phyletic.space.decoding import decode
 from phyletic.space.definition import read_definition
 from phyletic.space.difference import first_difference
 from phyletic.space.encoding import encode
+from phyletic.space.names import unknown
 from phyletic.space.parameter import Condition, Constant, Parameter, exists
 from phyletic.space.paths import flatten
 from phyletic.space.values import Value
@@ -82,7 +83,13 @@ class Space:
         return len(self._flat)
 
     def requires(self, path: str) -> tuple[Condition, ...]:
-        """Return ``(choice's path, option)`` of all that must hold for a parameter or constant to exist."""
+        """Return ``(choice's path, option)`` of all that must hold for a parameter or constant to exist.
+
+        Raises:
+            InvalidSpace: The space has no such path.
+        """
+        if path not in self._entries:
+            raise unknown(path, self._entries)
         return self._entries[path].requires
 
     def active(self, values: Mapping[str, Value]) -> tuple[Parameter, ...]:
@@ -209,8 +216,7 @@ class Space:
         return hash(self._encoded)
 
     def __repr__(self) -> str:
-        shown = {path: e.domain if isinstance(e, Parameter) else e.value for path, e in self._entries.items()}
-        return f"Space({shown!r})"
+        return f"Space({decode(msgspec.json.decode(self._encoded))!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Space.from_json, (self.to_json(),))

@@ -1,30 +1,23 @@
-"""What Float and Int share: the domain's own scale, moves along a grid, and the checks of bounds."""
+"""The arguments of Float and Int: conversions, checks, and how they are written."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NoReturn
 
-from phyletic.errors import InvalidArgument, InvalidSpace
+from phyletic.errors import InvalidSpace
 from phyletic.space.values import EXACT_INTEGERS, plain
 
 __all__ = [
     "arguments",
     "as_float",
     "as_int",
-    "at_fraction",
     "check_bounds",
     "check_flag",
-    "check_noise",
     "check_step",
-    "factor_direction",
-    "moved",
     "pair",
     "refuse",
     "shown",
-    "sign",
-    "spread",
-    "translated",
     "whole_steps",
 ]
 
@@ -35,85 +28,24 @@ _ROUNDING = 1e-6
 """A float this close to a grid point, in steps, differs from it by rounding only (at most ``_FINEST`` steps away)."""
 
 
-def at_fraction(low: float, high: float, log: bool, fraction: float) -> float:
-    """Return the point at ``fraction`` of the way from ``low`` to ``high`` in the domain's own scale.
-
-    Example:
-        >>> at_fraction(1.0, 4.0, False, 0.5), at_fraction(1.0, 100.0, True, 1.0)
-        (2.5, 100.0)
-    """
-    if fraction <= 0.0:
-        return low
-    if fraction >= 1.0:
-        return high
-    if log:
-        start = math.log(low)
-        point = math.exp(start + fraction * (math.log(high) - start))
-    else:
-        point = low + fraction * (high - low)
-    return min(max(point, low), high)
+def as_float(value: Any) -> Any:
+    """Turn a number into a float where that is exact; leave all else as it is, to be refused where it is checked."""
+    value = plain(value)
+    if type(value) is int:
+        try:
+            converted = float(value)
+        except OverflowError:
+            return value
+        return converted + 0.0 if converted == value else value
+    return value + 0.0 if type(value) is float else value  # -0.0 becomes 0.0
 
 
-def translated(value: float, noise: float, low: float, high: float, log: bool, limits: tuple[float, float]) -> float:
-    """Move ``value`` by ``noise`` times the width of ``low..high`` in the domain's own scale, into the limits."""
-    check_noise(noise)
-    if noise == 0.0:
-        return value
-    if log:
-        # Clipped before the exponential, which would overflow.
-        exponent = math.log(value) + noise * (math.log(high) - math.log(low))
-        target = math.exp(min(max(exponent, math.log(limits[0])), math.log(limits[1])))
-    else:
-        target = value + noise * (high - low)
-    return min(max(target, limits[0]), limits[1])
-
-
-def factor_direction(value: float, factor: float) -> int:
-    """Return which way ``value * factor`` lies: 1 up, -1 down, 0 for a factor of 1; zero counts as positive."""
-    if not 0.0 < factor < math.inf:
-        raise InvalidArgument("factor", factor, "a finite number above 0")
-    return sign(factor - 1.0) * (-1 if value < 0 else 1)
-
-
-def check_noise(noise: float) -> None:
-    """Refuse a noise that is not finite."""
-    if not math.isfinite(noise):
-        raise InvalidArgument("noise", noise, "a finite number")
-
-
-def sign(number: float) -> int:
-    """Return -1, 0 or 1."""
-    return (number > 0) - (number < 0)
-
-
-def moved(index: int, target: int, direction: int, lowest: int, highest: int) -> int:
-    """Move along a grid to ``target``, by at least one step in ``direction``, and no further than the ends.
-
-    Example:
-        >>> moved(1, 1, -1, 0, 9), moved(0, 0, -1, 0, 9), moved(3, 7, 1, 0, 9)
-        (0, 0, 7)
-    """
-    if direction > 0:
-        target = max(target, index + 1)
-    elif direction < 0:
-        target = min(target, index - 1)
-    else:
-        target = index
-    return min(max(target, lowest), highest)
-
-
-def spread(points: int) -> list[float]:
-    """Return ``points`` fractions from 0 to 1, evenly spaced with both ends; one point is the middle.
-
-    Example:
-        >>> spread(3), spread(1)
-        ([0.0, 0.5, 1.0], [0.5])
-    """
-    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
-        raise InvalidArgument("points", points, "a whole number of at least 1")
-    if points == 1:
-        return [0.5]
-    return [place / (points - 1) for place in range(points)]
+def as_int(value: Any) -> Any:
+    """Turn a whole float into an int; leave all else as it is, to be refused where it is checked."""
+    value = plain(value)
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value
 
 
 def pair(limits: Any, low: Any, high: Any, convert: Any) -> Any:
@@ -137,17 +69,6 @@ def whole_steps(distance: float, step: float) -> int | None:
     ratio = distance / step
     nearest = round(ratio)
     return nearest if abs(ratio - nearest) <= _ROUNDING else None
-
-
-def refuse(path: str, field: str, value: object, allowed: str, hint: str = "") -> NoReturn:
-    """Raise InvalidSpace for one field of a domain."""
-    raise InvalidSpace(f"space[{path!r}].{field}", value, allowed, hint)
-
-
-def check_flag(path: str, field: str, value: object) -> None:
-    """Refuse anything but True and False."""
-    if not isinstance(value, bool):
-        refuse(path, field, value, "True or False")
 
 
 def check_bounds(path: str, domain: Any, kind: type) -> None:
@@ -210,24 +131,15 @@ def check_step(path: str, domain: Any, kind: type[float]) -> None:
             refuse(path, f"limits[{place}]", bound, f"on the grid: low ({low!r}) and whole steps of {step!r} from it")
 
 
-def as_float(value: Any) -> Any:
-    """Turn a number into a float where that is exact; leave all else as it is, to be refused where it is checked."""
-    value = plain(value)
-    if type(value) is int:
-        try:
-            converted = float(value)
-        except OverflowError:
-            return value
-        return converted if converted == value else value
-    return value
+def check_flag(path: str, field: str, value: object) -> None:
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool):
+        refuse(path, field, value, "True or False")
 
 
-def as_int(value: Any) -> Any:
-    """Turn a whole float into an int; leave all else as it is, to be refused where it is checked."""
-    value = plain(value)
-    if type(value) is float and value.is_integer():
-        return int(value)
-    return value
+def refuse(path: str, field: str, value: object, allowed: str, hint: str = "") -> NoReturn:
+    """Raise InvalidSpace for one field of a domain."""
+    raise InvalidSpace(f"space[{path!r}].{field}", value, allowed, hint)
 
 
 def arguments(domain: Any) -> dict[str, Any]:

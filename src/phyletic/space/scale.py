@@ -1,0 +1,90 @@
+"""A domain's own scale, and moves on it and along a grid."""
+
+from __future__ import annotations
+
+import math
+
+from phyletic.errors import InvalidArgument
+
+__all__ = ["at_fraction", "check_noise", "factor_direction", "moved", "sign", "spread", "translated"]
+
+
+def at_fraction(low: float, high: float, log: bool, fraction: float) -> float:
+    """Return the point at ``fraction`` of the way from ``low`` to ``high`` in the domain's own scale.
+
+    Example:
+        >>> at_fraction(1.0, 4.0, False, 0.5), at_fraction(1.0, 100.0, True, 1.0)
+        (2.5, 100.0)
+    """
+    if fraction <= 0.0:
+        return low
+    if fraction >= 1.0:
+        return high
+    if log:
+        start = math.log(low)
+        point = math.exp(start + fraction * (math.log(high) - start))
+    else:
+        point = low + fraction * (high - low)
+    return min(max(point, low), high)
+
+
+def spread(points: int) -> list[float]:
+    """Return ``points`` fractions from 0 to 1, evenly spaced with both ends; one point is the middle.
+
+    Example:
+        >>> spread(3), spread(1)
+        ([0.0, 0.5, 1.0], [0.5])
+    """
+    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+        raise InvalidArgument("points", points, "a whole number of at least 1")
+    if points == 1:
+        return [0.5]
+    return [place / (points - 1) for place in range(points)]
+
+
+def translated(value: float, noise: float, low: float, high: float, log: bool, limits: tuple[float, float]) -> float:
+    """Move ``value`` by ``noise`` times the width of ``low..high`` in the domain's own scale, into the limits."""
+    check_noise(noise)
+    if noise == 0.0:
+        return value
+    if log:
+        # Clipped before the exponential, which would overflow.
+        exponent = math.log(value) + noise * (math.log(high) - math.log(low))
+        target = math.exp(min(max(exponent, math.log(limits[0])), math.log(limits[1])))
+    else:
+        target = value + noise * (high - low)
+    return min(max(target, limits[0]), limits[1])
+
+
+def factor_direction(value: float, factor: float) -> int:
+    """Return which way ``value * factor`` lies: 1 up, -1 down, 0 for a factor of 1; zero counts as positive."""
+    if not 0.0 < factor < math.inf:
+        raise InvalidArgument("factor", factor, "a finite number above 0")
+    return sign(factor - 1.0) * (-1 if value < 0 else 1)
+
+
+def moved(index: int, target: int, direction: int, lowest: int, highest: int) -> int:
+    """Move along a grid to ``target``, by at least one step in ``direction``, and no further than the ends.
+
+    Example:
+        >>> moved(1, 1, -1, 0, 9), moved(0, 0, -1, 0, 9), moved(3, 7, 1, 0, 9)
+        (0, 0, 7)
+    """
+    if direction > 0:
+        target = max(target, index + 1)
+    elif direction < 0:
+        target = min(target, index - 1)
+    else:
+        target = index
+    return min(max(target, lowest), highest)
+
+
+def check_noise(noise: float) -> None:
+    """Refuse a noise that is not finite."""
+    if not math.isfinite(noise):
+        raise InvalidArgument("noise", noise, "a finite number")
+
+
+def sign(number: float) -> int:
+    """Return -1, 0 or 1."""
+    return (number > 0) - (number < 0)
