@@ -1,0 +1,101 @@
+"""Column types: numbers that stay what they are, and records as JSON that other tools can read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+from phyletic.records.values import decode_number, encode_number
+
+__all__ = ["Json", "Metrics", "Number"]
+
+_encode = msgspec.json.Encoder().encode
+_decode_metrics = msgspec.json.Decoder(dict[str, float | int | str]).decode
+
+
+class Number(sa.types.TypeDecorator[float]):
+    """A float that may be NaN or infinite, and NULL as a value of its own.
+
+    SQLite turns a NaN into NULL, so there it is stored as the text ``NaN``, which sorts above all numbers.
+    """
+
+    impl = sa.Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
+        """Encode a NaN."""
+        if value is not None and value != value and dialect.name == "sqlite":
+            return "NaN"
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
+        """Decode a NaN."""
+        return None if value is None else float(value)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A record as JSON text.
+
+    Args:
+        kind: The type that is encoded, and decoded to.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._decode_encoded_numbers = msgspec.json.Decoder(kind, strict=False).decode
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Encode a record; JSON has no NaN and no infinities, so these become text."""
+        if value is None:
+            return None
+        text = _encode(value)
+        if b"null" in text:
+            text = _encode(_with_encoded_numbers(msgspec.to_builtins(value)))
+        return text.decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Decode a record."""
+        if value is None:
+            return None
+        try:
+            return self._decode(value)
+        except msgspec.ValidationError:
+            return self._decode_encoded_numbers(value)
+
+
+class Metrics(sa.types.TypeDecorator[dict[str, float]]):
+    """Numbers by name, as a JSON object."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, float] | None, dialect: Dialect) -> str | None:
+        """Encode each number."""
+        if value is None:
+            return None
+        return _encode({name: encode_number(number) for name, number in value.items()}).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, float] | None:
+        """Decode each number."""
+        if value is None:
+            return None
+        return {name: decode_number(number) for name, number in _decode_metrics(value).items()}
+
+
+def _with_encoded_numbers(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return encode_number(value)
+    if isinstance(value, dict):
+        return {key: _with_encoded_numbers(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_encoded_numbers(item) for item in value]
+    return value

@@ -1,0 +1,316 @@
+"""Reading a study: rows become the records that the rest of phyletic speaks in.
+
+Each function takes a connection of :meth:`phyletic.storage.store.Store.read` (or of a transaction) and the study's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from phyletic.records import CheckpointReference, CheckpointState, Evaluation, Lease, Trial, TrialState
+from phyletic.storage import tables
+from phyletic.storage.changes import Counters, Event, SessionRecord, StoredCheckpoint, StoredStudy
+
+__all__ = [
+    "best_trials",
+    "checkpoints",
+    "evaluations",
+    "events",
+    "last_trials",
+    "lineage",
+    "load_study",
+    "open_sessions",
+    "open_trials",
+    "pinned",
+    "studies",
+    "told_digest",
+    "trial",
+    "trials",
+]
+
+_LARGEST = 1.7976931348623157e308
+_STATES = {str(state): state for state in TrialState}
+_AT_ONCE = 5000
+
+_t = tables.trial.c
+_trials = sa.select(
+    _t.number,
+    _t.member,
+    _t.generation,
+    _t.parent,
+    _t.hyperparameters,
+    _t.start_step,
+    _t.steps,
+    _t.seconds,
+    _t.seed,
+    _t.state,
+    _t.decision,
+    _t.end_step,
+    _t.score,
+    _t.metrics,
+    _t.checkpoint,
+    tables.checkpoint.c.digest,
+    tables.checkpoint.c.size,
+    _t.worker,
+    _t.attempts,
+    _t.failures,
+    _t.losses,
+    _t.timings,
+    _t.applied,
+    _t.error,
+    _t.created,
+    _t.started,
+    _t.finished,
+    _t.session,
+    _t.fence,
+    _t.token,
+).join_from(
+    tables.trial,
+    tables.checkpoint,
+    sa.and_(tables.checkpoint.c.study == _t.study, tables.checkpoint.c.id == _t.checkpoint),
+    isouter=True,
+)
+
+
+def load_study(connection: Connection, name: str) -> StoredStudy | None:
+    """Return the study of that name; None where there is none."""
+    row = connection.execute(sa.select(tables.study).where(tables.study.c.name == name)).first()
+    return None if row is None else _study(row)
+
+
+def studies(connection: Connection) -> list[StoredStudy]:
+    """Return all studies, in the order in which they were created."""
+    return [_study(row) for row in connection.execute(sa.select(tables.study).order_by(tables.study.c.id))]
+
+
+def open_trials(connection: Connection, study_id: int) -> list[tuple[Trial, Lease | None]]:
+    """Return the trials that are still to end, by number, each with its holder."""
+    statement = _trials.where(_t.study == study_id, tables.IS_OPEN).order_by(_t.number)
+    return [(_trial(row), _lease(row)) for row in connection.execute(statement)]
+
+
+def trial(connection: Connection, study_id: int, number: int) -> Trial | None:
+    """Return one trial; None where there is none of that number."""
+    row = connection.execute(_trials.where(_t.study == study_id, _t.number == number)).first()
+    return None if row is None else _trial(row)
+
+
+def trials(
+    connection: Connection,
+    study_id: int,
+    *,
+    first: int = 0,
+    states: Iterable[TrialState] | None = None,
+    limit: int | None = None,
+) -> list[Trial]:
+    """Return trials by number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        first: The lowest number.
+        states: Only trials in these states; None for all.
+        limit: At most so many; None for all.
+    """
+    statement = _trials.where(_t.study == study_id, _t.number >= first).order_by(_t.number)
+    if states is not None:
+        statement = statement.where(_t.state.in_([str(state) for state in states]))
+    if limit is not None:
+        statement = statement.limit(limit)
+    return [_trial(row) for row in connection.execute(statement)]
+
+
+def told_digest(connection: Connection, study_id: int, number: int) -> tuple[int, str, str] | None:
+    """Return (fence, token, digest) of the result that a trial was told; None where none was."""
+    statement = sa.select(_t.fence, _t.token, _t.digest).where(_t.study == study_id, _t.number == number)
+    row = connection.execute(statement).first()
+    return None if row is None or row.digest is None else (row.fence, row.token, row.digest)
+
+
+def last_trials(connection: Connection, study_id: int, member: int, limit: int) -> list[Trial]:
+    """Return the latest trials of a member, the newest first."""
+    statement = _trials.where(_t.study == study_id, _t.member == member).order_by(_t.number.desc()).limit(limit)
+    return [_trial(row) for row in connection.execute(statement)]
+
+
+def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
+    """Return a trial and all its ancestors, the newborn first; empty where there is none of that number."""
+    ancestors = (
+        sa.select(_t.number, _t.parent)
+        .where(_t.study == study_id, _t.number == number)
+        .cte("ancestors", recursive=True)
+    )
+    older = tables.trial.alias("older")
+    ancestors = ancestors.union_all(
+        sa.select(older.c.number, older.c.parent)
+        .join_from(ancestors, older, older.c.number == ancestors.c.parent)
+        .where(older.c.study == study_id)
+    )
+    statement = _trials.where(_t.study == study_id, _t.number.in_(sa.select(ancestors.c.number))).order_by(_t.number)
+    return [_trial(row) for row in connection.execute(statement)]
+
+
+def best_trials(connection: Connection, study_id: int, mode: Literal["min", "max"], count: int) -> list[Trial]:
+    """Return the completed trials with the best finite scores, the best first, ties to the lower number."""
+    order = _t.score.desc() if mode == "max" else _t.score.asc()
+    # NaN compares above every number in both databases, so the range leaves it out.
+    statement = (
+        _trials.where(
+            _t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.score.between(-_LARGEST, _LARGEST)
+        )
+        .order_by(order, _t.number)
+        .limit(count)
+    )
+    return [_trial(row) for row in connection.execute(statement)]
+
+
+def evaluations(
+    connection: Connection, study_id: int, numbers: Sequence[int] | None = None
+) -> list[tuple[int, Evaluation]]:
+    """Return what was reported, with the trial's number, by trial and in the order of the reports.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        numbers: Only of these trials; None for all.
+    """
+    columns = tables.evaluation.c
+    statement = (
+        sa.select(columns.trial, columns.step, columns.metric, columns.value, columns.kind)
+        .where(columns.study == study_id)
+        .order_by(columns.trial, columns.position)
+    )
+    if numbers is None:
+        parts = [statement]
+    else:
+        wanted = sorted(set(numbers))
+        parts = [statement.where(columns.trial.in_(wanted[i : i + _AT_ONCE])) for i in range(0, len(wanted), _AT_ONCE)]
+    return [
+        (number, Evaluation(step, metric, value, kind))
+        for part in parts
+        for number, step, metric, value, kind in connection.execute(part)
+    ]
+
+
+def checkpoints(
+    connection: Connection, study_id: int, states: Iterable[CheckpointState] | None = None
+) -> list[StoredCheckpoint]:
+    """Return checkpoints by trial and fence.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        states: Only those in these states; None for all.
+    """
+    columns = tables.checkpoint.c
+    statement = sa.select(tables.checkpoint).where(columns.study == study_id)
+    if states is not None:
+        wanted = set(states)
+        statement = statement.where(columns.state.in_([str(state) for state in sorted(wanted)]))
+        if CheckpointState.COLLECTED not in wanted:
+            statement = statement.where(tables.IS_KEPT)
+    rows = connection.execute(statement.order_by(columns.trial, columns.fence))
+    return [
+        StoredCheckpoint(
+            id=row.id,
+            trial=row.trial,
+            fence=row.fence,
+            state=CheckpointState(row.state),
+            reference=None if row.digest is None else CheckpointReference(row.id, row.digest, row.size),
+            pinned=row.pinned,
+        )
+        for row in rows
+    ]
+
+
+def pinned(connection: Connection, study_id: int) -> list[int]:
+    """Return the numbers of the trials whose checkpoint is kept for good."""
+    columns = tables.checkpoint.c
+    statement = sa.select(columns.trial).where(columns.study == study_id, columns.pinned, tables.IS_KEPT)
+    return list(connection.execute(statement.order_by(columns.trial)).scalars())
+
+
+def events(connection: Connection, study_id: int, *, after: int = -1) -> list[tuple[int, Event]]:
+    """Return what happened, each with the sequence number of its write, in order.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        after: Only events with a higher sequence number.
+    """
+    columns = tables.event.c
+    statement = (
+        sa.select(columns.sequence, columns.kind, columns.at, columns.payload)
+        .where(columns.study == study_id, columns.sequence > after)
+        .order_by(columns.sequence, columns.position)
+    )
+    return [(sequence, Event(kind, at, payload)) for sequence, kind, at, payload in connection.execute(statement)]
+
+
+def open_sessions(connection: Connection, study_id: int) -> list[SessionRecord]:
+    """Return the sessions that did not leave, in the order in which they joined."""
+    columns = tables.session.c
+    statement = sa.select(tables.session).where(columns.study == study_id, columns.left.is_(None))
+    return [
+        SessionRecord(
+            session=row.session,
+            worker=row.worker,
+            pid=row.pid,
+            created=row.pid_created,
+            epoch=row.epoch,
+            joined=row.joined,
+        )
+        for row in connection.execute(statement.order_by(columns.joined, columns.session))
+    ]
+
+
+def _study(row: Any) -> StoredStudy:
+    counters = Counters(
+        next_trial=row.next_trial,
+        sequence=row.sequence,
+        epoch=row.epoch,
+        completed=row.completed,
+        failures_in_a_row=row.failures_in_a_row,
+        active_seconds=row.active_seconds,
+        member_steps=row.member_steps,
+    )
+    return StoredStudy(row.id, row.identity, row.control, counters, row.created)
+
+
+def _trial(row: Any) -> Trial:
+    # By position: a name costs a look-up, and a study's history has many rows.
+    return Trial(
+        number=row[0],
+        member=row[1],
+        generation=row[2],
+        parent=row[3],
+        hyperparameters=row[4],
+        start_step=row[5],
+        steps=row[6],
+        seconds=row[7],
+        seed=row[8],
+        state=_STATES[row[9]],
+        decision=row[10],
+        end_step=row[11],
+        score=row[12],
+        metrics=row[13],
+        checkpoint=None if row[15] is None else CheckpointReference(row[14], row[15], row[16]),
+        worker=row[17],
+        attempts=row[18],
+        failures=row[19],
+        losses=row[20],
+        timings=row[21],
+        applied=row[22],
+        error=row[23],
+        created=row[24],
+        started=row[25],
+        finished=row[26],
+    )
+
+
+def _lease(row: Any) -> Lease | None:
+    return None if row.session is None else Lease(row.number, row.fence, row.token, row.session)

@@ -1,0 +1,89 @@
+"""Connections to SQLite: the one that writes, and those that only read."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.pool import NullPool
+
+from phyletic.errors import StorageBusy, StorageError
+
+__all__ = ["connect_memory", "connect_reader", "connect_writer", "set_durable", "translated_errors"]
+
+_BUSY_SECONDS = 10.0
+_LOG_BYTES = 16 * 2**20
+
+
+def connect_writer(path: Path) -> Connection:
+    """Open a database file for writing, creating it where it is missing.
+
+    A transaction of this connection begins with BEGIN IMMEDIATE, so it never has to upgrade a lock half-way.
+    """
+    connection = _connect(f"file:{quote(str(path))}?mode=rwc", "BEGIN IMMEDIATE")
+    raw = _raw(connection)
+    raw.execute("PRAGMA journal_mode=WAL")
+    raw.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
+    if sys.platform == "darwin":
+        raw.execute("PRAGMA fullfsync=ON")
+    set_durable(connection, True)
+    return connection
+
+
+def connect_memory() -> Connection:
+    """Open a database in memory, which lives as long as this connection."""
+    return _connect("file::memory:", "BEGIN IMMEDIATE")
+
+
+def connect_reader(path: Path) -> Connection:
+    """Open a database file that exists for reading only; a transaction of this connection sees one state of it."""
+    return _connect(f"file:{quote(str(path))}?mode=ro", "BEGIN")
+
+
+def set_durable(connection: Connection, durable: bool) -> None:
+    """Choose whether the next commits reach the disk before they return; call it outside of a transaction.
+
+    In WAL mode a commit that is not synced may be lost with the machine's power, never by the death of the process,
+    and never leaves a damaged database; the next synced commit makes it durable too.
+    """
+    _raw(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+
+@contextmanager
+def translated_errors(name: str) -> Iterator[None]:
+    """Raise what the database raises as errors of phyletic."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
+        raise StorageBusy(
+            f"{name} could not be used: {_reason(error)}; nothing of the transaction is stored"
+        ) from error
+    except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
+        raise StorageError(f"{name} could not be used: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error)
+
+
+def _connect(uri: str, begin: str) -> Connection:
+    def create() -> sqlite3.Connection:
+        # Without an isolation level, the driver begins no transactions by itself.
+        return sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+
+    engine = sa.create_engine("sqlite://", creator=create, poolclass=NullPool)
+    sa.event.listen(engine, "begin", lambda connection: _raw(connection).execute(begin))
+    return engine.connect()
+
+
+def _raw(connection: Connection) -> Any:
+    return connection.connection.driver_connection

@@ -1,0 +1,139 @@
+"""The tables, defined once for every database.
+
+Every key begins with the study, so that all rows of a study lie together and a study's work never reads another's.
+Numbers and states are columns; what is only ever read whole (hyperparameters, decisions) is JSON text.
+
+Indexes cost a page per commit each, so there are few, and partial ones where few rows are ever looked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from phyletic.records import Decision, StudyControl, StudyIdentity, Timings
+from phyletic.storage.columns import Json, Metrics, Number
+
+__all__ = ["IS_KEPT", "IS_OPEN", "checkpoint", "evaluation", "event", "metadata", "session", "study", "trial"]
+
+metadata = sa.MetaData()
+
+study = sa.Table(
+    "study",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("uuid", sa.Text, nullable=False),
+    sa.Column("identity", Json(StudyIdentity), nullable=False),
+    sa.Column("control", Json(StudyControl), nullable=False),
+    sa.Column("next_trial", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("completed", sa.BigInteger, nullable=False),
+    sa.Column("failures_in_a_row", sa.BigInteger, nullable=False),
+    sa.Column("active_seconds", Number, nullable=False),
+    sa.Column("member_steps", sa.BigInteger, nullable=False),
+    sa.Column("created", Number, nullable=False),
+)
+
+trial = sa.Table(
+    "trial",
+    metadata,
+    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("member", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("parent", sa.BigInteger),
+    sa.Column("start_step", sa.BigInteger, nullable=False),
+    sa.Column("steps", sa.BigInteger),
+    sa.Column("seconds", Number),
+    sa.Column("end_step", sa.BigInteger),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("score", Number),
+    sa.Column("hyperparameters", Json(dict[str, Any]), nullable=False),
+    sa.Column("decision", Json(Decision), nullable=False),
+    sa.Column("metrics", Metrics, nullable=False),
+    sa.Column("applied", Json(dict[str, Any]), nullable=False),
+    sa.Column("timings", Json(Timings), nullable=False),
+    sa.Column("checkpoint", sa.Text),
+    sa.Column("worker", sa.Text),
+    sa.Column("session", sa.Text),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("token", sa.Text),
+    sa.Column("digest", sa.Text),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("losses", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("created", Number, nullable=False),
+    sa.Column("started", Number),
+    sa.Column("finished", Number),
+    sa.Index("trial_by_member", "study", "member", "number"),
+)
+# SQLite uses a partial index only where the query repeats its condition without parameters: hence literal values.
+IS_OPEN = trial.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'running'")])
+sa.Index("trial_open", trial.c.study, trial.c.number, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+sa.Index(
+    "trial_by_score",
+    trial.c.study,
+    trial.c.score,
+    sqlite_where=trial.c.score.is_not(None),
+    postgresql_where=trial.c.score.is_not(None),
+)
+
+evaluation = sa.Table(
+    "evaluation",
+    metadata,
+    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("trial", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("metric", sa.Text, nullable=False),
+    sa.Column("value", Number, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+checkpoint = sa.Table(
+    "checkpoint",
+    metadata,
+    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("trial", sa.BigInteger, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("pinned", sa.Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+IS_KEPT = checkpoint.c.state != sa.literal_column("'collected'")
+sa.Index("checkpoint_kept", checkpoint.c.study, checkpoint.c.id, sqlite_where=IS_KEPT, postgresql_where=IS_KEPT)
+
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("session", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger),
+    sa.Column("pid_created", Number),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("joined", Number, nullable=False),
+    sa.Column("left", Number),
+    sqlite_with_rowid=False,
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("at", Number, nullable=False),
+    sa.Column("payload", Json(dict[str, Any]), nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,287 @@
+"""Writing a study: everything that a decision changes, in one transaction.
+
+The owner decides on the state that it holds in memory. So a transaction reads nothing: its first statement advances the
+study from the sequence number that the decision saw, and where the stored number is another one, nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam
+
+from phyletic.errors import InvalidArgument
+from phyletic.records import CheckpointState, Lease, StudyControl, StudyIdentity, Trial
+from phyletic.storage import tables
+from phyletic.storage.changes import Changes, Counters, StaleState, StoredStudy
+from phyletic.storage.columns import Json
+from phyletic.storage.prepared import Prepared
+
+__all__ = ["create_study", "take_epoch", "write"]
+
+_COUNTERS = ("next_trial", "sequence", "completed", "failures_in_a_row", "active_seconds", "member_steps")
+
+_advance = Prepared(
+    sa.update(tables.study)
+    .where(
+        tables.study.c.id == bindparam("the_study"),
+        tables.study.c.sequence == bindparam("expected"),
+        tables.study.c.epoch == bindparam("the_epoch"),
+    )
+    .values(control=sa.func.coalesce(bindparam("new_control", type_=Json(StudyControl)), tables.study.c.control)),
+    _COUNTERS,
+)
+
+# A trial's row is found again by its number; these columns say what it is, and never change.
+_FIXED = frozenset({"study", "number", "member", "generation", "seed", "created"})
+_LEASE = frozenset({"fence", "token"})
+
+_insert_trial = Prepared(sa.insert(tables.trial), tables.trial.c.keys())
+_update_trial = Prepared(
+    sa.update(tables.trial)
+    .where(
+        tables.trial.c.study == bindparam("the_study"),
+        tables.trial.c.number == bindparam("the_number"),
+        tables.IS_OPEN,
+        sa.or_(
+            bindparam("held_fence").is_(None),
+            sa.and_(
+                tables.trial.c.fence == bindparam("held_fence"),
+                tables.trial.c.token == bindparam("held_token"),
+                tables.trial.c.session == bindparam("held_session"),
+            ),
+        ),
+    )
+    .values(
+        fence=sa.func.coalesce(bindparam("new_fence", type_=sa.BigInteger), tables.trial.c.fence),
+        token=sa.func.coalesce(bindparam("new_token", type_=sa.Text), tables.trial.c.token),
+    ),
+    [name for name in tables.trial.c.keys() if name not in _FIXED | _LEASE],  # noqa: SIM118
+)
+_insert_evaluation = Prepared(sa.insert(tables.evaluation), tables.evaluation.c.keys())
+_insert_checkpoint = Prepared(sa.insert(tables.checkpoint), tables.checkpoint.c.keys())
+_this_checkpoint = sa.update(tables.checkpoint).where(
+    tables.checkpoint.c.study == bindparam("the_study"), tables.checkpoint.c.id == bindparam("the_id")
+)
+_update_checkpoint = Prepared(_this_checkpoint, ("state", "digest", "size"))
+_move_checkpoint = Prepared(_this_checkpoint, ("state",))
+_pin_checkpoint = Prepared(
+    sa.update(tables.checkpoint).where(
+        tables.checkpoint.c.study == bindparam("the_study"),
+        tables.checkpoint.c.id
+        == sa.select(tables.trial.c.checkpoint)
+        .where(tables.trial.c.study == bindparam("the_study"), tables.trial.c.number == bindparam("the_number"))
+        .scalar_subquery(),
+    ),
+    ("pinned",),
+)
+_insert_session = Prepared(sa.insert(tables.session), tables.session.c.keys())
+_end_session = Prepared(
+    sa.update(tables.session).where(
+        tables.session.c.study == bindparam("the_study"), tables.session.c.session == bindparam("the_session")
+    ),
+    ("left",),
+)
+_insert_event = Prepared(sa.insert(tables.event), tables.event.c.keys())
+
+
+def create_study(connection: Connection, identity: StudyIdentity, control: StudyControl, now: float) -> StoredStudy:
+    """Insert a study without trials.
+
+    Args:
+        connection: A transaction of :meth:`phyletic.storage.store.Store.transaction`.
+        identity: What never changes; its name must be new in this database.
+        control: What may change.
+        now: Seconds since 1970.
+
+    Raises:
+        InvalidArgument: A study of that name is stored already.
+    """
+    counters = Counters()
+    row = dict(
+        msgspec.structs.asdict(counters),
+        name=identity.name,
+        uuid=identity.uuid,
+        identity=identity,
+        control=control,
+        created=now,
+    )
+    try:
+        key = connection.execute(sa.insert(tables.study).returning(tables.study.c.id), row).scalar_one()
+    except sa.exc.IntegrityError:
+        raise InvalidArgument("study", identity.name, "a name that no study has yet in this storage") from None
+    return StoredStudy(key, identity, control, counters, now)
+
+
+def take_epoch(connection: Connection, study_id: int) -> int:
+    """Begin an owner's epoch of a study, and return it: nothing that an earlier owner decided can be written now."""
+    statement = (
+        sa.update(tables.study)
+        .where(tables.study.c.id == study_id)
+        .values(epoch=tables.study.c.epoch + 1)
+        .returning(tables.study.c.epoch)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def write(connection: Connection, study_id: int, changes: Changes) -> None:
+    """Write what a decision changes.
+
+    Args:
+        connection: A transaction of :meth:`phyletic.storage.store.Store.transaction`; it must be rolled back when this
+            raises, as leaving its block by the exception does.
+        study_id: The study.
+        changes: All of it.
+
+    Raises:
+        StaleState: The stored study is not in the state that the decision saw, or has another owner; or a trial is not
+            held by whom the decision thought; or a checkpoint or session is not there.
+    """
+    counters = changes.counters
+    advanced = _advance.run(
+        connection,
+        [
+            dict(
+                msgspec.structs.asdict(counters),
+                the_study=study_id,
+                expected=changes.expected,
+                the_epoch=counters.epoch,
+                new_control=changes.control,
+            )
+        ],
+    )
+    if advanced != 1:
+        raise StaleState(f"the study is not in state {changes.expected} of epoch {counters.epoch} any more")
+    try:
+        _write_trials(connection, study_id, changes)
+        _write_checkpoints(connection, study_id, changes)
+        _write_sessions(connection, study_id, changes)
+    except sa.exc.IntegrityError as error:
+        raise StaleState(f"a row that a decision adds is there already: {error.orig}") from error
+
+
+def _write_trials(connection: Connection, study_id: int, changes: Changes) -> None:
+    if changes.inserted:
+        rows = []
+        for trial, lease in changes.inserted:
+            row = _trial_row(trial, lease, None)
+            row["study"] = study_id
+            row["fence"], row["token"] = (0, None) if lease is None else (lease.fence, lease.token)
+            rows.append(row)
+        _insert_trial.run(connection, rows)
+    if changes.updated:
+        _expect(_update_trial.run, connection, [_update_row(study_id, update) for update in changes.updated], "a trial")
+    if changes.evaluations:
+        rows, positions = [], dict[int, int]()
+        for number, evaluation in changes.evaluations:
+            position = positions[number] = positions.get(number, -1) + 1
+            row = msgspec.structs.asdict(evaluation)
+            row["study"], row["trial"], row["position"] = study_id, number, position
+            rows.append(row)
+        _insert_evaluation.run(connection, rows)
+
+
+def _trial_row(trial: Trial, lease: Lease | None, digest: str | None) -> dict[str, Any]:
+    row = msgspec.structs.asdict(trial)
+    row["checkpoint"] = None if trial.checkpoint is None else trial.checkpoint.id
+    row["session"] = None if lease is None else lease.session
+    row["digest"] = digest
+    return row
+
+
+def _update_row(study_id: int, update: Any) -> dict[str, Any]:
+    held, lease = update.held, update.lease
+    row = _trial_row(update.trial, lease, update.digest)
+    row["the_study"], row["the_number"] = study_id, update.trial.number
+    row["held_fence"], row["held_token"], row["held_session"] = (
+        (None, None, None) if held is None else (held.fence, held.token, held.session)
+    )
+    row["new_fence"], row["new_token"] = (None, None) if lease is None else (lease.fence, lease.token)
+    return row
+
+
+def _write_checkpoints(connection: Connection, study_id: int, changes: Changes) -> None:
+    if changes.pending:
+        rows: list[dict[str, Any]] = [
+            {
+                "study": study_id,
+                "id": identity,
+                "trial": trial,
+                "fence": fence,
+                "state": CheckpointState.PENDING,
+                "digest": None,
+                "size": None,
+                "pinned": False,
+            }
+            for identity, trial, fence in changes.pending
+        ]
+        _insert_checkpoint.run(connection, rows)
+    if changes.durable:
+        rows = [
+            {
+                "the_study": study_id,
+                "the_id": reference.id,
+                "state": CheckpointState.DURABLE,
+                "digest": reference.digest,
+                "size": reference.size,
+            }
+            for reference in changes.durable
+        ]
+        _expect(_update_checkpoint.run, connection, rows, "a checkpoint")
+    if changes.condemned or changes.collected:
+        moved = [(identity, CheckpointState.CONDEMNED) for identity in changes.condemned]
+        moved += [(identity, CheckpointState.COLLECTED) for identity in changes.collected]
+        rows = [{"the_study": study_id, "the_id": identity, "state": state} for identity, state in moved]
+        _expect(_move_checkpoint.run, connection, rows, "a checkpoint")
+    if changes.pinned:
+        rows = [{"the_study": study_id, "the_number": number, "pinned": keep} for number, keep in changes.pinned]
+        _expect(_pin_checkpoint.run, connection, rows, "the checkpoint of a trial")
+
+
+def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> None:
+    if changes.joined:
+        rows: list[dict[str, Any]] = [
+            {
+                "study": study_id,
+                "session": joined.session,
+                "worker": joined.worker,
+                "pid": joined.pid,
+                "pid_created": joined.created,
+                "epoch": joined.epoch,
+                "joined": joined.joined,
+                "left": None,
+            }
+            for joined in changes.joined
+        ]
+        _insert_session.run(connection, rows)
+    if changes.left:
+        rows = [{"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left]
+        _expect(_end_session.run, connection, rows, "a session")
+    if changes.events:
+        sequence = changes.counters.sequence
+        rows = [
+            {
+                "study": study_id,
+                "sequence": sequence,
+                "position": i,
+                "kind": event.kind,
+                "at": event.at,
+                "payload": event.payload,
+            }
+            for i, event in enumerate(changes.events)
+        ]
+        _insert_event.run(connection, rows)
+
+
+def _expect(
+    run: Callable[[Connection, list[dict[str, Any]]], int],
+    connection: Connection,
+    rows: list[dict[str, Any]],
+    what: str,
+) -> None:
+    met = run(connection, rows)
+    if met != len(rows):
+        raise StaleState(f"{what} that a decision changes is not as the decision saw it ({met} of {len(rows)} are)")
