@@ -1,0 +1,395 @@
+"""What the plots show, apart from how it is drawn: pure functions from trials to frozen series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from phyletic.records import Metric, Trial, Value
+from phyletic.space import Choice, Domain, Int, Ordinal
+
+if TYPE_CHECKING:
+    from phyletic.space import Space
+
+__all__ = [
+    "Family",
+    "Hop",
+    "Mark",
+    "Panel",
+    "ScoreSeries",
+    "Segment",
+    "Stroke",
+    "TreeSeries",
+    "best_trial",
+    "families",
+    "founders",
+    "lineage_numbers",
+    "panels",
+    "readable_range",
+    "score_of",
+    "score_series",
+    "surviving",
+    "tree_series",
+]
+
+
+class Family(msgspec.Struct, frozen=True):
+    """All trials whose lineage begins with the same newborn.
+
+    Attributes:
+        founder: Number of the newborn.
+        member: The newborn's member.
+        size: Trials in the family, the newborn included.
+        best: Whether the best trial is one of them.
+    """
+
+    founder: int
+    member: int
+    size: int
+    best: bool
+
+
+class Stroke(msgspec.Struct, frozen=True):
+    """A line from a trial's parent to the trial.
+
+    Attributes:
+        trial: The trial's number.
+        founder: The newborn its lineage begins with.
+        steps: Steps at the line's points.
+        values: Values there, as many as ``steps``.
+        best: Whether the trial is in the lineage of the best one.
+    """
+
+    trial: int
+    founder: int
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+    best: bool
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A point that has no place on the score's axis, or a score of its own kind.
+
+    Attributes:
+        trial: The trial's number.
+        member: Its member.
+        founder: The newborn its lineage begins with.
+        step: Where it ended; where it started if it failed.
+        kind: ``"not finite"`` (the score is NaN or infinite) or ``"failed"`` (there is none).
+    """
+
+    trial: int
+    member: int
+    founder: int
+    step: int
+    kind: Literal["not finite", "failed"]
+
+
+class ScoreSeries(msgspec.Struct, frozen=True):
+    """Scores against steps.
+
+    Attributes:
+        strokes: A line for each trial that has a finite score; of one point for a newborn.
+        marks: Trials without a finite score.
+        best: Number of the best trial; None where no score is finite.
+        limits: The part of the axis worth showing; None where no score is finite.
+    """
+
+    strokes: tuple[Stroke, ...]
+    marks: tuple[Mark, ...]
+    best: int | None
+    limits: tuple[float, float] | None
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """One hyperparameter against steps.
+
+    Attributes:
+        path: The hyperparameter's flat path.
+        strokes: A line for each trial that has it: a rise or fall at its start, then constant to its end.
+        log: Whether its axis is logarithmic.
+        integer: Whether its values are whole numbers.
+        levels: The values it can have, in order, where the axis counts them from 0; empty for numbers.
+    """
+
+    path: str
+    strokes: tuple[Stroke, ...]
+    log: bool = False
+    integer: bool = False
+    levels: tuple[Value, ...] = ()
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One trial in its member's row.
+
+    Attributes:
+        trial: The trial's number.
+        member: Its row.
+        founder: The newborn its lineage begins with.
+        start: Step at its start.
+        end: Step at its end; the step asked for while it is open.
+        score: Its score, whatever it is; None without one.
+        alive: Whether a member's latest trial descends from it (or is it).
+        best: Whether it is in the lineage of the best trial.
+        open: Whether it is still to end.
+    """
+
+    trial: int
+    member: int
+    founder: int
+    start: int
+    end: int
+    score: float | None
+    alive: bool
+    best: bool
+    open: bool
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """A checkpoint that went from one member to another.
+
+    Attributes:
+        trial: The trial that began with it.
+        step: Where.
+        donor: Row it came from.
+        member: Row it went to.
+        founder: The newborn whose lineage it carries on.
+        best: Whether it is in the lineage of the best trial.
+    """
+
+    trial: int
+    step: int
+    donor: int
+    member: int
+    founder: int
+    best: bool
+
+
+class TreeSeries(msgspec.Struct, frozen=True):
+    """The population's history: who trained what, from whom.
+
+    Attributes:
+        segments: A segment for each trial that did not fail, older first.
+        hops: A vertical edge for each exploit.
+        marks: Trials without a finite score.
+        members: Rows.
+        best: Number of the best trial; None where no score is finite.
+    """
+
+    segments: tuple[Segment, ...]
+    hops: tuple[Hop, ...]
+    marks: tuple[Mark, ...]
+    members: int
+    best: int | None
+
+
+def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
+    """Return the value of ``metric`` by trial number, non-finite ones too.
+
+    Reported values of that name are taken; where no trial has one, the scores that members were ranked by are.
+    """
+    if any(metric.name in trial.metrics for trial in trials):
+        return {trial.number: trial.metrics[metric.name] for trial in trials if metric.name in trial.metrics}
+    return {trial.number: trial.score for trial in trials if trial.score is not None}
+
+
+def best_trial(trials: Sequence[Trial], metric: Metric) -> int | None:
+    """Return the number of the trial with the best finite value of ``metric``, the earliest of equals; else None."""
+    sign = 1.0 if metric.mode == "max" else -1.0
+    finite = [(sign * score, -number) for number, score in score_of(trials, metric).items() if math.isfinite(score)]
+    return -max(finite)[1] if finite else None
+
+
+def lineage_numbers(trials: Sequence[Trial], number: int | None) -> tuple[int, ...]:
+    """Return the numbers of a trial and its ancestors, root first; () for None."""
+    parents = {trial.number: trial.parent for trial in trials}
+    path: list[int] = []
+    while number is not None:
+        path.append(number)
+        number = parents.get(number)
+    return tuple(reversed(path))
+
+
+def founders(trials: Sequence[Trial]) -> dict[int, int]:
+    """Return, by trial number, the number of the newborn its lineage begins with."""
+    found: dict[int, int] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        found[trial.number] = trial.number if trial.parent is None else found.get(trial.parent, trial.parent)
+    return found
+
+
+def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
+    """Return the families: the one with the best trial first, then the largest."""
+    founder = founders(trials)
+    members = {trial.number: trial.member for trial in trials}
+    sizes: dict[int, int] = {}
+    for root in founder.values():
+        sizes[root] = sizes.get(root, 0) + 1
+    winner = founder.get(best) if best is not None else None
+    order = sorted(sizes, key=lambda root: (root != winner, -sizes[root], root))
+    return tuple(Family(root, members.get(root, 0), sizes[root], root == winner) for root in order)
+
+
+def surviving(trials: Sequence[Trial]) -> frozenset[int]:
+    """Return the numbers of the trials that a member's latest trial descends from, the latest ones included."""
+    heads: dict[int, int] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.end_step is not None or trial.state.open:
+            heads[trial.member] = trial.number
+    parents = {trial.number: trial.parent for trial in trials}
+    alive: set[int] = set()
+    for head in heads.values():
+        number: int | None = head
+        while number is not None and number not in alive:
+            alive.add(number)
+            number = parents.get(number)
+    return frozenset(alive)
+
+
+def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tuple[float, float] | None:
+    """Return the part of the axis worth showing: all values, unless a few bad ones would squash the others.
+
+    The good end is never cut. The bad end is cut where it lies further than the spread of nine tenths of the values
+    beyond them; what is cut is then drawn at the edge.
+    """
+    finite = sorted(value for value in values if math.isfinite(value))
+    if not finite:
+        return None
+    low, high = finite[0], finite[-1]
+    tenth = len(finite) // 10
+    if mode == "max":
+        typical = finite[tenth]
+        low = low if typical - low <= 4 * (high - typical) else typical - (high - typical)
+    else:
+        typical = finite[-1 - tenth]
+        high = high if high - typical <= 4 * (typical - low) else typical + (typical - low)
+    margin = 0.05 * (high - low) or max(abs(high) * 0.05, 1e-9)
+    return low - margin, high + margin
+
+
+def _marks(trials: Sequence[Trial], scores: Mapping[int, float], founder: Mapping[int, int]) -> tuple[Mark, ...]:
+    marks = []
+    for trial in trials:
+        root = founder[trial.number]
+        if trial.state == "failed":
+            marks.append(Mark(trial.number, trial.member, root, trial.start_step, "failed"))
+        elif trial.number in scores and not math.isfinite(scores[trial.number]):
+            step = trial.end_step if trial.end_step is not None else trial.start_step
+            marks.append(Mark(trial.number, trial.member, root, step, "not finite"))
+    return tuple(marks)
+
+
+def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
+    """Return the scores against steps, along the lineages.
+
+    A trial handed back early has no score: the line goes from its nearest scored ancestor past it. Trials still open
+    are not shown.
+    """
+    trials = sorted(trials, key=lambda trial: trial.number)
+    scores, founder, known = score_of(trials, metric), founders(trials), {trial.number: trial for trial in trials}
+    best = best_trial(trials, metric)
+    winners = frozenset(lineage_numbers(trials, best))
+    strokes = []
+    for trial in trials:
+        score = scores.get(trial.number, math.nan)
+        if trial.end_step is None or not math.isfinite(score):
+            continue
+        parent = known.get(trial.parent) if trial.parent is not None else None
+        while parent is not None and not math.isfinite(scores.get(parent.number, math.nan)):
+            parent = known.get(parent.parent) if parent.parent is not None else None
+        steps: tuple[float, ...] = (trial.end_step,)
+        values: tuple[float, ...] = (score,)
+        if parent is not None and parent.end_step is not None:
+            steps, values = (parent.end_step, *steps), (scores[parent.number], *values)
+        strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
+    limits = readable_range([stroke.values[-1] for stroke in strokes], metric.mode)
+    return ScoreSeries(tuple(strokes), _marks(trials, scores, founder), best, limits)
+
+
+def panels(
+    trials: Sequence[Trial], space: Space, best: int | None = None, paths: Sequence[str] | None = None
+) -> tuple[Panel, ...]:
+    """Return each hyperparameter against steps, in the order of the space.
+
+    A hyperparameter that no trial had is left out.
+
+    Args:
+        trials: Trials of one study; those that failed or were not started are left out.
+        space: The study's space; it says which axes are logarithmic and which count levels.
+        best: Number of the trial whose lineage is marked.
+        paths: Which hyperparameters; None for those with more than one value among the trials (all, if there is none).
+    """
+    trials = sorted((trial for trial in trials if trial.end_step is not None), key=lambda trial: trial.number)
+    founder, known = founders(trials), {trial.number: trial for trial in trials}
+    winners = frozenset(lineage_numbers(trials, best))
+    if paths is None:
+        every = tuple(space.parameters)
+        varied = tuple(path for path in every if len({trial.hyperparameters.get(path) for trial in trials}) > 1)
+        paths = varied or every
+    made = []
+    for path in paths:
+        domain = space.parameters[path].domain
+        levels = _levels(domain)
+        strokes = []
+        for trial in trials:
+            if path not in trial.hyperparameters or trial.end_step is None:
+                continue
+            value = _place(trial.hyperparameters[path], levels)
+            steps: tuple[float, ...] = (trial.start_step, trial.end_step)
+            values: tuple[float, ...] = (value, value)
+            parent = known.get(trial.parent) if trial.parent is not None else None
+            if parent is not None and path in parent.hyperparameters:
+                steps = (trial.start_step, *steps)
+                values = (_place(parent.hyperparameters[path], levels), *values)
+            strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
+        if strokes:
+            made.append(Panel(path, tuple(strokes), domain.log, isinstance(domain, Int), levels))
+    return tuple(made)
+
+
+def _levels(domain: Domain) -> tuple[Value, ...]:
+    if isinstance(domain, Choice):
+        return domain.options
+    return domain.values if isinstance(domain, Ordinal) else ()
+
+
+def _place(value: Value, levels: tuple[Value, ...]) -> float:
+    if not levels:
+        return float(value)  # type: ignore[arg-type]  # without levels it is a number
+    # By type too: 1 and True are two options.
+    return float([(type(level), level) for level in levels].index((type(value), value)))
+
+
+def tree_series(trials: Sequence[Trial], metric: Metric) -> TreeSeries:
+    """Return who trained what, from whom: rows of segments and the exploits between them."""
+    trials = sorted(trials, key=lambda trial: trial.number)
+    scores, founder, known = score_of(trials, metric), founders(trials), {trial.number: trial for trial in trials}
+    best, alive = best_trial(trials, metric), surviving(trials)
+    winners = frozenset(lineage_numbers(trials, best))
+    segments, hops = [], []
+    for trial in trials:
+        number, root = trial.number, founder[trial.number]
+        if trial.state == "failed":
+            continue
+        end = trial.end_step if trial.end_step is not None else trial.start_step + (trial.steps or 0)
+        segments.append(
+            Segment(
+                number,
+                trial.member,
+                root,
+                trial.start_step,
+                end,
+                scores.get(number),
+                number in alive,
+                number in winners,
+                trial.state.open,
+            )
+        )
+        parent = known.get(trial.parent) if trial.parent is not None else None
+        if parent is not None and parent.member != trial.member:
+            hops.append(Hop(number, trial.start_step, parent.member, trial.member, root, number in winners))
+    members = 1 + max((trial.member for trial in trials), default=-1)
+    return TreeSeries(tuple(segments), tuple(hops), _marks(trials, scores, founder), members, best)

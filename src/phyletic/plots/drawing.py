@@ -1,0 +1,122 @@
+"""How every plot looks: figures without a window system, colours by founder, one legend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.plots.data import Family, Mark
+from phyletic.records import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["GREY", "checked", "colours", "draw_marks", "legend", "new_figure", "tidy"]
+
+# Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the best family's first; yellow,
+# which is weak on white, and black are left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "#B8B8B8"
+INK = "#303030"
+_MARKERS = {"not finite": "v", "failed": "X"}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of ``width`` by ``height`` inches that needs no display.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependency("matplotlib", "plots", "drawing") from None
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def checked(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Return ``trials``; raise if there is nothing to draw.
+
+    Raises:
+        InvalidArgument: There are no trials.
+    """
+    if not trials:
+        raise InvalidArgument("trials", trials, "at least one trial", "Run the study before plotting it")
+    return trials
+
+
+def colours(shown: Sequence[Family]) -> dict[int, str]:
+    """Return a colour by founder: the first families' own ones, grey for all others."""
+    return {
+        family.founder: PALETTE[place] if place < len(PALETTE) and (place == 0 or family.size > 1) else GREY
+        for place, family in enumerate(shown)
+    }
+
+
+def tidy(axes: Axes) -> None:
+    """Take away what carries nothing and add a light grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#808080")
+    axes.tick_params(which="both", colors=INK, labelsize=8)
+    axes.grid(True, color="#E8E8E8", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def draw_marks(axes: Axes, marks: Sequence[Mark], heights: Sequence[float], *, edge: bool) -> None:
+    """Mark the trials without a finite score.
+
+    Args:
+        axes: Where.
+        marks: Which.
+        heights: A height for each: in parts of the axes' height if ``edge``, else in data.
+        edge: Whether heights are parts of the axes' height.
+    """
+    transform = axes.get_xaxis_transform() if edge else axes.transData
+    for kind, marker in _MARKERS.items():
+        chosen = [(mark.step, height) for mark, height in zip(marks, heights, strict=True) if mark.kind == kind]
+        if chosen:
+            axes.scatter(
+                [step for step, _ in chosen],
+                [height for _, height in chosen],
+                marker=marker,
+                s=34,
+                color="black",
+                edgecolors="white",
+                linewidths=0.6,
+                transform=transform,
+                zorder=6,
+                clip_on=False,
+            )
+
+
+def legend(
+    shown: Sequence[Family], colour: Mapping[int, str], marks: Sequence[Mark] = (), cut: int = 0, most: int = 6
+) -> list[Any]:
+    """Return the legend's entries: the best lineage, its family, other families by size, and the marks."""
+    from matplotlib.lines import Line2D
+
+    entries: list[Any] = []
+    own = [family for family in shown if colour[family.founder] != GREY][:most]
+    if shown and shown[0].best:
+        entries.append(Line2D([], [], color=PALETTE[0], linewidth=3.2, label="best lineage"))
+    for family in own:
+        label = f"born as trial {family.founder} ({family.size} trial{'s' * (family.size != 1)})"
+        entries.append(Line2D([], [], color=colour[family.founder], linewidth=1.4, label=label))
+    rest = len(shown) - len(own)
+    if rest:
+        entries.append(Line2D([], [], color=GREY, linewidth=1.4, label=f"{rest} other{'s' * (rest != 1)}"))
+    for kind, marker in _MARKERS.items():
+        count = sum(mark.kind == kind for mark in marks)
+        if count:
+            label = f"score {kind} ({count})" if kind == "not finite" else f"{kind} ({count})"
+            entries.append(Line2D([], [], color="black", marker=marker, linestyle="", label=label))
+    if cut:
+        entries.append(
+            Line2D([], [], color="black", marker="_", linestyle="", markersize=9, label=f"beyond the axis ({cut})")
+        )
+    return entries

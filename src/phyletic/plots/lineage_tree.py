@@ -1,0 +1,132 @@
+"""The population's history: steps across, members as rows, exploits as vertical edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from phyletic.errors import InvalidArgument
+from phyletic.plots.data import Segment, TreeSeries, families, readable_range, tree_series
+from phyletic.plots.drawing import GREY, checked, colours, draw_marks, legend, new_figure, tidy
+from phyletic.records import Metric, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_lineage_tree", "lineage_tree"]
+
+
+def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["founder", "score"] = "founder") -> Figure:
+    """Draw the lineages as a tree: a row for each member, a vertical edge for each exploit.
+
+    A trial is a segment from its start to its end, thick where a member's latest trial descends from it, thin where
+    its line died out, dotted while it is open. The best lineage is outlined.
+
+    Args:
+        trials: The trials of one study, such as ``study.trials()``.
+        metric: What the best lineage is best in, and what ``colour="score"`` shows.
+        colour: ``"founder"``: by the newborn that a lineage began with. ``"score"``: by the trial's score.
+
+    Returns:
+        A figure, with ``savefig``; no window system is needed.
+
+    Raises:
+        InvalidArgument: ``trials`` is empty, or ``colour`` is not one of the two.
+        MissingDependency: matplotlib is not installed.
+    """
+    if colour not in ("founder", "score"):
+        raise InvalidArgument("colour", colour, '"founder" or "score"')
+    members = 1 + max(trial.member for trial in checked(trials))
+    figure = new_figure(9.0, min(12.0, 1.6 + 0.22 * max(6, members)))
+    axes = figure.add_subplot()
+    entries = draw_lineage_tree(figure, axes, trials, metric, colour)
+    axes.set_xlabel("step")
+    figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
+    return figure
+
+
+def draw_lineage_tree(
+    figure: Figure, axes: Axes, trials: Sequence[Trial], metric: Metric, colour: Literal["founder", "score"] = "founder"
+) -> list[Any]:
+    """Draw what :func:`lineage_tree` draws on axes of one's own; return the entries of its legend."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    series = tree_series(trials, metric)
+    shown = families(trials, series.best)
+    by_founder = colours(shown)
+    paint = _score_colours(figure, axes, series, metric) if colour == "score" else None
+    tidy(axes)
+    axes.grid(False)
+    thick = max(2.0, min(7.0, 150 / max(1, series.members)))
+
+    def colour_of(segment: Segment) -> object:
+        return by_founder[segment.founder] if paint is None else paint(segment.score)
+
+    outline = [segment for segment in series.segments if segment.best]
+    axes.add_collection(
+        LineCollection([_line(s) for s in outline], colors="black", linewidths=thick + 2.6, zorder=2.5, capstyle="butt")
+    )
+    for alive, width, layer in ((False, max(1.0, thick * 0.35), 2.0), (True, thick, 3.0)):
+        chosen = [segment for segment in series.segments if segment.alive is alive and not segment.open]
+        lines = LineCollection(
+            [_line(segment) for segment in chosen],
+            colors=[colour_of(segment) for segment in chosen],
+            linewidths=width,
+            zorder=layer,
+            capstyle="butt",
+        )
+        axes.add_collection(lines)
+    pending = [segment for segment in series.segments if segment.open]
+    axes.add_collection(
+        LineCollection(
+            [_line(segment) for segment in pending], colors="#606060", linewidths=1.2, linestyles=":", zorder=3
+        )
+    )
+    for hop in series.hops:
+        tint = ("black" if hop.best else "#707070") if paint is not None else by_founder[hop.founder]
+        axes.plot(
+            [hop.step, hop.step],
+            [hop.donor, hop.member],
+            color="black" if hop.best else tint,
+            linewidth=1.8 if hop.best else 0.8,
+            zorder=3.6 if hop.best else 1.8,
+        )
+        axes.plot([hop.step], [hop.member], marker=".", markersize=3.5, color="black" if hop.best else tint, zorder=3.7)
+    draw_marks(axes, series.marks, [mark.member for mark in series.marks], edge=False)
+    axes.set_ylim(series.members - 0.4, -0.6)
+    axes.set_xlim(0, max((segment.end for segment in series.segments), default=1) * 1.02)
+    every = max(1, math.ceil(series.members / 20))
+    axes.set_yticks(range(0, series.members, every))
+    axes.set_ylabel("member")
+    exploits = f"{len(series.hops)} exploit{'s' * (len(series.hops) != 1)}"
+    axes.set_title(f"Lineages of {series.members} members, {exploits}", loc="left", fontsize=11)
+    entries = legend(shown if paint is None else (), by_founder, series.marks)
+    if series.best is not None:
+        best = Line2D([], [], color="black", linewidth=2, label="best lineage (outlined)")
+        entries = [best, *[entry for entry in entries if entry.get_label() != "best lineage"]]
+    return entries
+
+
+def _line(segment: Segment) -> list[tuple[float, float]]:
+    return [(segment.start, segment.member), (segment.end, segment.member)]
+
+
+def _score_colours(figure: Figure, axes: Axes, series: TreeSeries, metric: Metric) -> Callable[[float | None], object]:
+    """Return the colour of a score, brighter where better, and draw the colour bar."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    known = [segment.score for segment in series.segments if segment.score is not None]
+    low, high = readable_range(known, metric.mode) or (0.0, 1.0)
+    scale = Normalize(low, high, clip=True)
+    tints = colormaps["viridis" if metric.mode == "max" else "viridis_r"]
+    figure.colorbar(ScalarMappable(scale, tints), ax=axes, label=metric.name, shrink=0.6)
+
+    def colour_of(score: float | None) -> object:
+        return GREY if score is None or not math.isfinite(score) else tints(scale(score))
+
+    return colour_of

@@ -1,0 +1,131 @@
+"""Hyperparameters against steps, by lineage: the schedules that were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from phyletic.errors import InvalidArgument
+from phyletic.plots.data import Family, Panel, Stroke, best_trial, families, panels
+from phyletic.plots.drawing import checked, colours, legend, new_figure, tidy
+from phyletic.records import Metric, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from phyletic.space import Space
+
+__all__ = ["draw_panel", "schedule"]
+
+
+def schedule(
+    trials: Sequence[Trial], space: Space, metric: Metric | None = None, *, hyperparameters: Sequence[str] | None = None
+) -> Figure:
+    """Draw the hyperparameters of every lineage against the step: constant in a trial, changed between trials.
+
+    There is a panel for each hyperparameter, on the scale of its domain. Lineages have the colour of the newborn they
+    began with; the best one is thick.
+
+    Args:
+        trials: The trials of one study, such as ``study.trials()``, or one lineage: ``study.lineage()``.
+        space: The study's space.
+        metric: What the best lineage is best in; None marks none.
+        hyperparameters: Flat paths of those to draw; None for all that had more than one value.
+
+    Returns:
+        A figure, with ``savefig``; no window system is needed.
+
+    Raises:
+        InvalidArgument: ``trials`` is empty, or a path is not one of the space's.
+        MissingDependency: matplotlib is not installed.
+    """
+    checked(trials)
+    known = list(space.parameters)
+    for path in hyperparameters or ():
+        if path not in known:
+            raise InvalidArgument("hyperparameters", path, f"one of the space's paths: {', '.join(known)}")
+    best = None if metric is None else best_trial(trials, metric)
+    shown = families(trials, best)
+    made = panels(trials, space, best, hyperparameters)
+    if not made:
+        raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
+    columns = 1 if len(made) <= 3 else 2
+    rows = -(-len(made) // columns)
+    figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    flat = list(grid.flat)
+    for axes, panel in zip(flat, made, strict=False):
+        draw_panel(axes, panel, shown)
+    for axes in flat[len(made) :]:
+        axes.set_visible(False)
+    for place, axes in enumerate(flat[: len(made)]):
+        if place + columns >= len(made):
+            axes.set_xlabel("step")
+            axes.tick_params(labelbottom=True)
+    figure.align_ylabels()
+    figure.suptitle("Schedules by lineage", x=0.01, ha="left", fontsize=11)
+    entries = legend(shown, colours(shown))
+    figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
+    return figure
+
+
+def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
+    """Draw one hyperparameter on axes of one's own."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.ticker import MaxNLocator
+
+    colour = colours(shown)
+    order = {family.founder: place for place, family in enumerate(shown)}
+    thin = min(1.3, max(0.6, 12 / max(1, len(shown))))
+    tidy(axes)
+    if panel.log:
+        axes.set_yscale("log")
+    for stroke_set, width, layer in (
+        (sorted((s for s in panel.strokes if not s.best), key=lambda s: -order[s.founder]), thin, 2.0),
+        ([stroke for stroke in panel.strokes if stroke.best], 3.0, 4.0),
+    ):
+        lines = [_shifted(stroke, order[stroke.founder] if panel.levels else 0) for stroke in stroke_set]
+        axes.add_collection(
+            LineCollection(
+                lines,
+                colors=[colour[stroke.founder] for stroke in stroke_set],
+                linewidths=width,
+                zorder=layer,
+                capstyle="butt" if width < 2 else "projecting",
+            )
+        )
+    axes.set_ylim(*_limits(panel))
+    if panel.integer:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if panel.levels:
+        shown_levels = [str(level) for level in panel.levels]
+        axes.set_yticks(
+            range(len(panel.levels)), [text if len(text) <= 16 else text[:15] + "…" for text in shown_levels]
+        )
+    last = max((stroke.steps[-1] for stroke in panel.strokes), default=1)
+    axes.set_xlim(0, last * 1.02)
+    axes.set_ylabel(panel.path if len(panel.path) <= 24 else "…" + panel.path[-23:], fontsize=9)
+
+
+def _limits(panel: Panel) -> tuple[float, float]:
+    """Return the height of the panel: all values with a margin, where there is only one too."""
+    if panel.levels:
+        return -0.4, len(panel.levels) - 0.6
+    values = [value for stroke in panel.strokes for value in stroke.values]
+    low, high = min(values), max(values)
+    if panel.log:
+        margin = max(1.1 if high / low > 3 else 2.0, (high / low) ** 0.05)
+        return low / margin, high * margin
+    margin = max(0.05 * (high - low), 0.02 * abs(high), 1e-12)
+    if panel.integer:
+        margin = max(margin, 0.4)
+    return low - margin, high + margin
+
+
+def _shifted(stroke: Stroke, place: int) -> list[tuple[float, float]]:
+    """Return the stroke's points; those on levels a little aside by family, or families would hide each other."""
+    aside = 0.05 * ((place + 1) // 2) * (-1 if place % 2 else 1)
+    return [
+        (step, value + max(-0.25, min(0.25, aside))) for step, value in zip(stroke.steps, stroke.values, strict=True)
+    ]
