@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from phyletic.errors import NotFound, StorageError
 from phyletic.storage.tables import metadata
 
-__all__ = ["HEAD", "check_schema", "prepare_schema"]
+__all__ = ["HEAD", "check_schema", "prepare_schema", "refuse_foreign"]
 
 HEAD = "0001"
 """The latest revision under ``migrations/versions``; revisions are numbered upwards."""
@@ -24,11 +24,11 @@ _VERSION_TABLE = (
 )
 
 
-def prepare_schema(connection: Connection, name: str) -> None:
-    """Make the tables in an empty database, migrate an older one; in one transaction, which the caller has begun.
+def refuse_foreign(connection: Connection, name: str) -> bool:
+    """Return whether a database has today's schema; False where it is empty or older.
 
     Args:
-        connection: The connection that writes.
+        connection: Any connection to it.
         name: The database's name, for messages.
 
     Raises:
@@ -38,12 +38,22 @@ def prepare_schema(connection: Connection, name: str) -> None:
     if revision is None:
         if sa.inspect(connection).get_table_names():
             raise StorageError(f"{name} is a database of another program: give another path")
+        return False
+    if revision > HEAD:
+        raise StorageError(
+            f"{name} was written by a later version of phyletic (schema {revision}, this one knows {HEAD}): "
+            "upgrade phyletic (pip install --upgrade phyletic)"
+        )
+    return revision == HEAD
+
+
+def prepare_schema(connection: Connection) -> None:
+    """Make the tables in an empty database, or migrate an older one, in the transaction that the caller has begun."""
+    if _revision(connection) is None:
         metadata.create_all(connection, checkfirst=False)
         connection.exec_driver_sql(_VERSION_TABLE)
         connection.exec_driver_sql(f"INSERT INTO alembic_version (version_num) VALUES ('{HEAD}')")
-    elif revision > HEAD:
-        raise StorageError(_too_new(name, revision))
-    elif revision < HEAD:
+    else:
         from phyletic.storage.migrations import migrate
 
         migrate(connection)
@@ -60,25 +70,14 @@ def check_schema(connection: Connection, name: str) -> None:
         NotFound: It is empty.
         StorageError: It is of another version of phyletic, or of another program.
     """
-    revision = _revision(connection)
-    if revision == HEAD:
+    if refuse_foreign(connection, name):
         return
+    revision = _revision(connection)
     if revision is None:
-        if sa.inspect(connection).get_table_names():
-            raise StorageError(f"{name} is a database of another program: give another path")
         raise NotFound(f"{name} holds no study yet")
-    if revision > HEAD:
-        raise StorageError(_too_new(name, revision))
     raise StorageError(
         f"{name} was written by an earlier version of phyletic (schema {revision or 'none'}, now {HEAD}): open the "
         "study once for writing, which brings it up to date"
-    )
-
-
-def _too_new(name: str, revision: str) -> str:
-    return (
-        f"{name} was written by a later version of phyletic (schema {revision}, this one knows {HEAD}): "
-        "upgrade phyletic (pip install --upgrade phyletic)"
     )
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from phyletic.errors import StorageBusy, StorageError
 
-__all__ = ["connect_memory", "connect_reader", "connect_writer", "set_durable", "translated_errors"]
+__all__ = [
+    "connect_memory",
+    "connect_writer",
+    "reader_engine",
+    "roll_back",
+    "set_durable",
+    "translated_errors",
+    "use_write_ahead_log",
+]
 
 _BUSY_SECONDS = 10.0
 _LOG_BYTES = 16 * 2**20
@@ -27,24 +36,36 @@ def connect_writer(path: Path) -> Connection:
 
     A transaction of this connection begins with BEGIN IMMEDIATE, so it never has to upgrade a lock half-way.
     """
-    connection = _connect(f"file:{quote(str(path))}?mode=rwc", "BEGIN IMMEDIATE")
+    return _engine(lambda: f"{_uri(path)}?mode=rwc", "BEGIN IMMEDIATE").connect()
+
+
+def connect_memory() -> Connection:
+    """Open a database in memory, which lives as long as this connection."""
+    return _engine(lambda: "file::memory:", "BEGIN IMMEDIATE").connect()
+
+
+def reader_engine(path: Path) -> Engine:
+    """Return what opens a database file for reading only; a transaction sees one state of it.
+
+    A reader, too, writes a file beside the database, where it marks what it reads. Where that folder is read-only, the
+    database is read as one that nobody writes.
+    """
+
+    def uri() -> str:
+        settled = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+        return f"{_uri(path)}?mode=ro" + ("&immutable=1" if settled else "")
+
+    return _engine(uri, "BEGIN")
+
+
+def use_write_ahead_log(connection: Connection) -> None:
+    """Let readers read while the writer writes, and let a commit cost one sync; call it outside of a transaction."""
     raw = _raw(connection)
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
     if sys.platform == "darwin":
         raw.execute("PRAGMA fullfsync=ON")
     set_durable(connection, True)
-    return connection
-
-
-def connect_memory() -> Connection:
-    """Open a database in memory, which lives as long as this connection."""
-    return _connect("file::memory:", "BEGIN IMMEDIATE")
-
-
-def connect_reader(path: Path) -> Connection:
-    """Open a database file that exists for reading only; a transaction of this connection sees one state of it."""
-    return _connect(f"file:{quote(str(path))}?mode=ro", "BEGIN")
 
 
 def set_durable(connection: Connection, durable: bool) -> None:
@@ -54,6 +75,11 @@ def set_durable(connection: Connection, durable: bool) -> None:
     and never leaves a damaged database; the next synced commit makes it durable too.
     """
     _raw(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+
+def roll_back(connection: Connection) -> None:
+    """End a transaction in the database itself, where a commit that failed has left it open."""
+    _raw(connection).rollback()
 
 
 @contextmanager
@@ -73,16 +99,20 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error)
 
 
-def _connect(uri: str, begin: str) -> Connection:
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path))}"
+
+
+def _engine(uri: Callable[[], str], begin: str) -> Engine:
     def create() -> sqlite3.Connection:
-        # Without an isolation level, the driver begins no transactions by itself.
+        # Without an isolation level the driver begins no transactions by itself.
         return sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            uri(), uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
 
     engine = sa.create_engine("sqlite://", creator=create, poolclass=NullPool)
     sa.event.listen(engine, "begin", lambda connection: _raw(connection).execute(begin))
-    return engine.connect()
+    return engine
 
 
 def _raw(connection: Connection) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import re
@@ -14,15 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine
 
 from phyletic.errors import InvalidArgument, NotFound, StorageError, StorageUnsupported
 from phyletic.failpoints import failpoint
 from phyletic.storage.filesystem import refuse_network_file_system
 from phyletic.storage.owner import Ownership
-from phyletic.storage.schema import check_schema, prepare_schema
-from phyletic.storage.sqlite import connect_memory, connect_reader, connect_writer, set_durable, translated_errors
+from phyletic.storage.schema import check_schema, prepare_schema, refuse_foreign
+from phyletic.storage.sqlite import (
+    connect_memory,
+    connect_writer,
+    reader_engine,
+    roll_back,
+    set_durable,
+    translated_errors,
+    use_write_ahead_log,
+)
 
 __all__ = ["Store", "open_store"]
 
@@ -100,12 +106,13 @@ class Store:
         self._writer: Connection | None = None
         self._durable = True
         self._folder: Path | None = None
+        self._reader_engine: Engine | None = None
         self._readers: set[Connection] = set()
         _inherit.add(self)
         if path is None:
             self._writer = connect_memory()
             with self._writer.begin():
-                prepare_schema(self._writer, self.name)
+                prepare_schema(self._writer)
 
     # --- who writes ---------------------------------------------------------------------------------------------
 
@@ -164,8 +171,13 @@ class Store:
             with translated_errors(self.name):
                 writer = connect_writer(path)
                 try:
+                    # What another program has written is not touched: only then is the file's mode changed.
                     with writer.begin():
-                        prepare_schema(writer, self.name)
+                        known = refuse_foreign(writer, self.name)
+                    use_write_ahead_log(writer)
+                    if not known:
+                        with writer.begin():
+                            prepare_schema(writer)
                 except BaseException:
                     writer.close()
                     raise
@@ -208,7 +220,7 @@ class Store:
                 with translated_errors(self.name):
                     if self._ownership is not None:
                         self._ownership.confirm()
-                    yield from self._transaction(self._prepared_writer(durable))
+                    yield from self._transaction(self._writing_connection(durable))
             finally:
                 self.release()
 
@@ -222,30 +234,17 @@ class Store:
             transaction.commit()
             failpoint("storage.commit.after")
         except BaseException:
-            try:
-                transaction.rollback()
-            except DBAPIError:
-                self._discard_writer()
+            transaction.rollback()
+            roll_back(writer)
             raise
 
-    def _prepared_writer(self, durable: bool) -> Connection:
-        writer = self._writer
-        if writer is None:
-            if self.path is None:
-                raise StorageError("the database in memory was closed")
-            writer = self._writer = connect_writer(self.path)
-            self._durable = True
+    def _writing_connection(self, durable: bool) -> Connection:
+        if self._writer is None:
+            raise StorageError(f"{self.name} was closed")
         if durable != self._durable and self.path is not None:
-            set_durable(writer, durable)
+            set_durable(self._writer, durable)
             self._durable = durable
-        return writer
-
-    def _discard_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            with contextlib.suppress(DBAPIError):
-                writer.invalidate()
-                writer.close()
+        return self._writer
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -258,7 +257,7 @@ class Store:
         self._refuse_forked()
         if self.path is None:
             with self._lock, translated_errors(self.name):
-                writer = self._prepared_writer(True)
+                writer = self._writing_connection(True)
                 if writer.in_transaction():
                     yield writer
                 else:
@@ -269,7 +268,9 @@ class Store:
             raise NotFound(f"{self.path} does not exist: no study was stored there")
         _refuse_inherited(self.path)
         with translated_errors(self.name):
-            reader = connect_reader(self.path)
+            if self._reader_engine is None:
+                self._reader_engine = reader_engine(self.path)
+            reader = self._reader_engine.connect()
             self._readers.add(reader)
             try:
                 with reader.begin():
