@@ -1,0 +1,304 @@
+"""Set hyperparameters in what trains, and find out whether they took effect.
+
+There is no general way to set a value: SB3's ``model.learning_rate``, the ``lr`` of a torch optimizer under a
+scheduler and ``learning_rate_init`` of a fitted ``MLPClassifier`` all read back well and change nothing. So each kind
+of target is known by its own file in :mod:`phyletic.workers.targets`, or is taught with :func:`register`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from phyletic.errors import ApplyFailed, HyperparameterDrift, InvalidArgument
+from phyletic.records import Value
+from phyletic.workers.targets import keras_optimizer, mapping, optax_state, sklearn_estimator, torch_optimizer
+from phyletic.workers.targets.target import Setting, Target, kind_of, plain
+
+__all__ = ["Applied", "apply", "drift", "register"]
+
+T = TypeVar("T")
+
+_Read = Callable[[Any], Mapping[str, Value]]
+_Write = Callable[[Any, str, Value], None]
+
+_taught: dict[type, tuple[_Read, _Write]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one call of ``apply`` did.
+
+    Attributes:
+        values: What took effect as it was read back, by hyperparameter path.
+        read_back: Reads the same settings again; for a function, what it returned.
+        kind: What the target is: ``"torch.optim.sgd.SGD"``.
+        settings: The target's own name of each path.
+        advice: What usually explains that a value did not stay.
+    """
+
+    values: dict[str, Value]
+    read_back: Callable[[], dict[str, Value]]
+    kind: str
+    settings: dict[str, str]
+    advice: str
+
+
+def apply(
+    hyperparameters: Mapping[str, Value],
+    target: object,
+    *,
+    group: int | str | None = None,
+    scheduler: object | None = None,
+    names: Mapping[str, str] = {},
+) -> Applied:
+    """Set hyperparameters in an optimizer, an estimator, a mapping, or with a function.
+
+    Without ``names``, each hyperparameter whose path, or the last part of whose path, is a setting of the target is
+    set; with ``names``, exactly those named. Nothing is set before all of it is known to be possible.
+
+    Args:
+        hyperparameters: Values by flat path.
+        target: A torch optimizer, an optax state with injected hyperparameters, a Keras optimizer, a scikit-learn
+            estimator whose training is known, a mutable mapping, an object of a class taught with :func:`register`,
+            or a function that takes a dictionary of the hyperparameters, sets them, and returns what took effect by
+            path.
+        group: One parameter group of a torch optimizer, by index or by its ``"name"`` (of an optax state: one injected
+            state, by index); None for all.
+        scheduler: The torch learning rate scheduler that ``lr`` is under: the value becomes its base rate, and the
+            current rate moves to where the schedule has it for the new base.
+        names: Hyperparameter paths by the target's own names: ``{"lr": "head_lr"}``.
+
+    Returns:
+        What took effect, and how to read it again.
+
+    Raises:
+        ApplyFailed: The target is of no known kind, nothing matches, two hyperparameters match one setting, a setting
+            would have no effect, or a value did not take.
+
+    Example:
+        >>> parameters = {"eta": 0.3, "max_depth": 6}
+        >>> apply({"booster.eta": 0.1, "width": 64}, parameters).values
+        {'booster.eta': 0.1}
+        >>> parameters
+        {'eta': 0.1, 'max_depth': 6}
+    """
+    if _is_function(target):
+        return _apply_function(hyperparameters, target, group, scheduler, names)
+    described = _describe(target, group, scheduler)
+    chosen = _named(hyperparameters, described, names) if names else _matching(hyperparameters, described)
+    if scheduler is not None and "lr" not in chosen:
+        raise ApplyFailed(
+            f"scheduler= is given, but no hyperparameter is applied to lr of {described.kind}. The hyperparameters are "
+            f'{_listed(hyperparameters)}; one with another name is applied with trial.apply(..., lr="its name")'
+        )
+    for setting, path in chosen.items():
+        if setting in described.refused:
+            raise ApplyFailed(
+                f"{path!r} cannot be applied to {setting} of {described.kind}: {described.refused[setting]}"
+            )
+    for setting, path in chosen.items():
+        _write(described, setting, path, hyperparameters[path])
+    readers = {path: described.settings[setting].read for setting, path in chosen.items()}
+
+    def read_back() -> dict[str, Value]:
+        return {path: read() for path, read in readers.items()}
+
+    values = read_back()
+    for setting, path in chosen.items():
+        if not _took(hyperparameters[path], values[path]):
+            raise ApplyFailed(
+                f"{path!r} was applied to {setting} of {described.kind} as {hyperparameters[path]!r}, "
+                f"but it reads back as {values[path]!r}"
+            )
+    settings = {path: setting for setting, path in chosen.items()}
+    return Applied(values, read_back, described.kind, settings, described.advice)
+
+
+def drift(applied: Iterable[Applied]) -> HyperparameterDrift | None:
+    """Read applied values again, at a trial's end, and return an error for the first that is not what took effect.
+
+    Args:
+        applied: What the trial's calls of :func:`apply` returned, in order; where two set the same setting of the same
+            target, they agree as long as nothing else changed it.
+
+    Example:
+        >>> parameters = {"eta": 0.3}
+        >>> done = apply({"eta": 0.1}, parameters)
+        >>> drift([done]) is None
+        True
+        >>> parameters["eta"] = 0.05
+        >>> print(drift([done]))  # doctest: +ELLIPSIS
+        'eta' was applied to eta of dict as 0.1, but is 0.05 at the trial's end. Something in the training code ...
+    """
+    for one in applied:
+        now = one.read_back()
+        for path, before in one.values.items():
+            found = now[path]
+            if found != before and not (found != found and before != before):
+                return HyperparameterDrift(
+                    f"{path!r} was applied to {one.settings[path]} of {one.kind} as {before!r}, "
+                    f"but is {found!r} at the trial's end. {one.advice}"
+                )
+    return None
+
+
+def register(
+    kind: type[T], *, read: Callable[[T], Mapping[str, Value]], write: Callable[[T, str, Value], None]
+) -> None:
+    """Teach ``apply`` a class, and the classes derived from it.
+
+    Args:
+        kind: The class.
+        read: Returns what an object trains with now, by setting: from where training itself reads it.
+        write: Sets one setting of an object by name, wherever training reads it.
+
+    Raises:
+        InvalidArgument: ``kind`` is not a class.
+
+    Example:
+        >>> class Walker:
+        ...     step_size = 1.0
+        >>> register(
+        ...     Walker,
+        ...     read=lambda walker: {"step_size": walker.step_size},
+        ...     write=lambda walker, name, value: setattr(walker, name, value),
+        ... )
+        >>> apply({"step_size": 0.5}, Walker()).values
+        {'step_size': 0.5}
+    """
+    if not isinstance(kind, type):
+        raise InvalidArgument("kind", kind, "a class")
+    _taught[kind] = (read, write)
+
+
+def _is_function(target: object) -> bool:
+    # Not callable(): modules and layers are callable, and calling one with hyperparameters is never meant.
+    return inspect.isroutine(target) or isinstance(target, functools.partial)
+
+
+def _apply_function(
+    hyperparameters: Mapping[str, Value],
+    function: Any,
+    group: int | str | None,
+    scheduler: object | None,
+    names: Mapping[str, str],
+) -> Applied:
+    kind = f"the function {getattr(function, '__qualname__', repr(function))}"
+    if group is not None or scheduler is not None or names:
+        raise ApplyFailed(f"group=, scheduler= and names are not passed on to {kind}: set them inside it")
+    returned = function(dict(hyperparameters))
+    if not isinstance(returned, Mapping) or not returned:
+        raise ApplyFailed(
+            f"{kind} returned {returned!r}, but must return what took effect: a mapping such as {{'lr': 0.1}}"
+        )
+    for path in returned:
+        if path not in hyperparameters:
+            raise ApplyFailed(f"{kind} returned {path!r}, but the hyperparameters are {_listed(hyperparameters)}")
+    values = {path: plain(value) for path, value in returned.items()}
+    return Applied(values, lambda: dict(values), kind, {path: path for path in values}, "")
+
+
+def _describe(target: object, group: int | str | None, scheduler: object | None) -> Target:
+    described = _described_by_user(target)
+    if described is None:
+        described = torch_optimizer.describe(target, group, scheduler)
+        if described is not None:
+            return described
+    if scheduler is not None:
+        raise ApplyFailed(f"scheduler= is for torch optimizers, but the target is {kind_of(target)}")
+    if described is None:
+        described = optax_state.describe(target, group)
+        if described is not None:
+            return described
+    if group is not None:
+        raise ApplyFailed(f"group= is for torch optimizers and optax states, but the target is {kind_of(target)}")
+    described = (
+        described or keras_optimizer.describe(target) or sklearn_estimator.describe(target) or mapping.describe(target)
+    )
+    if described is None:
+        raise ApplyFailed(
+            f"apply does not know {kind_of(target)}: it knows torch and Keras optimizers, optax states with "
+            "inject_hyperparams, scikit-learn estimators that train step by step, and mutable mappings. Give it a "
+            "function that sets the values and returns what took effect, or teach it the class with "
+            "phyletic.workers.apply.register"
+        )
+    return described
+
+
+def _described_by_user(target: Any) -> Target | None:
+    taught = next((_taught[kind] for kind in type(target).__mro__ if kind in _taught), None)
+    if taught is None:
+        return None
+    read, write = taught
+
+    def setting(name: str) -> Setting:
+        return Setting(lambda: plain(read(target)[name]), lambda value: write(target, name, value))
+
+    return Target(kind_of(target), {name: setting(name) for name in read(target)})
+
+
+def _named(hyperparameters: Mapping[str, Value], target: Target, names: Mapping[str, str]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for name, path in names.items():
+        setting = _known(target, name)
+        if setting is None:
+            raise ApplyFailed(f"{target.kind} has no setting {name!r}: its settings are {_listed(target.settings)}")
+        if path not in hyperparameters:
+            raise ApplyFailed(f"{name}={path!r}, but the hyperparameters are {_listed(hyperparameters)}")
+        if setting in chosen:
+            raise ApplyFailed(f"{setting} of {target.kind} is named twice: as {chosen[setting]!r} and as {path!r}")
+        chosen[setting] = path
+    return chosen
+
+
+def _matching(hyperparameters: Mapping[str, Value], target: Target) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for path in hyperparameters:
+        setting = _known(target, path) or _known(target, path.rpartition(".")[2])
+        if setting is None:
+            continue
+        if setting in chosen:
+            raise ApplyFailed(
+                f"{chosen[setting]!r} and {path!r} both match {setting} of {target.kind}: say which is meant, "
+                f'as in trial.apply(..., {setting if setting.isidentifier() else "lr"}="{path}")'
+            )
+        chosen[setting] = path
+    if not chosen:
+        raise ApplyFailed(
+            f"no hyperparameter matches a setting of {target.kind}: the hyperparameters are "
+            f"{_listed(hyperparameters)}, the settings {_listed(target.settings)}. "
+            'Name them, as in trial.apply(..., lr="learning_rate")'
+        )
+    return chosen
+
+
+def _known(target: Target, name: str) -> str | None:
+    name = target.aliases.get(name, name)
+    return name if name in target.settings or name in target.refused else None
+
+
+def _write(target: Target, setting: str, path: str, value: Value) -> None:
+    try:
+        target.settings[setting].write(value)
+    except ApplyFailed:
+        raise
+    except Exception as error:
+        raise ApplyFailed(
+            f"{path!r} could not be applied to {setting} of {target.kind} as {value!r}: {error}"
+        ) from error
+
+
+def _took(wanted: Value, found: Value) -> bool:
+    """Whether a value is in effect; tensors hold single precision, so the last digits may differ."""
+    if isinstance(wanted, float) and isinstance(found, (int, float)) and not isinstance(found, bool):
+        return math.isclose(wanted, found, rel_tol=1e-6)
+    return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,42 @@
+"""Seed the random states that training code draws from, so that a trial starts the same whoever runs it."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+import numpy as np
+
+from phyletic.errors import InvalidArgument
+
+__all__ = ["seed_everything"]
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's ``random``, numpy's global state and, where it is imported, torch on all its devices.
+
+    Takes microseconds, and neither imports torch nor starts CUDA: torch keeps the seed for a device that is not yet in
+    use. JAX needs nothing: its keys are arguments.
+
+    Args:
+        seed: From 0 to 2**32 - 1, such as a trial's seed.
+
+    Raises:
+        InvalidArgument: ``seed`` is outside that range.
+
+    Example:
+        >>> seed_everything(7)
+        >>> first = (random.random(), np.random.random())
+        >>> seed_everything(7)
+        >>> first == (random.random(), np.random.random())
+        True
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InvalidArgument("seed", seed, "a whole number from 0 to 2**32 - 1")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch: Any = sys.modules.get("torch")
+    # A module that is being imported by another thread is there without its functions.
+    if torch is not None and hasattr(torch, "manual_seed"):
+        torch.manual_seed(seed)

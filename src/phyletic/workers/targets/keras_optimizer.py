@@ -1,0 +1,67 @@
+"""Keras optimizers: the learning rate is a variable; all else is a constant once a training step is compiled."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from phyletic.errors import ApplyFailed
+from phyletic.records import Value
+from phyletic.workers.targets.target import Setting, Target, ancestry, kind_of, plain
+
+__all__ = ["describe"]
+
+_READ_AT_EACH_STEP = ("weight_decay", "momentum", "rho", "beta_1", "beta_2", "epsilon")
+_CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+def describe(target: Any) -> Target | None:
+    """Describe a ``keras.optimizers.Optimizer``; returns None for anything else.
+
+    Raises:
+        ApplyFailed: It is a Keras model or layer, whose optimizer is meant.
+    """
+    kinds = ancestry(target, "keras")
+    if kinds & {"Layer", "Model"}:
+        raise ApplyFailed(f"{kind_of(target)} is a Keras model or layer: apply to its optimizer, model.optimizer")
+    if not kinds & {"Optimizer", "BaseOptimizer"}:
+        return None
+    settings: dict[str, Setting] = {}
+    refused: dict[str, str] = {}
+    if hasattr(getattr(target, "_learning_rate", None), "assign"):
+        settings["learning_rate"] = _learning_rate(target)
+    else:
+        refused["learning_rate"] = (
+            "it is a schedule or a function, which Keras does not let anyone set. Build the optimizer with a number"
+        )
+    names = [name for name in _READ_AT_EACH_STEP if hasattr(target, name)]
+    # Of the three ways of clipping, Keras uses only one: the one that is set.
+    names += [name for name in _CLIPPING if getattr(target, name, None) is not None]
+    names += ["ema_momentum"] if getattr(target, "use_ema", False) else []
+    for name in names:
+        if not _eager():
+            refused[name] = (
+                "this backend of Keras compiles it into the training step as a constant, so that a new value changes "
+                'nothing. Use the "torch" backend, or make it fixed in the space and read it in build'
+            )
+        elif name == "momentum" and target.built and not target.momentum:
+            refused[name] = "the optimizer was built with momentum 0, without room for it. Build it with one above 0"
+        else:
+            settings[name] = _attribute(target, name)
+    return Target(kind_of(target), settings, refused=refused)
+
+
+def _eager() -> bool:
+    keras: Any = sys.modules.get("keras")
+    return keras is not None and hasattr(keras, "config") and keras.config.backend() == "torch"
+
+
+def _learning_rate(optimizer: Any) -> Setting:
+    def write(value: Value) -> None:
+        optimizer.learning_rate = value
+
+    return Setting(lambda: plain(optimizer.learning_rate.numpy()), write)
+
+
+def _attribute(optimizer: Any, name: str) -> Setting:
+    return Setting(lambda: plain(getattr(optimizer, name)), lambda value: setattr(optimizer, name, value))

@@ -1,0 +1,146 @@
+"""scikit-learn estimators that train step by step, and what their ``partial_fit`` really reads.
+
+``set_params`` on a fitted estimator reads back well whether or not training looks at the value again, so each class
+here is one whose source was read: the solver of an MLP holds copies, ``eta0`` is not looked at under the "optimal"
+learning rate, and ``C`` of the passive-aggressive algorithms is used under another name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phyletic.errors import ApplyFailed
+from phyletic.records import Value
+from phyletic.workers.targets.target import Setting, Target, agreed, ancestry, kind_of, plain
+
+__all__ = ["describe"]
+
+
+def describe(target: Any) -> Target | None:
+    """Describe a scikit-learn estimator; returns None for what is no estimator of scikit-learn.
+
+    Raises:
+        ApplyFailed: It is an estimator whose training is not known here.
+    """
+    kinds = ancestry(target, "sklearn")
+    if "BaseEstimator" not in kinds:
+        return None
+    if "Pipeline" in kinds:
+        raise ApplyFailed(
+            f"{kind_of(target)} is a pipeline, which cannot train step by step. Prepare the data once, and apply to "
+            'the estimator that is trained: trial.apply(pipeline.named_steps["..."])'
+        )
+    if "BaseMultilayerPerceptron" in kinds:
+        return _multilayer_perceptron(target)
+    if kinds & {"PassiveAggressiveClassifier", "PassiveAggressiveRegressor"}:
+        return _passive_aggressive(target, regressor="PassiveAggressiveRegressor" in kinds)
+    if kinds & {"SGDClassifier", "SGDRegressor", "Perceptron"}:
+        return _stochastic_gradient_descent(target)
+    raise ApplyFailed(
+        f"how {kind_of(target)} trains is not known, and set_params on a fitted estimator may change nothing. Say how "
+        "with phyletic.workers.apply.register, or give apply a function that sets values and returns what took effect"
+    )
+
+
+def _parameter(estimator: Any, name: str) -> Setting:
+    """A parameter that ``partial_fit`` reads from the estimator at each call."""
+
+    def write(value: Value) -> None:
+        estimator.set_params(**{name: value})
+
+    return Setting(lambda: plain(estimator.get_params()[name]), write)
+
+
+def _multilayer_perceptron(estimator: Any) -> Target:
+    solver = estimator.solver
+    settings = {"alpha": _parameter(estimator, "alpha")}
+    copied = {
+        "sgd": {"momentum": "momentum", "nesterovs_momentum": "nesterov"},
+        "adam": {"beta_1": "beta_1", "beta_2": "beta_2", "epsilon": "epsilon"},
+        "lbfgs": {},
+    }
+    if solver != "lbfgs":
+        settings["batch_size"] = _parameter(estimator, "batch_size")
+        settings["learning_rate_init"] = _learning_rate_init(estimator)
+    if solver == "sgd" and estimator.learning_rate == "invscaling":
+        settings["power_t"] = _copied(estimator, "power_t", "power_t")
+    for name, attribute in copied[solver].items():
+        settings[name] = _copied(estimator, name, attribute)
+    candidates = {"learning_rate_init", "batch_size", "power_t", *copied["sgd"], *copied["adam"]}
+    unused = f"solver={solver!r} with learning_rate={estimator.learning_rate!r} does not use it"
+    refused = dict.fromkeys(candidates - set(settings), unused)
+    return Target(kind_of(estimator), settings, refused=refused)
+
+
+def _copied(estimator: Any, name: str, attribute: str) -> Setting:
+    """A parameter that the solver copied when the first ``partial_fit`` made it."""
+
+    def read() -> Value:
+        solver = getattr(estimator, "_optimizer", None)
+        found = [plain(estimator.get_params()[name])]
+        return agreed(found if solver is None else [*found, plain(getattr(solver, attribute))])
+
+    def write(value: Value) -> None:
+        estimator.set_params(**{name: value})
+        solver = getattr(estimator, "_optimizer", None)
+        if solver is not None:
+            setattr(solver, attribute, value)
+
+    return Setting(read, write)
+
+
+def _learning_rate_init(estimator: Any) -> Setting:
+    copied = _copied(estimator, "learning_rate_init", "learning_rate_init")
+    constant = estimator.solver == "sgd" and estimator.learning_rate == "constant"
+
+    def read() -> Value:
+        solver = getattr(estimator, "_optimizer", None)
+        # Adam, "adaptive" and "invscaling" move learning_rate by themselves: for them the base rate is what counts.
+        if constant and solver is not None:
+            return agreed([copied.read(), plain(solver.learning_rate)])
+        return copied.read()
+
+    def write(value: Value) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise ApplyFailed(f"learning_rate_init is {value!r}, but must be a number above 0")
+        solver = getattr(estimator, "_optimizer", None)
+        if solver is not None:
+            # SGDOptimizer steps by learning_rate, which only starts as learning_rate_init.
+            ratio = value / solver.learning_rate_init
+            solver.learning_rate = value if constant else solver.learning_rate * ratio
+        copied.write(value)
+
+    return Setting(read, write)
+
+
+def _stochastic_gradient_descent(estimator: Any) -> Target:
+    rate, penalty, loss = estimator.learning_rate, estimator.penalty, estimator.loss
+    used = {
+        "alpha": penalty is not None or rate == "optimal",
+        "l1_ratio": penalty == "elasticnet",
+        "eta0": rate != "optimal",
+        "power_t": rate == "invscaling",
+        "epsilon": loss in ("huber", "epsilon_insensitive", "squared_epsilon_insensitive"),
+    }
+    known = {name: is_used for name, is_used in used.items() if name in estimator.get_params()}
+    reason = f"with learning_rate={rate!r}, penalty={penalty!r} and loss={loss!r} it is not used"
+    return Target(
+        kind_of(estimator),
+        {name: _parameter(estimator, name) for name, is_used in known.items() if is_used},
+        refused={name: reason for name, is_used in known.items() if not is_used},
+    )
+
+
+def _passive_aggressive(estimator: Any, *, regressor: bool) -> Target:
+    def read() -> Value:
+        return agreed([plain(estimator.C), plain(estimator.eta0)])
+
+    def write(value: Value) -> None:
+        estimator.set_params(C=value)
+        # Where training reads C; older versions read C itself and leave eta0 alone.
+        estimator.eta0 = value
+
+    settings = {"C": Setting(read, write)}
+    if regressor:
+        settings["epsilon"] = _parameter(estimator, "epsilon")
+    return Target(kind_of(estimator), settings)

@@ -1,0 +1,87 @@
+"""What every family tells ``apply`` about an object: its settings, and which names would change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from phyletic.records import Value
+
+__all__ = ["Setting", "Target", "agreed", "ancestry", "kind_of", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value that an object trains with.
+
+    Attributes:
+        read: Returns the value that training uses now.
+        write: Makes training use another value.
+    """
+
+    read: Callable[[], Value]
+    write: Callable[[Value], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object whose settings are known.
+
+    Attributes:
+        kind: What it is, for messages: ``"torch.optim.sgd.SGD"``.
+        settings: By name.
+        aliases: Other names of settings.
+        refused: Names that look like settings but would change nothing, each with the reason and what to do.
+        advice: What usually explains that a value did not stay.
+    """
+
+    kind: str
+    settings: Mapping[str, Setting]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    advice: str = "Something in the training code sets it after apply"
+
+
+def kind_of(target: object) -> str:
+    """Name the class of an object, for messages.
+
+    Example:
+        >>> kind_of({}), kind_of(Target("", {}))
+        ('dict', 'phyletic.workers.targets.target.Target')
+    """
+    kind = type(target)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def ancestry(target: object, library: str) -> set[str]:
+    """Name the classes that an object's class comes from and that ``library`` defines, without importing it.
+
+    Example:
+        >>> sorted(ancestry(True, "builtins"))
+        ['bool', 'int', 'object']
+    """
+    return {kind.__name__ for kind in type(target).__mro__ if kind.__module__.partition(".")[0] == library}
+
+
+def plain(value: Any) -> Value:
+    """Return a number, or an array or tensor that holds one number, as a value.
+
+    Example:
+        >>> import numpy as np
+        >>> plain(np.float64(0.5)), plain("relu")
+        (0.5, 'relu')
+    """
+    value = value.item() if hasattr(value, "item") else value
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def agreed(values: Iterable[Value]) -> Value:
+    """Return the value that several places share, or a text with all of them where they differ.
+
+    Example:
+        >>> agreed([0.1, 0.1]), agreed([0.1, 0.2])
+        (0.1, '0.1 and 0.2')
+    """
+    distinct = list(dict.fromkeys(values))
+    return distinct[0] if len(distinct) == 1 else " and ".join(map(str, distinct))
