@@ -26,6 +26,7 @@ __all__ = [
     "open_sessions",
     "open_trials",
     "pinned",
+    "state_counts",
     "studies",
     "told_digest",
     "trial",
@@ -122,6 +123,12 @@ def trials(
     if limit is not None:
         statement = statement.limit(limit)
     return [_trial(row) for row in connection.execute(statement)]
+
+
+def state_counts(connection: Connection, study_id: int) -> dict[TrialState, int]:
+    """Return how many trials there are in each state; states without a trial are left out."""
+    statement = sa.select(_t.state, sa.func.count()).where(_t.study == study_id).group_by(_t.state).order_by(_t.state)
+    return {TrialState(state): count for state, count in connection.execute(statement)}
 
 
 def told_digest(connection: Connection, study_id: int, number: int) -> tuple[int, str, str] | None:

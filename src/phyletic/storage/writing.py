@@ -6,7 +6,6 @@ study from the sequence number that the decision saw, and where the stored numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from sqlalchemy import Connection, bindparam
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointState, Lease, StudyControl, StudyIdentity, Trial
 from phyletic.storage import tables
-from phyletic.storage.changes import Changes, Counters, StaleState, StoredStudy
+from phyletic.storage.changes import Changes, Counters, StaleState, StoredStudy, TrialUpdate
 from phyletic.storage.columns import Json
 from phyletic.storage.prepared import Prepared
 
@@ -66,8 +65,11 @@ _insert_checkpoint = Prepared(sa.insert(tables.checkpoint), tables.checkpoint.c.
 _this_checkpoint = sa.update(tables.checkpoint).where(
     tables.checkpoint.c.study == bindparam("the_study"), tables.checkpoint.c.id == bindparam("the_id")
 )
-_update_checkpoint = Prepared(_this_checkpoint, ("state", "digest", "size"))
-_move_checkpoint = Prepared(_this_checkpoint, ("state",))
+# A checkpoint that was condemned is never adopted, and one whose bytes are gone stays so.
+_is_pending = tables.checkpoint.c.state == sa.literal_column(f"'{CheckpointState.PENDING}'")
+_make_durable = Prepared(_this_checkpoint.where(_is_pending), ("state", "digest", "size"))
+_condemn = Prepared(_this_checkpoint.where(tables.IS_KEPT), ("state",))
+_collect = Prepared(_this_checkpoint, ("state",))
 _pin_checkpoint = Prepared(
     sa.update(tables.checkpoint).where(
         tables.checkpoint.c.study == bindparam("the_study"),
@@ -137,8 +139,8 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
         changes: All of it.
 
     Raises:
-        StaleState: The stored study is not in the state that the decision saw, or has another owner; or a trial is not
-            held by whom the decision thought; or a checkpoint or session is not there.
+        StaleState: The stored study is not in the state that the decision saw, or has another owner; or a trial has
+            ended or is not held by whom the decision thought; or a checkpoint that became durable was not pending.
     """
     counters = changes.counters
     advanced = _advance.run(
@@ -173,7 +175,7 @@ def _write_trials(connection: Connection, study_id: int, changes: Changes) -> No
             rows.append(row)
         _insert_trial.run(connection, rows)
     if changes.updated:
-        _expect(_update_trial.run, connection, [_update_row(study_id, update) for update in changes.updated], "a trial")
+        _expect(_update_trial, connection, [_update_row(study_id, update) for update in changes.updated], "a trial")
     if changes.evaluations:
         rows, positions = [], dict[int, int]()
         for number, evaluation in changes.evaluations:
@@ -192,7 +194,7 @@ def _trial_row(trial: Trial, lease: Lease | None, digest: str | None) -> dict[st
     return row
 
 
-def _update_row(study_id: int, update: Any) -> dict[str, Any]:
+def _update_row(study_id: int, update: TrialUpdate) -> dict[str, Any]:
     held, lease = update.held, update.lease
     row = _trial_row(update.trial, lease, update.digest)
     row["the_study"], row["the_number"] = study_id, update.trial.number
@@ -230,15 +232,16 @@ def _write_checkpoints(connection: Connection, study_id: int, changes: Changes) 
             }
             for reference in changes.durable
         ]
-        _expect(_update_checkpoint.run, connection, rows, "a checkpoint")
-    if changes.condemned or changes.collected:
-        moved = [(identity, CheckpointState.CONDEMNED) for identity in changes.condemned]
-        moved += [(identity, CheckpointState.COLLECTED) for identity in changes.collected]
-        rows = [{"the_study": study_id, "the_id": identity, "state": state} for identity, state in moved]
-        _expect(_move_checkpoint.run, connection, rows, "a checkpoint")
+        _expect(_make_durable, connection, rows, "a checkpoint")
+    for ids, statement, state in (
+        (changes.condemned, _condemn, CheckpointState.CONDEMNED),
+        (changes.collected, _collect, CheckpointState.COLLECTED),
+    ):
+        if ids:
+            statement.run(connection, [{"the_study": study_id, "the_id": each, "state": state} for each in ids])
     if changes.pinned:
         rows = [{"the_study": study_id, "the_number": number, "pinned": keep} for number, keep in changes.pinned]
-        _expect(_pin_checkpoint.run, connection, rows, "the checkpoint of a trial")
+        _pin_checkpoint.run(connection, rows)
 
 
 def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> None:
@@ -259,7 +262,7 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
         _insert_session.run(connection, rows)
     if changes.left:
         rows = [{"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left]
-        _expect(_end_session.run, connection, rows, "a session")
+        _end_session.run(connection, rows)
     if changes.events:
         sequence = changes.counters.sequence
         rows = [
@@ -276,12 +279,7 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
         _insert_event.run(connection, rows)
 
 
-def _expect(
-    run: Callable[[Connection, list[dict[str, Any]]], int],
-    connection: Connection,
-    rows: list[dict[str, Any]],
-    what: str,
-) -> None:
-    met = run(connection, rows)
+def _expect(statement: Prepared, connection: Connection, rows: list[dict[str, Any]], what: str) -> None:
+    met = statement.run(connection, rows)
     if met != len(rows):
         raise StaleState(f"{what} that a decision changes is not as the decision saw it ({met} of {len(rows)} are)")
