@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_intervals
@@ -100,8 +100,8 @@ class PBT:
 
     @property
     def rule(self) -> Explore:
-        """The explore rule, made from what was given."""
-        return as_rule(self.explore)
+        """The explore rule that was made from what was given."""
+        return cast(Explore, self.explore)
 
     def population_size(self, space: Space) -> int:
         """Return ``population``."""

@@ -19,7 +19,7 @@ __all__ = ["changes_between", "continuation", "fresh_start", "newborn", "newborn
 def newborn_values(
     space: Space, given: Mapping[str, Any] | None, design_row: Sequence[float] | None, stream: RandomStream
 ) -> dict[str, Value]:
-    """Return a newborn's values: those that are given, the rest from the design or drawn from the birth ranges.
+    """Return a newborn's values: those that are given and the rest drawn, or else a point of the design, or drawn.
 
     Args:
         space: What may vary.

@@ -16,9 +16,10 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         path: The hyperparameter's flat path.
-        before: Value in the trial it is inherited from; None where it did not exist there.
+        before: What it changed from: the inherited value where it was explored, the value in the member's previous
+            trial where it was inherited or dropped; None where it did not exist there.
         after: Value in the new trial; None where it does not exist there.
-        how: In words, such as ``"x0.8"``, ``"resampled"``, ``"inherited"`` or a function's name.
+        how: In words, such as ``"x0.8"``, ``"resampled"``, ``"inherited"``, ``"dropped"`` or a function's name.
     """
 
     path: str
@@ -43,7 +44,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         donor_rank: The donor's place among those ranked.
         inherited: What came from the donor: ``"both"``, ``"weights"``, ``"hyperparameters"``, or "" without one.
         explored: Name of the rule that changed hyperparameters, with a hash where it is a user's function.
-        changes: Each hyperparameter whose value differs from the member's previous trial's.
+        changes: Each hyperparameter whose value differs from the member's previous trial's, or was explored.
         note: A remark of the algorithm, such as the p-value of a test.
     """
 
