@@ -1,7 +1,8 @@
 """Checkpoints: publishing states durably, and restoring them bit for bit."""
 
+from phyletic.checkpoints.comparison import difference
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.checkpoints.store import CheckpointStore
 
-__all__ = ["CheckpointStore", "LocalCheckpoints", "OpenCheckpoint"]
+__all__ = ["CheckpointStore", "LocalCheckpoints", "OpenCheckpoint", "difference"]

@@ -6,17 +6,14 @@ restored. The first that accepts an object is taken.
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from phyletic.checkpoints import estimator
+from phyletic.checkpoints import estimator, random_state
 from phyletic.checkpoints.tree import Lifting, Lowering, Node
-from phyletic.errors import CheckpointError, StateUnsupported
+from phyletic.errors import CheckpointError
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_for", "adapter_named"]
 
@@ -87,68 +84,6 @@ def _restore_state_dict(lifting: Lifting, node: Node, live: Any) -> Any:
     return live
 
 
-def _is_torch_generator(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Generator)
-
-
-def _lower_torch_generator(lowering: Lowering, entry: str, value: Any) -> Node:
-    return lowering.lower(entry, value.get_state())
-
-
-def _restore_torch_generator(lifting: Lifting, node: Node, live: Any) -> Any:
-    import torch
-
-    generator = live if isinstance(live, torch.Generator) else torch.Generator()
-    generator.set_state(lifting.lift(node))
-    return generator
-
-
-_BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
-
-
-def _is_random_state(value: object) -> bool:
-    return isinstance(value, (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random))
-
-
-def _lower_random_state(lowering: Lowering, entry: str, value: Any) -> Node:
-    state: Any
-    if isinstance(value, random.Random):
-        if isinstance(value, random.SystemRandom):
-            raise StateUnsupported(f"state[{entry!r}] is a SystemRandom, which has no state: leave it out of the state")
-        kind, state = "random.Random", value.getstate()
-    elif isinstance(value, np.random.RandomState):
-        kind, state = "numpy.random.RandomState", value.get_state(legacy=False)
-    elif isinstance(value, np.random.Generator):
-        kind, state = "numpy.random.Generator", value.bit_generator.state
-    else:
-        kind, state = "numpy.random.BitGenerator", value.state
-    return lowering.lower(entry, {"kind": kind, "state": state})
-
-
-def _restore_random_state(lifting: Lifting, node: Node, live: Any) -> Any:
-    content = lifting.lift(node)
-    kind, state = content["kind"], content["state"]
-    if kind == "random.Random":
-        made = live if isinstance(live, random.Random) else random.Random()
-        made.setstate(state)
-        return made
-    if kind == "numpy.random.RandomState":
-        legacy = live if isinstance(live, np.random.RandomState) else np.random.RandomState()
-        legacy.set_state(state)
-        return legacy
-    bits = live.bit_generator if isinstance(live, np.random.Generator) else live
-    name = state["bit_generator"]
-    if type(bits).__name__ != name:
-        if name not in _BIT_GENERATORS:
-            raise CheckpointError(f"it is the state of a bit generator {name!r}, which numpy does not have")
-        live, bits = None, getattr(np.random, name)()
-    bits.state = state
-    if live is not None:
-        return live
-    return np.random.Generator(bits) if kind == "numpy.random.Generator" else bits
-
-
 ADAPTERS: tuple[Adapter, ...] = (
     Adapter(
         name="state_dict",
@@ -159,17 +94,17 @@ ADAPTERS: tuple[Adapter, ...] = (
     ),
     Adapter(
         name="torch generator",
-        accepts=_is_torch_generator,
-        lower=_lower_torch_generator,
-        value=lambda lifting, node: _restore_torch_generator(lifting, node, None),
-        restore=_restore_torch_generator,
+        accepts=random_state.is_torch_generator,
+        lower=random_state.lower_torch_generator,
+        value=lambda lifting, node: random_state.restore_torch_generator(lifting, node, None),
+        restore=random_state.restore_torch_generator,
     ),
     Adapter(
         name="random state",
-        accepts=_is_random_state,
-        lower=_lower_random_state,
-        value=lambda lifting, node: _restore_random_state(lifting, node, None),
-        restore=_restore_random_state,
+        accepts=random_state.is_random_state,
+        lower=random_state.lower,
+        value=lambda lifting, node: random_state.restore(lifting, node, None),
+        restore=random_state.restore,
     ),
     Adapter(
         name="estimator",
