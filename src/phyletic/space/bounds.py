@@ -90,7 +90,7 @@ def check_bounds(path: str, domain: Any, kind: type) -> None:
         hint = f"A value that never varies is a constant: {domain.low!r}" if domain.high == domain.low else ""
         refuse(path, "high", domain.high, f"above low ({domain.low!r})", hint)
     limits = domain.limits
-    if not isinstance(limits, tuple):
+    if not isinstance(limits, tuple) or len(limits) != 2:
         refuse(path, "limits", limits, "a pair (lowest, highest)")
     for place, bound in enumerate(limits):
         _check_number(path, f"limits[{place}]", bound, kind)

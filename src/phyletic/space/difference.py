@@ -33,7 +33,7 @@ def first_difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], p
 
 def _between(ours: dict[str, Any], theirs: dict[str, Any], path: str) -> str | None:
     if ours["type"] != theirs["type"]:
-        return f"space[{path!r}] is a {ours['type']} here, but a {theirs['type']} in the other"
+        return f"space[{path!r}] is of type {ours['type']} here, but {theirs['type']} in the other"
     if ours["type"] == "group":
         return first_difference(ours["entries"], theirs["entries"], f"{path}.")
     for key in dict.fromkeys((*ours, *theirs)):

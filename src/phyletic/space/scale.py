@@ -48,9 +48,13 @@ def translated(value: float, noise: float, low: float, high: float, log: bool, l
     if noise == 0.0:
         return value
     if log:
-        # Clipped before the exponential, which would overflow.
         exponent = math.log(value) + noise * (math.log(high) - math.log(low))
-        target = math.exp(min(max(exponent, math.log(limits[0])), math.log(limits[1])))
+        # Compared before the exponential, which would overflow, and would miss a limit by rounding.
+        if exponent >= math.log(limits[1]):
+            return limits[1]
+        if exponent <= math.log(limits[0]):
+            return limits[0]
+        target = math.exp(exponent)
     else:
         target = value + noise * (high - low)
     return min(max(target, limits[0]), limits[1])
