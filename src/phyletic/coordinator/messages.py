@@ -176,9 +176,11 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         reason: Which limit was reached, for the person who reads it.
+        failed: Whether the study stopped because attempts failed one after another.
     """
 
     reason: str = ""
+    failed: bool = False
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):

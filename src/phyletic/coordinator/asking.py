@@ -1,0 +1,128 @@
+"""Which trial a session gets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from phyletic.coordinator.budget import done, failure_cap, may_grant
+from phyletic.coordinator.deciding import close_barrier, decide
+from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
+from phyletic.coordinator.state import OpenTrial, StudyState
+from phyletic.records import Lease, TrialState
+from phyletic.storage.changes import Changes, TrialUpdate
+
+__all__ = ["answer", "random_identity"]
+
+
+def random_identity() -> str:
+    """Return 32 random hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def answer(
+    state: StudyState, changes: Changes, command: Ask, now: float, identity: Callable[[], str] = random_identity
+) -> Answer:
+    """Give a session a trial, or say why there is none.
+
+    In this order: the trial it holds already, waiting trials by number, a new decision for the member furthest behind.
+    """
+    if not command.fresh:
+        for number in state.sessions.get(command.session, ()):
+            return _granted(state.open[number])
+    reason = done(state)
+    if reason:
+        return Finished(reason)
+    if state.counters.failures_in_a_row >= failure_cap(state):
+        return _failing(state)
+    if state.control.paused:
+        return Wait("the study is paused")
+    if not may_grant(state):
+        return Wait("the trials that are left in the budget are running")
+    close_barrier(state, changes, now)
+    waiting = _first_waiting(state)
+    if waiting is None and not state.algorithm.synchronous:
+        member = _furthest_behind(state, command.in_memory)
+        if member is not None:
+            waiting = decide(state, changes, member, now)
+    if waiting is not None:
+        return _grant(state, changes, waiting, command.session, now, identity)
+    if state.open:
+        return Wait("every trial that can run is running")
+    return Finished(f"every member has trained {state.limit} steps")
+
+
+def _failing(state: StudyState) -> Answer:
+    failed = state.counters.failures_in_a_row
+    if state.running:
+        return Wait(f"{failed} attempts failed one after another; waiting for those that run")
+    state.stopped = f"{failed} attempts failed one after another, with no completion between them"
+    return Finished(state.stopped, failed=True)
+
+
+def _first_waiting(state: StudyState) -> OpenTrial | None:
+    for number in sorted(state.open):
+        opened = state.open[number]
+        if opened.lease is None and opened.trial.member < state.control.population:
+            return opened
+    return None
+
+
+def _furthest_behind(state: StudyState, in_memory: int | None) -> int | None:
+    """Return the idle member with the fewest steps; ties go to weights already in memory, then to the longest idle."""
+    limit = state.limit
+    troubled = state.counters.failures_in_a_row > 0 and state.running > 0
+    found: tuple[int, bool, int, int] | None = None
+    for number in range(state.control.population):
+        member = state.members.get(number)
+        if member is None:
+            key = (0, True, -1, number)
+        else:
+            if member.open is not None or member.ended(limit):
+                continue
+            if member.view.failed and troubled:
+                # a member that failed for good waits until another shows that the code can complete a trial
+                continue
+            tip = member.tip
+            key = (member.age, tip is None or tip.number != in_memory, member.last, number)
+        if found is None or key < found:
+            found = key
+    return None if found is None else found[3]
+
+
+def _grant(
+    state: StudyState, changes: Changes, opened: OpenTrial, session: str, now: float, identity: Callable[[], str]
+) -> Grant:
+    attempt = opened.trial.attempts + 1
+    trial = msgspec.structs.replace(
+        opened.trial,
+        state=TrialState.RUNNING,
+        attempts=attempt,
+        started=now,
+        worker=state.workers.get(session, session),
+    )
+    lease = Lease(trial=trial.number, fence=attempt, token=identity(), session=session)
+    granted = msgspec.structs.replace(opened, trial=trial, lease=lease, checkpoint=identity())
+    state.open[trial.number] = granted
+    state.hold(session, trial.number)
+    fresh = changes.inserted and changes.inserted[-1][0].number == trial.number
+    if fresh:
+        changes.inserted[-1] = (trial, lease)
+    else:
+        changes.updated.append(TrialUpdate(trial=trial, held=None, lease=lease, digest=None))
+    assert granted.checkpoint is not None
+    changes.pending.append((granted.checkpoint, trial.number, lease.fence))
+    return _granted(granted)
+
+
+def _granted(opened: OpenTrial) -> Grant:
+    assert opened.lease is not None
+    assert opened.checkpoint is not None
+    return Grant(
+        trial=opened.trial,
+        lease=opened.lease,
+        checkpoint=opened.checkpoint,
+        parent=None if opened.parent is None else opened.parent.checkpoint,
+    )

@@ -1,0 +1,53 @@
+"""When a study is done, and whether another trial may be granted."""
+
+from __future__ import annotations
+
+import math
+
+from phyletic.coordinator.state import StudyState
+
+__all__ = ["done", "failure_cap", "may_grant", "steps_left", "target_reached"]
+
+
+def target_reached(state: StudyState) -> bool:
+    """Whether some completed trial's score is at least as good as the target."""
+    target = state.control.budget.target
+    if target is None or not state.best:
+        return False
+    score = state.best[0].score
+    return score is not None and math.isfinite(score) and not state.better(target, score)
+
+
+def done(state: StudyState) -> str:
+    """Return why the study is done whatever is still running, for the person who reads it; "" while it is not."""
+    budget, counters = state.control.budget, state.counters
+    if target_reached(state):
+        return f"the target of {budget.target:g} is reached"
+    if budget.trials is not None and counters.completed >= budget.trials:
+        return f"{counters.completed} trials are completed"
+    if budget.seconds is not None and counters.active_seconds >= budget.seconds:
+        return f"{counters.active_seconds:.0f} s of the {budget.seconds:g} s are used"
+    return ""
+
+
+def may_grant(state: StudyState) -> bool:
+    """Whether one more trial may run without exceeding the number of trials asked for."""
+    trials = state.control.budget.trials
+    return trials is None or state.counters.completed + state.running < trials
+
+
+def steps_left(state: StudyState, start_step: int, steps: int | None) -> int | None:
+    """Return how many steps a trial may train: what was suggested, cut to the limit."""
+    if state.limit is None:
+        return steps
+    left = state.limit - start_step
+    return left if steps is None else min(steps, left)
+
+
+def failure_cap(state: StudyState) -> int:
+    """Return how many attempts may fail with no completion between them before the study stops.
+
+    Enough for a few members to fail for good, so that one bad member never stops the others, and few enough that an
+    error in the training code does not run through a large population.
+    """
+    return state.control.max_failures * min(max(state.control.population, 1), 5)

@@ -1,0 +1,264 @@
+"""The one place where ask, heartbeat, report, tell, fail and control are decided.
+
+``execute(commands, now)`` takes what has arrived and decides it on a draft of the state, in memory; then it writes all
+that follows in one transaction, whose first statement compares the study's sequence number with the one that was
+decided from. The draft becomes the state when the commit has succeeded; after any exception the state is dropped and
+read again. Nothing here reads a clock, draws a random number that matters, or touches a checkpoint's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from phyletic.coordinator.asking import answer, random_identity
+from phyletic.coordinator.budget import done
+from phyletic.coordinator.control import change, pin
+from phyletic.coordinator.loading import load, void_leases
+from phyletic.coordinator.messages import (
+    Ask,
+    Beat,
+    Command,
+    Control,
+    Done,
+    Fail,
+    Join,
+    Leave,
+    Pin,
+    Refused,
+    Reply,
+    Tell,
+)
+from phyletic.coordinator.state import Progress, StudyState
+from phyletic.coordinator.telling import fail, leave, tell
+from phyletic.errors import LeaseLost, NotFound, PhyleticError
+from phyletic.evolution import Algorithm
+from phyletic.failpoints import failpoint
+from phyletic.records import Trial, TrialState
+from phyletic.space import Space
+from phyletic.storage import reading
+from phyletic.storage.changes import Changes, SessionRecord
+from phyletic.storage.store import Store
+from phyletic.storage.writing import take_epoch, write
+
+__all__ = ["Coordinator", "Outcome"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a batch of commands led to.
+
+    Attributes:
+        replies: One for each command, in order.
+        condemned: Ids of checkpoints whose bytes may be deleted now that the transaction is committed.
+    """
+
+    replies: tuple[Reply, ...]
+    condemned: tuple[str, ...] = ()
+
+
+class Coordinator:
+    """Decides for one study, whose database this process owns.
+
+    Args:
+        store: The database.
+        name: The study's name in it.
+        space: The study's search space.
+        algorithm: The study's algorithm, with the user's own functions where it has any.
+        identity: Gives random identities of 32 hexadecimal digits.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        space: Space,
+        algorithm: Algorithm,
+        identity: Callable[[], str] = random_identity,
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._space = space
+        self._algorithm = algorithm
+        self._identity = identity
+        self._state: StudyState | None = None
+        self._confirmed: list[str] = []
+
+    @property
+    def state(self) -> StudyState:
+        """The committed state; read it, never change it."""
+        if self._state is None:
+            self._state = self._read()
+        return self._state
+
+    def begin(self, now: float) -> Outcome:
+        """Begin to decide, as the new owner: leases of earlier owners end here.
+
+        Returns:
+            Checkpoints that were condemned earlier, for deletion again.
+        """
+        with self._store.transaction() as connection:
+            stored = reading.load_study(connection, self._name)
+            if stored is None:
+                raise NotFound(f"there is no study {self._name!r} in {self._store.path or 'memory'}")
+            take_epoch(connection, stored.id)
+        state = self._read()
+        draft = state.draft()
+        changes = Changes(expected=state.counters.sequence, counters=state.counters)
+        with self._store.read() as connection:
+            again = void_leases(connection, draft, changes)
+        draft.workers.clear()
+        draft.clock = now
+        self._commit(draft, changes, durable=True)
+        return Outcome((), (*again, *changes.condemned))
+
+    def end(self, now: float) -> None:
+        """Write what is still to be noted, and forget the state: others may write the database from now on."""
+        if self._confirmed or (self._state is not None and self._state.sessions):
+            draft = self.state.draft()
+            _count_active(draft, now)
+            self._commit(draft, Changes(expected=draft.counters.sequence, counters=draft.counters), durable=True)
+        self._state = None
+
+    def execute(self, commands: Sequence[Command], now: float) -> Outcome:
+        """Decide a batch of commands in one transaction.
+
+        Args:
+            commands: What sessions said, in the order it arrived.
+            now: The owner's clock, in seconds since 1970.
+
+        Raises:
+            StorageError: The transaction could not be committed; nothing of it is visible.
+        """
+        try:
+            return self._execute(commands, now)
+        except BaseException:
+            self._state = None
+            raise
+
+    def _execute(self, commands: Sequence[Command], now: float) -> Outcome:
+        state = self.state
+        draft = state.draft()
+        _count_active(draft, now)
+        changes = Changes(expected=state.counters.sequence, counters=state.counters)
+        replies: list[Reply] = []
+        for command in commands:
+            try:
+                replies.append(self._handle(draft, changes, command, now))
+            except PhyleticError as error:
+                replies.append(Refused(error=type(error).__name__, message=str(error)))
+        failpoint("coordinator.decided")
+        # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
+        durable = not all(isinstance(command, (Ask, Beat, Join)) for command in commands)
+        self._commit(draft, changes, durable=durable)
+        return Outcome(tuple(replies), tuple(changes.condemned))
+
+    def confirm(self, ids: Sequence[str]) -> None:
+        """Note that condemned checkpoints are deleted; it is written with the next transaction."""
+        self._confirmed.extend(ids)
+
+    def _handle(self, draft: StudyState, changes: Changes, command: Command, now: float) -> Reply:
+        match command:
+            case Ask():
+                return answer(draft, changes, command, now, self._identity)
+            case Tell():
+                return tell(draft, changes, command, now, self._stored_tell)
+            case Beat():
+                return _beat(draft, command, now)
+            case Fail():
+                return fail(draft, changes, command, now)
+            case Join():
+                return self._join(draft, changes, command, now)
+            case Leave():
+                return leave(draft, changes, command, now)
+            case Control():
+                return change(draft, changes, command, now)
+            case Pin():
+                return pin(draft, changes, command, now, self._trial(draft, command.trial))
+
+    def _join(self, draft: StudyState, changes: Changes, command: Join, now: float) -> Done:
+        draft.workers[command.session] = command.worker
+        if command.pid is not None:
+            changes.joined.append(
+                SessionRecord(
+                    session=command.session,
+                    worker=command.worker,
+                    pid=command.pid,
+                    created=command.created,
+                    epoch=draft.counters.epoch,
+                    joined=now,
+                )
+            )
+        return Done()
+
+    def _commit(self, draft: StudyState, changes: Changes, *, durable: bool) -> None:
+        if changes.durable or not (changes.inserted or changes.pending):
+            changes.collected.extend(self._confirmed)
+        if _empty(changes):
+            self._state = draft
+            return
+        draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
+        changes.counters = draft.counters
+        with self._store.transaction(durable=durable) as connection:
+            write(connection, draft.id, changes)
+        if changes.collected:
+            self._confirmed.clear()
+        self._state = draft
+
+    def _read(self) -> StudyState:
+        with self._store.read() as connection:
+            stored = reading.load_study(connection, self._name)
+            if stored is None:
+                raise NotFound(f"there is no study {self._name!r} in {self._store.path or 'memory'}")
+            return load(connection, stored, self._space, self._algorithm)
+
+    def _stored_tell(self, number: int) -> tuple[int, str, str, Trial] | None:
+        with self._store.read() as connection:
+            found = reading.told_digest(connection, self.state.id, number)
+            trial = reading.trial(connection, self.state.id, number)
+        if found is None or trial is None or trial.state not in (TrialState.COMPLETED, TrialState.PARTIAL):
+            return None
+        fence, token, digest = found
+        return (fence, token, digest or "", trial)
+
+    def _trial(self, draft: StudyState, number: int) -> Trial | None:
+        with self._store.read() as connection:
+            return reading.trial(connection, draft.id, number)
+
+
+def _count_active(draft: StudyState, now: float) -> None:
+    """Add the time since the last command, if trials were running meanwhile."""
+    if draft.running and draft.clock is not None and now > draft.clock:
+        counters = draft.counters
+        active = counters.active_seconds + (now - draft.clock)
+        draft.counters = msgspec.structs.replace(counters, active_seconds=active)
+    draft.clock = now
+
+
+def _beat(draft: StudyState, command: Beat, now: float) -> Done:
+    opened = draft.open.get(command.lease.trial)
+    held = None if opened is None else opened.lease
+    if held is None or held.fence != command.lease.fence or held.token != command.lease.token:
+        raise LeaseLost(f"trial {command.lease.trial} is no longer held by this session")
+    before = draft.progress.get(command.lease.trial)
+    evaluations = command.evaluations if before is None else (*before.evaluations, *command.evaluations)
+    draft.progress[command.lease.trial] = Progress(at=now, step=command.step, evaluations=evaluations)
+    return Done(stop=done(draft))
+
+
+def _empty(changes: Changes) -> bool:
+    return not (
+        changes.control
+        or changes.inserted
+        or changes.updated
+        or changes.evaluations
+        or changes.pending
+        or changes.durable
+        or changes.condemned
+        or changes.collected
+        or changes.pinned
+        or changes.joined
+        or changes.left
+        or changes.events
+    )

@@ -1,0 +1,137 @@
+"""Building the owner's state from what is stored, at a cost that grows with the population and not with the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from phyletic.coordinator.retention import needed
+from phyletic.coordinator.state import Member, OpenTrial, StudyState
+from phyletic.evolution import Algorithm, MemberView
+from phyletic.records import CheckpointState, Trial, TrialState
+from phyletic.space import Space
+from phyletic.storage import reading
+from phyletic.storage.changes import Changes, StoredStudy, TrialUpdate
+
+__all__ = ["load", "void_leases"]
+
+_LOOK_BACK = 12
+
+
+def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorithm) -> StudyState:
+    """Return the state of a study as it is stored.
+
+    Args:
+        connection: An open connection to the database.
+        stored: The study's row.
+        space: Its search space.
+        algorithm: Its algorithm, with the user's own functions where it has any.
+    """
+    state = StudyState(
+        id=stored.id,
+        identity=stored.identity,
+        control=stored.control,
+        counters=stored.counters,
+        space=space,
+        algorithm=algorithm,
+    )
+    state.best = tuple(
+        reading.best_trials(connection, stored.id, state.identity.metric.mode, max(1, state.control.keep_best))
+    )
+    state.pinned = frozenset(reading.pinned(connection, stored.id))
+    for record in reading.open_sessions(connection, stored.id):
+        state.workers[record.session] = record.worker
+    opened = reading.open_trials(connection, stored.id)
+    rows = reading.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])
+    durable = {row.id for row in rows if row.state is CheckpointState.DURABLE}
+    pending = {row.trial: row.id for row in rows if row.state is CheckpointState.PENDING}
+    members = {trial.member for trial, _ in opened} | set(range(state.control.population))
+    for number in sorted(members):
+        member = _member(connection, state, number, durable)
+        if member is not None:
+            state.members[number] = member
+    for trial, lease in opened:
+        parent = None if trial.parent is None else reading.trial(connection, stored.id, trial.parent)
+        scores, history = _measured(connection, state, parent)
+        checkpoint = pending.get(trial.number) if lease is not None else None
+        state.add_open(
+            OpenTrial(trial=trial, lease=lease, checkpoint=checkpoint, parent=parent, scores=scores, history=history)
+        )
+        if lease is not None:
+            state.hold(lease.session, trial.number)
+    return state
+
+
+def _member(connection: Any, state: StudyState, number: int, durable: set[str]) -> Member | None:
+    last = reading.last_trials(connection, state.id, number, _LOOK_BACK)
+    if not last:
+        return None
+    newest = last[0]
+    ended = [trial for trial in last if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)]
+    tip = ended[0] if ended else None
+    head = next((trial for trial in ended if trial.state is TrialState.COMPLETED), None)
+    scores, history = _measured(connection, state, head)
+    kept = tuple(trial for trial in ended if trial.checkpoint is not None and trial.checkpoint.id in durable)[:2]
+    return Member(
+        view=MemberView(
+            member=number,
+            trial=head,
+            scores=scores,
+            history=history,
+            failed=newest.state is TrialState.FAILED,
+        ),
+        tip=tip,
+        open=newest.number if newest.state.open else None,
+        last=newest.number,
+        generation=newest.generation + 1,
+        kept=kept,
+    )
+
+
+def _measured(
+    connection: Any, state: StudyState, trial: Trial | None
+) -> tuple[tuple[float, ...], tuple[tuple[int, float], ...]]:
+    """Return the latest scores along a lineage, and its (end_step, score) pairs, where the algorithm uses them."""
+    window, uses_history = state.algorithm.window, state.algorithm.uses_history
+    if trial is None or not (window or uses_history):
+        return (), ()
+    lineage = reading.lineage(connection, state.id, trial.number)[-64:]
+    scores: tuple[float, ...] = ()
+    if window:
+        name = state.identity.metric.name
+        numbers = [ancestor.number for ancestor in lineage[-window:]]
+        rows = reading.evaluations(connection, state.id, numbers)
+        values = {number: [e.value for n, e in rows if n == number and e.metric == name] for number in numbers}
+        scores = tuple(value for number in numbers for value in values[number])[-window:]
+    history = tuple(
+        (ancestor.end_step, ancestor.score)
+        for ancestor in lineage
+        if ancestor.end_step is not None and ancestor.score is not None
+    )
+    return scores, history if uses_history else ()
+
+
+def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[str]:
+    """Release what a dead owner's sessions held, at once: their leases lived as long as the owner.
+
+    Returns ids of checkpoints that were condemned earlier and whose deletion was not confirmed.
+    """
+    for session in list(state.sessions):
+        for number in state.sessions.pop(session):
+            opened = state.open[number]
+            trial = msgspec.structs.replace(opened.trial, state=TrialState.WAITING)
+            changes.updated.append(TrialUpdate(trial=trial, held=opened.lease, lease=None, digest=None))
+            state.open[number] = msgspec.structs.replace(opened, trial=trial, lease=None, checkpoint=None)
+    condemned = []
+    for row in reading.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED]):
+        if row.state is CheckpointState.PENDING:
+            changes.condemned.append(row.id)
+        else:
+            condemned.append(row.id)
+    for row in reading.checkpoints(connection, state.id, [CheckpointState.DURABLE]):
+        ended = reading.trial(connection, state.id, row.trial)
+        if ended is not None and not needed(state, ended):
+            changes.condemned.append(row.id)
+    state.counters = msgspec.structs.replace(state.counters, failures_in_a_row=0)
+    return condemned

@@ -1,0 +1,151 @@
+"""The owner of a study: a coordinator with a clock, a lock, and the hands that delete what was condemned."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.coordinator.coordinator import Coordinator
+from phyletic.coordinator.messages import Command, Reply
+from phyletic.coordinator.state import StudyState
+from phyletic.errors import CheckpointError, NotFound
+from phyletic.evolution import Algorithm
+from phyletic.space import Space
+from phyletic.storage import reading
+from phyletic.storage.changes import SessionRecord
+from phyletic.storage.store import Store
+
+__all__ = ["Owner"]
+
+Watcher = Callable[[Sequence[Command], Sequence[Reply]], None]
+
+
+class Owner:
+    """Owns a study in this process, from its first command until :meth:`release`; safe to use from threads.
+
+    Args:
+        store: The study's database.
+        name: The study's name in it.
+        space: Its search space.
+        algorithm: Its algorithm.
+        checkpoints: Where its checkpoints are.
+        evict: Ends the processes that an earlier owner left behind.
+        clock: Gives the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        space: Space,
+        algorithm: Algorithm,
+        checkpoints: LocalCheckpoints,
+        evict: Callable[[Sequence[SessionRecord]], object],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.checkpoints = checkpoints
+        self._coordinator = Coordinator(store, name, space=space, algorithm=algorithm)
+        self._evict = evict
+        self._clock = clock
+        self._changed = threading.Condition(threading.RLock())
+        self._begun = False
+        self._users: set[int] = set()
+        self._watchers: list[Watcher] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether this process decides for the study now."""
+        return self._begun
+
+    @property
+    def state(self) -> StudyState:
+        """The committed state, as the owner knows it; read it, never change it."""
+        with self._changed:
+            self.begin()
+            return self._coordinator.state
+
+    def begin(self) -> None:
+        """Take ownership, unless this object has it.
+
+        Raises:
+            StorageOwned: Another process has it.
+        """
+        with self._changed:
+            if self._begun:
+                return
+            self.store.own()
+            try:
+                with self.store.read() as connection:
+                    stored = reading.load_study(connection, self.name)
+                    if stored is None:
+                        raise NotFound(f"there is no study {self.name!r} in {self.store.path or 'memory'}")
+                    survivors = reading.open_sessions(connection, stored.id)
+                self._evict([record for record in survivors if record.pid is not None])
+                outcome = self._coordinator.begin(self._clock())
+            except BaseException:
+                self.store.release()
+                raise
+            self._begun = True
+            self.checkpoints.sweep()
+            self._delete(outcome.condemned)
+
+    def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+        """Decide a batch of commands, then delete what that condemned.
+
+        Raises:
+            StorageError: The transaction could not be committed; nothing of it is visible.
+        """
+        with self._changed:
+            self.begin()
+            outcome = self._coordinator.execute(commands, self._clock())
+            self._delete(outcome.condemned)
+            self._changed.notify_all()
+            for watcher in self._watchers:
+                watcher(commands, outcome.replies)
+            return outcome.replies
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something was decided, or the time has passed."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call ``watcher(commands, replies)`` after each batch; returns what ends that."""
+        with self._changed:
+            self._watchers.append(watcher)
+
+        def end() -> None:
+            with self._changed:
+                self._watchers.remove(watcher)
+
+        return end
+
+    def use(self, user: int) -> None:
+        """Note that somebody in this process relies on the ownership, until :meth:`release`."""
+        with self._changed:
+            self._users.add(user)
+
+    def release(self, user: int) -> None:
+        """Give ownership up when nobody in this process uses it any more; the next command takes it again."""
+        with self._changed:
+            self._users.discard(user)
+            if self._begun and not self._users:
+                self._begun = False
+                self._coordinator.end(self._clock())
+                self.store.release()
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        deleted = []
+        for checkpoint in ids:
+            try:
+                self.checkpoints.delete(checkpoint)
+            except CheckpointError:
+                # it stays condemned, and is deleted when the study is opened next
+                continue
+            deleted.append(checkpoint)
+        self._coordinator.confirm(deleted)

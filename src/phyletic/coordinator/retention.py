@@ -1,0 +1,84 @@
+"""Which checkpoints something may still need.
+
+Kept are the latest two of each member (its two heads), the parents of open trials, the best ones, and what the user
+pinned. Everything else is condemned in the transaction after which nothing needs it, and deleted after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from phyletic.coordinator.state import StudyState
+from phyletic.records import Trial
+from phyletic.storage.changes import Changes
+
+__all__ = ["condemn_unneeded", "forget_damaged", "insert_best", "needed"]
+
+
+def needed(state: StudyState, trial: Trial) -> bool:
+    """Whether a trial's checkpoint may still be asked for."""
+    number = trial.number
+    if number in state.parents or number in state.pinned:
+        return True
+    if trial.member < state.control.population and any(
+        kept.number == number for kept in state.member(trial.member).kept
+    ):
+        return True
+    return any(best.number == number for best in state.best[: state.control.keep_best])
+
+
+def condemn_unneeded(state: StudyState, changes: Changes, candidates: Iterable[Trial]) -> None:
+    """Condemn the checkpoints of those candidates that nothing needs any more."""
+    seen: set[int] = set()
+    for trial in candidates:
+        if trial.checkpoint is None or trial.number in seen:
+            continue
+        seen.add(trial.number)
+        if not needed(state, trial):
+            changes.condemned.append(trial.checkpoint.id)
+
+
+def insert_best(state: StudyState, trial: Trial) -> list[Trial]:
+    """Take a completed trial into the best ones; returns those that fell out of what is kept.
+
+    A tie goes to the earlier trial.
+    """
+    if not trial.finite or trial.score is None:
+        return []
+    place = len(state.best)
+    while place and state.better(trial.score, _score(state.best[place - 1])):
+        place -= 1
+    keep = max(1, state.control.keep_best)
+    if place >= keep:
+        return []
+    ranked = (*state.best[:place], trial, *state.best[place:])
+    state.best = ranked[:keep]
+    return list(ranked[keep:])
+
+
+def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
+    """Stop relying on a trial whose checkpoint is not what was published.
+
+    A member whose head it was goes on from its other head; where it has none, its next trial is a rescue.
+    """
+    assert damaged.checkpoint is not None
+    if not any(trial.parent == damaged.number for trial in (opened.trial for opened in state.open.values())):
+        changes.condemned.append(damaged.checkpoint.id)
+    state.best = tuple(trial for trial in state.best if trial.number != damaged.number)
+    for number, member in list(state.members.items()):
+        if not any(trial.number == damaged.number for trial in member.kept):
+            continue
+        kept = tuple(trial for trial in member.kept if trial.number != damaged.number)
+        view, tip = member.view, member.tip
+        if tip is not None and tip.number == damaged.number:
+            tip = kept[0] if kept else None
+            head = next((trial for trial in kept if trial.score is not None), None)
+            view = msgspec.structs.replace(view, trial=head, scores=(), history=(), failed=head is None)
+        state.members[number] = msgspec.structs.replace(member, view=view, tip=tip, kept=kept)
+
+
+def _score(trial: Trial) -> float:
+    assert trial.score is not None
+    return trial.score

@@ -1,0 +1,203 @@
+"""Ask and tell: the lower level of the loop, for programs that schedule trials themselves."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.coordinator.messages import Ask, Beat, Command, Fail, Grant, Join, Refused, Reply, Tell
+from phyletic.coordinator.owner import Owner
+from phyletic.errors import InvalidArgument
+from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
+from phyletic.workers.trial import LiveTrial, check_metric_name, check_metric_value, check_steps
+
+__all__ = ["Asker"]
+
+_MOST_AT_ONCE = 10_000
+
+
+class Asker:
+    """Asks and tells for one study object.
+
+    Args:
+        owner: The study's owner.
+        checkpoints: Where checkpoints are.
+        identity: The study's identity.
+
+    Attributes:
+        sessions: Every session that the study object began, to be ended with it.
+    """
+
+    def __init__(self, owner: Owner, checkpoints: LocalCheckpoints, identity: StudyIdentity) -> None:
+        self._owner = owner
+        self._checkpoints = checkpoints
+        self._identity = identity
+        self._named: dict[str, str] = {}
+        self.sessions: list[str] = []
+
+    def ask(self, worker: str | None, count: int | None) -> Any:
+        """Ask for one trial, or for ``count`` in a list."""
+        if worker is not None and (not isinstance(worker, str) or not 1 <= len(worker) <= 200):
+            raise InvalidArgument("worker", worker, "a name of 1 to 200 characters, or None")
+        if count is not None:
+            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_AT_ONCE:
+                raise InvalidArgument("count", count, f"a whole number from 1 to {_MOST_AT_ONCE}, or None")
+            if worker is not None:
+                raise InvalidArgument("count", count, "None for a named worker, which runs one trial at a time")
+        session, joining = self._session(worker)
+        commands: list[Command] = [*joining, *[Ask(session=session, fresh=worker is None)] * (count or 1)]
+        answers = [self._answer(reply) for reply in self._owner.execute(commands)[len(joining) :]]
+        return answers[0] if count is None else answers
+
+    def _session(self, worker: str | None) -> tuple[str, list[Command]]:
+        name = worker or ""
+        session = self._named.get(name)
+        if session is not None and session in self.sessions:
+            return session, []
+        session = self._named[name] = secrets.token_hex(16)
+        self.sessions.append(session)
+        return session, [] if worker is None else [Join(session=session, worker=worker)]
+
+    def _answer(self, reply: Reply) -> Any:
+        if isinstance(reply, Refused):
+            raise reply.exception()
+        if not isinstance(reply, Grant):
+            return reply
+        grant = reply
+        load_from = None if grant.parent is None else self._checkpoints.path(grant.parent.id)
+        return LiveTrial(grant, load_from=load_from, save_to=lambda: self._checkpoints.staging(grant.checkpoint))
+
+    def tell(
+        self,
+        trial: Any,
+        metrics: Any,
+        checkpoint: Any,
+        steps_done: int | None,
+        partial: bool,
+        values: Mapping[str, float],
+    ) -> Any:
+        """Tell one result, or many in one transaction."""
+        many = isinstance(trial, Sequence) and not isinstance(trial, str)
+        if not many:
+            command = self._command(trial, {**_mapping(metrics), **values}, checkpoint, steps_done, partial)
+            return self._told(self._owner.execute([command]))[0]
+        results = metrics if metrics is not None else [None] * len(trial)
+        folders = checkpoint if checkpoint is not None else [None] * len(trial)
+        for name, given in (("metrics", results), ("checkpoint", folders)):
+            if not isinstance(given, Sequence) or len(given) != len(trial):
+                raise InvalidArgument(name, given, f"a list of {len(trial)}, one for each trial")
+        if values:
+            raise InvalidArgument("values", dict(values), "given in a list of dictionaries, for a list of trials")
+        checked = [_checked(_mapping(result)) for result in results]
+        commands = [
+            self._command(one, result, folder, steps_done, partial)
+            for one, result, folder in zip(trial, checked, folders, strict=True)
+        ]
+        return self._told(self._owner.execute(commands))
+
+    def _told(self, replies: Sequence[Reply]) -> list[Trial]:
+        told = []
+        for reply in replies:
+            done = self.accepted(reply)
+            assert done.trial is not None
+            told.append(done.trial)
+        return told
+
+    def _command(
+        self, trial: Any, values: Mapping[str, Any], checkpoint: Any, steps_done: int | None, partial: bool
+    ) -> Tell:
+        live = _live(trial)
+        checked = _checked(values)
+        if not isinstance(partial, bool):
+            raise InvalidArgument("partial", partial, "True or False")
+        if steps_done is not None:
+            done = check_steps("steps_done", steps_done, 1)
+        else:
+            said = live.steps_done if live.steps_done else live.steps
+            if said is None:
+                raise InvalidArgument("steps_done", None, "given, where the interval is in seconds")
+            done = said
+        end = live.start_step + done
+        final = tuple(Evaluation(step=end, metric=name, value=value) for name, value in checked.items())
+        evaluations = (*live.evaluations, *final)
+        names = {evaluation.metric for evaluation in evaluations}
+        reference = None
+        # what is refused is refused before anything is published; the coordinator says so in its own words
+        if partial or self._identity.metric.name in names:
+            reference = self._publish(live, checkpoint)
+        return Tell(
+            lease=live.grant.lease,
+            evaluations=evaluations,
+            steps_done=done,
+            checkpoint=reference,
+            partial=partial,
+        )
+
+    def _publish(self, live: LiveTrial, checkpoint: Any) -> CheckpointReference | None:
+        if live.published is not None:
+            return live.published
+        identity = live.grant.checkpoint
+        if isinstance(checkpoint, Mapping):
+            reference = self._checkpoints.publish(identity, checkpoint)
+        elif checkpoint is not None:
+            if not isinstance(checkpoint, (str, Path)) or not Path(checkpoint).is_dir():
+                raise InvalidArgument("checkpoint", checkpoint, "a folder, or a dictionary of what is to be saved")
+            own = live.saved_to is not None and Path(checkpoint).resolve() == live.saved_to.resolve()
+            reference = self._checkpoints.publish_folder(identity, Path(checkpoint), move=own)
+        elif live.saved_to is not None:
+            reference = self._checkpoints.publish_folder(identity, live.saved_to, move=True)
+        else:
+            return None
+        live.published = reference
+        return reference
+
+    def fail(self, trial: Any, error: str | BaseException) -> Trial:
+        """End an attempt without a result."""
+        live = _live(trial)
+        if isinstance(error, BaseException):
+            import traceback
+
+            error = "".join(traceback.format_exception(error)).rstrip()
+        if not isinstance(error, str):
+            raise InvalidArgument("error", error, "text, or an exception")
+        done = self.accepted(self._owner.execute([Fail(lease=live.grant.lease, error=error)])[0])
+        assert done.trial is not None
+        trial_record: Trial = done.trial
+        return trial_record
+
+    def heartbeat(self, trial: Any, step: int | None) -> bool:
+        """Say that a trial is alive; returns whether it should go on."""
+        live = _live(trial)
+        at = None if step is None else check_steps("step", step, 0)
+        evaluations = tuple(live.evaluations[live.beaten :])
+        live.beaten += len(evaluations)
+        done = self.accepted(self._owner.execute([Beat(lease=live.grant.lease, step=at, evaluations=evaluations)])[0])
+        live.stop = done.stop
+        return not done.stop
+
+    def accepted(self, reply: Reply) -> Any:
+        """Return a reply, or raise the error that it carries."""
+        if isinstance(reply, Refused):
+            raise reply.exception()
+        return reply
+
+
+def _live(trial: Any) -> LiveTrial:
+    if not isinstance(trial, LiveTrial):
+        raise InvalidArgument("trial", trial, "a trial that Study.ask gave")
+    return trial
+
+
+def _mapping(metrics: Any) -> Mapping[str, Any]:
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        raise InvalidArgument("metrics", metrics, 'a dictionary such as {"accuracy": 0.97}')
+    return metrics
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, float]:
+    return {check_metric_name(name): check_metric_value(name, value) for name, value in values.items()}

@@ -1,0 +1,74 @@
+"""Finding state that is in no checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from phyletic.checkpoints.comparison import difference
+from phyletic.errors import InvalidArgument
+from phyletic.evolution import RandomSearch
+from phyletic.records import Budget, Trial
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
+
+__all__ = ["check"]
+
+
+def check(study: Study, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
+    """Compare a trial that goes on from memory with one that goes on from a checkpoint; see :meth:`Study.check`.
+
+    Two trials are run twice, with the same seeds: once in one call of ``train``, and once in two, so that the second
+    trial begins with a loaded checkpoint. What is in the checkpoints and the metrics must be the same.
+
+    Raises:
+        InvalidArgument: The algorithm's interval is in seconds and ``steps`` is not given.
+    """
+    interval = steps if steps is not None else study.algorithm.interval
+    if interval is None:
+        raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
+    remembered = _small_study(study, interval)
+    loaded = _small_study(study, interval, checkpoints=remembered.checkpoints.root)
+    remembered.set_budget(Budget(trials=2))
+    train(remembered)
+    train(loaded)
+    loaded.set_budget(Budget(trials=2))
+    train(loaded)
+    first = _differences(remembered, 0, loaded)
+    if first:
+        return [
+            f"{name} (already after the first trial: the training is not determined by trial.seed)" for name in first
+        ]
+    return _differences(remembered, 1, loaded)
+
+
+def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
+    from phyletic.study.study import Study
+
+    small = Study(
+        f"check of {study.name}"[:200],
+        space=study.space,
+        metric=[metric.name for metric in study.metrics],
+        mode=[metric.mode for metric in study.metrics],
+        algorithm=RandomSearch(population=1, interval=interval),
+        budget=Budget(trials=1),
+        checkpoints=checkpoints,
+        seed=study.identity.seed,
+        initial=study.identity.initial[:1],
+    )
+    return small
+
+
+def _differences(a: Study, number: int, b: Study) -> list[str]:
+    one, other = a.trial(number), b.trial(number)
+    names = list(dict.fromkeys([*one.metrics, *other.metrics]))
+    # NaN equals itself here: what is compared is whether the same was measured
+    differing = [f"metrics/{name}" for name in names if repr(one.metrics.get(name)) != repr(other.metrics.get(name))]
+    return [*_states(a, one, other), *differing]
+
+
+def _states(a: Study, one: Trial, other: Trial) -> list[str]:
+    if one.checkpoint is None or other.checkpoint is None:
+        return [] if one.checkpoint is other.checkpoint else ["checkpoint"]
+    return difference(a.checkpoints, one.checkpoint, other.checkpoint)

@@ -1,0 +1,117 @@
+"""Training replay: one model trained from scratch through a schedule.
+
+It separates a good schedule from lucky weights (Li et al. 2019, arXiv 1902.01894, section on training replay).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phyletic.errors import InvalidArgument
+from phyletic.evolution import Population
+from phyletic.randomness import RandomStream
+from phyletic.records import Budget, Change, Decision, Suggestion, Trial, Value
+from phyletic.space import Space
+from phyletic.study.schedule import Schedule, load_schedule
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
+
+__all__ = ["ScheduleReplay", "replay"]
+
+
+@dataclass(frozen=True)
+class ScheduleReplay:
+    """One member that follows a schedule, a trial for each segment.
+
+    Args:
+        segments: Steps and hyperparameters, as in :class:`Schedule`.
+    """
+
+    segments: tuple[dict[str, Any], ...]
+    population: int = 1
+    interval: None = None
+    interval_seconds: None = None
+    synchronous: bool = True
+    window: int = 0
+    uses_history: bool = False
+
+    def population_size(self, space: Space) -> int:
+        """Return 1."""
+        return 1
+
+    def birth(
+        self,
+        space: Space,
+        member: int,
+        given: Mapping[str, Any] | None,
+        design_row: Sequence[float] | None,
+        stream: RandomStream,
+    ) -> Suggestion:
+        """Begin the first segment."""
+        return self._segment(0, None, {})
+
+    def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
+        """Begin the segment after the one that was trained; a failed one from its beginning."""
+        head = population.members[member].trial
+        if head is None:
+            return self._segment(0, None, {})
+        begins = [segment["start_step"] - self.segments[0]["start_step"] for segment in self.segments]
+        return self._segment(begins.index(head.end_step), head, head.hyperparameters)
+
+    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
+        """Stop none."""
+        return ()
+
+    def _segment(self, place: int, parent: Trial | None, before: Mapping[str, Value]) -> Suggestion:
+        segment = self.segments[place]
+        values = dict(segment["hyperparameters"])
+        changes = tuple(
+            Change(path, before.get(path), value, "schedule")
+            for path, value in values.items()
+            if parent is not None and before.get(path) != value
+        )
+        return Suggestion(
+            parent=None if parent is None else parent.number,
+            hyperparameters=values,
+            decision=Decision(kind="birth" if parent is None else "continue", changes=changes, note="replay"),
+            steps=segment["end_step"] - segment["start_step"],
+        )
+
+
+def replay(
+    study: Study, train: Callable[[Any], object], schedule: Schedule | str | Path, *, seed: int | None = None
+) -> Study:
+    """Train once through a schedule; see :meth:`Study.replay`.
+
+    Raises:
+        InvalidArgument: The schedule is empty; for its values, an InvalidSpace that names the parameter.
+    """
+    from phyletic.study.study import Study
+
+    loaded = load_schedule(schedule)
+    if not loaded.segments:
+        raise InvalidArgument("schedule", loaded, "of at least one segment")
+    first = loaded.segments[0].start_step
+    segments = tuple(
+        {
+            "start_step": segment.start_step - first,
+            "end_step": segment.end_step - first,
+            "hyperparameters": study.space.validate(segment.hyperparameters),
+        }
+        for segment in loaded.segments
+    )
+    replayed = Study(
+        f"replay of {study.name}"[:200],
+        space=study.space,
+        metric=[metric.name for metric in study.metrics],
+        mode=[metric.mode for metric in study.metrics],
+        algorithm=ScheduleReplay(segments),
+        budget=Budget(steps=loaded.steps),
+        seed=seed,
+    )
+    train(replayed)
+    return replayed

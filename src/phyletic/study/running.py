@@ -1,0 +1,184 @@
+"""Running a study to the end of its budget, in this process or in local workers."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from phyletic.coordinator.budget import failure_cap
+from phyletic.coordinator.messages import Command, Reply
+from phyletic.errors import InvalidArgument, PhyleticError, StudyFailed, TrainingError
+from phyletic.records import TrialState
+from phyletic.study.display import LiveDisplay
+from phyletic.study.progress import Progress, summary_lines
+from phyletic.study.snapshot import Snapshots
+from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.loop import Trials
+from phyletic.workers.trial import check_steps
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
+
+__all__ = ["run"]
+
+_SHOW_SECONDS = 0.1
+
+
+def run(
+    study: Study,
+    train: Callable[[Any], object],
+    *,
+    workers: int | None,
+    devices: Sequence[object] | None,
+    threads: int | None,
+    reload: str,
+    verbose: int,
+    trial_timeout: float | None,
+    grace: float,
+    environment: Mapping[str, str] | None,
+) -> None:
+    """Run the training code until the budget is used up; see :meth:`Study.run`."""
+    count = _check(study, train, workers, devices, trial_timeout, grace)
+    with LiveDisplay(verbose=verbose) as display:
+        study.source()  # take ownership before anything starts
+        snapshots = Snapshots(study.owner, study.trials(), study.storage)
+        shown = 0.0
+        latest = snapshots.now()
+
+        def watch(commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+            nonlocal shown, latest
+            for trial in snapshots.take_in(commands, replies):
+                display.note(trial)
+            now = time.monotonic()
+            if now - shown >= _SHOW_SECONDS:
+                shown = now
+                latest = snapshots.now()
+                display.update(latest)
+
+        end = study.owner.watch(watch) if verbose else (lambda: None)
+        try:
+            if count == 0:
+                _run_here(study, train, reload, display)
+            else:
+                from phyletic.study.running_workers import run_workers
+
+                run_workers(
+                    study,
+                    train,
+                    workers=count,
+                    devices=devices,
+                    threads=threads,
+                    reload=reload,
+                    trial_timeout=trial_timeout,
+                    grace=grace,
+                    environment=environment,
+                    display=display,
+                )
+        finally:
+            if verbose and study.owner.begun:
+                latest = snapshots.now()
+                display.update(latest)
+            end()
+            stopped = study.owner.state.stopped if study.owner.begun else ""
+            study.close()
+    if stopped:
+        raise StudyFailed(_failures(study, stopped))
+    if verbose:
+        _summarise(study, latest, display)
+
+
+def _check(
+    study: Study,
+    train: Callable[[Any], object],
+    workers: int | None,
+    devices: Sequence[object] | None,
+    trial_timeout: float | None,
+    grace: float,
+) -> int:
+    if not callable(train):
+        raise InvalidArgument("train", train, "a function that loops over trials")
+    if devices is not None and (isinstance(devices, str) or not isinstance(devices, Sequence) or not devices):
+        raise InvalidArgument("devices", devices, "a list such as [0, 1], or None")
+    count = workers if workers is not None else len(devices or ())
+    count = check_steps("workers", count, 0)
+    if count > 10_000:
+        raise InvalidArgument("workers", count, "at most 10000")
+    for name, seconds in (("trial_timeout", trial_timeout), ("grace", grace)):
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0):
+            raise InvalidArgument(name, seconds, "a number of seconds above 0")
+    if study.control.budget.unlimited:
+        raise InvalidArgument(
+            "budget", study.control.budget, "limited, to run a study to its end: ph.Budget(steps=...)"
+        )
+    return count
+
+
+def _run_here(study: Study, train: Callable[[Any], object], reload: str, display: LiveDisplay) -> None:
+    """Call the training code in this process, anew after an exception, until there are no more trials."""
+    source = study.source(reload=reload, supervised=True)
+    with _Draining(source, display):
+        while source.finished is None:
+            granted = source.granted
+            try:
+                train(source)
+            except TrainingError as error:
+                source.abort(error)
+                raise
+            except Exception as error:
+                source.abort(error)
+                display.line("".join(traceback.format_exception(error)).rstrip())
+                if isinstance(error, PhyleticError) or source.granted == granted:
+                    raise
+            except BaseException as error:
+                source.abort(error)
+                raise
+            else:
+                source.close()
+                if source.finished is None and source.granted == granted:
+                    raise InvalidArgument("train", train, "a function that loops over the trials it is given")
+                if source.finished is None:
+                    # it returned although there are trials left: that is its choice
+                    return
+
+
+class _Draining(Interrupts):
+    """In this process the first Ctrl-C drains, and the second raises KeyboardInterrupt in the training code."""
+
+    def __init__(self, source: Trials, display: LiveDisplay) -> None:
+        super().__init__()
+        self._source = source
+        self._display = display
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        if self.draining:
+            raise KeyboardInterrupt
+        self.draining = self._source.draining = True
+        self._display.line("finishing the running trial; press Ctrl-C again to stop now")
+
+    def _terminate(self, number: int, frame: Any) -> None:
+        self.terminated = self.terminated or number
+        self.draining = True
+        self._source.preempt()
+
+
+def _failures(study: Study, stopped: str) -> str:
+    """Return the report of a study that stopped after failures."""
+    failed = [trial for trial in study.trials() if trial.error and trial.state is not TrialState.COMPLETED]
+    cap = failure_cap(study.owner.state)
+    study.close()
+    lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
+    for trial in failed[-cap:]:
+        text = (trial.error or "").strip()
+        lines.append(f"\ntrial {trial.number} of member {trial.member}, attempt {trial.attempts}:\n{text}")
+    return "\n".join(lines)
+
+
+def _summarise(study: Study, progress: Progress, display: LiveDisplay) -> None:
+    best = progress.best
+    places = {}
+    if best is not None and best.checkpoint is not None:
+        places["checkpoint"] = str(study.checkpoints.path(best.checkpoint.id))
+    for line in summary_lines(progress, [] if best is None else study.lineage(best), places):
+        display.line(line)

@@ -1,0 +1,161 @@
+"""The schedule of a lineage: piecewise constant hyperparameters by step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.records import Trial, Value
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Schedule", "Segment"]
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """Steps trained with the same hyperparameters.
+
+    Attributes:
+        start_step: First step.
+        end_step: Step after the last one.
+        hyperparameters: Values by flat path.
+    """
+
+    start_step: int
+    end_step: int
+    hyperparameters: dict[str, Value]
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """Hyperparameters along a lineage, by step: what population based training finds beside a model.
+
+    Attributes:
+        segments: In the order of their steps, without gaps; neighbours differ.
+
+    Example:
+        >>> schedule = Schedule((Segment(0, 10, {"lr": 0.1}), Segment(10, 30, {"lr": 0.05})))
+        >>> schedule.at(12)
+        {'lr': 0.05}
+        >>> print(schedule.to_csv(), end="")
+        start_step,end_step,lr
+        0,10,0.1
+        10,30,0.05
+        >>> Schedule.from_json(schedule.to_json()) == schedule
+        True
+    """
+
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        end = None
+        for segment in self.segments:
+            if segment.end_step <= segment.start_step or (end is not None and segment.start_step != end):
+                raise InvalidArgument(
+                    "segments", [(s.start_step, s.end_step) for s in self.segments], "in order and without gaps"
+                )
+            end = segment.end_step
+
+    @classmethod
+    def of(cls, lineage: Sequence[Trial]) -> Schedule:
+        """Return the schedule of a lineage, root first; trials that changed nothing are joined."""
+        segments: list[Segment] = []
+        for trial in lineage:
+            if trial.end_step is None or trial.end_step == trial.start_step:
+                continue
+            last = segments[-1] if segments else None
+            if last is not None and last.hyperparameters == trial.hyperparameters:
+                segments[-1] = Segment(last.start_step, trial.end_step, last.hyperparameters)
+            else:
+                segments.append(Segment(trial.start_step, trial.end_step, dict(trial.hyperparameters)))
+        return cls(tuple(segments))
+
+    @property
+    def steps(self) -> int:
+        """Steps it covers."""
+        return self.segments[-1].end_step - self.segments[0].start_step if self.segments else 0
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all hyperparameters that occur in it, in order."""
+        return list(dict.fromkeys(path for segment in self.segments for path in segment.hyperparameters))
+
+    def at(self, step: int) -> dict[str, Value]:
+        """Return the hyperparameters with which a step was trained.
+
+        Args:
+            step: From the first segment's ``start_step`` to below the last one's ``end_step``.
+
+        Raises:
+            InvalidArgument: The schedule does not cover the step.
+        """
+        for segment in self.segments:
+            if segment.start_step <= step < segment.end_step:
+                return dict(segment.hyperparameters)
+        raise InvalidArgument("step", step, f"one of the {self.steps} steps of the schedule")
+
+    def to_json(self) -> str:
+        """Return it as JSON: ``{"segments": [{"start_step", "end_step", "hyperparameters"}, ...]}``."""
+        return json.dumps(msgspec.to_builtins(self), indent=2)
+
+    def to_csv(self) -> str:
+        """Return it as CSV: a row a segment, a column a hyperparameter, empty where it does not exist."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["start_step", "end_step", *self.paths])
+        for segment in self.segments:
+            values = [
+                "" if path not in segment.hyperparameters else segment.hyperparameters[path] for path in self.paths
+            ]
+            writer.writerow([segment.start_step, segment.end_step, *values])
+        return text.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file ending in ``.json`` or ``.csv``."""
+        target = Path(path)
+        if target.suffix not in (".json", ".csv"):
+            raise InvalidArgument("path", str(path), "a file name ending in .json or .csv")
+        target.write_text(self.to_json() if target.suffix == ".json" else self.to_csv())
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Schedule:
+        """Read what :meth:`to_json` gave.
+
+        Raises:
+            InvalidArgument: The text is no schedule.
+        """
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidArgument("text", text[:80], f"a schedule as JSON ({error})") from None
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return it as a pandas data frame: a row a segment, a column a hyperparameter."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingDependency("pandas", "pandas", "a schedule as a data frame") from None
+        rows = [
+            {"start_step": segment.start_step, "end_step": segment.end_step, **segment.hyperparameters}
+            for segment in self.segments
+        ]
+        return pd.DataFrame(rows, columns=["start_step", "end_step", *self.paths])
+
+
+def load_schedule(schedule: Schedule | str | Path | Mapping[str, Any]) -> Schedule:
+    """Return a schedule from one, from its JSON file, or from its JSON form."""
+    if isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, Mapping):
+        return Schedule.from_json(json.dumps(schedule))
+    path = Path(schedule)
+    if not path.is_file():
+        raise InvalidArgument("schedule", str(schedule), "a Schedule, or a file that Schedule.save wrote as JSON")
+    return Schedule.from_json(path.read_text())

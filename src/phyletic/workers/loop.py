@@ -1,0 +1,364 @@
+"""The loop over trials: one long-lived loop in a worker serves every member.
+
+It is a class with ``__next__`` and not a generator: reaching ``__next__`` again means that the body ended well, so the
+trial is told; leaving the loop in any other way drops the iterator with the trial still open, which is then failed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.coordinator.messages import Ask, Beat, Command, Done, Fail, Finished, Grant, Refused, Reply, Tell, Wait
+from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
+from phyletic.records import CheckpointReference, Timings
+from phyletic.space import Space
+from phyletic.workers.channel import Channel
+from phyletic.workers.ending import check_unused, check_values, final_evaluations, steps_trained
+from phyletic.workers.seeding import seed_everything
+from phyletic.workers.state import Load, Memory, Save
+from phyletic.workers.trial import LiveTrial
+
+__all__ = ["Build", "Iteration", "Trials"]
+
+Build = Callable[[LiveTrial], Mapping[str, Any]]
+_WAIT_SECONDS = 0.25
+
+
+class Trials:
+    """A source of trials: what training code loops over, wherever the trials come from.
+
+    Args:
+        channel: Reaches the coordinator.
+        store: Where checkpoints are.
+        space: The study's search space.
+        session: Identity of this incarnation of the worker.
+        reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
+        supervised: Whether whoever calls the training code fails the open trial after an exception, by :meth:`abort`.
+        finished: Called once when there are no more trials.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        store: LocalCheckpoints,
+        space: Space,
+        session: str,
+        reload: str = "changed",
+        supervised: bool = True,
+        finished: Callable[[], None] | None = None,
+    ) -> None:
+        if reload not in ("changed", "always"):
+            raise InvalidArgument("reload", reload, '"changed" or "always"')
+        self._channel = channel
+        self._store = store
+        self._space = space
+        self._session = session
+        self._reload = reload
+        self._supervised = supervised
+        self._on_finished = finished
+        self._memory: Memory | None = None
+        self._open: LiveTrial | None = None
+        self._beating = threading.Lock()
+        self._checkpoint: OpenCheckpoint | None = None
+        self._times: dict[str, float] = {}
+        self._body_began = 0.0
+        self._answer: Reply | None = None
+        self._abandoned = False
+        self.draining = False
+        self.granted = 0
+        self.finished: Finished | None = None
+
+    def attach(self, build: Build, *, save: Save | None = None, load: Load | None = None) -> Iteration:
+        """Loop over trials, with a state that is built, loaded and saved around the loop's body.
+
+        Args:
+            build: Called with a trial that is newborn or has other fixed hyperparameters than what is in memory;
+                returns a mapping from names to what is to be saved, such as ``dict(model=model, optimizer=optimizer)``.
+                Random states are already seeded from the trial.
+            save: Writes the state into a folder, ``save(state, folder)``, for what no adapter knows.
+            load: Reads it back, ``load(state, folder)``.
+
+        Returns:
+            What to loop over: ``for trial in trials.attach(build): ...``.
+        """
+        if not callable(build):
+            raise InvalidArgument("build", build, "a function from a trial to a dictionary of what is to be saved")
+        if (save is None) != (load is None):
+            raise InvalidArgument("save" if save is None else "load", None, "given, since the other one is")
+        return Iteration(self, Memory(self._store, build, save=save, load=load, reload=self._reload))
+
+    def __iter__(self) -> Iterator[LiveTrial]:
+        """Loop over trials that load and save themselves, by ``load_from`` and ``save_to``."""
+        return iter(Iteration(self, None))
+
+    def next_trial(self, memory: Memory | None) -> LiveTrial:
+        """Tell the open trial, whose body has ended, and get the next one.
+
+        Raises:
+            StopIteration: There are no more trials, or the loop was asked to drain.
+            TrainingError: The body broke the contract of the loop.
+            StudyFailed: Trials failed one after another.
+        """
+        if self._open is not None:
+            if self._abandoned:
+                self.close()
+            else:
+                self._end()
+        self._memory = memory
+        while True:
+            grant = self._ask(memory)
+            try:
+                return self._begin(grant, memory)
+            except CheckpointDamaged as error:
+                self._fail(grant, str(error), "damaged")
+
+    # Asking
+
+    def _ask(self, memory: Memory | None) -> Grant:
+        asked = time.monotonic()
+        answer, self._answer = self._answer, None
+        while True:
+            if answer is None:
+                if self.draining:
+                    self._finish(Finished("asked to stop"))
+                answer = self._exchange([self._ask_command(memory)])[-1]
+            match answer:
+                case Grant():
+                    self.granted += 1
+                    self._times = {"waiting": time.monotonic() - asked}
+                    return answer
+                case Finished():
+                    self._finish(answer)
+                case Refused():
+                    raise answer.exception()
+                case Wait():
+                    self._channel.wait(_WAIT_SECONDS)
+            answer = None
+
+    def _ask_command(self, memory: Memory | None) -> Ask:
+        return Ask(session=self._session, in_memory=None if memory is None else memory.trial)
+
+    def _finish(self, answer: Finished) -> None:
+        self.finished = answer
+        if self._on_finished is not None:
+            self._on_finished()
+        if answer.failed and not self._supervised:
+            raise StudyFailed(answer.reason)
+        raise StopIteration
+
+    # The beginning and the end of a body
+
+    def _begin(self, grant: Grant, memory: Memory | None) -> LiveTrial:
+        began = time.monotonic()
+        load_from = None if grant.parent is None else self._store.path(grant.parent.id)
+        trial = LiveTrial(grant, load_from=load_from, save_to=lambda: self._store.staging(grant.checkpoint))
+        self._checkpoint = None
+        self._open = trial
+        try:
+            if memory is not None:
+                trial.state = memory.state
+                self._checkpoint = memory.prepare(trial, grant, self._fixed(trial))
+            elif grant.parent is not None:
+                trial.loaded = True
+                self._store.verify(grant.parent)
+            seed_everything(trial.seed)
+        except CheckpointDamaged:
+            self._open = None
+            if memory is not None:
+                memory.forget()
+            raise
+        except BaseException as error:
+            self._left(error)
+            raise
+        self._abandoned = False
+        trial.beat = self.beat
+        self._body_began = time.monotonic()
+        self._times["loading"] = self._body_began - began
+        return trial
+
+    def _fixed(self, trial: LiveTrial) -> dict[str, Any]:
+        values = trial.record.hyperparameters
+        return {parameter.path: values[parameter.path] for parameter in self._space.active(values) if parameter.fixed}
+
+    def _end(self) -> None:
+        trial = self._open
+        assert trial is not None
+        trial.beat = None
+        ended = time.monotonic()
+        try:
+            command = self._result(trial, ended)
+        except CheckpointDamaged as error:
+            self._drop()
+            self._fail(trial.grant, str(error), "damaged")
+            return
+        except BaseException as error:
+            self._left(error)
+            raise
+        if command is None:
+            self._drop()
+            self._fail(trial.grant, "it was asked to stop before its first step", "released")
+            return
+        with self._beating:
+            self._open = None
+        memory = self._memory
+        if memory is not None:
+            memory.trial = trial.number
+        commands: list[Command] = [command]
+        if not self.draining:
+            commands.append(self._ask_command(memory))
+        replies = self._exchange(commands)
+        told = replies[0]
+        if isinstance(told, Refused):
+            self._drop()
+            if told.error != "LeaseLost":
+                raise told.exception()
+            # the right to this trial went to another session: what is in memory is no longer its end
+        self._answer = replies[1] if len(replies) > 1 else None
+
+    def _result(self, trial: LiveTrial, ended: float) -> Tell | None:
+        """Return what to tell of a trial whose body has ended, with its checkpoint published."""
+        done = steps_trained(trial)
+        preempted = trial.stop == "preempted"
+        partial = preempted and (trial.steps is None or done < trial.steps)
+        if partial and done == 0:
+            return None
+        drifted = check_values(trial)
+        check_unused(trial, self._space)
+        evaluations = final_evaluations(trial, done)
+        if self._checkpoint is not None:
+            self._checkpoint.verify()
+        checked = time.monotonic()
+        checkpoint = self._publish(trial)
+        if partial and checkpoint is None:
+            return None
+        trained = trial.ranged if trial.ranged is not None else ended
+        timings = Timings(
+            waiting=self._times.get("waiting", 0.0),
+            loading=self._times.get("loading", 0.0),
+            training=trained - self._body_began,
+            evaluating=ended - trained,
+            saving=time.monotonic() - checked,
+        )
+        return Tell(
+            lease=trial.grant.lease,
+            evaluations=evaluations,
+            steps_done=done,
+            checkpoint=checkpoint,
+            partial=partial,
+            timings=timings,
+            applied=drifted,
+        )
+
+    def _publish(self, trial: LiveTrial) -> CheckpointReference | None:
+        if self._memory is not None:
+            return self._memory.publish(trial.grant.checkpoint)
+        if trial.saved_to is not None:
+            return self._store.publish_folder(trial.grant.checkpoint, trial.saved_to, move=True)
+        return None
+
+    # Failing
+
+    def left_open(self) -> None:
+        """Note that the loop was left with its trial open, by ``break``, ``return`` or an exception."""
+        if self._open is None:
+            return
+        # supervised, an exception may be on its way to abort(), which knows more; else this is all there will be
+        self._abandoned = True
+        if not self._supervised:
+            self.close()
+
+    def close(self) -> None:
+        """Fail a trial that the loop was left with."""
+        if self._open is not None:
+            number = self._open.number
+            text = f"the loop was left while trial {number} was open (by break, return or an exception)"
+            self._fail(self._drop().grant, text, "error" if self._supervised else "released")
+
+    def abort(self, error: BaseException) -> None:
+        """Fail the open trial after the training code raised; nothing in memory is trusted any more.
+
+        Args:
+            error: What it raised.
+        """
+        if self._open is not None:
+            self._left(error)
+        elif self._memory is not None:
+            self._memory.forget()
+
+    def _left(self, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error)).rstrip()
+        # what would fail in the same way again, and what a person stopped, does not count against the trial
+        counted = isinstance(error, Exception) and not isinstance(error, TrainingError)
+        self._fail(self._drop().grant, text, "error" if counted else "released")
+
+    def _drop(self) -> LiveTrial:
+        with self._beating:
+            trial, self._open = self._open, None
+        if self._memory is not None:
+            self._memory.forget()
+        return trial  # type: ignore[return-value]
+
+    def _fail(self, grant: Grant, error: str, cause: Any) -> None:
+        self._exchange([Fail(lease=grant.lease, error=error, cause=cause)])
+
+    # Beating
+
+    def beat(self) -> None:
+        """Tell the coordinator that the open trial is alive and what it reported; called from any thread."""
+        with self._beating:
+            trial = self._open
+            if trial is None or trial.stop == "lost":
+                return
+            evaluations = tuple(trial.evaluations[trial.beaten :])
+            trial.beaten += len(evaluations)
+            done = trial.steps_done
+            step = None if done is None else trial.start_step + done
+            reply = self._exchange([Beat(lease=trial.grant.lease, step=step, evaluations=evaluations)])[0]
+            if isinstance(reply, Refused):
+                trial.stop = "lost"
+            elif isinstance(reply, Done) and reply.stop:
+                trial.stop = reply.stop
+
+    def preempt(self) -> None:
+        """Ask the open trial to hand back what it has: the machine is to be taken away."""
+        trial = self._open
+        self.draining = True
+        if trial is not None:
+            trial.stop = "preempted"
+
+    def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+        return self._channel.exchange(commands)
+
+
+class Iteration:
+    """One ``for`` loop over trials."""
+
+    def __init__(self, trials: Trials, memory: Memory | None) -> None:
+        self._trials = trials
+        self._memory = memory
+
+    def __iter__(self) -> Iterator[LiveTrial]:
+        # the loop's own object: only the for statement holds it, so that leaving the loop drops it at once
+        return _Running(self._trials, self._memory)
+
+
+class _Running:
+    def __init__(self, trials: Trials, memory: Memory | None) -> None:
+        self._trials = trials
+        self._memory = memory
+
+    def __iter__(self) -> Iterator[LiveTrial]:
+        return self
+
+    def __next__(self) -> LiveTrial:
+        return self._trials.next_trial(self._memory)
+
+    def __del__(self) -> None:
+        self._trials.left_open()

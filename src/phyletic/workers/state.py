@@ -1,0 +1,148 @@
+"""What a worker holds in memory: the state that ``build`` returned, and which trial it is the end of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.coordinator.messages import Grant
+from phyletic.errors import StateUnsupported
+from phyletic.records import CheckpointReference, Value
+from phyletic.workers.seeding import seed_everything
+from phyletic.workers.trial import LiveTrial
+
+__all__ = ["Memory", "State"]
+
+Save = Callable[[Any, Path], object]
+Load = Callable[[Any, Path], object]
+
+
+class State:
+    """The namespace ``trial.state``: one attribute for each entry that ``build`` returned.
+
+    Assigning to an attribute replaces the entry, for state that is not changed in place (JAX trees, boosters).
+
+    Example:
+        >>> state = State()
+        >>> state.weights = [0.9, 0.9]
+        >>> state
+        State(weights=[0.9, 0.9])
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"trial.state has no {name!r}; build returned: {', '.join(sorted(vars(self))) or 'nothing'}"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        vars(self)[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in vars(self):
+            raise AttributeError(name)
+        del vars(self)[name]
+
+    def __repr__(self) -> str:
+        return f"State({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class Memory:
+    """The state in memory of one worker, and the checkpoints it is saved to and loaded from.
+
+    Args:
+        store: Where checkpoints are.
+        build: Makes a member at birth; returns a mapping from names to what is to be saved.
+        save: Writes the state into a folder, in place of the adapters.
+        load: Reads the state from such a folder.
+        reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads every time.
+    """
+
+    def __init__(
+        self,
+        store: LocalCheckpoints,
+        build: Callable[[LiveTrial], Mapping[str, Any]],
+        *,
+        save: Save | None = None,
+        load: Load | None = None,
+        reload: str = "changed",
+    ) -> None:
+        self._store = store
+        self._build = build
+        self._save = save
+        self._load = load
+        self._reload = reload
+        self.state = State()
+        self.trial: int | None = None
+        self._fixed: dict[str, Value] | None = None
+
+    def forget(self) -> None:
+        """Trust nothing in memory any more."""
+        self.trial = None
+        self._fixed = None
+        vars(self.state).clear()
+
+    def prepare(self, trial: LiveTrial, grant: Grant, fixed: Mapping[str, Value]) -> OpenCheckpoint | None:
+        """Make the state what the trial starts from.
+
+        Args:
+            trial: The trial, for ``build``.
+            grant: Names the parent's checkpoint.
+            fixed: The trial's fixed hyperparameters: with others, the state is built anew.
+
+        Returns:
+            The checkpoint that was loaded, still to be verified; None where the state was in memory or is newborn.
+
+        Raises:
+            CheckpointDamaged: The parent's checkpoint is not what was published.
+        """
+        record = grant.trial
+        in_memory = record.parent is not None and record.parent == self.trial
+        if in_memory and self._reload != "always":
+            return None
+        self.trial = None
+        if record.parent is None or self._fixed != fixed:
+            self._rebuild(trial, fixed)
+        trial.loaded = True
+        if record.parent is None:
+            return None
+        if grant.parent is None:
+            raise StateUnsupported(
+                f"trial {record.number} starts from trial {record.parent}, which left no checkpoint to load"
+            )
+        return self._restore(grant.parent)
+
+    def _rebuild(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> None:
+        # cleared before build is called, so that memory never holds two members
+        self.forget()
+        seed_everything(trial.seed)
+        read = set(trial.hyperparameters.paths)
+        built = self._build(trial)
+        # what only build reads has no effect once the member is born, so it does not count as read
+        trial.hyperparameters.paths = read
+        if not isinstance(built, Mapping) or not all(isinstance(name, str) and name for name in built):
+            raise StateUnsupported(
+                f"build returned {type(built).__name__}, but must return a dictionary from names to what is to be "
+                "saved, such as dict(model=model, optimizer=optimizer)"
+            )
+        vars(self.state).update(built)
+        self._fixed = dict(fixed)
+
+    def _restore(self, reference: CheckpointReference) -> OpenCheckpoint:
+        opened = self._store.open(reference)
+        if self._load is None:
+            opened.restore(vars(self.state))
+        else:
+            opened.verify()
+            self._load(self.state, opened.path)
+        return opened
+
+    def publish(self, checkpoint: str) -> CheckpointReference:
+        """Publish the state under an id; it is durable when this returns."""
+        if self._save is None:
+            return self._store.publish(checkpoint, vars(self.state))
+        folder = self._store.staging(checkpoint)
+        self._save(self.state, folder)
+        return self._store.publish_folder(checkpoint, folder, move=True)
