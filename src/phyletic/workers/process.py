@@ -1,0 +1,232 @@
+"""A local worker: ``python -m phyletic.workers.process``, started by its owner and by nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from phyletic import errors
+from phyletic.coordinator.messages import Ask, Command, Done, Finished, Grant, Reply, Tell
+from phyletic.failpoints import failpoint
+from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
+from phyletic.workers.lifeline import end_with_owner
+from phyletic.workers.shipping import become_main, unpack
+
+if TYPE_CHECKING:
+    from phyletic.workers.loop import Trials
+
+__all__ = ["SocketChannel", "main"]
+
+
+class _TerminatedWhileWaiting(BaseException):
+    """SIGTERM came while the worker waited for a trial."""
+
+
+class SocketChannel:
+    """Reaches the coordinator in the owner's process; safe to use from threads.
+
+    Args:
+        connection: The worker's end of the socket pair.
+
+    Attributes:
+        asked: How many Asks were sent.
+        told: How many results were sent.
+        granted: How many trials came.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._speaking = threading.Lock()
+        self._waiting = False
+        self._terminated = False
+        self.asked = 0
+        self.told = 0
+        self.granted = 0
+
+    def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+        """Send commands, to be decided in one transaction; returns a reply for each."""
+        asks = any(isinstance(command, Ask) for command in commands)
+        with self._speaking:
+            try:
+                self._waiting = asks
+                if self._terminated:
+                    return _taken_back(commands)
+                replies = self._exchange(commands)
+            except _TerminatedWhileWaiting:
+                return _taken_back(commands)
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                # the owner is gone: the lifeline ends this process too, training code has nothing to clean up for
+                os._exit(1)
+            finally:
+                self._waiting = False
+        self.asked += asks
+        self.told += sum(isinstance(command, Tell) for command in commands)
+        self.granted += sum(isinstance(reply, Grant) for reply in replies)
+        return replies
+
+    def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+        failpoint("channel.send.before")
+        send(self._connection, Request(tuple(commands)))
+        failpoint("channel.send.after")
+        message = receive(self._connection)
+        failpoint("channel.receive.after")
+        assert isinstance(message, Answers)
+        return message.replies
+
+    def wait(self, seconds: float) -> None:
+        """Return at once: the owner answers an Ask when there is something to say, so an exchange is the wait."""
+
+    def terminate(self) -> None:
+        """Stop waiting for a trial; called in a signal handler, so it may interrupt an exchange."""
+        self._terminated = True
+        if self._waiting:
+            raise _TerminatedWhileWaiting
+
+    def give_up(self, error: BaseException) -> None:
+        """Tell the owner that trying again is of no use."""
+        kind = next(kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
+        text = "".join(traceback.format_exception(error)).rstrip()
+        with self._speaking, contextlib.suppress(OSError):
+            send(self._connection, Broken(error=kind.__name__, message=f"{error}\n\n{text}"))
+
+
+def _taken_back(commands: Sequence[Command]) -> tuple[Reply, ...]:
+    return tuple(Finished("asked to stop") if isinstance(command, Ask) else Done() for command in commands)
+
+
+def _beat(trials: Trials, seconds: float) -> None:
+    """Tell that the open trial is alive, also while its thread is busy."""
+    while True:
+        time.sleep(seconds)
+        trials.beat()
+
+
+def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) -> int:
+    """Call the training function until there are no more trials.
+
+    After an exception nothing in memory is trusted, so it is called anew; after two without a result between them the
+    process is not trusted either (an accelerator's errors stay), and ends with a status that says so.
+    """
+    failed_at = -1
+    while True:
+        asked = channel.asked
+        try:
+            train(trials)
+        except BaseException as raised:
+            traceback.print_exc()
+            error = _counted(raised)
+            trials.abort(error)
+            if isinstance(error, errors.TrainingError):
+                channel.give_up(error)
+                return 1
+            if trials.finished is not None or channel.asked == asked:
+                return 1
+            if channel.told == failed_at or isinstance(error, MemoryError) or "CUDA error" in str(error):
+                return DISTRUSTED
+            failed_at = channel.told
+            # what the exception's frames hold, such as a model, is not to be in memory beside the next one
+            traceback.clear_frames(raised.__traceback__)
+            del error
+        else:
+            trials.close()
+            if trials.finished is not None:
+                return 0
+            if channel.asked == asked:
+                channel.give_up(
+                    errors.TrainingError(
+                        "the training function returned without asking for a trial: it must loop over its argument, "
+                        "such as: for trial in trials.attach(build): ..."
+                    )
+                )
+                return 1
+        gc.collect()
+
+
+def _counted(raised: BaseException) -> Exception:
+    """Return an error that counts against the trial, for one that would otherwise count as a person's wish to stop."""
+    if isinstance(raised, Exception):
+        return raised
+    error = errors.TrialFailed(f"the training code raised {raised!r}")
+    error.__cause__ = raised
+    return error
+
+
+def _begin(setup: Setup) -> None:
+    """Make this interpreter look like the owner's."""
+    sys.path[:] = setup.path
+    sys.argv[:] = setup.arguments
+    if setup.python_path is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = setup.python_path
+    become_main(setup.main_name, setup.main_file)
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _run(setup: Setup, channel: SocketChannel) -> int:
+    from phyletic.checkpoints.local import LocalCheckpoints
+    from phyletic.space import Space
+    from phyletic.workers.loop import Trials
+
+    try:
+        train = unpack(setup.train)
+    except Exception as error:
+        failed = errors.StudyFailed(f"{setup.worker} could not load the training function: {error!r}")
+        failed.__cause__ = error
+        channel.give_up(failed)
+        return 1
+    trials = Trials(
+        channel,
+        store=LocalCheckpoints(Path(setup.checkpoints)),
+        space=Space.from_json(setup.space),
+        session=setup.session,
+        reload=setup.reload,
+    )
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        # a second one ends the process
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        trials.preempt()
+        channel.terminate()
+
+    signal.signal(signal.SIGTERM, terminate)
+    # a child that training code forks must end at SIGTERM, which is how multiprocessing ends it
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
+    status = _work(train, trials, channel)
+    return TERMINATED if trials.draining else status
+
+
+def main() -> None:
+    """Work for the owner that started this process, until it has no more trials."""
+    socket_end, lifeline_end, owner = map(int, sys.argv[1:4])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for inherited in (socket_end, lifeline_end):
+        os.set_inheritable(inherited, False)
+    end_with_owner(lifeline_end, owner)
+    connection = socket.socket(fileno=socket_end)
+    try:
+        setup = receive(connection)
+    except EOFError:
+        sys.exit(1)
+    assert isinstance(setup, Setup)
+    _begin(setup)
+    sys.exit(_run(setup, SocketChannel(connection)))
+
+
+if __name__ == "__main__":
+    main()
