@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+import msgspec
+
 from phyletic.errors import InvalidArgument
 from phyletic.records import Trial, TrialState
 from phyletic.study.progress import (
@@ -90,8 +92,9 @@ class LiveDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._latest is not None and self._shown is not self._latest:
-            self._show(self._latest)
+        latest = self._latest
+        if latest is not None and (self._shown is None or _but_time(latest) != _but_time(self._shown)):
+            self._show(latest)
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -158,6 +161,10 @@ class LiveDisplay:
         self._live.update(picture, refresh=True)
 
 
+def _but_time(progress: Progress) -> Progress:
+    return msgspec.structs.replace(progress, seconds=0.0, active_seconds=0.0)
+
+
 def _unicode(console: Console) -> bool:
     return console.encoding.lower().startswith("utf")
 
@@ -166,7 +173,9 @@ def progress_text(progress: Progress, left: float | None) -> str:
     """Return the study's state on one line."""
     best = progress.best
     steps = [member.step for member in progress.members]
-    parts = [duration(progress.seconds), f"step {min(steps, default=0)}-{max(steps, default=0)}", totals_text(progress)]
+    least, most = min(steps, default=0), max(steps, default=0)
+    reached = f"step {least}" if least == most else f"steps {least}-{most}"
+    parts = [duration(progress.seconds), reached, totals_text(progress)]
     if best is not None:
         parts.append(f"best {progress.metric.name} {number_text(best.score, 5)} (trial {best.number})")
     if left is not None:

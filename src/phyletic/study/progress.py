@@ -190,31 +190,38 @@ def short_names(paths: Sequence[str], width: int = 12) -> dict[str, str]:
 
 def totals_text(progress: Progress) -> str:
     """Write the counts on one line; those that ought to be none are left out while they are."""
-    trials = f"{progress.completed}" + (f"/{progress.budget.trials}" if progress.budget.trials else "")
-    parts = [f"{trials} trials", f"{progress.open} open", f"{progress.exploits} exploits"]
-    for count, name in (
-        (progress.rescues, "rescues"),
-        (progress.failures, "failed"),
-        (progress.nonfinite, "scores not finite"),
-    ):
-        if count:
-            parts.append(f"{count} {name}")
+    trials = f"{progress.completed}/{progress.budget.trials}" if progress.budget.trials else str(progress.completed)
+    parts = [f"{trials} trial{_s(progress.completed)}", f"{progress.open} open"]
+    parts.append(f"{progress.exploits} exploit{_s(progress.exploits)}")
+    if progress.rescues:
+        parts.append(f"{progress.rescues} rescue{_s(progress.rescues)}")
+    if progress.failures:
+        parts.append(f"{progress.failures} failed")
+    if progress.nonfinite:
+        parts.append(f"{progress.nonfinite} score{_s(progress.nonfinite)} not finite")
     parts.append(f"{progress.member_steps} member-steps")
     return ", ".join(parts)
 
 
-def lineage_text(lineage: Sequence[Trial]) -> str:
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def lineage_text(lineage: Sequence[Trial], most: int = 6) -> str:
     """Write a lineage as the members it went through.
 
     Args:
         lineage: A trial's ancestors and itself, root first.
+        most: Of more members, those in the middle are only counted.
     """
     parts: list[str] = []
     for place, trial in enumerate(lineage):
-        last = place + 1 == len(lineage) or lineage[place + 1].member != trial.member
-        if last:
+        if place + 1 == len(lineage) or lineage[place + 1].member != trial.member:
             step = trial.end_step if trial.end_step is not None else trial.start_step
             parts.append(f"member {trial.member} to step {step}")
+    if len(parts) > most:
+        first, last = most // 2, most - most // 2
+        parts = [*parts[:first], f"{len(parts) - most} other members", *parts[-last:]]
     return ", then ".join(parts)
 
 
@@ -239,12 +246,11 @@ def summary_lines(
         values = ", ".join(f"{names[path]} {value_text(value, 40, 5)}" for path, value in best.hyperparameters.items())
         lines.append(f"  hyperparameters at its end: {values}")
         if lineage:
-            lines.append(f"  lineage of {len(lineage)} trials: {lineage_text(lineage)}")
+            lines.append(f"  lineage of {len(lineage)} trial{_s(len(lineage))}: {lineage_text(lineage)}")
     lines.append(f"{totals_text(progress)}, in {duration(progress.seconds)}")
     if progress.nonfinite:
-        lines.append(
-            f"  {progress.nonfinite} scores were NaN or infinite: they rank worst and their members are rescued"
-        )
+        count = progress.nonfinite
+        lines.append(f"  scores that were NaN or infinite: {count}; they rank worst, and their members are rescued")
     for name, place in {"storage": progress.storage, **(places or {})}.items():
         lines.append(f"{name}: {place}")
     return lines

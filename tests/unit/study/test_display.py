@@ -130,7 +130,7 @@ def test_a_score_that_is_not_finite_ranks_last_and_is_seen() -> None:
     assert choose(progress, 10)[1][-1].member == 40
     text = "\n".join(drawn(progress))
     assert "nan" in text
-    assert "1 scores not finite" in text
+    assert "1 score not finite" in text
 
 
 def test_columns_never_shrink_between_pictures() -> None:
@@ -160,7 +160,7 @@ def test_plain_lines_tell_progress_exploits_and_failures() -> None:
     failed = a_trial(state=TrialState.FAILED, error="Traceback\nValueError: boom", attempts=3)
     text = shown(a_progress(), notes=(exploit, failed, a_trial(number=30)))
     lines = text.splitlines()
-    assert lines[0].startswith("0:00:10 | step 0-300 | 12 trials")
+    assert lines[0].startswith("0:00:10 | steps 0-300 | 12 trials")
     assert lines[1] == "member 1 exploit: takes weights and hyperparameters of member 3 at step 100; lr 0.1 to 0.05"
     assert lines[2].endswith("failed after 3 attempts: ValueError: boom")
     assert len(lines) == 3
@@ -214,7 +214,7 @@ def test_the_summary_names_best_lineage_and_places() -> None:
     text = "\n".join(lines)
     assert "best accuracy 0.9 (max): trial 9 of member 1, step 200" in text
     assert "lineage of 3 trials: member 0 to step 100, then member 2 to step 200, then member 1 to step 200" in text
-    assert "2 scores were NaN or infinite" in text
+    assert "scores that were NaN or infinite: 2" in text
     assert "storage: sqlite:///digits.db" in text
     assert "checkpoint: /there" in text
     assert "no trial of digits has a finite accuracy yet" in summary_lines(a_progress(best=None))[0]
@@ -227,6 +227,16 @@ def test_words() -> None:
     assert number_text(-math.inf) == "-inf"
     assert short_names(["a.lr", "b.lr"]) == {"a.lr": "a.lr", "b.lr": "b.lr"}
     assert lineage_text([]) == ""
+    long = [a_trial(number, member=number % 2, end_step=200 + number) for number in range(40)]
+    assert "then 34 other members, then member 1 to step 237" in lineage_text(long)
+
+
+def test_the_last_line_is_not_said_twice() -> None:
+    stream = io.StringIO()
+    with LiveDisplay(console=Console(file=stream, width=80, force_terminal=False)) as display:
+        display.update(a_progress(seconds=1.0))
+        display.update(a_progress(seconds=2.0))
+    assert len(stream.getvalue().splitlines()) == 1
 
 
 def test_time_shares_sum_over_workers() -> None:
