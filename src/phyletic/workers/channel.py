@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from phyletic.coordinator.messages import Command, Reply
-from phyletic.coordinator.owner import Owner
+
+if TYPE_CHECKING:
+    # a worker in another process needs no coordinator, and starts faster without
+    from phyletic.coordinator.owner import Owner
 
 __all__ = ["Channel", "OwnerChannel"]
 
