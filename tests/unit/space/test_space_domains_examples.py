@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import enum
+import math
 from collections import Counter
 from typing import Any
 
@@ -27,6 +28,8 @@ def test_an_integer_always_moves() -> None:
     assert Int(64, 512, step=64).perturb(64, 1.2, STREAM) == 128
     assert Int(1, 2**53).perturb(2**53 - 1, 1.2, STREAM) == 2**53
     assert Int(1, 2**53).perturb(2**53, 1e308, STREAM) == 2**53
+    assert Int(-(2**53), 2**53).perturb(2**53 - 1, 1.0, STREAM) == 2**53 - 1
+    assert Int(-(2**53), 2**53).perturb(1 - 2**53, 1.0, STREAM) == 1 - 2**53
 
 
 def test_the_domain_decides_the_type() -> None:
@@ -56,6 +59,13 @@ def test_exploration_reaches_the_limits_and_birth_does_not() -> None:
     assert rate.shift(0.1, 0.5, STREAM) == pytest.approx(0.1 * 10**0.5)
     assert max(rate.sample(RandomStream(1, seed)) for seed in range(200)) <= 1.0
     assert Float(-1e308, 7e307).shift(0.0, 2.9, STREAM) == 7e307
+
+
+def test_rounding_of_logarithms_does_not_leave_a_narrow_range() -> None:
+    for low in (0.1, 3.0, 7e-5, 1e10):
+        narrow = Float(low, math.nextafter(low, math.inf) * (1 + 2e-16), log=True)
+        narrow.validate("x")
+        assert all(narrow.low <= narrow.from_unit(part / 50) <= narrow.high for part in range(50))
 
 
 def test_grid_points_are_their_shortest_decimals() -> None:
