@@ -59,9 +59,10 @@ def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
         >>> algorithm_to_json(RandomSearch(population=4, interval=10))["type"]
         'RandomSearch'
     """
-    document = _encode(algorithm, "algorithm")
-    if not isinstance(document, dict) or "type" not in document:
-        raise InvalidArgument("algorithm", algorithm, "an algorithm such as PBT(...)")
+    if isinstance(algorithm, type) or not isinstance(algorithm, Algorithm):
+        hint = "A class of your own needs every attribute and method of phyletic.evolution.Algorithm"
+        raise InvalidArgument("algorithm", algorithm, "an algorithm such as PBT(interval=100)", hint)
+    document: dict[str, Any] = _encode(algorithm, "algorithm")
     return document
 
 
