@@ -107,8 +107,8 @@ class LocalCheckpoints:
         folder = Path(folder)
         if not folder.is_dir():
             raise InvalidArgument("folder", str(folder), "a folder that exists")
-        folder = folder.resolve()
-        if self.root.resolve().is_relative_to(folder):
+        folder = folder.absolute() if move else folder.resolve()
+        if not move and self.root.resolve().is_relative_to(folder):
             raise InvalidArgument("folder", str(folder), f"one that does not hold the store itself ({self.root})")
         with self._publishing(id, folder if move else None) as temporary:
             if move:
@@ -186,8 +186,12 @@ class LocalCheckpoints:
         """Whether a checkpoint is published."""
         return self._packed(id).exists() or (self._folder(id) / own_files.MANIFEST).exists()
 
-    def delete(self, *ids: str) -> None:
-        """Remove checkpoints, durably; fine if they are gone.
+    def delete(self, *ids: str, durable: bool = True) -> None:
+        """Remove checkpoints; fine if they are gone.
+
+        Args:
+            *ids: Which ones.
+            durable: Whether they are gone for good when this returns; else a loss of power may bring them back.
 
         Raises:
             CheckpointError: One could not be removed.
@@ -203,7 +207,8 @@ class LocalCheckpoints:
                 if self._folder(id).exists():
                     doomed.append(self._staging.entry(id))
                     disk.rename(self._folder(id), doomed[-1])
-            disk.fsync_folder(self.root)
+            if durable:
+                disk.fsync_folder(self.root)
             for folder in doomed:
                 disk.remove_tree(folder)
 

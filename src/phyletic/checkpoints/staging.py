@@ -1,9 +1,9 @@
 """Where checkpoints are made before they are visible, and who is making them.
 
-Everything unfinished lies in one folder, under a name that begins with its owner's token. An owner is one store
-object of one process; it holds a lock on ``<token>.owner`` for as long as it lives, and the system lets go of the
-lock when the process ends, however it ends. So what belongs to nobody alive can be told and removed, over forks,
-reused process ids and containers with process ids of their own.
+Everything unfinished lies in one folder, under a name that begins with its owner's token. An owner is a process; it
+holds a lock on ``<token>.owner`` for as long as it lives, and the system lets go of the lock when the process ends,
+however it ends. So what belongs to nobody alive can be told and removed, over forks, reused process ids and containers
+with process ids of their own.
 """
 
 from __future__ import annotations
@@ -13,15 +13,37 @@ import fcntl
 import itertools
 import os
 import secrets
-import weakref
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
+
+import msgspec
 
 from phyletic import disk
 
 __all__ = ["Staging"]
 
 _OWNER = ".owner"
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    process: int
+    token: str
+    descriptor: int
+    """Open, and so locked, until the process ends."""
+
+
+_owners: dict[Path, _Owner] = {}
+_count = itertools.count()
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Staging:
@@ -33,9 +55,6 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._process: int | None = None
-        self._token = ""
-        self._count = itertools.count()
 
     def entry(self, id: str) -> Path:
         """Return a new name for something unfinished of checkpoint ``id``; it is this process's until it ends.
@@ -43,13 +62,14 @@ class Staging:
         Raises:
             OSError: The folder cannot be written.
         """
-        if self._process != os.getpid() or not self._owner(self._token).exists():
-            self._own()
-        return self.folder / f"{self._token}.{id}.{next(self._count)}"
+        with _lock:
+            token = self._token() or self._own()
+            return self.folder / f"{token}.{id}.{next(_count)}"
 
     def owns(self, path: Path) -> bool:
         """Whether a path is a name that :meth:`entry` gave in this process."""
-        return self._process == os.getpid() and path.parent == self.folder and path.name.startswith(self._token + ".")
+        token = self._token()
+        return token is not None and path.parent == self.folder and path.name.startswith(token + ".")
 
     def sweep(self, keep: Collection[str] = ()) -> None:
         """Remove what owners that are gone left behind.
@@ -88,7 +108,14 @@ class Staging:
     def _owner(self, token: str) -> Path:
         return self.folder / (token + _OWNER)
 
-    def _own(self) -> None:
+    def _token(self) -> str | None:
+        """Return this process's token; none if it has none yet, is a fork, or the folder was removed."""
+        owner = _owners.get(self.folder)
+        if owner is None or owner.process != os.getpid() or not self._owner(owner.token).exists():
+            return None
+        return owner.token
+
+    def _own(self) -> str:
         disk.make_folder(self.folder)
         while True:
             token = secrets.token_hex(8)
@@ -98,15 +125,11 @@ class Staging:
             if _is_open_at(descriptor, path):
                 break
             os.close(descriptor)  # swept between its creation and its lock
-        self._process, self._token = os.getpid(), token
-        weakref.finalize(self, _disown, path, descriptor, os.getpid())
-
-
-def _disown(path: Path, descriptor: int, process: int) -> None:
-    if process == os.getpid():  # a forked child has the descriptor too, but the name is its parent's
-        with contextlib.suppress(OSError):
-            path.unlink()
-    os.close(descriptor)
+        replaced = _owners.get(self.folder)
+        if replaced is not None:
+            os.close(replaced.descriptor)
+        _owners[self.folder] = _Owner(os.getpid(), token, descriptor)
+        return token
 
 
 def _is_open_at(descriptor: int, path: Path) -> bool:

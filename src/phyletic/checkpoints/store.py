@@ -61,7 +61,7 @@ class CheckpointStore(Protocol):
         """Whether a checkpoint is published."""
         ...
 
-    def delete(self, *ids: str) -> None:
+    def delete(self, *ids: str, durable: bool = True) -> None:
         """Remove checkpoints."""
         ...
 

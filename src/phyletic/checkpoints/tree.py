@@ -125,6 +125,9 @@ class Lowering:
         }
 
     def _scalar(self, value: np.generic, path: tuple[str, ...]) -> Node:
+        if isinstance(value, (np.str_, np.bytes_)):  # as an array they would lose their last NULs
+            plain: str | bytes = str.__str__(value) if isinstance(value, np.str_) else bytes(value)
+            return {f"numpy {type(plain).__name__}": self._lower(plain, path)}
         dtype = value.dtype
         if dtype.kind in "OV":
             raise _unsupported(path, f"a numpy scalar of dtype {dtype}")
@@ -242,8 +245,9 @@ class Lifting:
         if kind == "long bytes":
             return bytes(self.content(content))
         if kind == "scalar":
-            dtype = np.dtype(node["dtype"])
-            return np.frombuffer(bytes.fromhex(content), dtype)[0] if content else np.zeros((), dtype)[()]
+            return np.frombuffer(bytes.fromhex(content), np.dtype(node["dtype"]))[0]
+        if kind in ("numpy str", "numpy bytes"):
+            return (np.str_ if kind == "numpy str" else np.bytes_)(self.lift(content))
         raise CheckpointError(
             f"the checkpoint holds a {kind!r}, which this phyletic does not know: install a later one"
         )

@@ -1,0 +1,128 @@
+"""A user's own files."""
+
+import json
+import os
+
+import pytest
+
+from phyletic.checkpoints import LocalCheckpoints, difference
+from phyletic.errors import CheckpointError, InvalidArgument
+from phyletic.failpoints import armed
+
+ID, OTHER = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalCheckpoints(tmp_path / "checkpoints")
+
+
+@pytest.fixture
+def mine(tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "weights.bin").write_bytes(os.urandom(10_000_000))
+    (folder / "é ü.txt").write_text("text")
+    return folder
+
+
+def test_the_manifest_names_every_file_and_comes_last(store, mine):
+    written = []
+    with armed(lambda name: written.append((name, sorted(path.name for path in store.root.rglob("*"))))):
+        reference = store.publish_folder(ID, mine)
+    manifest = json.loads((store.path(ID).parent / "manifest.json").read_text())
+    assert set(manifest["files"]) == {"inner/weights.bin", "é ü.txt"}
+    assert manifest["files"]["inner/weights.bin"]["size"] == 10_000_000
+    assert manifest["files"]["inner/weights.bin"]["digest"].startswith("sha256:")
+    assert reference.size == 10_000_004 + (store.path(ID).parent / "manifest.json").stat().st_size
+    before_manifest = [names for _, names in written if "manifest.json" not in names]
+    assert {"weights.bin", "é ü.txt"} <= set(before_manifest[-1])
+    assert [name for name, _ in written][-4:] == [
+        "disk.rename.before", "disk.rename.after", "disk.fsync_folder.before", "disk.fsync_folder.after",
+    ]  # fmt: skip
+
+
+def test_every_file_and_folder_is_forced_onto_the_disk(store, mine):
+    for publish in (lambda: store.publish_folder(ID, mine), lambda: publish_staged(store, OTHER)):
+        store.publish("c" * 32, {"x": 1})  # makes the store's own folders
+        passed = []
+        with armed(passed.append):
+            publish()
+        files, folders = 2 + 1, 2 + 1 + 1  # theirs and the manifest; theirs, the checkpoint's and the root
+        assert passed.count("disk.fsync.after") == files
+        assert passed.count("disk.fsync_folder.after") == folders
+
+
+def publish_staged(store, id):
+    staged = store.staging(id)
+    (staged / "inner").mkdir()
+    (staged / "inner" / "a").write_text("a")
+    (staged / "b").write_text("b")
+    return store.publish_folder(id, staged, move=True)
+
+
+def test_only_a_staged_folder_can_be_moved(store, mine, tmp_path):
+    other_id = store.staging(OTHER)
+    other_store = LocalCheckpoints(tmp_path / "others").staging(ID)
+    for folder in (mine, other_id, other_store, store.staging(ID).parent):
+        with pytest.raises(InvalidArgument, match="staging"):
+            store.publish_folder(ID, folder, move=True)
+        assert folder.exists()
+
+
+def test_a_folder_that_is_none_is_refused_before_anything_is_written(store, mine):
+    for folder in (mine / "nowhere", mine / "é ü.txt"):
+        with pytest.raises(InvalidArgument, match="a folder that exists"):
+            store.publish_folder(ID, folder)
+    assert not store.root.exists()
+
+
+def test_a_folder_that_holds_the_store_is_refused(store, tmp_path):
+    with pytest.raises(InvalidArgument, match="hold the store"):
+        store.publish_folder(ID, tmp_path)
+
+
+def test_names_that_are_no_text_are_refused(store, mine):
+    with (mine / os.fsdecode(b"odd\xff")).open("w"):
+        pass
+    with pytest.raises(InvalidArgument, match="UTF-8"):
+        store.publish_folder(ID, mine)
+
+
+def test_a_link_to_the_folder_itself_is_followed(store, mine, tmp_path):
+    (tmp_path / "latest").symlink_to(mine)
+    store.publish_folder(ID, tmp_path / "latest")
+    assert (store.path(ID) / "é ü.txt").read_text() == "text"
+
+
+def test_a_published_checkpoint_can_be_published_again_under_another_id(store, mine):
+    first = store.publish_folder(ID, mine)
+    second = store.publish_folder(OTHER, store.path(ID))
+    assert first.digest == second.digest
+
+
+def test_other_files_under_the_same_id_are_refused(store, mine):
+    first = store.publish_folder(ID, mine)
+    (mine / "é ü.txt").write_text("other")
+    for publish in (lambda: store.publish_folder(ID, mine), lambda: store.publish(ID, {"x": 1})):
+        with pytest.raises(CheckpointError, match="already"):
+            publish()
+    store.verify(first)
+    store.publish(OTHER, {"x": 1})
+    with pytest.raises(CheckpointError, match="already"):
+        store.publish_folder(OTHER, mine)
+
+
+def test_files_are_not_restored_into_a_state(store, mine):
+    with store.open(store.publish_folder(ID, mine)) as checkpoint, pytest.raises(CheckpointError, match="load="):
+        checkpoint.restore({})
+
+
+def test_difference_names_files(store, mine):
+    first = store.publish_folder(ID, mine)
+    (mine / "é ü.txt").write_text("other")
+    (mine / "new").touch()
+    second = store.publish_folder(OTHER, mine)
+    assert difference(store, first, first) == []
+    assert difference(store, first, second) == ["new", "é ü.txt"]
+    assert difference(store, first, store.publish("c" * 32, {"x": 1})) != []

@@ -1,0 +1,80 @@
+"""The one module through which files are written."""
+
+import itertools
+import os
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from phyletic import disk
+from phyletic.failpoints import armed
+
+
+@given(parts=st.lists(st.binary(max_size=30)), size=st.integers(1, 40))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_gathering_keeps_the_bytes_and_joins_only_small_parts(parts, size):
+    pieces = list(disk.gathered(parts, size))
+    assert b"".join(pieces) == b"".join(parts)
+    assert all(len(piece) for piece in pieces)
+    assert all(len(piece) <= size or piece in parts for piece in pieces)
+    assert all(len(a) + len(b) > size for a, b in itertools.pairwise(pieces))
+
+
+def test_large_parts_are_not_copied():
+    large = bytearray(100)
+    assert [piece is large for piece in disk.gathered([b"a", large, b"b"], 10)] == [False, True, False]
+
+
+def test_a_file_is_written_and_forced_before_it_is_renamed(tmp_path):
+    passed = []
+    with armed(passed.append):
+        disk.write_file(tmp_path / "a", [b"one", memoryview(b"two"), b"3" * (2 << 20)])
+        disk.rename(tmp_path / "a", tmp_path / "b")
+        disk.fsync_folder(tmp_path)
+        disk.unlink(tmp_path / "b")
+        disk.unlink(tmp_path / "b")
+    assert passed == [
+        f"disk.{name}.{when}"
+        for name in ("write", "write", "fsync", "rename", "fsync_folder", "unlink", "unlink")
+        for when in ("before", "after")
+    ]
+
+
+def test_writing_goes_on_after_a_partial_write(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+    disk.write_file(tmp_path / "a", [b"0123456789" * 5])
+    assert (tmp_path / "a").read_bytes() == b"0123456789" * 5
+
+
+def test_a_file_that_exists_is_never_written_over(tmp_path):
+    (tmp_path / "a").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    for name in ("a", "link"):
+        with pytest.raises(FileExistsError):
+            disk.write_file(tmp_path / name, [b"new"])
+    assert (tmp_path / "a").read_text() == "kept"
+    assert not (tmp_path / "b").exists()
+
+
+def test_folders_are_made_durably(tmp_path):
+    passed = []
+    with armed(passed.append):
+        disk.make_folder(tmp_path / "a" / "b")
+        disk.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert passed.count("disk.fsync_folder.after") == 2
+
+
+def test_removing_a_tree_follows_no_link(tmp_path):
+    (tmp_path / "kept" / "inner").mkdir(parents=True)
+    (tmp_path / "tree" / "inner").mkdir(parents=True)
+    (tmp_path / "tree" / "inner" / "file").touch()
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "kept")
+    disk.remove_tree(tmp_path / "tree")
+    disk.remove_tree(tmp_path / "tree")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    disk.remove_tree(tmp_path / "link")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    assert (tmp_path / "kept" / "inner").is_dir()
