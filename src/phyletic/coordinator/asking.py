@@ -73,23 +73,25 @@ def _first_waiting(state: StudyState) -> OpenTrial | None:
 def _furthest_behind(state: StudyState, in_memory: int | None) -> int | None:
     """Return the idle member with the fewest steps; ties go to weights already in memory, then to the longest idle."""
     limit = state.limit
-    troubled = state.counters.failures_in_a_row > 0 and state.running > 0
-    found: tuple[int, bool, int, int] | None = None
+    troubled = state.counters.failures_in_a_row > 0
+    found: tuple[bool, int, bool, int, int] | None = None
     for number in range(state.control.population):
         member = state.members.get(number)
         if member is None:
-            key = (0, True, -1, number)
+            key = (False, 0, True, -1, number)
         else:
             if member.open is not None or member.ended(limit):
                 continue
-            if member.view.failed and troubled:
-                # a member that failed for good waits until another shows that the code can complete a trial
+            # a member that failed for good goes last until another shows that the code can complete a trial, and not
+            # at all while others run: so it neither starves the others nor fails in a hot loop beside them
+            failed = member.view.failed and troubled
+            if failed and state.running:
                 continue
             tip = member.tip
-            key = (member.age, tip is None or tip.number != in_memory, member.last, number)
+            key = (failed, member.age, tip is None or tip.number != in_memory, member.last, number)
         if found is None or key < found:
             found = key
-    return None if found is None else found[3]
+    return None if found is None else found[-1]
 
 
 def _grant(

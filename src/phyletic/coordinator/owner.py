@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.coordinator import Coordinator
@@ -19,6 +20,7 @@ from phyletic.storage.store import Store
 
 __all__ = ["Owner"]
 
+_CONFIRM_AT_ONCE = 32
 Watcher = Callable[[Sequence[Command], Sequence[Reply]], None]
 
 
@@ -55,6 +57,7 @@ class Owner:
         self._changed = threading.Condition(threading.RLock())
         self._begun = False
         self._users: set[int] = set()
+        self._deleted: list[str] = []
         self._watchers: list[Watcher] = []
 
     @property
@@ -136,16 +139,23 @@ class Owner:
             self._users.discard(user)
             if self._begun and not self._users:
                 self._begun = False
+                self._confirm()
                 self._coordinator.end(self._clock())
                 self.store.release()
 
     def _delete(self, ids: Sequence[str]) -> None:
-        deleted = []
+        """Delete what was condemned, at once; it is confirmed in batches, each after one wait for the disk."""
         for checkpoint in ids:
-            try:
-                self.checkpoints.delete(checkpoint)
-            except CheckpointError:
-                # it stays condemned, and is deleted when the study is opened next
-                continue
-            deleted.append(checkpoint)
-        self._coordinator.confirm(deleted)
+            # where it fails the checkpoint stays condemned, and is deleted when the study is opened next
+            with suppress(CheckpointError):
+                self.checkpoints.delete(checkpoint, durable=False)
+                self._deleted.append(checkpoint)
+        if len(self._deleted) >= _CONFIRM_AT_ONCE:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        if self._deleted:
+            with suppress(CheckpointError):
+                self.checkpoints.delete(*self._deleted)
+                self._coordinator.confirm(self._deleted)
+            self._deleted = []
