@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+_FAR = 12.0
+"""Spreads of the better nine tenths of the values at which the worse ones would squash them."""
+
+
 class Family(msgspec.Struct, frozen=True):
     """All trials whose lineage begins with the same newborn.
 
@@ -252,8 +256,8 @@ def surviving(trials: Sequence[Trial]) -> frozenset[int]:
 def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tuple[float, float] | None:
     """Return the part of the axis worth showing: all values, unless a few bad ones would squash the others.
 
-    The good end is never cut. The bad end is cut where it lies further than the spread of nine tenths of the values
-    beyond them; what is cut is then drawn at the edge.
+    The good end is never cut. The bad end is cut where it lies very far beyond nine tenths of the values, as the scores
+    of members that diverged do; what is cut is then drawn at the edge.
     """
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:
@@ -262,10 +266,10 @@ def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tupl
     tenth = len(finite) // 10
     if mode == "max":
         typical = finite[tenth]
-        low = low if typical - low <= 4 * (high - typical) else typical - (high - typical)
+        low = low if typical - low <= _FAR * (high - typical) else typical - (high - typical)
     else:
         typical = finite[-1 - tenth]
-        high = high if high - typical <= 4 * (typical - low) else typical + (typical - low)
+        high = high if high - typical <= _FAR * (typical - low) else typical + (typical - low)
     margin = 0.05 * (high - low) or max(abs(high) * 0.05, 1e-9)
     return low - margin, high + margin
 

@@ -178,7 +178,7 @@ def progress_text(progress: Progress, left: float | None) -> str:
     parts = [duration(progress.seconds), reached, totals_text(progress)]
     if best is not None:
         parts.append(f"best {progress.metric.name} {number_text(best.score, 5)} (trial {best.number})")
-    if left is not None:
+    if left:
         parts.append(f"about {duration(left)} left")
     return " | ".join(parts)
 

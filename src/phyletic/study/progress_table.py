@@ -211,7 +211,7 @@ def _footer(progress: Progress, left: float | None) -> list[str]:
         )
     lines.append(totals_text(progress))
     shares = _shares(progress)
-    clock = duration(progress.seconds) + ("" if left is None else f", about {duration(left)} left")
+    clock = duration(progress.seconds) + ("" if not left else f", about {duration(left)} left")
     lines.append(clock + (f"; {shares}" if shares else ""))
     return lines
 

@@ -1,0 +1,126 @@
+"""``phyletic show``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from phyletic.cli.opening import open_study
+from phyletic.cli.options import json_option, storage_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phyletic.records import Budget, Trial
+    from phyletic.storage.changes import Event
+    from phyletic.study.status import StudyStatus
+
+__all__ = ["show"]
+
+
+@click.command(
+    short_help="Print how far a study is.",
+    epilog="Example: phyletic show digits --storage sqlite:///digits.db --events 5",
+)
+@click.argument("study")
+@storage_option
+@click.option(
+    "--events",
+    "most",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="How many of the latest events to print.",
+)
+@json_option
+def show(study: str, storage: str, most: int, as_json: bool) -> None:
+    """Print how far STUDY is: its state, budget, members, latest events and log files."""
+    from phyletic.cli.output import echo_json
+
+    opened = open_study(study, storage)
+    status, heads = opened.status(), _heads(opened.trials())
+    events = opened.events()[-most:] if most else []
+    if as_json:
+        echo_json({"status": status, "members": heads, "events": events})
+        return
+    _echo_status(status)
+    click.echo()
+    _echo_members(heads)
+    if events:
+        click.echo()
+        _echo_events(events)
+    if status.logs:
+        click.echo()
+        click.echo("log files:")
+        for path in status.logs:
+            click.echo(f"  {path}")
+
+
+def _heads(trials: Sequence[Trial]) -> list[Trial]:
+    """Return each member's latest trial, by member."""
+    latest = {trial.member: trial for trial in trials}
+    return [latest[member] for member in sorted(latest)]
+
+
+def _echo_status(status: StudyStatus) -> None:
+    from phyletic.cli.output import moment
+    from phyletic.study.progress import duration, number_text
+
+    counted = ", ".join(f"{count} {state}" for state, count in status.trials.items() if count)
+    best = "none yet" if status.best is None else f"{number_text(status.best_score, 6)} in trial {status.best}"
+    for name, text in (
+        ("study", f"{status.name} ({status.state})"),
+        ("storage", status.storage),
+        ("created", moment(status.created)),
+        ("metric", f"{status.metric.name} ({status.metric.mode})"),
+        ("best", best),
+        ("algorithm", f"{status.algorithm}, {status.population} members"),
+        ("budget", _budget(status.budget)),
+        ("trials", counted or "none yet"),
+        ("trained", f"{status.member_steps} member-steps in {duration(status.active_seconds)}"),
+        ("checkpoints", status.checkpoints),
+    ):
+        click.echo(f"{name:<12}{text}")
+
+
+def _budget(budget: Budget) -> str:
+    limits = {
+        "steps of each member": budget.steps,
+        "trials": budget.trials,
+        "seconds": budget.seconds,
+        "as target": budget.target,
+    }
+    return ", ".join(f"{limit:g} {name}" for name, limit in limits.items() if limit is not None) or "no limit"
+
+
+def _echo_members(heads: Sequence[Trial]) -> None:
+    from phyletic.cli.output import echo_table
+    from phyletic.study.progress import number_text, short_names, value_text
+
+    if not heads:
+        click.echo("no trial yet")
+        return
+    names = short_names(list(dict.fromkeys(path for trial in heads for path in trial.hyperparameters)))
+    rows = []
+    for trial in heads:
+        step = trial.end_step if trial.end_step is not None else trial.start_step
+        values = [
+            value_text(trial.hyperparameters[path], digits=4) if path in trial.hyperparameters else "" for path in names
+        ]
+        rows.append(
+            [str(trial.member), str(trial.number), str(trial.state), str(step), number_text(trial.score, 5), *values]
+        )
+    echo_table(["member", "trial", "state", "step", "score", *names.values()], rows, left=(2,))
+
+
+def _echo_events(events: Sequence[Event]) -> None:
+    from phyletic.cli.output import moment
+
+    click.echo("latest events:")
+    for event in events:
+        particulars = json.dumps(event.payload, default=str, ensure_ascii=False) if event.payload else ""
+        if len(particulars) > 160:
+            particulars = particulars[:159] + "…"
+        click.echo(f"  {moment(event.at)}  {event.kind}  {particulars}".rstrip())
