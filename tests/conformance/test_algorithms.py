@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import msgspec
 import pytest
 
+from phyletic.errors import InvalidArgument, InvalidSpace
 from phyletic.evolution import (
     PBT,
     Algorithm,
@@ -17,6 +24,7 @@ from phyletic.evolution import (
     Truncation,
     TTest,
 )
+from phyletic.records import Change
 from phyletic.testing.algorithms import AlgorithmConformance
 
 
@@ -71,3 +79,195 @@ class TestGridSearchOfAGivenSize(AlgorithmConformance):
 
     def make(self, population: int) -> Algorithm:
         return GridSearch(interval_seconds=2.0, points=3, population=population, synchronous=True)
+
+
+# --- the suite itself: each mistake is noticed by the test that is there for it ---
+
+
+def _decision(suggestion, **facts):
+    return msgspec.structs.replace(suggestion, decision=msgspec.structs.replace(suggestion.decision, **facts))
+
+
+def _values(suggestion, change):
+    new = {path: change(path, value) for path, value in suggestion.hyperparameters.items()}
+    return msgspec.structs.replace(suggestion, hyperparameters=new)
+
+
+def out_of_range(population, member, suggestion):
+    return _values(suggestion, lambda path, value: value * 1000 if path == "lr" else value)
+
+
+def integers_become_floats(population, member, suggestion):
+    return _values(suggestion, lambda path, value: float(value) if path == "layers" else value)
+
+
+def fixed_values_change(population, member, suggestion):
+    return _values(suggestion, lambda path, value: 192 - value if path == "width" and value in (64, 128) else value)
+
+
+def unknown_parents(population, member, suggestion):
+    return msgspec.structs.replace(suggestion, parent=population.as_of - 1)
+
+
+def own_donor(population, member, suggestion):
+    head = population.view(member).trial
+    if head is None:
+        return suggestion
+    return _decision(suggestion, kind="exploit", donor=head.number, donor_member=member, inherited="both")
+
+
+def any_donor(population, member, suggestion):
+    other = next((view for view in population.members if view.trial and not view.sound and view.member != member), None)
+    if other is None:
+        return suggestion
+    return _decision(suggestion, donor=other.trial.number, donor_member=other.member, inherited="both")
+
+
+def no_explanation(population, member, suggestion):
+    return _decision(suggestion, changes=())
+
+
+def idle_changes(population, member, suggestion):
+    return _decision(suggestion, changes=(*suggestion.decision.changes, Change("idle", 1, 1, "x1")))
+
+
+def no_rescue(population, member, suggestion):
+    head = population.view(member).trial
+    if suggestion.decision.kind != "rescue" or head is None:
+        return suggestion
+    suggestion = msgspec.structs.replace(suggestion, parent=head.number, hyperparameters=dict(head.hyperparameters))
+    return _decision(suggestion, kind="continue", donor=None, donor_member=None, inherited="", changes=(), explored="")
+
+
+def always_afresh(population, member, suggestion):
+    if suggestion.decision.kind != "rescue":
+        return suggestion
+    suggestion = msgspec.structs.replace(suggestion, parent=None)
+    return _decision(suggestion, donor=None, donor_member=None, inherited="")
+
+
+def wrong_sequence(population, member, suggestion):
+    return _decision(suggestion, as_of=population.as_of + 1)
+
+
+def wrong_rank(population, member, suggestion):
+    return _decision(suggestion, rank=suggestion.decision.ranked)
+
+
+def infinite_threshold(population, member, suggestion):
+    return _decision(suggestion, threshold=float("inf"))
+
+
+def endless_trials(population, member, suggestion):
+    return msgspec.structs.replace(suggestion, steps=None)
+
+
+def hidden_chance(population, member, suggestion):
+    return _decision(suggestion, note=str(random.random()))
+
+
+def hands_on_inputs(population, member, suggestion):
+    for view in population.members:
+        if view.trial is not None:
+            view.trial.hyperparameters["lr"] = 0.01
+    return suggestion
+
+
+def shared_values(population, member, suggestion):
+    head = population.view(member).trial
+    return suggestion if head is None else msgspec.structs.replace(suggestion, hyperparameters=head.hyperparameters)
+
+
+@dataclass(frozen=True)
+class Broken(PBT):
+    """PBT with a mistake: a function that spoils each suggestion."""
+
+    mistake: ClassVar = staticmethod(lambda population, member, suggestion: suggestion)
+
+    def suggest(self, population, member, stream):
+        return self.mistake(population, member, super().suggest(population, member, stream))
+
+
+@dataclass(frozen=True)
+class Deaf(PBT):
+    """PBT that ignores what the user gives."""
+
+    def birth(self, space, member, given, design_row, stream):
+        return super().birth(space, member, None, None, stream)
+
+
+@dataclass(frozen=True)
+class Forgetful(PBT):
+    """PBT with a field that is lost in its JSON form."""
+
+    memory: str = field(default="", compare=False)
+
+    def __eq__(self, other):
+        return super().__eq__(other) and self.memory == other.memory
+
+
+class Eager(PBT):
+    """PBT that stops trials it was not asked about."""
+
+    def early_stop(self, trials):
+        return (10**6,)
+
+
+MISTAKES = {
+    out_of_range: "test_values_stay_in_their_domains",
+    integers_become_floats: "test_values_stay_in_their_domains",
+    fixed_values_change: "test_fixed_values_belong_to_the_weights",
+    unknown_parents: "test_parents_can_be_continued",
+    own_donor: "test_donors_are_sound",
+    any_donor: "test_donors_are_sound",
+    no_explanation: "test_changes_explain_the_difference",
+    idle_changes: "test_changes_explain_the_difference",
+    no_rescue: "test_members_in_need_are_rescued",
+    always_afresh: "test_members_in_need_are_rescued",
+    wrong_sequence: "test_decisions_say_what_they_saw",
+    wrong_rank: "test_decisions_say_what_they_saw",
+    infinite_threshold: "test_decisions_say_what_they_saw",
+    endless_trials: "test_decisions_say_what_they_saw",
+    hidden_chance: "test_the_same_stream_gives_the_same_decision",
+    hands_on_inputs: "test_nothing_is_changed",
+    shared_values: "test_nothing_is_changed",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_the_suite_notices_a_mistake(mistake, monkeypatch):
+    monkeypatch.setattr(Broken, "mistake", staticmethod(mistake))
+    suite = AlgorithmConformance()
+    suite.make = lambda population: Broken(population, 4, exploit=BinaryTournament())
+    with pytest.raises((AssertionError, InvalidSpace)):
+        getattr(suite, MISTAKES[mistake])()
+
+
+@pytest.mark.parametrize(
+    ("make", "test"),
+    [
+        (lambda population: Deaf(population, 4), "test_newborns_are_in_the_space"),
+        (lambda population: Forgetful(population, 4, memory="x"), "test_it_survives_json"),
+        (lambda population: Eager(population, 4), "test_it_stops_only_what_it_was_shown"),
+        (lambda population: object(), "test_it_has_the_attributes_of_an_algorithm"),
+        (lambda population: RandomSearch(population, 4), "test_members_in_need_are_rescued"),
+    ],
+)
+def test_the_suite_notices_a_broken_class(make, test):
+    suite = AlgorithmConformance()
+    suite.make = make
+    with pytest.raises(AssertionError):
+        getattr(suite, test)()
+
+
+def test_the_suite_says_what_is_to_be_overridden():
+    with pytest.raises(InvalidArgument, match="overridden"):
+        AlgorithmConformance().test_a_member_can_be_alone()
+
+
+def test_simulations_show_every_kind_of_decision():
+    suite = TestRandomSearch()
+    suite.make = lambda population: PBT(population, 4, exploit=BinaryTournament())
+    kinds = Counter((case.suggestion.decision.kind, case.suggestion.parent is None) for case in suite.decided())
+    assert set(kinds) == {("continue", False), ("exploit", False), ("rescue", False), ("rescue", True)}
+    assert min(kinds.values()) >= 4, kinds

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution import Algorithm
+from phyletic.evolution import Algorithm, Population
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion, TrialState, Value
@@ -45,13 +45,8 @@ class AlgorithmConformance:
         raise InvalidArgument("make", population, "overridden: return your algorithm for that population")
 
     def decided(self, generations: int = 5) -> Iterator[Decided]:
-        """Yield decisions for every space, both modes and several sizes of the population."""
-        for place, (name, space) in enumerate(SPACES.items()):
-            mode: Literal["max", "min"] = "min" if place % 2 else "max"
-            size = (5, 2, 8, 3)[place % 4]
-            limit = 14 if place % 3 == 0 else None
-            where = f"{name}, mode {mode}, population {size}, limit {limit}"
-            yield from Simulation(self.make(size), space, mode, place, limit, where).run(generations)
+        """Return decisions for every space, both modes and several sizes of the population."""
+        return _decisions(self.make, generations)
 
     def test_it_has_the_attributes_of_an_algorithm(self) -> None:
         """The attributes are there, and trials are bounded by steps or by seconds."""
@@ -133,15 +128,11 @@ class AlgorithmConformance:
                 assert again == case.suggestion, case.where
 
     def test_nothing_is_changed(self) -> None:
-        """Deciding leaves the algorithm and everything it saw as they were."""
-        for case in self.decided(3):
-            algorithm = self.make(len(case.population.members))
-            before = repr((case.population, algorithm))
-            suggestion = algorithm.suggest(case.population, case.member, RandomStream(*case.key))
+        """Deciding leaves the algorithm and everything it saw as they were, and shares no values with a trial."""
+        make = self.make
+        for case in _decisions(lambda population: _Watched(make(population)), 3):
             for trial in case.trials.values():
-                assert suggestion.hyperparameters is not trial.hyperparameters, case.where
-            suggestion.hyperparameters.clear()
-            assert repr((case.population, algorithm)) == before, case.where
+                assert case.suggestion.hyperparameters is not trial.hyperparameters, case.where
 
     def test_it_survives_json(self) -> None:
         """The algorithm comes back from its JSON form, and so does each decision."""
@@ -227,6 +218,31 @@ class AlgorithmConformance:
         for case in simulation.run(2):
             shown = tuple(case.trials.values())
             assert set(algorithm.early_stop(shown)) <= {trial.number for trial in shown}
+
+
+def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Decided]:
+    for place, (name, space) in enumerate(SPACES.items()):
+        mode: Literal["max", "min"] = "min" if place % 2 else "max"
+        size = (5, 2, 8, 3)[place % 4]
+        limit = 14 if place % 3 == 0 else None
+        where = f"{name}, mode {mode}, population {size}, limit {limit}"
+        yield from Simulation(make(size), space, mode, place, limit, where).run(generations)
+
+
+class _Watched:
+    """An algorithm that is looked at before and after it decides."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._algorithm = algorithm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._algorithm, name)
+
+    def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
+        before = repr((self._algorithm, population))
+        suggestion = self._algorithm.suggest(population, member, stream)
+        assert repr((self._algorithm, population)) == before
+        return suggestion
 
 
 def _same(first: Value, second: Value) -> bool:
