@@ -33,7 +33,6 @@ def run_local_workers(
     threads: int | None = 1,
     environment: Mapping[str, str] | None = None,
     supervision: Supervision | None = None,
-    observe: Callable[[], None] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run a study's trials in processes of this machine, until there are none left.
@@ -52,7 +51,6 @@ def run_local_workers(
             of a sum, and so its last bits, depend on it. None leaves the environment as it is.
         environment: Further environment variables of the workers.
         supervision: How workers are watched.
-        observe: Called whenever something may have changed, a few times a second at least.
         announce: Takes a line for the person at the terminal; standard error by default.
 
     Returns:
@@ -101,7 +99,6 @@ def run_local_workers(
         setup,
         places=workers,
         supervision=supervision or Supervision(),
-        observe=observe or (lambda: None),
         announce=announce or (lambda text: print(text, file=sys.stderr, flush=True)),
     )
     return supervisor.run()

@@ -120,7 +120,6 @@ class Supervisor:
         setup: What each worker is told first; its name and session are filled in.
         places: How many workers.
         supervision: How they are watched.
-        observe: Called whenever something may have changed.
         announce: Takes a line for the person at the terminal.
     """
 
@@ -132,7 +131,6 @@ class Supervisor:
         *,
         places: int,
         supervision: Supervision,
-        observe: Callable[[], None],
         announce: Callable[[str], None],
     ) -> None:
         self._execute = execute
@@ -140,7 +138,6 @@ class Supervisor:
         self._setup = setup
         self._slots = [_Slot(place) for place in range(places)]
         self._supervision = supervision
-        self._observe = observe
         self._announce = announce
         self._interrupts = Interrupts()
         self._lifeline = Lifeline()
@@ -164,7 +161,6 @@ class Supervisor:
                 fresh = self._listen()
                 leaves = self._bury_the_dead(fresh)
                 self._answer(fresh, leaves)
-                self._observe()
         return Outcome(finished=self._finished, interrupted=self._interrupted(), lost=self._lost)
 
     @property
