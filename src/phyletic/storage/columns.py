@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -26,11 +27,9 @@ class Number(sa.types.TypeDecorator[float]):
     impl = sa.Double
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
-        """Encode a NaN."""
-        if value is not None and value != value and dialect.name == "sqlite":
-            return "NaN"
-        return value
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Encode a NaN; SQLAlchemy's own type would make a number of the text again."""
+        return _nan_as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
         """Decode a NaN."""
@@ -99,3 +98,7 @@ def _with_encoded_numbers(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_with_encoded_numbers(item) for item in value]
     return value
+
+
+def _nan_as_text(value: float | None) -> float | str | None:
+    return "NaN" if value is not None and value != value else value

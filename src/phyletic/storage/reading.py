@@ -237,7 +237,8 @@ def checkpoints(
 def pinned(connection: Connection, study_id: int) -> list[int]:
     """Return the numbers of the trials whose checkpoint is kept for good."""
     columns = tables.checkpoint.c
-    statement = sa.select(columns.trial).where(columns.study == study_id, columns.pinned, tables.IS_KEPT)
+    durable = columns.state == str(CheckpointState.DURABLE)
+    statement = sa.select(columns.trial).where(columns.study == study_id, columns.pinned, durable, tables.IS_KEPT)
     return list(connection.execute(statement.order_by(columns.trial)).scalars())
 
 

@@ -110,7 +110,14 @@ checkpoint = sa.Table(
     sqlite_with_rowid=False,
 )
 IS_KEPT = checkpoint.c.state != sa.literal_column("'collected'")
-sa.Index("checkpoint_kept", checkpoint.c.study, checkpoint.c.id, sqlite_where=IS_KEPT, postgresql_where=IS_KEPT)
+sa.Index(
+    "checkpoint_kept",
+    checkpoint.c.study,
+    checkpoint.c.trial,
+    checkpoint.c.fence,
+    sqlite_where=IS_KEPT,
+    postgresql_where=IS_KEPT,
+)
 
 session = sa.Table(
     "session",

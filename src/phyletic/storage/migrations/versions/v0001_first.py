@@ -62,7 +62,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     kept = sa.text("state != 'collected'")
-    op.create_index("checkpoint_kept", "checkpoint", ["study", "id"], sqlite_where=kept, postgresql_where=kept)
+    op.create_index(
+        "checkpoint_kept", "checkpoint", ["study", "trial", "fence"], sqlite_where=kept, postgresql_where=kept
+    )
     op.create_table(
         "session",
         sa.Column("study", sa.Integer, nullable=False),

@@ -1,0 +1,293 @@
+"""What is written is what is read, or nothing is written at all."""
+
+from __future__ import annotations
+
+import math
+import string
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from phyletic.errors import InvalidArgument
+from phyletic.records import (
+    Budget,
+    Change,
+    CheckpointReference,
+    CheckpointState,
+    Decision,
+    Evaluation,
+    Lease,
+    StudyControl,
+    Timings,
+    Trial,
+    TrialState,
+)
+from phyletic.storage import open_store, reading
+from phyletic.storage.changes import Changes, Counters, Event, SessionRecord, StaleState, TrialUpdate
+from phyletic.storage.writing import create_study, take_epoch, write
+
+ID = "c" * 32
+REFERENCE = CheckpointReference(ID, "sha256:" + "0" * 64, 1234)
+
+# SQLite keeps whole numbers of a REAL column as integers, so there -0.0 becomes 0.0; that is all that it changes.
+numbers = (st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 5e-324])).map(lambda number: number + 0.0)
+finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
+integers = st.integers(-(2**53), 2**53)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+values = finite | integers | texts | st.booleans() | st.none()
+paths = st.text(string.ascii_lowercase + "._", min_size=1, max_size=10)
+decisions = st.builds(
+    Decision,
+    kind=st.sampled_from(["birth", "continue", "exploit", "rescue", "resume"]),
+    as_of=st.integers(0, 2**53),
+    rank=st.none() | st.integers(0, 100),
+    threshold=st.none() | numbers,
+    changes=st.lists(st.builds(Change, paths, values, values, texts), max_size=3).map(tuple),
+    note=texts,
+)
+trials = st.builds(
+    Trial,
+    number=st.just(7),
+    member=st.integers(0, 1000),
+    generation=st.integers(0, 1000),
+    parent=st.none() | st.integers(0, 6),
+    hyperparameters=st.dictionaries(paths, values, max_size=4),
+    start_step=st.just(0),
+    steps=st.none() | st.integers(1, 2**53),
+    seconds=st.none() | finite,
+    seed=st.integers(0, 2**32 - 1),
+    state=st.sampled_from(TrialState),
+    decision=decisions,
+    end_step=st.none() | st.integers(0, 2**53),
+    score=st.none() | numbers,
+    metrics=st.dictionaries(texts, numbers, max_size=3),
+    worker=st.none() | texts,
+    attempts=st.integers(0, 100),
+    failures=st.integers(0, 100),
+    losses=st.integers(0, 100),
+    timings=st.builds(Timings, training=finite),
+    applied=st.dictionaries(paths, values, max_size=3),
+    error=st.none() | texts,
+    created=finite,
+    started=st.none() | finite,
+    finished=st.none() | finite,
+)
+
+
+@settings(
+    derandomize=True,
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(trial=trials)
+def test_a_trial_is_read_as_it_was_written(begin: Any, trial: Trial) -> None:
+    studied = begin(open_store(None))
+    studied.write(inserted=[(trial, None)])
+    # repr, since NaN differs from itself, and since it tells 1 from 1.0
+    assert repr(studied.read(reading.trials)) == repr([trial])
+    studied.store.close()
+
+
+def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any) -> None:
+    held = lease(0)
+    studied.write(inserted=[(trial(0), held)], pending=[(ID, 0, 1)])
+    told = trial(
+        0,
+        state=TrialState.COMPLETED,
+        end_step=100,
+        score=math.nan,
+        metrics={"accuracy": math.nan, "loss": math.inf},
+        checkpoint=REFERENCE,
+        worker="w",
+        attempts=1,
+        failures=2,
+        losses=3,
+        timings=Timings(training=1.5),
+        applied={"lr": 0.01},
+        error="before",
+        started=5.0,
+        finished=6.0,
+        hyperparameters={"lr": 0.02},
+        decision=Decision(kind="rescue", donor=3),
+        steps=50,
+    )
+    evaluations = [
+        (0, Evaluation(50, "accuracy", 0.5, "progress")),
+        (0, Evaluation(100, "accuracy", math.nan)),
+        (0, Evaluation(100, "loss", -math.inf)),
+    ]
+    studied.write(
+        updated=[TrialUpdate(told, held, None, "digest")], durable=[REFERENCE], evaluations=evaluations
+    )
+    assert repr(studied.read(reading.trial, 0)) == repr(told)
+    assert repr(studied.read(reading.evaluations)) == repr(evaluations)
+    assert studied.read(reading.told_digest, 0) == (1, held.token, "digest")
+    assert studied.read(reading.open_trials) == []
+
+
+def test_a_score_of_none_is_not_a_score_of_nan(studied: Any, trial: Any) -> None:
+    studied.write(inserted=[(trial(0, score=None), None), (trial(1, score=math.nan), None)])
+    without, with_nan = studied.read(reading.trials)
+    assert without.score is None
+    assert math.isnan(with_nan.score)
+
+
+def test_control_changes_only_where_given(studied: Any) -> None:
+    control = StudyControl(budget=Budget(trials=9, target=0.5), population=2, paused=True)
+    studied.write(control=control)
+    studied.write()
+    with studied.store.read() as connection:
+        stored = reading.load_study(connection, "digits")
+    assert stored is not None
+    assert stored.control == control
+    assert stored.identity == studied.stored.identity
+    assert stored.counters == studied.counters
+
+
+def test_a_write_on_a_state_that_is_gone_changes_nothing(studied: Any, trial: Any) -> None:
+    before = studied.counters
+    studied.write(inserted=[(trial(0), None)])
+    stale = Changes(expected=before.sequence, counters=studied.counters, inserted=[(trial(1), None)])
+    with pytest.raises(StaleState), studied.store.transaction() as connection:
+        write(connection, studied.id, stale)
+    assert [found.number for found in studied.read(reading.trials)] == [0]
+
+
+def test_an_earlier_owner_can_write_no_more(studied: Any, trial: Any) -> None:
+    with studied.store.transaction() as connection:
+        assert take_epoch(connection, studied.id) == studied.counters.epoch + 1
+    with pytest.raises(StaleState):
+        studied.write(inserted=[(trial(0), None)])
+    assert studied.read(reading.trials) == []
+
+
+@pytest.mark.parametrize("difference", [{"fence": 2}, {"token": "f" * 32}, {"session": "z" * 32}])
+def test_only_the_holder_of_a_trial_can_write_it(studied: Any, trial: Any, lease: Any, difference: Any) -> None:
+    held = lease(0)
+    studied.write(inserted=[(trial(0), held), (trial(1), None)])
+    other = msgspec.structs.replace(held, **difference)
+    with pytest.raises(StaleState):
+        studied.write(
+            updated=[TrialUpdate(trial(1, worker="w")), TrialUpdate(trial(0, worker="w"), held=other)],
+            evaluations=[(0, Evaluation(1, "accuracy", 0.5))],
+        )
+    assert studied.read(reading.trials) == [trial(0), trial(1)]
+    assert studied.read(reading.evaluations) == []
+    studied.write(updated=[TrialUpdate(trial(0, worker="w"), held=held, lease=held)])
+    assert studied.read(reading.trial, 0).worker == "w"
+
+
+def test_a_released_trial_has_no_holder_and_the_next_grant_another_fence(studied: Any, trial: Any, lease: Any) -> None:
+    first, second = lease(0), lease(0, fence=2, session="b")
+    studied.write(inserted=[(trial(0), first)])
+    assert studied.read(reading.open_trials) == [(trial(0), first)]
+    studied.write(updated=[TrialUpdate(trial(0), first, None)])
+    assert studied.read(reading.open_trials) == [(trial(0), None)]
+    with pytest.raises(StaleState):
+        studied.write(updated=[TrialUpdate(trial(0), first, first)])
+    studied.write(updated=[TrialUpdate(trial(0), None, second)])
+    assert studied.read(reading.open_trials) == [(trial(0), second)]
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETED, TrialState.PARTIAL, TrialState.FAILED])
+def test_a_trial_that_has_ended_is_never_edited(studied: Any, trial: Any, state: TrialState) -> None:
+    studied.write(inserted=[(trial(0, state=state), None)])
+    with pytest.raises(StaleState):
+        studied.write(updated=[TrialUpdate(trial(0))])
+    assert studied.read(reading.trial, 0).state is state
+
+
+def test_a_number_is_given_once(studied: Any, trial: Any) -> None:
+    studied.write(inserted=[(trial(0), None)])
+    with pytest.raises(StaleState):
+        studied.write(inserted=[(trial(0, worker="other"), None)])
+    assert studied.read(reading.trials) == [trial(0)]
+
+
+def test_a_checkpoint_goes_through_its_states(studied: Any, trial: Any, lease: Any) -> None:
+    def states() -> dict[str, CheckpointState]:
+        return {found.id: found.state for found in studied.read(reading.checkpoints)}
+
+    other = "d" * 32
+    studied.write(inserted=[(trial(0), lease(0))], pending=[(ID, 0, 1), (other, 0, 2)])
+    assert states() == {ID: CheckpointState.PENDING, other: CheckpointState.PENDING}
+    assert studied.read(reading.checkpoints)[0].reference is None
+    studied.write(durable=[REFERENCE], condemned=[other])
+    assert states() == {ID: CheckpointState.DURABLE, other: CheckpointState.CONDEMNED}
+    found = studied.read(reading.checkpoints, [CheckpointState.DURABLE])
+    assert [(each.reference, each.trial, each.fence) for each in found] == [(REFERENCE, 0, 1)]
+    with pytest.raises(StaleState):
+        studied.write(durable=[CheckpointReference(other, "sha256:1", 1)])
+    studied.write(condemned=[ID], collected=[other])
+    studied.write(collected=[ID])
+    studied.write(condemned=[other])
+    assert states() == {ID: CheckpointState.COLLECTED, other: CheckpointState.COLLECTED}
+    assert studied.read(reading.checkpoints, [CheckpointState.PENDING, CheckpointState.CONDEMNED]) == []
+    assert len(studied.read(reading.checkpoints, [CheckpointState.COLLECTED])) == 2
+
+
+def test_pinning_follows_the_trial(studied: Any, trial: Any) -> None:
+    studied.write(inserted=[(trial(0), None), (trial(1, checkpoint=REFERENCE), None)], pending=[(ID, 1, 1)])
+    studied.write(durable=[REFERENCE], pinned=[(1, True), (0, True)])
+    assert studied.read(reading.pinned) == [1]
+    assert [found.pinned for found in studied.read(reading.checkpoints)] == [True]
+    studied.write(pinned=[(1, False)])
+    assert studied.read(reading.pinned) == []
+
+
+def test_sessions_join_and_leave(studied: Any) -> None:
+    local = SessionRecord(session="a" * 32, worker="w0", pid=123, created=99.5, epoch=1, joined=5.0)
+    remote = SessionRecord(session="b" * 32, worker="w1", epoch=1, joined=4.0)
+    studied.write(joined=[local, remote])
+    assert studied.read(reading.open_sessions) == [remote, local]
+    studied.write(left=[(remote.session, 6.0), ("f" * 32, 6.0)])
+    assert studied.read(reading.open_sessions) == [local]
+
+
+def test_events_are_numbered_by_the_write_that_tells_them(studied: Any) -> None:
+    first = [Event("created", 1.0), Event("budget", 2.0, {"steps": 100, "target": None, "score": "NaN"})]
+    studied.write(events=first)
+    studied.write(events=[Event("paused", 3.0, {"by": "me"})])
+    assert studied.read(reading.events) == [(1, first[0]), (1, first[1]), (2, Event("paused", 3.0, {"by": "me"}))]
+    assert [event.kind for _, event in studied.read(reading.events, after=1)] == ["paused"]
+
+
+def test_a_name_is_given_to_one_study(studied: Any) -> None:
+    with pytest.raises(InvalidArgument, match="digits"), studied.store.transaction() as connection:
+        create_study(connection, studied.stored.identity, studied.stored.control, 1.0)
+    with studied.store.read() as connection:
+        assert len(reading.studies(connection)) == 1
+
+
+def test_studies_in_one_database_do_not_meet(studied: Any, begin: Any, trial: Any) -> None:
+    other = begin(studied.store, "other")
+    studied.write(inserted=[(trial(0, score=1.0, state=TrialState.COMPLETED), None)])
+    other.write(inserted=[(trial(0, worker="other"), Lease(0, 1, "t", "s"))], events=[Event("x", 1.0)])
+    assert studied.read(reading.open_trials) == []
+    assert studied.read(reading.events) == []
+    assert other.read(reading.trial, 0).worker == "other"
+    assert other.read(reading.best_trials, "max", 5) == []
+    with studied.store.read() as connection:
+        assert [stored.identity.name for stored in reading.studies(connection)] == ["digits", "other"]
+        assert reading.load_study(connection, "third") is None
+
+
+def test_counters_survive(studied: Any) -> None:
+    studied.counters = Counters(
+        next_trial=2**50,
+        sequence=studied.counters.sequence,
+        epoch=studied.counters.epoch,
+        completed=7,
+        failures_in_a_row=2,
+        active_seconds=1.25,
+        member_steps=2**52,
+    )
+    studied.write()
+    with studied.store.read() as connection:
+        stored = reading.load_study(connection, "digits")
+    assert stored is not None
+    assert stored.counters == studied.counters
