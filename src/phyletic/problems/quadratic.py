@@ -1,0 +1,117 @@
+"""The toy of figure 2 in Jaderberg et al. 2017 (arXiv 1711.09846): climb a surrogate of a quadratic.
+
+What is wanted is Q = 1.2 − θ0² − θ1². Members climb Q̂ = 1.2 − h0·θ0² − h1·θ1² instead, two of them, from
+θ = (0.9, 0.9) with h = (1, 0) and h = (0, 1): each learns one coordinate only, and neither comes near Q = 1.2 alone.
+One step is one gradient ascent step on Q̂.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from phyletic.space import Float
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
+    from phyletic.workers.loop import Trials
+    from phyletic.workers.trial import LiveTrial
+
+__all__ = ["INITIAL", "INTERVAL", "OPTIMUM", "PAPER", "RAY", "SPACE", "START", "STEPS", "Quadratic", "build", "train"]
+
+Array = npt.NDArray[np.float64]
+
+OPTIMUM = 1.2
+"""The largest Q, at θ = (0, 0)."""
+START = (0.9, 0.9)
+"""θ of both members at birth."""
+INITIAL = ({"h0": 1.0, "h1": 0.0}, {"h0": 0.0, "h1": 1.0})
+"""The hyperparameters of the two members at birth."""
+STEPS = 200
+"""Steps that each member trains."""
+INTERVAL = 4
+"""Steps between two exploits."""
+SPACE = {"h0": Float(0.0, 1.0), "h1": Float(0.0, 1.0)}
+"""Bounded below by 0, under which Q̂ has no maximum, and a member that climbs it diverges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quadratic:
+    """One variant of the toy.
+
+    Args:
+        curvature: Factors of θ0² and θ1² in Q and in Q̂, each above 0.
+        learning_rate: Of the gradient ascent; below ``1 / (2 * max(curvature))`` no step overshoots.
+
+    Every θ and h is an array of shape (..., 2): many members are computed at once as well as one.
+
+    Example:
+        >>> PAPER.objective(np.zeros(2)).item()
+        1.2
+        >>> alone = PAPER.after(STEPS, [[1.0, 0.0], [0.0, 1.0]])
+        >>> PAPER.objective(alone).round(3)
+        array([0.39, 0.39])
+    """
+
+    curvature: tuple[float, float] = (1.0, 1.0)
+    learning_rate: float = 0.01
+
+    def objective(self, theta: npt.ArrayLike) -> Array:
+        """Return Q, of shape (...): what members are ranked by."""
+        return self.surrogate(theta, (1.0, 1.0))
+
+    def surrogate(self, theta: npt.ArrayLike, h: npt.ArrayLike) -> Array:
+        """Return Q̂, of shape (...): what members climb."""
+        squares = np.asarray(self.curvature) * np.asarray(h) * np.square(np.asarray(theta, dtype=float))
+        return np.asarray(OPTIMUM - squares.sum(axis=-1))
+
+    def gradient(self, theta: npt.ArrayLike, h: npt.ArrayLike) -> Array:
+        """Return the gradient of Q̂ by θ, of shape (..., 2)."""
+        return np.asarray(-2.0 * np.asarray(self.curvature) * np.asarray(h) * np.asarray(theta, dtype=float))
+
+    def step(self, theta: npt.ArrayLike, h: npt.ArrayLike) -> Array:
+        """Return θ after one step."""
+        return np.asarray(theta, dtype=float) + self.learning_rate * self.gradient(theta, h)
+
+    def after(self, steps: int, h: npt.ArrayLike, theta: npt.ArrayLike = START) -> Array:
+        """Return θ after steps with one h, in closed form: θ·(1 − 2·learning_rate·curvature·h)^steps."""
+        shrinking: Array = 1.0 - 2.0 * self.learning_rate * np.asarray(self.curvature) * np.asarray(h, dtype=float)
+        return np.asarray(np.asarray(theta, dtype=float) * shrinking**steps)
+
+
+PAPER = Quadratic()
+"""The toy as the paper states it."""
+RAY = Quadratic(curvature=(0.75, 1.0))
+"""The toy as Ray's documentation has it, with ¾·θ0² in both Q and Q̂: the members are no longer symmetric."""
+
+
+def build(trial: LiveTrial) -> dict[str, Array]:
+    """Return a member at birth."""
+    return {"theta": np.array(START)}
+
+
+def train(trials: Trials | Study, problem: Quadratic = PAPER) -> None:
+    """Train members of the toy; reports ``objective``, which is to be maximised.
+
+    Args:
+        trials: Where trials come from.
+        problem: The variant.
+
+    Example:
+        >>> import phyletic as ph
+        >>> study = ph.Study(
+        ...     "toy", space=SPACE, initial=INITIAL, metric="objective", mode="max",
+        ...     algorithm=ph.RandomSearch(population=2, interval=100), budget=ph.Budget(steps=STEPS), seed=0,
+        ... )
+        >>> train(study)
+        >>> round(study.best.score, 3)
+        0.39
+    """
+    for trial in trials.attach(build):
+        h = np.array([trial["h0"], trial["h1"]])
+        for _ in trial.range():
+            trial.state.theta = problem.step(trial.state.theta, h)
+        trial.report(objective=float(problem.objective(trial.state.theta)))
