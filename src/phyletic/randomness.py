@@ -7,6 +7,7 @@ computed here from raw output alone.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TypeVar
@@ -31,10 +32,18 @@ class RandomStream:
         True
     """
 
-    __slots__ = ("_bits",)
+    __slots__ = ("_key", "_made")
 
     def __init__(self, *key: int) -> None:
-        self._bits = np.random.PCG64(np.random.SeedSequence(key))
+        self._key = key
+        self._made: np.random.PCG64 | None = None
+
+    @property
+    def _bits(self) -> np.random.PCG64:
+        # made when first drawn from: most decisions need no chance, and seeding costs more than deciding
+        if self._made is None:
+            self._made = np.random.PCG64(np.random.SeedSequence(self._key))
+        return self._made
 
     def random(self) -> float:
         """Draw uniformly from [0, 1) with 53 random bits."""
@@ -79,5 +88,5 @@ def trial_seed(study_seed: int, number: int) -> int:
         >>> trial_seed(0, 0) == trial_seed(0, 0) != trial_seed(0, 1)
         True
     """
-    state = np.random.SeedSequence((study_seed, number, 0x7EED)).generate_state(1)
-    return int(state[0])
+    digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
