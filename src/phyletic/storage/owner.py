@@ -52,6 +52,7 @@ class Ownership:
             self.confirm()
         except BaseException:
             os.close(self._file)
+            self._file = -1
             raise
         owner = _Owner(self._pid, socket.gethostname(), datetime.now().astimezone().isoformat(timespec="seconds"))
         self._note(msgspec.json.encode(owner) + b"\n")

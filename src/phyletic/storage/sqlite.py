@@ -29,6 +29,8 @@ __all__ = [
 
 _BUSY_SECONDS = 10.0
 _LOG_BYTES = 16 * 2**20
+# What may pass: another program's lock, a full or failing disk.
+_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 
 
 def connect_writer(path: Path) -> Connection:
@@ -87,16 +89,11 @@ def translated_errors(name: str) -> Iterator[None]:
     """Raise what the database raises as errors of phyletic."""
     try:
         yield
-    except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-        raise StorageBusy(
-            f"{name} could not be used: {_reason(error)}; nothing of the transaction is stored"
-        ) from error
-    except (sa.exc.DatabaseError, sqlite3.DatabaseError) as error:
-        raise StorageError(f"{name} could not be used: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error)
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        code = getattr(cause, "sqlite_errorname", "")
+        kind = StorageBusy if code.startswith(_PASSING) else StorageError
+        raise kind(f"{name} could not be used: {cause}") from error
 
 
 def _uri(path: Path) -> str:

@@ -234,7 +234,8 @@ class Store:
             transaction.commit()
             failpoint("storage.commit.after")
         except BaseException:
-            transaction.rollback()
+            if writer.get_transaction() is not None:
+                transaction.rollback()
             roll_back(writer)
             raise
 

@@ -120,9 +120,7 @@ def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any)
         (0, Evaluation(100, "accuracy", math.nan)),
         (0, Evaluation(100, "loss", -math.inf)),
     ]
-    studied.write(
-        updated=[TrialUpdate(told, held, None, "digest")], durable=[REFERENCE], evaluations=evaluations
-    )
+    studied.write(updated=[TrialUpdate(told, held, None, "digest")], durable=[REFERENCE], evaluations=evaluations)
     assert repr(studied.read(reading.trial, 0)) == repr(told)
     assert repr(studied.read(reading.evaluations)) == repr(evaluations)
     assert studied.read(reading.told_digest, 0) == (1, held.token, "digest")

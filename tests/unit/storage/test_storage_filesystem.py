@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phyletic.errors import StorageUnsupported
+from phyletic.storage.filesystem import mounts_of_this_machine, refuse_network_file_system
+
+LINUX = r"""
+/dev/vda / ext4 rw,relatime 0 0
+proc /proc proc rw 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/vdb /home/local xfs rw 0 0
+server:/data /with\040space lustre rw 0 0
+me@server: /mnt/ssh fuse.sshfs rw 0 0
+rootless /mnt/overlay fuse.fuse-overlayfs rw 0 0
+server:/old /mnt/hidden nfs rw 0 0
+/dev/vdc /mnt/hidden ext4 rw 0 0
+"""
+MACOS = """
+/dev/disk3s1s1 on / (apfs, sealed, local, read-only, journaled)
+/dev/disk3s5 on /System/Volumes/Data (apfs, local, journaled, nobrowse)
+//me@server/share on /Volumes/My Share (smbfs, nodev, nosuid, mounted by me)
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "path", "kind"),
+    [
+        (LINUX, "/home/me/a.db", "nfs4"),
+        (LINUX, "/home/me/deeper/than/exists/a.db", "nfs4"),
+        (LINUX, "/with space/a.db", "lustre"),
+        (LINUX, "/mnt/ssh/a.db", "fuse.sshfs"),
+        (MACOS, "/Volumes/My Share/a.db", "smbfs"),
+    ],
+)
+def test_a_network_file_system_is_refused_by_name(table: str, path: str, kind: str) -> None:
+    with pytest.raises(StorageUnsupported, match=kind.replace(".", r"\.")) as caught:
+        refuse_network_file_system(Path(path), table)
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "path"),
+    [
+        (LINUX, "/a.db"),
+        (LINUX, "/homework/a.db"),
+        (LINUX, "/home/local/a.db"),
+        (LINUX, "/mnt/overlay/a.db"),
+        (LINUX, "/mnt/hidden/a.db"),
+        (MACOS, "/System/Volumes/Data/Users/me/a.db"),
+        ("", "/a.db"),
+    ],
+)
+def test_a_local_file_system_is_not(table: str, path: str) -> None:
+    refuse_network_file_system(Path(path), table)
+
+
+def test_this_machine_has_mounts() -> None:
+    assert " / " in mounts_of_this_machine()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phyletic.errors import NotFound, StorageError
+from phyletic.storage import open_store, reading
+from phyletic.storage.migrations import migrate
+from phyletic.storage.schema import HEAD
+from phyletic.storage.sqlite import connect_memory
+
+OLDEST = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+
+
+def schema_of(connection: Any) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {name: re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").strip() for name, sql in rows}
+
+
+def sqlite_file(path: Path, script: str) -> Path:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(script)
+    connection.close()
+    return path
+
+
+def test_a_new_database_is_what_the_migrations_make(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "new.db")
+    store.own()
+    store.release()
+    with sqlite3.connect(tmp_path / "new.db") as fresh:
+        made = schema_of(fresh)
+        versions = fresh.execute("SELECT version_num FROM alembic_version").fetchall()
+    fresh.close()
+    migrated = connect_memory()
+    with migrated.begin():
+        migrate(migrated)
+        raw: Any = migrated.connection.driver_connection
+        assert schema_of(raw) == made
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == versions == [(HEAD,)]
+    migrated.close()
+
+
+def test_an_older_database_is_migrated_when_it_is_owned_and_not_read_before(tmp_path: Path, begin: Any) -> None:
+    path = sqlite_file(
+        tmp_path / "old.db", "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+    )
+    store = open_store(path)
+    with pytest.raises(StorageError, match="for writing"), store.read():
+        pass
+    studied = begin(store)
+    with store.read() as connection:
+        stored = reading.load_study(connection, "digits")
+    assert stored is not None
+    assert stored.identity == studied.stored.identity
+
+
+def test_a_migration_that_fails_leaves_the_older_database(tmp_path: Path) -> None:
+    path = sqlite_file(tmp_path / "old.db", f"{OLDEST}; CREATE TABLE event (x)")
+    with pytest.raises(StorageError):
+        open_store(path).own()
+    with sqlite3.connect(path) as connection:
+        assert set(schema_of(connection)) == {"alembic_version", "event"}
+    connection.close()
+
+
+def test_a_later_database_is_refused(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "later.db")
+    store.own()
+    store.release()
+    sqlite_file(tmp_path / "later.db", "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageError, match=r"9999.*upgrade phyletic"):
+        store.own()
+    assert not store.owned
+    with pytest.raises(StorageError, match=r"9999.*upgrade phyletic"), store.read():
+        pass
+
+
+def test_the_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    path = sqlite_file(tmp_path / "other.db", "CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    store = open_store(path)
+    with pytest.raises(StorageError, match="another program"):
+        store.own()
+    with pytest.raises(StorageError, match="another program"), store.read():
+        pass
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "text.db"
+    path.write_text("not a database" * 100)
+    store = open_store(path)
+    with pytest.raises(StorageError, match="not a database"):
+        store.own()
+    with pytest.raises(StorageError, match="not a database"), store.read():
+        pass
+    assert path.read_text() == "not a database" * 100
+
+
+def test_an_empty_file_holds_no_study_and_can_be_owned(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    store = open_store(path)
+    with pytest.raises(NotFound, match="no study"), store.read():
+        pass
+    store.own()
+    with store.read() as connection:
+        assert reading.studies(connection) == []
+    store.release()
