@@ -12,9 +12,9 @@ from pathlib import Path
 
 from phyletic import disk
 
-__all__ = ["Digest", "digest_of_file", "hashed"]
+__all__ = ["Digest", "digest_of_bytes", "digest_of_file", "hashed"]
 
-_IN_PARALLEL = 4 << 20
+_IN_PARALLEL = 1 << 19
 _WINDOW = 4
 _STRIDE = 16 << 20
 
@@ -32,7 +32,7 @@ class Digest:
         if expected_size >= _IN_PARALLEL:
             # Bounded, so that buffers made on the way (from an accelerator) do not pile up.
             self._queue = queue.Queue(_WINDOW)
-            self._thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(self._queue,), name="digest", daemon=True)
             self._thread.start()
 
     def _work(self, parts: queue.Queue[disk.Part | None]) -> None:
@@ -76,17 +76,24 @@ def digest_of_file(path: Path, cancelled: threading.Event | None = None) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    found = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         size = os.fstat(descriptor).st_size
-        if size:
-            with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-                for start in range(0, size, _STRIDE):
-                    if cancelled is not None and cancelled.is_set():
-                        break
-                    with view[start : start + _STRIDE] as piece:
-                        found.update(piece)
+        if not size:
+            return digest_of_bytes(b"")
+        with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as mapped:
+            return digest_of_bytes(mapped, cancelled)
     finally:
         os.close(descriptor)
+
+
+def digest_of_bytes(content: mmap.mmap | bytes, cancelled: threading.Event | None = None) -> str:
+    """Return the digest of bytes in memory or of a mapped file; other threads run meanwhile."""
+    found = hashlib.sha256()
+    with memoryview(content) as view:
+        for start in range(0, len(view), _STRIDE):
+            if cancelled is not None and cancelled.is_set():
+                break
+            with view[start : start + _STRIDE] as piece:
+                found.update(piece)
     return "sha256:" + found.hexdigest()

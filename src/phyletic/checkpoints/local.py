@@ -12,9 +12,9 @@ from pathlib import Path
 from phyletic import disk
 from phyletic.checkpoints import folder as own_files
 from phyletic.checkpoints.adapters import adapter_for
-from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
+from phyletic.checkpoints.digest import Digest, digest_of_bytes, digest_of_file, hashed
 from phyletic.checkpoints.opened import OpenCheckpoint
-from phyletic.checkpoints.packed import Array, Entry, Manifest, Stored, header_of, layout, read_header
+from phyletic.checkpoints.packed import Array, Entry, Manifest, header_of, layout, read_header
 from phyletic.checkpoints.staging import Staging
 from phyletic.checkpoints.store import checked_id
 from phyletic.checkpoints.tree import Lowering
@@ -24,7 +24,6 @@ from phyletic.records import CheckpointReference
 __all__ = ["LocalCheckpoints"]
 
 _SUFFIX = ".safetensors"
-_WORTH_A_THREAD = 1 << 20
 
 
 class LocalCheckpoints:
@@ -134,7 +133,7 @@ class LocalCheckpoints:
         return folder
 
     def open(self, reference: CheckpointReference) -> OpenCheckpoint:
-        """Open a published checkpoint, and begin to compute its digest in the background.
+        """Open a published checkpoint.
 
         Raises:
             CheckpointDamaged: It is missing, or plainly not what was published; what only the digest tells is raised
@@ -148,14 +147,16 @@ class LocalCheckpoints:
                 path / own_files.FILES,
                 lambda cancelled: own_files.check_folder(path, reference.digest, cancelled),
                 None,
-                in_background=True,
             )
+        content = _map(path, reference, mmap.ACCESS_READ)
+        # Arrays may be views of a second mapping; writing to those changes this process's memory only, and not what
+        # the digest is computed of.
+        writable = _map(path, reference, mmap.ACCESS_COPY)
         return OpenCheckpoint(
             reference,
             path,
-            lambda cancelled: _check_packed(path, reference, cancelled),
-            _map(path, reference),
-            in_background=reference.size >= _WORTH_A_THREAD,
+            lambda cancelled: _compare(path, reference, digest_of_bytes(content, cancelled), cancelled),
+            (writable, *read_header(memoryview(content), str(path))),
         )
 
     def verify(self, reference: CheckpointReference) -> None:
@@ -284,27 +285,30 @@ def _digest_of_manifest(folder: Path) -> str:
     return digest_of_file(folder / own_files.MANIFEST)
 
 
-def _map(path: Path, reference: CheckpointReference) -> tuple[mmap.mmap, Manifest, dict[str, Stored]]:
-    """Map a packed file so that arrays can be views of it; writing to those changes this process's memory only."""
+def _map(path: Path, reference: CheckpointReference, access: int) -> mmap.mmap:
+    """Map a packed file; it can be read from then on, even if the checkpoint is deleted."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             size = os.fstat(descriptor).st_size
             _check_size(path, reference, size)
-            mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+            return mmap.mmap(descriptor, size, access=access)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
         raise CheckpointDamaged(f"{path} cannot be read: {error}") from error
-    return mapped, *read_header(memoryview(mapped), str(path))
 
 
-def _check_packed(path: Path, reference: CheckpointReference, cancelled: threading.Event | None = None) -> None:
+def _check_packed(path: Path, reference: CheckpointReference) -> None:
     try:
         _check_size(path, reference, path.stat().st_size)
-        found = digest_of_file(path, cancelled)
+        found = digest_of_file(path)
     except OSError as error:
         raise CheckpointDamaged(f"{path} cannot be read: {error}") from error
+    _compare(path, reference, found)
+
+
+def _compare(path: Path, reference: CheckpointReference, found: str, cancelled: threading.Event | None = None) -> None:
     if found != reference.digest and not (cancelled is not None and cancelled.is_set()):
         raise CheckpointDamaged(f"{path} is damaged: expected {reference.digest}, found {found}")
 

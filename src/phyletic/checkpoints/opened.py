@@ -17,11 +17,14 @@ from phyletic.records import CheckpointReference
 
 __all__ = ["OpenCheckpoint"]
 
+_WORTH_A_THREAD = 1 << 20
+
 
 class OpenCheckpoint:
     """A checkpoint that is open for reading; :meth:`LocalCheckpoints.open` makes it.
 
-    Its digest is computed in the background from the moment it is open. What was restored counts only once
+    Its digest is computed in the background: of a user's own files from the moment it is open, of a state from the
+    moment it is restored, since both at once would get in each other's way. What was restored counts only once
     :meth:`verify` has returned.
 
     Attributes:
@@ -36,8 +39,6 @@ class OpenCheckpoint:
         path: Path,
         check: Callable[[threading.Event], None],
         packed: tuple[mmap.mmap, Manifest, Mapping[str, Stored]] | None,
-        *,
-        in_background: bool,
     ) -> None:
         self.reference = reference
         self.path = path
@@ -54,9 +55,8 @@ class OpenCheckpoint:
         self.entries: Mapping[str, str] = MappingProxyType(
             {name: entry.adapter for name, entry in self._manifest.entries.items()}
         )
-        if in_background:
-            self._thread = threading.Thread(target=self._compute, name="checkpoint digest", daemon=True)
-            self._thread.start()
+        if packed is None:
+            self._begin()
 
     @property
     def packed(self) -> bool:
@@ -85,6 +85,7 @@ class OpenCheckpoint:
             namespace[name] = self._apply(
                 name, lambda adapter, node, live=namespace.get(name): adapter.restore(self._lifting, node, live)
             )
+        self._begin()
 
     def value(self, name: str) -> Any:
         """Return one entry as a plain object: a tree, a state dict, a random generator, or an estimator.
@@ -120,11 +121,15 @@ class OpenCheckpoint:
         """
         if self._thread is not None:
             self._thread.join()
-            self._thread = None
         elif not self._checked:
             self._compute()
         if self._failure is not None:
             raise self._failure
+
+    def _begin(self) -> None:
+        if self._thread is None and not self._checked and self.reference.size >= _WORTH_A_THREAD:
+            self._thread = threading.Thread(target=self._compute, name="checkpoint digest", daemon=True)
+            self._thread.start()
 
     def _compute(self) -> None:
         try:
@@ -138,7 +143,6 @@ class OpenCheckpoint:
         self._cancelled.set()
         if self._thread is not None:
             self._thread.join()
-            self._thread = None
 
     def __enter__(self) -> OpenCheckpoint:
         return self

@@ -1,0 +1,148 @@
+"""What publishing and restoring a checkpoint costs.
+
+Usage: ``python benchmarks/publish.py [folder]``; the folder (default: the current one) decides which disk is measured.
+
+Each row is the median of several rounds, with the range that holds the middle half of them. Beside phyletic's own
+times stand the least that any program would need: for publishing, writing as many bytes to a file with an fsync of
+the file and the folder; for restoring, ``safetensors.torch.load_file`` and ``load_state_dict``. Rounds of one and the
+other alternate, so that a change of the machine's speed meets both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+
+from phyletic.checkpoints import LocalCheckpoints
+
+
+def measured(actions: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each action in each round; the first round is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for count in range(rounds + 1):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action(count)
+            if count:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def model(megabytes: float) -> torch.nn.Module:
+    """Return a torch model of about this size, of ten layers."""
+    width = max(1, round((megabytes * 1e6 / 4 / 10) ** 0.5))
+    return torch.nn.Sequential(*(torch.nn.Linear(width, width) for _ in range(10)))
+
+
+def write_bare(path: Path, content: bytes) -> None:
+    """Write bytes durably, and nothing else."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.write(descriptor, content)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def publishing(store: LocalCheckpoints, bare: Path, state: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+    """Publish a state under a new id each round, and write as many bytes."""
+    size = store.publish(f"{0:032x}", state).size
+    store.delete(f"{0:032x}")
+    content = os.urandom(size)
+
+    def publish(count: int) -> None:
+        store.publish(f"{count:032x}", state)
+
+    def write(count: int) -> None:
+        write_bare(bare / str(count), content)
+
+    times = measured({"phyletic": publish, "bare": write}, rounds)
+    store.delete(*(f"{count:032x}" for count in range(rounds + 1)))
+    for path in bare.iterdir():
+        path.unlink()
+    return times
+
+
+def restoring(store: LocalCheckpoints, megabytes: float, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Restore a model, and a model with its optimizer, by phyletic and by safetensors alone."""
+    saved, loaded = model(megabytes), model(megabytes)
+    reference = store.publish("a" * 32, {"model": saved})
+
+    def restore(count: int) -> None:
+        checkpoint = store.open(reference)
+        checkpoint.restore({"model": loaded})
+        pending.append(checkpoint)
+
+    def settle(count: int) -> None:
+        pending.pop().verify()
+
+    def bare(count: int) -> None:
+        arrays = load_file(path)
+        loaded.load_state_dict({name.removeprefix("model/"): value for name, value in arrays.items()})
+
+    def restore_and_verify(count: int) -> None:
+        restore(count)
+        settle(count)
+
+    pending: list[Any] = []
+    path = store.path(reference.id)
+    times = measured({"phyletic": restore, "wait": settle, "bare": bare, "verified": restore_and_verify}, rounds)
+    for mine, theirs in zip(saved.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    store.delete(reference.id)
+    return {
+        f"restore {megabytes:g} MB": {"phyletic": times["phyletic"], "bare": times["bare"]},
+        f"restore {megabytes:g} MB, digest checked": {"phyletic": times["verified"], "bare": times["bare"]},
+    }
+
+
+def shown(times: list[float]) -> str:
+    first, middle, third = statistics.quantiles(times, n=4)
+    return f"{middle * 1e3:.2f} ms ({first * 1e3:.2f}-{third * 1e3:.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default=".", type=Path)
+    folder = Path(tempfile.mkdtemp(dir=parser.parse_args().folder))
+    (folder / "bare").mkdir()
+    store = LocalCheckpoints(folder / "checkpoints")
+    try:
+        rows = {
+            "publish two numbers": publishing(store, folder / "bare", {"x": 0.25, "y": 0.5}, 200),
+            "publish 1 MB": publishing(store, folder / "bare", {"model": model(1)}, 50),
+            "publish 100 MB": publishing(store, folder / "bare", {"model": model(100)}, 7),
+            **restoring(store, 1, 50),
+            **restoring(store, 100, 15),
+        }
+    finally:
+        shutil.rmtree(folder)
+    table = Table("", "phyletic", "bare", "ratio of medians")
+    for name, times in rows.items():
+        ratio = statistics.median(times["phyletic"]) / statistics.median(times["bare"])
+        table.add_row(name, shown(times["phyletic"]), shown(times["bare"]), f"{ratio:.2f}")
+    console = Console(width=110)
+    console.print(table)
+    console.print(
+        f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} processors, "
+        f"{platform.system()} {platform.release()} {platform.machine()}, load {os.getloadavg()[0]:.1f}; "
+        f"files in the page cache when restored; median (quartiles)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""A process that is killed anywhere in a publication leaves a whole checkpoint or none, and nothing after a sweep."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from phyletic.checkpoints import LocalCheckpoints
+from phyletic.failpoints import armed
+from phyletic.records import CheckpointReference
+
+ID, OTHER = "a" * 32, "b" * 32
+
+# Forks a child for every failpoint on the way, since a new interpreter for each would take a hundred times as long.
+# What kills is the same as for a process started with PHYLETIC_FAILPOINT; the last test starts one.
+PROGRAM = """
+import itertools, json, os, sys
+from pathlib import Path
+import numpy as np
+from phyletic import failpoints
+from phyletic.checkpoints import LocalCheckpoints
+
+top, kind = Path(sys.argv[1]), sys.argv[2]
+
+def publish(root):
+    store = LocalCheckpoints(root)
+    if kind == "state":
+        return store.publish("a" * 32, {"x": np.arange(3), "large": np.arange(400_000), "y": [1, 2]})
+    if kind == "folder":
+        return store.publish_folder("a" * 32, top / "mine")
+    if kind == "staged":
+        staged = store.staging("a" * 32)
+        (staged / "inner").mkdir()
+        (staged / "inner" / "weights").write_bytes(bytes(1000))
+        return store.publish_folder("a" * 32, staged, move=True)
+    store.delete("a" * 32, "b" * 32)
+
+def prepare(root):
+    store = LocalCheckpoints(root)
+    (top / "mine" / "inner").mkdir(parents=True, exist_ok=True)
+    (top / "mine" / "inner" / "weights").write_bytes(bytes(1000))
+    (top / "mine" / "small").write_bytes(b"1")
+    if kind == "delete":
+        store.publish("a" * 32, {"x": 1})
+        store.publish_folder("b" * 32, top / "mine")
+
+passed = []
+prepare(top / "whole")
+with failpoints.armed(passed.append):
+    reference = publish(top / "whole")
+print(json.dumps(None if reference is None else [reference.id, reference.digest, reference.size]))
+for count, name in enumerate(passed):
+    root = top / f"{count:03d}"
+    prepare(root)
+    child = os.fork()
+    if child == 0:
+        os.environ["PHYLETIC_FAILPOINT"] = f"{name}:{passed[:count + 1].count(name)}"
+        failpoints._arm_from_environment()
+        publish(root)
+        os._exit(0)
+    print(json.dumps([name, os.waitpid(child, 0)[1]]))
+"""
+
+
+def killed_everywhere(tmp_path, kind):
+    """Run the program; return the reference of a whole run, and (name, root) for each place at which it was killed."""
+    run = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path, kind], capture_output=True, text=True, check=True)
+    first, *lines = map(json.loads, run.stdout.splitlines())
+    assert {status for _, status in lines} == {signal.SIGKILL}
+    return first and CheckpointReference(*first), [
+        (name, tmp_path / f"{count:03d}") for count, (name, _) in enumerate(lines)
+    ]
+
+
+def left_in_staging(root):
+    staging = root / "staging"
+    return sorted(path.name for path in staging.iterdir()) if staging.exists() else []
+
+
+@pytest.mark.parametrize("kind", ["state", "folder", "staged"])
+def test_a_killed_publication_is_whole_or_absent(tmp_path, kind):
+    reference, killed = killed_everywhere(tmp_path, kind)
+    seen = set()
+    for name, root in killed:
+        store = LocalCheckpoints(root)
+        seen.add((name, store.exists(ID)))
+        if store.exists(ID):
+            store.verify(reference)
+        store.sweep()
+        assert left_in_staging(root) == []
+        names = {path.name for path in root.iterdir()} if root.exists() else set()
+        assert names <= {"staging", store.path(ID).name if kind == "state" else ID} if store.exists(ID) else {"staging"}
+    for step in ("write", "fsync", "rename", "fsync_folder"):
+        assert {f"disk.{step}.before", f"disk.{step}.after"} <= {name for name, _ in seen}
+    assert ("disk.rename.before", False) in seen
+    assert ("disk.rename.after", True) in seen, "the rename is what makes it visible"
+    assert not any(visible for name, visible in seen if name.startswith("disk.write"))
+
+
+def test_a_publication_that_was_killed_can_be_made_again(tmp_path):
+    _, killed = killed_everywhere(tmp_path, "state")
+    state = {"x": np.arange(3), "large": np.arange(400_000), "y": [1, 2]}
+    for _, root in killed:
+        store = LocalCheckpoints(root)
+        store.verify(store.publish(ID, state))
+
+
+def test_a_killed_deletion_can_be_made_again(tmp_path):
+    _, killed = killed_everywhere(tmp_path, "delete")
+    assert "disk.unlink.after" in {name for name, _ in killed}
+    for _, root in killed:
+        store = LocalCheckpoints(root)
+        store.delete(ID, OTHER)
+        assert not store.exists(ID)
+        assert not store.exists(OTHER)
+        store.sweep()
+        assert [name for name in left_in_staging(root) if not name.endswith(".owner")] == []
+
+
+def test_a_process_started_with_a_failpoint_is_killed_there(tmp_path):
+    code = (
+        "import sys, pathlib\n"
+        "from phyletic.checkpoints import LocalCheckpoints\n"
+        "LocalCheckpoints(pathlib.Path(sys.argv[1])).publish('a' * 32, {'x': 1})"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], env={**os.environ, "PHYLETIC_FAILPOINT": "disk.rename.before"}
+    )
+    assert run.returncode == -signal.SIGKILL
+    store = LocalCheckpoints(tmp_path)
+    assert not store.exists(ID)
+    assert len(left_in_staging(tmp_path)) == 2
+    store.sweep()
+    assert left_in_staging(tmp_path) == []
+
+
+def test_a_small_publication_costs_two_fsyncs(tmp_path):
+    store = LocalCheckpoints(tmp_path)
+    store.publish(OTHER, {"x": 1})
+    passed = []
+    with armed(passed.append):
+        store.publish(ID, {"x": 1.5, "y": 2.5})
+    assert [name for name in passed if name.endswith("after")] == [
+        "disk.write.after", "disk.fsync.after", "disk.rename.after", "disk.fsync_folder.after",
+    ]  # fmt: skip
