@@ -387,7 +387,7 @@ def test_a_study_is_resumed_by_opening_it_and_another_identity_is_named(tmp_path
     assert facts(again) == facts(whole)
     with pytest.raises(errors.StudyMismatch, match=r"space.*lr"):
         make(storage=storage, space={**SPACE, "lr": ph.Float(1e-3, 1.0, log=True)})
-    with pytest.raises(errors.StudyMismatch, match="algorithm.interval is 5 there and 6 here"):
+    with pytest.raises(errors.StudyMismatch, match=r"algorithm\.interval is 5 there and 6 here"):
         make(storage=storage, algorithm=ph.PBT(6, 6, exploit=ph.Truncation(0.34), synchronous=True))
     with pytest.raises(errors.StudyMismatch, match="seed is 0 there and 1 here"):
         make(storage=storage, seed=1)
@@ -425,7 +425,7 @@ def test_a_bad_result_is_named_and_nothing_is_written(tmp_path):
     for bad in ("0.9", None, object()):
         with pytest.raises(errors.InvalidArgument, match="metrics"):
             study.tell(trial, score=bad)
-    with pytest.raises(errors.MetricMissing, match="'score'.*accuracy"):
+    with pytest.raises(errors.MetricMissing, match=r"'score'.*accuracy"):
         study.tell(trial, accuracy=0.9)
     assert study.trial(trial.number).state is TrialState.RUNNING
     assert json.loads(study.schedule(study.tell(trial, score=1)).to_json())["segments"][0]["end_step"] == 5

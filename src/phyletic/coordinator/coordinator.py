@@ -35,7 +35,7 @@ from phyletic.coordinator.telling import fail, leave, tell
 from phyletic.errors import LeaseLost, NotFound, PhyleticError
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
-from phyletic.records import Trial, TrialState
+from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import reading
 from phyletic.storage.changes import Changes, SessionRecord
@@ -223,8 +223,13 @@ class Coordinator:
         return (fence, token, digest or "", trial)
 
     def _trial(self, draft: StudyState, number: int) -> Trial | None:
+        """Return a trial for pinning, without its checkpoint where that is being deleted."""
         with self._store.read() as connection:
-            return reading.trial(connection, draft.id, number)
+            found = reading.trial(connection, draft.id, number)
+            if found is None or found.checkpoint is None:
+                return found
+            state = reading.checkpoint_state(connection, draft.id, found.checkpoint.id)
+        return found if state is CheckpointState.DURABLE else msgspec.structs.replace(found, checkpoint=None)
 
 
 def _count_active(draft: StudyState, now: float) -> None:

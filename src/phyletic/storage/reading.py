@@ -17,6 +17,7 @@ from phyletic.storage.changes import Counters, Event, SessionRecord, StoredCheck
 
 __all__ = [
     "best_trials",
+    "checkpoint_state",
     "checkpoints",
     "evaluations",
     "events",
@@ -232,6 +233,14 @@ def checkpoints(
         )
         for row in rows
     ]
+
+
+def checkpoint_state(connection: Connection, study_id: int, identity: str) -> CheckpointState | None:
+    """Return where a checkpoint is in its life; None where there is none of that id."""
+    columns = tables.checkpoint.c
+    statement = sa.select(columns.state).where(columns.study == study_id, columns.id == identity)
+    state = connection.execute(statement).scalar()
+    return None if state is None else CheckpointState(state)
 
 
 def pinned(connection: Connection, study_id: int) -> list[int]:

@@ -66,9 +66,7 @@ class Asker:
             raise reply.exception()
         if not isinstance(reply, Grant):
             return reply
-        grant = reply
-        load_from = None if grant.parent is None else self._checkpoints.path(grant.parent.id)
-        return LiveTrial(grant, load_from=load_from, save_to=lambda: self._checkpoints.staging(grant.checkpoint))
+        return LiveTrial(reply, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
 
     def tell(
         self,

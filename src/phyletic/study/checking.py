@@ -46,7 +46,7 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
 def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
     from phyletic.study.study import Study
 
-    small = Study(
+    return Study(
         f"check of {study.name}"[:200],
         space=study.space,
         metric=[metric.name for metric in study.metrics],
@@ -57,7 +57,6 @@ def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
         seed=study.identity.seed,
         initial=study.identity.initial[:1],
     )
-    return small
 
 
 def _differences(a: Study, number: int, b: Study) -> list[str]:

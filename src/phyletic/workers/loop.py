@@ -157,8 +157,7 @@ class Trials:
 
     def _begin(self, grant: Grant, memory: Memory | None) -> LiveTrial:
         began = time.monotonic()
-        load_from = None if grant.parent is None else self._store.path(grant.parent.id)
-        trial = LiveTrial(grant, load_from=load_from, save_to=lambda: self._store.staging(grant.checkpoint))
+        trial = LiveTrial(grant, load_from=self._store.path, save_to=self._store.staging)
         self._checkpoint = None
         self._open = trial
         try:

@@ -30,7 +30,7 @@ class LiveTrial:
         state: The namespace of what ``build`` returned.
     """
 
-    def __init__(self, grant: Grant, *, load_from: Path | None, save_to: Callable[[], Path]) -> None:
+    def __init__(self, grant: Grant, *, load_from: Callable[[str], Path], save_to: Callable[[str], Path]) -> None:
         self.grant = grant
         self.record: Trial = grant.trial
         self.hyperparameters = ReadHyperparameters(grant.trial.hyperparameters)
@@ -97,13 +97,14 @@ class LiveTrial:
     @property
     def load_from(self) -> Path | None:
         """The parent's checkpoint: a folder, or a packed file; None for a newborn. Read it, never change it."""
-        return self._load_from
+        parent = self.grant.parent
+        return None if parent is None else self._load_from(parent.id)
 
     @property
     def save_to(self) -> Path:
         """An empty folder; what is in it at the trial's end is its checkpoint."""
         if self.saved_to is None:
-            self.saved_to = self._save_to()
+            self.saved_to = self._save_to(self.grant.checkpoint)
         return self.saved_to
 
     @property

@@ -1,0 +1,89 @@
+"""A checkpoint whose bytes changed is found before the trial that loaded it is told."""
+
+import pytest
+
+import phyletic as ph
+from phyletic.records import TrialState
+
+
+def build(trial):
+    return {"weights": [0.0] * 8}
+
+
+def train(trials):
+    for trial in trials.attach(build):
+        trial.state.weights[0] += trial["lr"]
+        trial.report(score=trial.state.weights[0])
+
+
+def make(tmp_path, population=3, synchronous=True, **options):
+    return ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(population, 1, synchronous=synchronous),
+        budget=ph.Budget(steps=4),
+        storage=tmp_path / "study.db",
+        seed=3,
+        **options,
+    )
+
+
+def harm(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        path.write_bytes(content[:-3])
+    elif how == "flipped":
+        content[-2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
+@pytest.mark.parametrize("synchronous", [False, True])
+def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, how, synchronous):
+    study = make(tmp_path, synchronous=synchronous)
+    study.set_budget(ph.Budget(steps=2))
+    train(study)
+    tips = [max((t for t in study.trials() if t.member == m), key=lambda t: t.number) for m in range(3)]
+    worst = min(tips, key=lambda trial: trial.score)
+    middle = sorted(tips, key=lambda trial: trial.score)[1]
+    harm(study.checkpoint_path(middle), how)
+    study.set_budget(ph.Budget(steps=4))
+    study.run(train, workers=0, verbose=0, reload="always")
+    trials = study.trials()
+    (failed,) = [trial for trial in trials if trial.state is TrialState.FAILED]
+    assert failed.parent == middle.number
+    assert failed.failures == 0
+    replacement = next(trial for trial in trials if trial.member == failed.member and trial.number > failed.number)
+    assert replacement.parent != middle.number
+    assert replacement.parent is not None
+    assert all(t.parent != middle.number or t is failed for t in trials)
+    assert {trial.member for trial in trials if trial.end_step == 4 and trial.state is TrialState.COMPLETED} == {
+        0,
+        1,
+        2,
+    }
+    (event,) = [event for event in study.events() if event.kind == "trial given up"]
+    assert event.payload["checkpoint"] == middle.checkpoint.id
+    assert event.payload["parent"] == middle.number
+    assert worst.number != middle.number
+    # a parent is never changed
+    assert study.trial(middle.number) == middle
+
+
+def test_with_no_other_head_and_no_donor_a_member_starts_afresh(tmp_path):
+    study = make(tmp_path, population=1)
+    study.set_budget(ph.Budget(steps=1))
+    train(study)
+    harm(study.checkpoint_path(0), "flipped")
+    study.set_budget(ph.Budget(steps=2))
+    study.run(train, workers=0, verbose=0, reload="always")
+    first, failed, fresh, last = study.trials()
+    assert failed.state is TrialState.FAILED
+    assert fresh.parent is None
+    assert fresh.decision.kind == "rescue"
+    assert last.parent == fresh.number
+    assert first.checkpoint is not None
