@@ -173,19 +173,22 @@ def short_names(paths: Sequence[str], width: int = 12) -> dict[str, str]:
     """Return a short name for each flat path: its last parts, as many as make it unique, cut to ``width``.
 
     Example:
-        >>> short_names(["optimizer.sgd.lr", "head.lr", "width"])
-        {'optimizer.sgd.lr': 'sgd.lr', 'head.lr': 'head.lr', 'width': 'width'}
+        >>> short_names(["optimizer.sgd.lr", "head.lr", "learning_rate_init"])
+        {'optimizer.sgd.lr': 'sgd.lr', 'head.lr': 'head.lr', 'learning_rate_init': 'learning_ra…'}
     """
     names = {}
     for path in paths:
         parts = path.split(".")
-        name = path
-        for count in range(1, len(parts) + 1):
-            name = ".".join(parts[-count:])
-            if sum(other == name or other.endswith("." + name) for other in paths) == 1:
-                break
-        names[path] = name if len(name) <= width else "…" + name[1 - width :]
-    return names
+        ends = (".".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        names[path] = next((end for end in ends if sum(_ends(other, end) for other in paths) == 1), path)
+    cut = {path: name if len(name) <= width else name[: width - 1] + "…" for path, name in names.items()}
+    # Names that begin alike are told apart by their ends.
+    alike = {name for name in cut.values() if list(cut.values()).count(name) > 1}
+    return {path: "…" + names[path][1 - width :] if name in alike else name for path, name in cut.items()}
+
+
+def _ends(path: str, end: str) -> bool:
+    return path == end or path.endswith("." + end)
 
 
 def totals_text(progress: Progress) -> str:

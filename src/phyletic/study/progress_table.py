@@ -151,7 +151,7 @@ def columns(members: list[MemberProgress], progress: Progress) -> list[Column]:
     # The first hyperparameter matters more than whom the weights came from, the others less and less.
     rank = {path: (4 if place == 0 else 6 if place == 1 else 8 + place) for place, path in enumerate(order)}
     found.extend(Column(names[path], rank[path], tuple(_value(m, path) for m in members), "left") for path in paths)
-    found.append(Column("worker", 8, tuple((m.worker or "", "bright_black") for m in members), "left"))
+    found.append(Column("worker", 100, tuple((m.worker or "", "bright_black") for m in members), "left"))
     return found
 
 
@@ -224,4 +224,5 @@ def _shares(progress: Progress) -> str:
     if whole <= 0:
         return ""
     shares = {kind: round(100 * spent / whole) for kind, spent in times.items()}
-    return " ".join(f"{kind} {share}%" for kind, share in shares.items() if share)
+    largest = sorted(shares.items(), key=lambda item: -item[1])[:3]
+    return " ".join(f"{kind} {share}%" for kind, share in largest if share)

@@ -226,6 +226,10 @@ def test_words() -> None:
     assert change_text(1e-4, 0.05) == "×500"
     assert number_text(-math.inf) == "-inf"
     assert short_names(["a.lr", "b.lr"]) == {"a.lr": "a.lr", "b.lr": "b.lr"}
+    assert short_names(["learning_rate_actor", "learning_rate_critic"]) == {
+        "learning_rate_actor": "…_rate_actor",
+        "learning_rate_critic": "…rate_critic",
+    }
     assert lineage_text([]) == ""
     long = [a_trial(number, member=number % 2, end_step=200 + number) for number in range(40)]
     assert "then 34 other members, then member 1 to step 237" in lineage_text(long)
