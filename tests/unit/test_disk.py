@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import sys
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -78,3 +80,18 @@ def test_removing_a_tree_follows_no_link(tmp_path):
     disk.remove_tree(tmp_path / "link")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
     assert (tmp_path / "kept" / "inner").is_dir()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the names of open files")
+def test_what_is_said_to_be_forced_onto_the_disk_is(tmp_path, monkeypatch):
+    forced = []
+    monkeypatch.setattr(disk, "_FULL_FSYNC", None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: forced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    disk.write_file(tmp_path / "a", [b"1"])
+    assert forced.pop() == tmp_path / "a"
+    disk.fsync_file(tmp_path / "a")
+    assert forced.pop() == tmp_path / "a"
+    disk.make_folder(tmp_path / "folder")
+    assert forced.pop() == tmp_path
+    disk.fsync_folder(tmp_path / "folder")
+    assert forced == [tmp_path / "folder"]

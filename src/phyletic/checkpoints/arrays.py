@@ -16,6 +16,7 @@ from phyletic.errors import CheckpointError
 
 __all__ = [
     "Unsupported",
+    "bits",
     "is_jax_array",
     "is_tensor",
     "jax_array",
@@ -181,3 +182,9 @@ def jax_array(stored: Stored, content: memoryview, node: dict[str, Any], live: A
     if "key" in node:
         made = jax.random.wrap_key_data(made, impl=node["key"])
     return jax.device_put(made, live.sharding) if is_jax_array(live) else made
+
+
+def bits(value: Any) -> tuple[object, ...]:
+    """Return all that tells a tensor or a JAX array from another: equal for those that are saved alike."""
+    array, node = (lower_tensor if is_tensor(value) else lower_jax)(value, "")
+    return array.dtype, array.shape, node, bytes(array.bytes())
