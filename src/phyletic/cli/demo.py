@@ -81,6 +81,8 @@ def demo(
     )
     study.run(digits.train, workers=workers, verbose=0 if quiet or as_json else 1)
     _report(study, output, as_json)
+    if not study.finished:
+        click.echo("stopped before its end: the same command goes on from here", err=True)
 
 
 def _report(study: Study, output: Path, as_json: bool) -> None:

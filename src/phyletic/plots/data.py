@@ -40,6 +40,10 @@ _FAR = 12.0
 """Spreads of the better nine tenths of the values at which the worse ones would squash them."""
 
 
+_WIDE = 10.0
+"""Ratio of the largest to the smallest loss from which a logarithmic axis shows more."""
+
+
 class Family(msgspec.Struct, frozen=True):
     """All trials whose lineage begins with the same newborn.
 
@@ -100,12 +104,15 @@ class ScoreSeries(msgspec.Struct, frozen=True):
         marks: Trials without a finite score.
         best: Number of the best trial; None where no score is finite.
         limits: The part of the axis worth showing; None where no score is finite.
+        log: Whether the axis is logarithmic: where lower is better and the scores are positive and spread widely, as
+            losses are.
     """
 
     strokes: tuple[Stroke, ...]
     marks: tuple[Mark, ...]
     best: int | None
     limits: tuple[float, float] | None
+    log: bool = False
 
 
 class Panel(msgspec.Struct, frozen=True):
@@ -309,8 +316,12 @@ def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
         if parent is not None and parent.end_step is not None:
             steps, values = (parent.end_step, *steps), (scores[parent.number], *values)
         strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
-    limits = readable_range([stroke.values[-1] for stroke in strokes], metric.mode)
-    return ScoreSeries(tuple(strokes), _marks(trials, scores, founder), best, limits)
+    shown = [stroke.values[-1] for stroke in strokes]
+    log = metric.mode == "min" and bool(shown) and min(shown) > 0 and max(shown) > _WIDE * min(shown)
+    limits = readable_range([math.log10(score) for score in shown] if log else shown, metric.mode)
+    if log and limits is not None:
+        limits = (10 ** limits[0], 10 ** limits[1])
+    return ScoreSeries(tuple(strokes), _marks(trials, scores, founder), best, limits, log)
 
 
 def panels(

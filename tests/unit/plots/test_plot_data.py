@@ -145,6 +145,20 @@ def test_a_diverged_score_does_not_squash_the_others() -> None:
     assert data.readable_range([math.nan], "min") is None
 
 
+def test_losses_that_spread_widely_have_a_logarithmic_axis(population: Population) -> None:
+    loss = Metric("loss", "min")
+    trials = population(4, 6, failing=False)
+    spread = [msgspec.structs.replace(t, metrics={"loss": 2.0 / 3.0**t.generation}) for t in trials]
+    series = data.score_series(spread, loss)
+    assert series.log
+    assert series.limits is not None
+    assert 0 < series.limits[0] <= 2.0 / 3.0**5
+    assert series.limits[1] >= 2.0
+    assert not data.score_series(spread, Metric("loss", "max")).log
+    crossing = [msgspec.structs.replace(t, metrics={"loss": t.generation - 1.0}) for t in trials]
+    assert not data.score_series(crossing, loss).log
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_order_of_the_trials_does_not_matter(population: Population, metric: Metric, order: int) -> None:
     trials = population(4)
