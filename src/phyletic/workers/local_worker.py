@@ -157,8 +157,17 @@ def start_worker(
         ours.close()
         raise StudyFailed(f"{name} could not be started: {error}") from error
     lifeline.guard(process.pid, session)
-    pidfd = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
-    return LocalWorker(name, session, process, FramedSocket(ours), log, pidfd)
+    return LocalWorker(name, session, process, FramedSocket(ours), log, _pidfd(process.pid))
+
+
+def _pidfd(pid: int) -> int | None:
+    """Return a file descriptor that becomes readable at a process's death; None where the system has none."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
 
 
 def new_session() -> str:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from phyletic import errors
-from phyletic.coordinator.messages import Ask, Command, Done, Finished, Grant, Reply, Tell
+from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.failpoints import failpoint
 from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 from phyletic.workers.lifeline import end_with_owner
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
 
 __all__ = ["SocketChannel", "main"]
+
+
+_NO_MORE = Finished("this worker was asked to end")
 
 
 class _TerminatedWhileWaiting(BaseException):
@@ -43,7 +46,6 @@ class SocketChannel:
     Attributes:
         asked: How many Asks were sent.
         told: How many results were sent.
-        granted: How many trials came.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -53,19 +55,24 @@ class SocketChannel:
         self._terminated = False
         self.asked = 0
         self.told = 0
-        self.granted = 0
 
     def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         """Send commands, to be decided in one transaction; returns a reply for each."""
+        if self._terminated:
+            # what was done is still told, but nothing more is asked for
+            said = [command for command in commands if not isinstance(command, Ask)]
+            replies = iter(self._speak(said) if said else ())
+            return tuple(_NO_MORE if isinstance(command, Ask) else next(replies) for command in commands)
+        return self._speak(commands)
+
+    def _speak(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         asks = any(isinstance(command, Ask) for command in commands)
         with self._speaking:
             try:
                 self._waiting = asks
-                if self._terminated:
-                    return _taken_back(commands)
                 replies = self._exchange(commands)
             except _TerminatedWhileWaiting:
-                return _taken_back(commands)
+                return tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 # the owner is gone: the lifeline ends this process too, training code has nothing to clean up for
                 os._exit(1)
@@ -73,7 +80,6 @@ class SocketChannel:
                 self._waiting = False
         self.asked += asks
         self.told += sum(isinstance(command, Tell) for command in commands)
-        self.granted += sum(isinstance(reply, Grant) for reply in replies)
         return replies
 
     def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
@@ -100,10 +106,6 @@ class SocketChannel:
         text = "".join(traceback.format_exception(error)).rstrip()
         with self._speaking, contextlib.suppress(OSError):
             send(self._connection, Broken(error=kind.__name__, message=f"{error}\n\n{text}"))
-
-
-def _taken_back(commands: Sequence[Command]) -> tuple[Reply, ...]:
-    return tuple(Finished("asked to stop") if isinstance(command, Ask) else Done() for command in commands)
 
 
 def _beat(trials: Trials, seconds: float) -> None:

@@ -142,6 +142,7 @@ class Supervisor:
         self._interrupts = Interrupts()
         self._lifeline = Lifeline()
         self._selector = selectors.DefaultSelector()
+        self._buried: list[LocalWorker] = []
         self._finished: Finished | None = None
         self._lost = 0
         self._asked_at = 0.0
@@ -153,6 +154,7 @@ class Supervisor:
         with self._interrupts, contextlib.ExitStack() as stack:
             stack.callback(self._lifeline.close)
             stack.callback(self._selector.close)
+            stack.callback(self._close_buried)
             stack.callback(self._kill_all)
             while not all(slot.over for slot in self._slots):
                 if self._interrupts.draining and self._drain():
@@ -273,6 +275,7 @@ class Supervisor:
     def _remove(self, worker: LocalWorker) -> None:
         """Kill a worker with its tree, and forget its process."""
         worker.kill()
+        self._buried.append(worker)
         self._lifeline.release(worker.pid)
         watched = self._selector.get_map()
         for end in (worker.connection, worker.pidfd):
@@ -284,7 +287,8 @@ class Supervisor:
         status = worker.process.returncode
         slot.worker = None
         wanted = worker.finished is not None or self._interrupts.draining
-        lost = not wanted and (reason is not None or status not in (TERMINATED, DISTRUSTED))
+        unforced = status in (TERMINATED, DISTRUSTED) and worker.lease is None
+        lost = not wanted and (reason is not None or not unforced)
         if worker.finished is not None:
             slot.over = True
             if status != 0 and reason is None and not self._interrupts.draining:
@@ -338,8 +342,15 @@ class Supervisor:
                 self._take(worker, place, reply)
             for (worker, place), reply in zip(asks, replies[len(said) + len(leaves) :], strict=True):
                 self._take(worker, place, reply)
-        for worker in {*fresh, *self._living}:
+        for worker in self._living:
             self._send(worker)
+        self._close_buried()
+
+    def _close_buried(self) -> None:
+        """Close the sockets of workers that died: all that they had said is decided."""
+        for worker in self._buried:
+            worker.close()
+        self._buried.clear()
 
     def _take(self, worker: LocalWorker, place: int, reply: Reply) -> None:
         """Note what a reply means for a worker, and keep it for its answer."""
@@ -373,11 +384,8 @@ class Supervisor:
             return
         replies = tuple(reply for reply in worker.pending.replies if reply is not None)
         worker.pending = None
-        if any(slot.worker is worker for slot in self._slots):
-            worker.connection.send(Answers(replies))
-            self._watch(worker)
-        else:
-            worker.close()
+        worker.connection.send(Answers(replies))
+        self._watch(worker)
 
     # Ending
 
@@ -404,7 +412,6 @@ class Supervisor:
         left = self._living
         for worker in left:
             self._remove(worker)
-            worker.close()
         for slot in self._slots:
             slot.worker = None
         if not left:

@@ -1,0 +1,186 @@
+"""Workers die at any moment; every trial is told once, and the others go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import phyletic as ph
+from phyletic.records import TrialState
+
+
+def make_study(folder: Path, name: str = "toy", **changes: Any) -> ph.Study:
+    settings: dict[str, Any] = {
+        "space": {"lr": ph.Float(1e-3, 1e-1, log=True)},
+        "metric": "score",
+        "mode": "max",
+        "algorithm": ph.PBT(population=3, interval=4, synchronous=True),
+        "budget": ph.Budget(steps=12),
+        "storage": folder / f"{name}.db",
+        "seed": 0,
+    }
+    return ph.Study(name, **{**settings, **changes})
+
+
+def build(trial: ph.LiveTrial) -> dict[str, Any]:
+    return {"weights": [0.0]}
+
+
+def train(trials: Any) -> None:
+    for trial in trials.attach(build):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+        trial.report(score=trial.state.weights[0])
+
+
+def facts(study: ph.Study) -> list[tuple[object, ...]]:
+    return [
+        (one.number, one.member, one.parent, one.hyperparameters, one.end_step, one.score, one.state)
+        for one in study.trials()
+    ]
+
+
+def wait_for(path: Path, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("point", ["channel.send.before:3", "channel.send.after:2", "channel.receive.after:3"])
+def test_a_run_whose_workers_are_killed_again_and_again_gives_what_an_undisturbed_one_gives(
+    tmp_path: Path, point: str
+) -> None:
+    algorithm = ph.PBT(population=2, interval=4, synchronous=True)
+    study = make_study(tmp_path, algorithm=algorithm, max_losses=100)
+    undisturbed = make_study(tmp_path, "undisturbed", algorithm=algorithm)
+    study.run(train, workers=2, environment={"PHYLETIC_FAILPOINT": point}, verbose=0)
+    undisturbed.run(train, workers=0, verbose=0)
+    assert facts(study) == facts(undisturbed)
+    assert all(trial.failures == 0 for trial in study.trials())
+    assert (study.logs / "worker-0.log").read_text().count("=== worker-0, pid") > 1
+
+
+def test_a_killed_worker_is_named_with_its_signal_and_replaced(tmp_path: Path) -> None:
+    def dying(trials: Any) -> None:
+        for trial in trials.attach(build):
+            if trial.number == 1 and trial.record.losses == 0:
+                if os.fork() == 0:
+                    time.sleep(600)  # a child that lives on does not hide its parent's death
+                os.kill(os.getpid(), signal.SIGSEGV)
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    study = make_study(tmp_path)
+    study.run(dying, workers=2, verbose=0)
+    lost = study.trials()[1]
+    assert (lost.losses, lost.failures, lost.state) == (1, 0, TrialState.COMPLETED)
+    assert "was killed by signal 11 (SIGSEGV)" in (lost.error or "")
+    assert str(study.logs) in (lost.error or "")
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_trial_that_takes_too_long_is_killed_with_its_tree_and_tried_again(tmp_path: Path) -> None:
+    def slow(trials: Any) -> None:
+        for trial in trials.attach(build):
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            if trial.number == 0 and trial.record.losses == 0:
+                child = os.fork()
+                (tmp_path / "hanging").write_text(str(child or os.getpid()))
+                time.sleep(600)
+            trial.report(score=trial.state.weights[0])
+
+    study = make_study(tmp_path)
+    study.run(slow, workers=1, trial_timeout=0.5, verbose=0)
+    late = study.trials()[0]
+    assert (late.losses, late.state) == (1, TrialState.COMPLETED)
+    assert "trial_timeout=0.5" in (late.error or "")
+    child = int((tmp_path / "hanging").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_suspended_worker_is_reclaimed(tmp_path: Path) -> None:
+    from phyletic.workers.local import Supervision, run_local_workers
+
+    def suspended(trials: Any) -> None:
+        for trial in trials.attach(build):
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            if trial.number == 0 and trial.record.losses == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            trial.report(score=trial.state.weights[0])
+
+    study = make_study(tmp_path)
+    study.source()
+    outcome = run_local_workers(
+        study.owner.execute,
+        suspended,
+        workers=1,
+        space=study.identity.space,
+        checkpoints=study.checkpoints.root,
+        logs=study.logs,
+        supervision=Supervision(stopped_after=0.3),
+    )
+    study.close()
+    assert outcome.lost == 1
+    assert "was suspended" in (study.trials()[0].error or "")
+
+
+def test_a_worker_asked_to_end_hands_its_trial_back_and_is_replaced(tmp_path: Path) -> None:
+    def asked(trials: Any) -> None:
+        for trial in trials.attach(build):
+            for step in trial.range():
+                trial.state.weights[0] += trial["lr"]
+                if trial.number == 0 and step == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+            trial.report(score=trial.state.weights[0])
+
+    study = make_study(tmp_path)
+    study.run(asked, workers=1, verbose=0)
+    trials = study.trials()
+    assert (trials[0].state, trials[0].steps_done) == (TrialState.PARTIAL, 2)
+    assert all(trial.losses == 0 and trial.failures == 0 for trial in trials)
+    resumed = next(trial for trial in trials if trial.parent == 0)
+    assert (resumed.decision.kind, resumed.steps_done) == ("resume", 2)
+    assert sum(trial.steps_done or 0 for trial in trials) == 36
+
+
+def test_a_waiting_worker_asked_to_end_does_so_at_once(tmp_path: Path) -> None:
+    def waiting(trials: Any) -> None:
+        (tmp_path / f"pid-{os.getpid()}").touch()
+        for trial in trials.attach(build):
+            (tmp_path / f"busy-{os.getpid()}").touch()
+            for step in trial.range():
+                trial.state.weights[0] += trial["lr"]
+                if trial.generation == 0 and step == 0:
+                    end_the_other()
+            trial.report(score=trial.state.weights[0])
+
+    def end_the_other() -> None:
+        # with one member the other worker has nothing to do but wait
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            pids = {path.name[4:] for path in tmp_path.glob("pid-*")}
+            idle = pids - {path.name[5:] for path in tmp_path.glob("busy-*")}
+            if idle:
+                break
+            time.sleep(0.01)
+        time.sleep(0.3)
+        (other,) = idle
+        os.kill(int(other), signal.SIGTERM)
+        psutil.Process(int(other)).wait(20)
+        (tmp_path / "ended").touch()
+
+    study = make_study(tmp_path, algorithm=ph.PBT(population=1, interval=4), budget=ph.Budget(steps=4))
+    study.run(waiting, workers=2, verbose=0)
+    assert (tmp_path / "ended").exists()
+    assert [trial.state for trial in study.trials()] == [TrialState.COMPLETED]
+    assert study.trials()[0].losses == 0

@@ -1,0 +1,224 @@
+"""The owner ends in every way there is; nothing of its workers outlives it, and the study goes on at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+import phyletic as ph
+from phyletic.records import TrialState
+
+SCRIPT = """
+import os, pathlib, signal, subprocess, sys, time
+import phyletic as ph
+
+folder = pathlib.Path(sys.argv[1])
+slow, population = float(sys.argv[2]), int(sys.argv[3])
+stubborn = "stubborn" in sys.argv
+
+def build(trial):
+    return {"weights": [0.0]}
+
+def train(trials):
+    children = [
+        os.getpid(),
+        subprocess.Popen(["sleep", "600"]).pid,
+        subprocess.Popen(["sleep", "600"], start_new_session=True).pid,
+    ]
+    forked = os.fork()
+    if forked == 0:
+        time.sleep(600)
+    (folder / f"tree-{os.getpid()}.part").write_text(" ".join(map(str, [*children, forked])))
+    (folder / f"tree-{os.getpid()}.part").rename(folder / f"tree-{os.getpid()}")
+    for trial in trials.attach(build):
+        (folder / f"began-{trial.number}").touch()
+        for step in range(trial.start_step, trial.start_step + trial.steps) if stubborn else trial.range():
+            trial.state.weights[0] += trial["lr"]
+            time.sleep(slow)
+        trial.report(score=trial.state.weights[0])
+
+study = ph.Study("toy", space={"lr": ph.Float(1e-3, 1e-1, log=True)}, metric="score", mode="max", seed=0,
+                 algorithm=ph.PBT(population=population, interval=5), budget=ph.Budget(steps=10),
+                 storage=folder / "toy.db")
+study.run(train, workers=2, verbose=1, grace=2.0)
+print("returned", flush=True)
+"""
+
+
+class Owner:
+    """A script that runs a study in two workers, in a process of its own."""
+
+    def __init__(self, folder: Path, slow: float, population: int, *words: str) -> None:
+        self.folder = folder
+        (folder / "owner.py").write_text(SCRIPT)
+        command = [sys.executable, str(folder / "owner.py"), str(folder), str(slow), str(population), *words]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def wait_for(self, pattern: str, count: int) -> None:
+        deadline = time.monotonic() + 30
+        while len(list(self.folder.glob(pattern))) < count:
+            assert time.monotonic() < deadline, self.process.stdout and self.process.stdout.read()
+            time.sleep(0.01)
+
+    def trees(self) -> list[int]:
+        return [int(pid) for path in self.folder.glob("tree-*[0-9]") for pid in path.read_text().split()]
+
+    def workers(self) -> list[int]:
+        return [int(path.name[5:]) for path in self.folder.glob("tree-*[0-9]")]
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def wait(self) -> str:
+        return self.process.communicate(timeout=60)[0]
+
+
+Start = Callable[..., Owner]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def start(*, slow: float = 0.0, population: int = 2, words: tuple[str, ...] = ()) -> Owner:
+            owner = Owner(tmp_path, slow, population, *words)
+            stack.callback(_clean, owner)
+            return owner
+
+        yield start
+
+
+def _clean(owner: Owner) -> None:
+    owner.process.kill()
+    owner.process.communicate()
+    for pid in owner.trees():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def alive(pids: list[int], seconds: float = 10.0) -> list[int]:
+    """Return the processes that run on, once they have had time to end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [pid for pid in pids if _alive(pid)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def reopen(folder: Path) -> ph.Study:
+    return ph.Study("toy", storage=folder / "toy.db")
+
+
+def build(trial: ph.LiveTrial) -> dict[str, list[float]]:
+    return {"weights": [0.0]}
+
+
+def finish(study: ph.Study) -> None:
+    for trial in study.attach(build):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+        trial.report(score=trial.state.weights[0])
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_nothing_outlives_an_owner_that_was_killed(start: Start, tmp_path: Path, suspended: bool) -> None:
+    owner = start(slow=60.0)
+    owner.wait_for("began-*", 2)
+    trees = owner.trees()
+    assert len(trees) == 8
+    if suspended:
+        for worker in owner.workers():
+            os.kill(worker, signal.SIGSTOP)
+    reapers = [child.pid for child in psutil.Process(owner.process.pid).children() if "reaper" in str(child.cmdline())]
+    assert len(reapers) == 1
+    owner.signal(signal.SIGKILL)
+    assert alive(trees) == []
+    assert alive(reapers) == []
+    study = reopen(tmp_path)
+    finish(study)
+    assert [trial.state for trial in study.trials()] == [TrialState.COMPLETED] * 4
+    assert all(trial.losses == 0 and trial.failures == 0 for trial in study.trials())
+
+
+def test_workers_end_with_their_owner_also_without_the_reaper(start: Start) -> None:
+    owner = start(slow=60.0)
+    owner.wait_for("began-*", 2)
+    for child in psutil.Process(owner.process.pid).children():
+        if "reaper" in str(child.cmdline()):
+            child.kill()
+    owner.signal(signal.SIGKILL)
+    assert alive(owner.workers()) == []
+
+
+def test_the_first_interrupt_finishes_what_runs(start: Start, tmp_path: Path) -> None:
+    owner = start(slow=0.1)
+    owner.wait_for("began-*", 2)
+    owner.signal(signal.SIGINT)
+    output = owner.wait()
+    assert "finishing 2 running trials; press Ctrl-C again to stop now" in output
+    assert "returned" in output
+    assert owner.process.returncode == 0
+    assert alive(owner.trees()) == []
+    trials = reopen(tmp_path).trials()
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETED]
+    assert [(trial.number, trial.steps_done) for trial in completed] == [(0, 5), (1, 5)]
+    assert not [trial for trial in trials if trial.attempts > 0 and trial not in completed]
+
+
+def test_the_second_interrupt_stops_now(start: Start, tmp_path: Path) -> None:
+    owner = start(slow=60.0)
+    owner.wait_for("began-*", 2)
+    owner.signal(signal.SIGINT)
+    assert owner.process.stdout is not None
+    while "finishing 2" not in owner.process.stdout.readline():
+        pass
+    owner.signal(signal.SIGINT)
+    assert "returned" in owner.wait()
+    assert alive(owner.trees()) == []
+    trials = reopen(tmp_path).trials()
+    assert [(trial.state, trial.losses, trial.failures) for trial in trials] == [(TrialState.WAITING, 0, 0)] * 2
+
+
+def test_a_terminated_owner_has_running_trials_handed_back(start: Start, tmp_path: Path) -> None:
+    owner = start(slow=0.3)
+    owner.wait_for("began-*", 2)
+    time.sleep(0.5)
+    owner.signal(signal.SIGTERM)
+    output = owner.wait()
+    assert "SIGTERM: 2 running trials to hand back within 2 s" in output
+    assert alive(owner.trees()) == []
+    study = reopen(tmp_path)
+    begun = [trial for trial in study.trials() if trial.attempts > 0]
+    assert [(trial.state, trial.losses) for trial in begun] == [(TrialState.PARTIAL, 0)] * 2
+    assert all(0 < (trial.steps_done or 0) < 5 for trial in begun)
+
+
+def test_a_terminated_owner_kills_what_does_not_hand_back_in_time(start: Start, tmp_path: Path) -> None:
+    owner = start(slow=60.0, words=("stubborn",))
+    owner.wait_for("began-*", 2)
+    owner.signal(signal.SIGTERM)
+    assert "returned" in owner.wait()
+    assert alive(owner.trees()) == []
+    trials = reopen(tmp_path).trials()
+    assert [(trial.state, trial.losses) for trial in trials] == [(TrialState.WAITING, 0)] * 2

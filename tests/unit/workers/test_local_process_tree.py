@@ -1,0 +1,121 @@
+"""A tree is killed whole, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from phyletic.storage.changes import SessionRecord
+from phyletic.workers.process_tree import creation_time, kill_survivors, kill_tree
+from phyletic.workers.reaper import MARKER
+
+SESSION = "5" * 32
+
+TREE = """
+import os, signal, subprocess, sys, time
+children = [
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]),
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], start_new_session=True),
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], start_new_session=True, env={}),
+]
+forked = os.fork()
+if forked == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+print(*[child.pid for child in children], forked, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., tuple[subprocess.Popen[str], list[int]]]]:
+    with ExitStack() as stack:
+
+        def start(session: str = SESSION) -> tuple[subprocess.Popen[str], list[int]]:
+            process = subprocess.Popen(
+                [sys.executable, "-S", "-c", TREE],
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, MARKER: session},
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            pids = [int(word) for word in process.stdout.readline().split()]
+            for pid in pids:
+                stack.callback(_kill, pid)
+            return process, pids
+
+        yield start
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def running(pids: list[int]) -> list[int]:
+    """Return those that still run, once they have had time to end."""
+    deadline = time.monotonic() + 5
+    while True:
+        left = []
+        for pid in pids:
+            try:
+                if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                    left.append(pid)
+            except psutil.NoSuchProcess:
+                pass
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+
+
+def test_the_whole_tree_dies_also_what_left_the_group_and_the_environment(start: Callable[..., object]) -> None:
+    process, pids = start()  # type: ignore[misc]
+    assert len(pids) == 4
+    other, others = start("6" * 32)  # type: ignore[misc]
+    assert kill_tree(process.pid, SESSION) == []
+    assert running(pids) == []
+    assert process.wait() == -signal.SIGKILL
+    assert other.poll() is None
+    assert [psutil.pid_exists(pid) for pid in others] == [True] * 4
+    kill_tree(other.pid, "6" * 32)
+    assert running(others) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="environments are read from /proc")
+def test_what_a_dead_worker_left_behind_is_found_by_its_session(start: Callable[..., object]) -> None:
+    process, pids = start()  # type: ignore[misc]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    in_group, in_own_session, _, forked = pids
+    kill_tree(process.pid, SESSION)
+    assert running([in_group, in_own_session, forked]) == []
+
+
+def test_survivors_are_killed_only_where_number_and_creation_time_agree(start: Callable[..., object]) -> None:
+    process, pids = start()  # type: ignore[misc]
+    created = creation_time(process.pid)
+    assert created is not None
+
+    def record(pid: int | None, created: float | None) -> SessionRecord:
+        return SessionRecord(session=SESSION, worker="worker-0", pid=pid, created=created)
+
+    strangers = [record(process.pid, created - 60), record(process.pid, None), record(None, None)]
+    assert kill_survivors([*strangers, record(2**22 + 1, created)]) == []
+    assert process.poll() is None
+    assert kill_survivors([record(process.pid, created)]) == [process.pid]
+    assert process.wait() == -signal.SIGKILL
+    assert running(pids) == []
