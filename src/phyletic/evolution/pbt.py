@@ -239,7 +239,7 @@ class _Donor(NamedTuple):
 
 def _donates(population: Population, ranking: Ranking, place: int, member: int) -> bool:
     view = ranking.members[place]
-    return place < ranking.finite and view.member != member and population.may_donate(view)
+    return view.member != member and population.may_donate(view)
 
 
 def _beyond(better: float, worse: float, ranking: Ranking) -> bool:

@@ -100,7 +100,9 @@ def test_two_equal_members_do_exploit(exploit):
 def test_a_member_alone_does_not_exploit():
     assert decide(PBT(1, 5), population_of(SPACE, [0.5]), 0).decision.kind == "continue"
     only_one_ranked = population_of(SPACE, [0.5, 0.6], unborn=[1])
-    assert decide(PBT(2, 5, exploit=BinaryTournament()), only_one_ranked, 0).decision.kind == "continue"
+    decision = decide(PBT(2, 5, exploit=BinaryTournament()), only_one_ranked, 0).decision
+    assert decision.kind == "continue"
+    assert "no peer" in decision.note
 
 
 # --- donors that cannot be ---
@@ -222,6 +224,14 @@ def test_the_gate_wants_clear_winners_too():
     # One collapsed member pulls the mean below everyone else, so all of them are above it.
     population = population_of(SPACE, [-10.0, 0.5, 0.51, 0.52])
     assert decide(PBT(4, 5, gate=NoiseGate()), population, 0).decision.kind == "exploit"
+    # Seven equal members and one winner: nobody is a clear loser.
+    crowd = population_of(SPACE, [0.5] * 7 + [0.61])
+    assert decide(PBT(8, 5), crowd, 6).decision.kind == "exploit"
+    assert decide(PBT(8, 5, gate=NoiseGate(k=0.0, a=0.05)), crowd, 6).decision.kind == "continue"
+    # Seven equal members and one winner: nobody is a clear loser.
+    crowd = population_of(SPACE, [0.5] * 7 + [0.61])
+    assert decide(PBT(8, 5), crowd, 6).decision.kind == "exploit"
+    assert decide(PBT(8, 5, gate=NoiseGate(k=0.0, a=0.05)), crowd, 6).decision.kind == "continue"
     # Without a clear winner a clear loser goes on.
     flat = population_of(SPACE, [0.0, 1.0, 1.0, 1.0])
     assert decide(PBT(4, 5, gate=NoiseGate(k=0.0, a=0.3)), flat, 0).decision.kind == "continue"
