@@ -111,9 +111,7 @@ class Schedule(msgspec.Struct, frozen=True):
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["start_step", "end_step", *self.paths])
         for segment in self.segments:
-            values = [
-                "" if path not in segment.hyperparameters else segment.hyperparameters[path] for path in self.paths
-            ]
+            values = [segment.hyperparameters.get(path, "") for path in self.paths]
             writer.writerow([segment.start_step, segment.end_step, *values])
         return text.getvalue()
 
