@@ -123,7 +123,8 @@ def test_killed_there_and_resumed_it_ends_the_same(tmp_path, whole, point, place
     assert facts(study) == expected
     # nothing is left of what was not finished: no temporary folder, no checkpoint that nothing needs
     staging = study.checkpoints.root / "staging"
-    assert [path.suffix for path in staging.iterdir()] == [".owner"], "only this process's own mark is left"
+    left = [path.suffix for path in staging.iterdir()]
+    assert left in ([], [".owner"])  # at most this process's own mark
     needed = {trial.number for member in study.owner.state.members.values() for trial in member.kept}
     needed |= {trial.number for trial in study.owner.state.best[:1]}
     known = {trial.checkpoint.id: trial.number for trial in study.trials() if trial.checkpoint}
