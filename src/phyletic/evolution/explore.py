@@ -3,7 +3,8 @@
 Every rule acts on the parameters that are active and neither fixed nor constant, each drawn independently, in the
 order of the space. What a step means for a kind of value (a factor in a logarithmic range, one place in an ordinal,
 another choice) is the domain's own business; values never leave their domain. Where a choice changed, the parameters
-of the branch that was left are dropped and those of the new branch are drawn from their birth ranges.
+of the branch that was left are dropped and those of the new branch are drawn from their birth ranges. A choice with
+fixed parameters under it stays as it is, like them: the weights were made for it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,18 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Value
 from phyletic.space import Choice, Ordinal, Parameter, Space
 
-__all__ = ["Chain", "Explore", "ExploreFunction", "Explored", "Gaussian", "Perturb", "Resample", "rule_name", "same"]
+__all__ = [
+    "Chain",
+    "Explore",
+    "ExploreFunction",
+    "Explored",
+    "Gaussian",
+    "Perturb",
+    "Resample",
+    "belongs_to_weights",
+    "rule_name",
+    "same",
+]
 
 ExploreFunction: TypeAlias = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
 """A user's own rule: takes the inherited values by flat path and a random generator, returns the new values."""
@@ -69,7 +81,7 @@ class Perturb:
     Raises:
         InvalidArgument: An argument is outside of its range.
 
-    Source: Jaderberg et al. 2017, section 4.1.1: factors 1.2 and 0.8.
+    Source: Jaderberg et al. 2017, section 4: factors 1.2 and 0.8.
     """
 
     factors: tuple[float, ...] = (0.8, 1.2)
@@ -107,7 +119,7 @@ class Resample:
     Raises:
         InvalidArgument: ``probability`` is outside of its range.
 
-    Source: Jaderberg et al. 2017, section 4.1.1.
+    Source: Jaderberg et al. 2017, section 4.
     """
 
     probability: float = 0.25
@@ -140,7 +152,7 @@ class Gaussian:
     Raises:
         InvalidArgument: An argument is outside of its range.
 
-    Source: Jaderberg et al. 2017, section 3.2 (the toy of figure 2 explores by additive noise).
+    Source: Jaderberg et al. 2017, figure 2 (the toy explores by additive noise).
     """
 
     scale: float = 0.1
@@ -192,6 +204,19 @@ class Chain:
         return Explored(current, {path: words for path, words in how.items() if path in current})
 
 
+def belongs_to_weights(space: Space, parameter: Parameter) -> bool:
+    """Whether a parameter may not change under the weights: it is fixed, or a choice with fixed parameters under it."""
+    if parameter.fixed:
+        return True
+    domain = parameter.domain
+    if not isinstance(domain, Choice) or domain.spaces is None:
+        return False
+    path = parameter.path
+    return any(
+        other.fixed and any(path == choice for choice, _ in other.requires) for other in space.parameters.values()
+    )
+
+
 def rule_name(rule: Explore) -> str:
     """Return the name under which a rule is recorded in decisions."""
     return str(getattr(rule, "name", type(rule).__name__))
@@ -218,7 +243,7 @@ def _each(
     changed, how = dict(values), dict[str, str]()
     chosen = False
     for parameter in space.active(values):
-        if parameter.fixed:
+        if belongs_to_weights(space, parameter):
             continue
         path = parameter.path
         before = values[path]

@@ -19,8 +19,8 @@ class NoiseGate:
 
     With mu and sigma the mean and standard deviation of the population's finite scores, a member is replaced only if
     its score is below ``min(mu - k * sigma, mu - a)``, and copied only if it is above ``max(mu + k * sigma, mu + a)``;
-    the other way round where lower is better. The rule follows DexPBT (Petrenko et al. 2023, arXiv 2305.12127) and
-    IsaacLab, whose defaults these are. As in DexPBT, sigma leaves out the worst 20 % (rounded down) of the scores, so
+    the other way round where lower is better. The rule is that of IsaacLab, after DexPBT (Petrenko et al. 2023,
+    arXiv 2305.12127). As in DexPBT's code, sigma leaves out the worst 20 % (rounded down) of the scores, so
     that a few collapsed members do not make everyone else look equal. A member in need of rescue passes the gate.
 
     Args:

@@ -12,7 +12,7 @@ from types import CodeType
 from typing import Any
 
 from phyletic.errors import InvalidArgument, InvalidSpace
-from phyletic.evolution.explore import Chain, Explore, Explored, ExploreFunction, same
+from phyletic.evolution.explore import Chain, Explore, Explored, ExploreFunction, belongs_to_weights, same
 from phyletic.randomness import RandomStream
 from phyletic.records import Value
 from phyletic.space import Space
@@ -89,9 +89,12 @@ class UserFunction:
             except InvalidSpace as error:
                 hint = f"{error.hint}. {blame}" if error.hint else blame
                 raise InvalidSpace(error.name, error.value, error.allowed, hint) from error
-            constant = parameter is None and value != new
-            if constant or (parameter is not None and parameter.fixed and not same(new, values.get(path, new))):
-                kind = "a constant" if constant else "fixed at birth"
+            kind = ""
+            if parameter is None:
+                kind = "" if value == new else "a constant"
+            elif path in values and not same(new, values[path]) and belongs_to_weights(space, parameter):
+                kind = "fixed at birth"
+            if kind:
                 raise InvalidSpace(path, value, f"{values[path]!r}, as it is {kind}", blame)
             merged[path] = new
         return merged

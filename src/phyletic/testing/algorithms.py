@@ -115,8 +115,9 @@ class AlgorithmConformance:
                 continue
             before, after = case.trials[case.suggestion.parent].hyperparameters, case.suggestion.hyperparameters
             for path, parameter in case.population.space.parameters.items():
-                if parameter.fixed and path in before and path in after:
-                    assert _same(before[path], after[path]), (case.where, path)
+                if parameter.fixed:
+                    assert (path in before) == (path in after), (case.where, path)
+                    assert path not in before or _same(before[path], after[path]), (case.where, path)
 
     def test_the_same_stream_gives_the_same_decision(self) -> None:
         """Deciding again, on the same view or on an equal one, changes nothing."""

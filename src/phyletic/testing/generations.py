@@ -45,6 +45,11 @@ _DEFINITIONS: dict[str, dict[str, object]] = {
         "augment": Choice({"none": {}, "crop": {"size": Int(8, 32), "pad": 4}}, fixed=False),
         "lr": Float(1e-4, 1e-1, log=True),
     },
+    "fixed below a free branch": {
+        "head": Choice(
+            {"linear": {}, "mlp": {"width": Choice([64, 128], fixed=True), "drop": Float(0.0, 0.5)}}, fixed=False
+        ),
+    },
 }
 
 SPACES: Mapping[str, Space] = {name: Space(definition) for name, definition in _DEFINITIONS.items()}

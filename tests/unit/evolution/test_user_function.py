@@ -98,6 +98,13 @@ def test_what_is_not_in_the_space_is_refused_with_its_path_and_the_function(retu
     assert "mine returned it" in str(caught.value)
 
 
+def test_a_branch_with_fixed_parameters_may_not_be_left():
+    space = Space({"head": Choice({"linear": {}, "mlp": {"width": Choice([64, 128], fixed=True)}}, fixed=False)})
+    rule = as_rule(lambda h, rng: {"head": "mlp"})
+    with pytest.raises(InvalidSpace, match="fixed at birth"):
+        rule.explore(space, {"head": "linear"}, RandomStream(0))
+
+
 def test_saying_a_fixed_value_again_is_fine():
     assert explore(lambda h, rng: {"width": 64, "epochs": 3}).values == VALUES
 
