@@ -142,17 +142,19 @@ class Coordinator:
         draft = state.draft()
         _count_active(draft, now)
         changes = Changes(expected=state.counters.sequence, counters=state.counters)
-        replies: list[Reply] = []
-        for command in commands:
+        # a decision sees the state that its own transaction leaves, so results are taken in before anything is decided
+        draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
+        replies: dict[int, Reply] = {}
+        for place in sorted(range(len(commands)), key=lambda place: not isinstance(commands[place], (Tell, Fail))):
             try:
-                replies.append(self._handle(draft, changes, command, now))
+                replies[place] = self._handle(draft, changes, commands[place], now)
             except PhyleticError as error:
-                replies.append(Refused(error=type(error).__name__, message=str(error)))
+                replies[place] = Refused(error=type(error).__name__, message=str(error))
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
         durable = not all(isinstance(command, (Ask, Beat, Join)) for command in commands)
         self._commit(draft, changes, durable=durable)
-        return Outcome(tuple(replies), tuple(changes.condemned))
+        return Outcome(tuple(replies[place] for place in range(len(commands))), tuple(changes.condemned))
 
     def confirm(self, ids: Sequence[str]) -> None:
         """Note that condemned checkpoints are deleted; it is written with the next transaction."""
@@ -193,9 +195,10 @@ class Coordinator:
         return Done()
 
     def _commit(self, draft: StudyState, changes: Changes, *, durable: bool) -> None:
-        if changes.durable or not (changes.inserted or changes.pending):
+        if durable:
             changes.collected.extend(self._confirmed)
         if _empty(changes):
+            draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected)
             self._state = draft
             return
         draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)

@@ -21,6 +21,7 @@ __all__ = [
     "checkpoints",
     "evaluations",
     "events",
+    "heads_at",
     "last_trials",
     "lineage",
     "load_study",
@@ -159,6 +160,23 @@ def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
         .where(older.c.study == study_id)
     )
     statement = _trials.where(_t.study == study_id, _t.number.in_(sa.select(ancestors.c.number))).order_by(_t.number)
+    return [_trial(row) for row in connection.execute(statement)]
+
+
+def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial]:
+    """Return each member's latest completed trial as of a sequence number, by member.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        sequence: A sequence number of the study, such as a decision's ``as_of``.
+    """
+    latest = (
+        sa.select(sa.func.max(_t.number))
+        .where(_t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.ended <= sequence)
+        .group_by(_t.member)
+    )
+    statement = _trials.where(_t.study == study_id, _t.number.in_(latest)).order_by(_t.member)
     return [_trial(row) for row in connection.execute(statement)]
 
 

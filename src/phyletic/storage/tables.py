@@ -70,6 +70,7 @@ trial = sa.Table(
     sa.Column("created", Number, nullable=False),
     sa.Column("started", Number),
     sa.Column("finished", Number),
+    sa.Column("ended", sa.BigInteger),  # sequence number of the write that ended it
     sa.Index("trial_by_member", "study", "member", "number"),
 )
 # SQLite uses a partial index only where the query repeats its condition without parameters: hence literal values.

@@ -172,10 +172,13 @@ def _write_trials(connection: Connection, study_id: int, changes: Changes) -> No
             row = _trial_row(trial, lease, None)
             row["study"] = study_id
             row["fence"], row["token"] = (0, None) if lease is None else (lease.fence, lease.token)
+            row["ended"] = None
             rows.append(row)
         _insert_trial.run(connection, rows)
     if changes.updated:
-        _expect(_update_trial, connection, [_update_row(study_id, update) for update in changes.updated], "a trial")
+        sequence = changes.counters.sequence
+        rows = [_update_row(study_id, update, sequence) for update in changes.updated]
+        _expect(_update_trial, connection, rows, "a trial")
     if changes.evaluations:
         rows, positions = [], dict[int, int]()
         for number, evaluation in changes.evaluations:
@@ -194,10 +197,11 @@ def _trial_row(trial: Trial, lease: Lease | None, digest: str | None) -> dict[st
     return row
 
 
-def _update_row(study_id: int, update: TrialUpdate) -> dict[str, Any]:
+def _update_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, Any]:
     held, lease = update.held, update.lease
     row = _trial_row(update.trial, lease, update.digest)
     row["the_study"], row["the_number"] = study_id, update.trial.number
+    row["ended"] = None if update.trial.state.open else sequence
     row["held_fence"], row["held_token"], row["held_session"] = (
         (None, None, None) if held is None else (held.fence, held.token, held.session)
     )

@@ -465,6 +465,15 @@ class Study:
         with self._store.read() as connection:
             return [found for _, found in reading.evaluations(connection, self._id, [self._number(trial)])]
 
+    def population_at(self, trial: Trial | int) -> list[Trial]:
+        """Return the population that a trial's decision saw: each member's latest completed trial at that moment.
+
+        With ``trial.decision`` this answers why its hyperparameters are what they are.
+        """
+        record = self.trial(self._number(trial))
+        with self._store.read() as connection:
+            return reading.heads_at(connection, self._id, record.decision.as_of)
+
     def events(self) -> list[Event]:
         """Return what happened to the study beside its trials: changes of control, trials given up."""
         with self._store.read() as connection:
@@ -472,7 +481,7 @@ class Study:
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """Return the trials as a pandas data frame: a row a trial, a column a hyperparameter and a metric."""
-        from phyletic.study.frames import trials_dataframe
+        from phyletic.records.frames import trials_dataframe
 
         return trials_dataframe(self.trials(), self.space)
 

@@ -178,3 +178,18 @@ def test_closing_a_study_releases_what_it_holds(tmp_path):
     assert again.number == held.number
     with pytest.raises(errors.LeaseLost):
         study.tell(held, score=1.0)
+
+
+def test_the_population_that_a_decision_saw_is_rebuilt(tmp_path):
+    study = make(5, ph.Budget(steps=6), storage=tmp_path / "a.db")
+    train(study)
+    exploits = [trial for trial in study.trials() if trial.decision.kind == "exploit"]
+    assert exploits
+    for trial in exploits:
+        seen = study.population_at(trial)
+        assert [head.member for head in seen] == list(range(5))
+        assert {head.generation for head in seen} == {trial.generation - 1}
+        ranked = sorted(seen, key=lambda head: -head.score)
+        assert ranked[trial.decision.donor_rank].number == trial.decision.donor
+        assert ranked[trial.decision.rank].member == trial.member
+        assert trial.decision.threshold == ranked[-1].score

@@ -124,6 +124,7 @@ def _create_trial() -> None:
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("started", sa.Double),
         sa.Column("finished", sa.Double),
+        sa.Column("ended", sa.BigInteger),
         sa.PrimaryKeyConstraint("study", "number"),
     )
     op.create_index("trial_by_member", "trial", ["study", "member", "number"])
