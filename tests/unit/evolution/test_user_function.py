@@ -142,6 +142,7 @@ def test_the_hash_tells_functions_apart():
     assert as_rule(one) != same_name
     first, second, again = (lambda h, rng: {"n": 1}), (lambda h, rng: {"n": 2}), (lambda h, rng: {"n": 1})
     assert as_rule(first) == as_rule(again) != as_rule(second)
+    assert as_rule(lambda h, rng: rng.random()) != as_rule(lambda h, rng: rng.normal())
 
 
 def test_functions_without_source_are_hashed_by_their_bytecode():
