@@ -19,6 +19,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/.installed-demo
 	$(BIN)/phyletic demo
 
+# One thread for each process of the tests: they keep the cores busy without the threads of the numerical libraries.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
 
