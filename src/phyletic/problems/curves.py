@@ -1,132 +1,17 @@
-"""Synthetic learning curves whose best learning rate drifts while they train.
-
-One step is L ← L − k·exp(−(ln lr − ln lr*(t))² / 2s²)·(L − L∞) + noise. No learning rate stays good, the best
-one is known at every step, and so is the least loss: regret is exact, and a schedule can be told from a constant.
-"""
+"""Training on synthetic learning curves whose best learning rate drifts; see :class:`DriftingCurve`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from phyletic.errors import InvalidArgument
 from phyletic.randomness import RandomStream
-from phyletic.space import Float
+from phyletic.simulate.curve import SPACE, DriftingCurve
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
     from phyletic.workers.loop import Trials
 
 __all__ = ["SPACE", "DriftingCurve", "train"]
-
-SPACE = {"lr": Float(1e-5, 1.0, log=True)}
-"""Wider than the drift of the default curve by a factor of 10 below and above."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftingCurve:
-    """A learning curve with a best learning rate that drifts geometrically.
-
-    Args:
-        first: Best learning rate at step 0.
-        last: Best learning rate from step ``horizon`` on.
-        horizon: Steps over which it drifts, at least 1.
-        width: s, how far from the best a learning rate may be, in natural logarithms: at a factor of e^width, a step
-            gains 61 % of what the best one gains.
-        speed: k, the share of the excess loss that a step with the best rate removes, in (0, 1).
-        start: Loss at step 0.
-        floor: L∞, the loss that is approached, below ``start``.
-        noise: Standard deviation of what is added at each step; its mean is 0, so what is exact here is the mean.
-
-    Raises:
-        InvalidArgument: An argument is out of range.
-
-    Example:
-        >>> curve = DriftingCurve(first=0.1, last=0.001, horizon=100)
-        >>> [round(curve.best_learning_rate(step), 4) for step in (0, 50, 100, 900)]
-        [0.1, 0.01, 0.001, 0.001]
-        >>> best = [curve.best_learning_rate(step) for step in range(100)]
-        >>> round(curve.regret(curve.run(best), 100), 12)
-        0.0
-        >>> rate, loss = curve.best_constant(100)
-        >>> round(rate, 4), round(curve.regret(loss, 100), 3)
-        (0.0102, 0.06)
-    """
-
-    first: float = 0.1
-    last: float = 1e-4
-    horizon: int = 200
-    width: float = 1.0
-    speed: float = 0.05
-    start: float = 1.0
-    floor: float = 0.0
-    noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("first", "last", "width"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidArgument(name, getattr(self, name), "a finite number above 0")
-        if self.horizon < 1:
-            raise InvalidArgument("horizon", self.horizon, "at least 1")
-        if not 0 < self.speed < 1:
-            raise InvalidArgument("speed", self.speed, "between 0 and 1")
-        if not self.floor < self.start:
-            raise InvalidArgument("floor", self.floor, f"below start, {self.start}")
-        if not 0 <= self.noise < math.inf:
-            raise InvalidArgument("noise", self.noise, "a finite number of at least 0")
-
-    def best_learning_rate(self, step: int) -> float:
-        """Return lr* at a step."""
-        return self.first * math.pow(self.last / self.first, min(step / self.horizon, 1.0))
-
-    def step(self, loss: float, learning_rate: float, step: int, stream: RandomStream | None = None) -> float:
-        """Return the loss after one step.
-
-        Args:
-            loss: The loss before it.
-            learning_rate: Above 0.
-            step: Steps taken along the lineage before it.
-            stream: Where noise is drawn from; None for none.
-        """
-        distance = math.log(learning_rate / self.best_learning_rate(step)) / self.width
-        after = loss - self.speed * math.exp(-(distance**2) / 2) * (loss - self.floor)
-        return after if stream is None else after + self.noise * stream.normal()
-
-    def run(self, learning_rates: Sequence[float]) -> float:
-        """Return the loss after training from the start with one learning rate per step, without noise."""
-        loss = self.start
-        for step, learning_rate in enumerate(learning_rates):
-            loss = self.step(loss, learning_rate, step)
-        return loss
-
-    def best_loss(self, steps: int) -> float:
-        """Return the least loss that any schedule reaches: L∞ + (start − L∞)·(1 − k)^steps."""
-        return self.floor + (self.start - self.floor) * (1.0 - self.speed) ** steps
-
-    def regret(self, loss: float, steps: int) -> float:
-        """Return how much a loss after some steps is above the least possible."""
-        return loss - self.best_loss(steps)
-
-    def best_constant(self, steps: int) -> tuple[float, float]:
-        """Return the best constant learning rate for some steps, to a relative 1e-6, and the loss it ends with.
-
-        A constant is found by search over the range of the drift, so what a schedule can gain is known.
-        """
-        best = np.log([self.best_learning_rate(step) for step in range(steps)])
-        low, high = float(best.min()), float(best.max())
-        while True:
-            grid = np.linspace(low, high, 257)
-            gains = self.speed * np.exp(-(((grid[:, None] - best) / self.width) ** 2) / 2)
-            # The excess loss is multiplied by 1 − gain at each step.
-            place = int(np.argmin(np.log1p(-gains).sum(axis=1)))
-            if high - low < 1e-6:
-                rate = math.exp(grid[place])
-                return rate, self.run([rate] * steps)
-            low, high = float(grid[max(place - 1, 0)]), float(grid[min(place + 1, 256)])
 
 
 def train(trials: Trials | Study, curve: DriftingCurve = DriftingCurve()) -> None:

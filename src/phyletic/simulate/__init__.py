@@ -1,0 +1,21 @@
+"""Studies under a virtual clock: how long they would take and how well they would do, and whether they hold up.
+
+The real coordinator and the real algorithms decide; workers, messages, time and training are simulated, and anything
+may go wrong. Everything is derived from one seed.
+"""
+
+from phyletic.simulate.curve import DriftingCurve
+from phyletic.simulate.faults import Faults, Speeds
+from phyletic.simulate.invariants import Ledger, check_invariants, check_stored
+from phyletic.simulate.simulation import Simulation, simulate
+
+__all__ = [
+    "DriftingCurve",
+    "Faults",
+    "Ledger",
+    "Simulation",
+    "Speeds",
+    "check_invariants",
+    "check_stored",
+    "simulate",
+]

@@ -1,0 +1,104 @@
+"""What goes wrong in a simulation, and how fast workers are: plain configurations, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from phyletic.errors import InvalidArgument
+
+__all__ = ["Faults", "Speeds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """How long things take.
+
+    Args:
+        step: Seconds of one step on an average worker.
+        overhead: Seconds of a trial beside its steps: loading, evaluating, saving.
+        spread: Standard deviation of the logarithm of a worker's speed; 0 makes all workers alike.
+        straggler: Share of the workers that are slow, from 0 to 1.
+        slowness: How many times slower those are.
+        latency: Mean seconds that a message is on its way.
+
+    Raises:
+        InvalidArgument: An argument is out of its range.
+    """
+
+    step: float = 1.0
+    overhead: float = 0.0
+    spread: float = 0.0
+    straggler: float = 0.0
+    slowness: float = 100.0
+    latency: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check(self, shares=("straggler",), above=("step", "slowness"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """How often things go wrong: probabilities from 0 to 1, unless it says otherwise. Without arguments, nothing does.
+
+    Args:
+        crash: That a worker dies during an attempt. Its death is seen after ``detection`` seconds, and another worker
+            takes its place.
+        pause: That a worker sleeps at the end of an attempt until it was taken for dead; its result comes too late.
+        fail: That the training code raises during an attempt.
+        cursed: Members whose training code always raises.
+        not_finite: That the loss becomes NaN or infinite; it stays so in all that inherits those weights.
+        damaged: That a parent's checkpoint is not what was published.
+        partial: That a worker hands its trial back early.
+        uneven: That the training code trains another number of steps than it was asked to.
+        leave: That a worker leaves for good after an attempt, while another stays.
+        join: That one more worker joins after an attempt.
+        lose: That a message, or the answer to it, is lost; it is sent again after ``again`` seconds.
+        duplicate: That a message arrives twice.
+        delay: That a message takes up to ``detection`` seconds more, so that later ones overtake it.
+        owner: That the owner of the study dies while it decides, before or after the commit; another begins at once.
+        forget: That the deletion of a checkpoint that was condemned fails.
+        detection: Seconds until a death is seen.
+        again: Seconds after which a message without an answer is sent again.
+
+    Raises:
+        InvalidArgument: An argument is out of its range.
+    """
+
+    crash: float = 0.0
+    pause: float = 0.0
+    fail: float = 0.0
+    cursed: tuple[int, ...] = ()
+    not_finite: float = 0.0
+    damaged: float = 0.0
+    partial: float = 0.0
+    uneven: float = 0.0
+    leave: float = 0.0
+    join: float = 0.0
+    lose: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    owner: float = 0.0
+    forget: float = 0.0
+    detection: float = 5.0
+    again: float = 2.0
+
+    def __post_init__(self) -> None:
+        times = ("detection", "again")
+        shares = tuple(field.name for field in fields(self) if field.name not in (*times, "cursed"))
+        _check(self, shares=shares, above=times)
+        if self.lose > 0.9:
+            raise InvalidArgument("lose", self.lose, "at most 0.9, so that something arrives")
+
+
+def _check(checked: Speeds | Faults, *, shares: tuple[str, ...], above: tuple[str, ...]) -> None:
+    for field in fields(checked):
+        value = getattr(checked, field.name)
+        if field.name == "cursed":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            raise InvalidArgument(field.name, value, "a finite number of at least 0")
+        if field.name in shares and value > 1:
+            raise InvalidArgument(field.name, value, "a share from 0 to 1")
+        if field.name in above and value == 0:
+            raise InvalidArgument(field.name, value, "above 0")

@@ -1,0 +1,270 @@
+"""What must hold after every event of a study, whatever went wrong.
+
+A :class:`Ledger` notes what an honest observer saw: grants, results that were committed, checkpoints that were
+published and deleted. :func:`check_invariants` compares the coordinator's state in memory with it, at a cost that grows
+with the population; :func:`check_stored` compares both with all that is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from phyletic.coordinator.loading import load
+from phyletic.coordinator.state import Member, OpenTrial, StudyState
+from phyletic.errors import PhyleticError
+from phyletic.records import CheckpointState, Lease, Trial, TrialState
+from phyletic.storage import reading
+from phyletic.storage.store import Store
+
+__all__ = ["Ledger", "check_invariants", "check_stored"]
+
+
+@dataclass
+class Ledger:
+    """What was seen from outside of the coordinator.
+
+    Attributes:
+        granted: The latest lease of each trial.
+        reported: What each attempt reported as its score, by trial and fence; None for one handed back early.
+        ended: Results that are committed, by trial.
+        published: Checkpoints that are there.
+        deleted: Checkpoints that the coordinator let be deleted.
+        pinned: Trials that were pinned.
+        seen: Trials below this number are checked already.
+        open: Numbers of the trials that were open after the last event.
+    """
+
+    granted: dict[int, Lease] = field(default_factory=dict)
+    reported: dict[tuple[int, int], float | None] = field(default_factory=dict)
+    ended: dict[int, Trial] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    pinned: set[int] = field(default_factory=set)
+    seen: int = 0
+    open: frozenset[int] = frozenset()
+
+
+def check_invariants(state: StudyState, ledger: Ledger) -> list[str]:
+    """Return what is wrong with a state, in words; the ledger is brought up to date.
+
+    Args:
+        state: The coordinator's committed state.
+        ledger: What was seen until now.
+    """
+    wrong = [
+        *_members(state),
+        *_counted(state, ledger),
+        *_kept(state, ledger),
+    ]
+    new = [opened for number, opened in sorted(state.open.items()) if number >= ledger.seen]
+    for opened in new:
+        wrong += _decided(state, ledger, opened)
+    if state.algorithm.synchronous:
+        wrong += _barrier(state, ledger, [opened.trial for opened in new])
+    ledger.seen = state.counters.next_trial
+    ledger.open = frozenset(state.open)
+    return wrong
+
+
+def _members(state: StudyState) -> list[str]:
+    """Each member has at most one open trial, and each open trial its member."""
+    wrong = []
+    holders = Counter(opened.trial.member for opened in state.open.values())
+    wrong += [f"member {member} has {count} open trials" for member, count in holders.items() if count > 1]
+    for number, opened in state.open.items():
+        member = state.members.get(opened.trial.member)
+        if member is None or member.open != number:
+            wrong.append(f"trial {number} is open, but its member {opened.trial.member} does not know")
+        if opened.lease is None and opened.trial.member >= state.control.population:
+            wrong.append(f"trial {number} waits, but its member {opened.trial.member} is not in the population")
+        if (opened.lease is None) != (opened.trial.state is TrialState.WAITING):
+            wrong.append(f"trial {number} is {opened.trial.state}, its lease is {opened.lease}")
+    for number, member in state.members.items():
+        if member.open is not None and member.open not in state.open:
+            wrong.append(f"member {number} waits for trial {member.open}, which is not open")
+    if len(state.population()) != state.control.population:
+        wrong.append(f"the population is {len(state.population())}, not {state.control.population}")
+    held = sorted(number for numbers in state.sessions.values() for number in numbers)
+    granted = sorted(number for number, opened in state.open.items() if opened.lease is not None)
+    if held != granted:
+        wrong.append(f"sessions hold {held}, granted are {granted}")
+    return wrong
+
+
+def _counted(state: StudyState, ledger: Ledger) -> list[str]:
+    wrong = []
+    completed = sum(trial.state is TrialState.COMPLETED for trial in ledger.ended.values())
+    if state.counters.completed != completed:
+        wrong.append(f"{state.counters.completed} trials are counted as completed, {completed} were")
+    steps = sum(trial.steps_done or 0 for trial in ledger.ended.values())
+    if state.counters.member_steps != steps:
+        wrong.append(f"{state.counters.member_steps} member-steps are counted, {steps} were trained")
+    limit = state.control.budget.trials
+    if limit is not None and state.counters.completed + state.running > limit:
+        wrong.append(f"{state.counters.completed} completed and {state.running} running exceed {limit} trials")
+    for number in state.open:
+        if number in ledger.ended:
+            wrong.append(f"trial {number} is open, but its result was committed")
+    return wrong
+
+
+def _kept(state: StudyState, ledger: Ledger) -> list[str]:
+    """What anything may still ask for is there."""
+    needed: list[tuple[str, Trial | None]] = []
+    for member in state.population():
+        needed += [(f"a head of member {member.view.member}", kept) for kept in member.kept]
+        needed.append((f"the head of member {member.view.member}", member.view.trial))
+        needed.append((f"the tip of member {member.view.member}", member.tip))
+    needed += [(f"the parent of trial {number}", opened.parent) for number, opened in state.open.items()]
+    needed += [("one of the best", trial) for trial in state.best[: state.control.keep_best]]
+    needed += [("pinned", ledger.ended[number]) for number in ledger.pinned if number in ledger.ended]
+    return [
+        f"the checkpoint of trial {trial.number} is gone, but it is {why}"
+        for why, trial in needed
+        if trial is not None and trial.checkpoint is not None and trial.checkpoint.id not in ledger.published
+    ]
+
+
+def _decided(state: StudyState, ledger: Ledger, opened: OpenTrial) -> list[str]:
+    trial, wrong = opened.trial, []
+    where = f"trial {trial.number} ({trial.decision.kind})"
+    if opened.parent is None:
+        if trial.parent is not None or trial.start_step != 0:
+            wrong.append(f"{where} starts at {trial.start_step} of {trial.parent}, with no parent's checkpoint")
+    else:
+        if opened.parent.number != trial.parent:
+            wrong.append(f"{where} has the parent {trial.parent}, but is given {opened.parent.number}")
+        if trial.start_step != opened.parent.end_step:
+            wrong.append(f"{where} starts at {trial.start_step}, its parent ended at {opened.parent.end_step}")
+        if trial.parent not in ledger.ended:
+            wrong.append(f"{where} starts from trial {trial.parent}, which has not ended")
+    donor = trial.decision.donor
+    if donor is not None:
+        score = ledger.ended[donor].score if donor in ledger.ended else None
+        if score is None or not math.isfinite(score):
+            wrong.append(f"{where} has the donor {donor}, whose score is {score}")
+    if trial.member >= state.control.population:
+        wrong.append(f"{where} was decided for member {trial.member} of {state.control.population}")
+    if state.limit is not None and trial.steps is not None and trial.start_step + trial.steps > state.limit:
+        wrong.append(f"{where} goes to step {trial.start_step + trial.steps}, beyond {state.limit}")
+    try:
+        same = state.space.validate(trial.hyperparameters) == trial.hyperparameters
+    except PhyleticError as error:
+        wrong.append(f"{where} is outside of its space: {error}")
+    else:
+        if not same:
+            wrong.append(f"{where} has {trial.hyperparameters}, which its space repairs")
+    return wrong
+
+
+def _barrier(state: StudyState, ledger: Ledger, new: list[Trial]) -> list[str]:
+    """A generation is decided when all of the previous have ended, at once, in the order of the members."""
+    decided = [trial for trial in new if trial.decision.kind != "resume"]
+    if not decided:
+        return []
+    wrong = []
+    numbers = {trial.number for trial in decided}
+    before = [
+        number
+        for number, opened in state.open.items()
+        if number not in numbers and opened.trial.member < state.control.population
+    ]
+    if before:
+        wrong.append(f"generation {sorted(numbers)} was decided while {before} were open")
+    members = [trial.member for trial in decided]
+    if members != sorted(set(members)):
+        wrong.append(f"a generation was decided in the order {members}")
+    if len({trial.decision.as_of for trial in decided}) > 1:
+        wrong.append(f"generation {sorted(numbers)} was decided on several views")
+    left = [
+        member.view.member
+        for member in state.population()
+        if member.open is None and not member.ended(state.limit) and member.last not in ledger.open
+    ]
+    if left:
+        wrong.append(f"generation {sorted(numbers)} leaves out members {left}")
+    return wrong
+
+
+def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
+    """Return what is wrong with what is stored, in words.
+
+    Args:
+        store: The database.
+        state: The coordinator's committed state.
+        ledger: What was seen until now.
+    """
+    with store.read() as connection:
+        stored = reading.load_study(connection, state.identity.name)
+        assert stored is not None
+        loaded = load(connection, stored, state.space, state.algorithm)
+        trials = reading.trials(connection, state.id)
+        checkpoints = reading.checkpoints(connection, state.id)
+    wrong = _differences(state, loaded)
+    ended = {trial.number: trial for trial in trials if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)}
+    if [trial.number for trial in trials] != list(range(len(trials))):
+        wrong.append(f"the stored trials are {[trial.number for trial in trials]}")
+    for number in sorted({*ended, *ledger.ended}):
+        kept, seen = ended.get(number), ledger.ended.get(number)
+        # NaN equals itself in what is written
+        if repr(kept) != repr(seen):
+            wrong.append(f"trial {number} is stored as {kept}, and was acknowledged as {seen}")
+    for number, trial in ended.items():
+        lease = ledger.granted.get(number)
+        if lease is not None and (number, lease.fence) in ledger.reported:
+            score = ledger.reported[number, lease.fence]
+            if trial.attempts != lease.fence or repr(score) != repr(trial.score):
+                wrong.append(f"trial {number} has the score {trial.score}, its latest grant reported {score}")
+    for row in checkpoints:
+        if row.state is CheckpointState.DURABLE and row.id not in ledger.published:
+            wrong.append(f"checkpoint {row.id} of trial {row.trial} is stored as durable, but is gone")
+        if row.id in ledger.deleted and row.state not in (CheckpointState.CONDEMNED, CheckpointState.COLLECTED):
+            wrong.append(f"checkpoint {row.id} of trial {row.trial} was deleted, but is {row.state}")
+    return wrong
+
+
+def _differences(state: StudyState, loaded: StudyState) -> list[str]:
+    """Compare the state in memory with what the next owner would read."""
+    pairs: list[tuple[str, Any, Any]] = [
+        ("counters", _counters(state), _counters(loaded)),
+        ("control", state.control, loaded.control),
+        ("best", [trial.number for trial in state.best], [trial.number for trial in loaded.best]),
+        ("pinned", sorted(state.pinned), sorted(loaded.pinned)),
+        ("parents", sorted(state.parents.items()), sorted(loaded.parents.items())),
+        ("sessions", sorted(state.sessions.items()), sorted(loaded.sessions.items())),
+        ("open", _open(state), _open(loaded)),
+    ]
+    for number in range(state.control.population):
+        pairs.append((f"member {number}", _member(state.member(number)), _member(loaded.member(number))))
+    return [f"{name} in memory is {here}, stored {there}" for name, here, there in pairs if repr(here) != repr(there)]
+
+
+def _counters(state: StudyState) -> object:
+    # time goes on while nothing is written
+    return msgspec.structs.replace(state.counters, active_seconds=0.0)
+
+
+def _open(state: StudyState) -> dict[int, Any]:
+    return {
+        number: (opened.trial, opened.lease, opened.checkpoint, opened.parent and opened.parent.number)
+        for number, opened in sorted(state.open.items())
+    }
+
+
+def _member(member: Member) -> tuple[Any, ...]:
+    return (
+        member.view.trial and member.view.trial.number,
+        member.view.failed,
+        member.view.scores,
+        member.view.history,
+        member.tip and member.tip.number,
+        member.open,
+        member.last,
+        member.generation,
+        [trial.number for trial in member.kept],
+    )

@@ -1,0 +1,213 @@
+"""Simulating a study: the real coordinator and algorithm under a virtual clock, with synthetic training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from phyletic.coordinator.messages import Control, Pin
+from phyletic.errors import InvalidArgument
+from phyletic.evolution import Algorithm
+from phyletic.evolution.codec import algorithm_to_json
+from phyletic.records import Budget, Metric, StudyControl, StudyIdentity, Trial, TrialState
+from phyletic.records.frames import trials_dataframe
+from phyletic.simulate.curve import SPACE, DriftingCurve
+from phyletic.simulate.events import Events
+from phyletic.simulate.faults import Faults, Speeds
+from phyletic.simulate.owner import identities
+from phyletic.space import Float, Space
+from phyletic.storage import reading
+from phyletic.storage.store import Store, open_store
+from phyletic.storage.writing import create_study
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Simulation", "simulate"]
+
+_NAME = "simulation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What became of a simulated study.
+
+    Attributes:
+        wall_seconds: Virtual time from the start to the last result.
+        utilisation: Share of the workers' time that went into results that were taken, from 0 to 1.
+        regret: How much the best loss is above the least that any schedule reaches in the steps of the budget (or,
+            without such a budget, in the steps of the oldest trial); infinite without a finite result.
+        exploits: Trials that took another member's checkpoint or hyperparameters.
+        completed: Trials that ended with a score.
+        attempts: Grants of all trials.
+        losses: Attempts that were lost with their worker.
+        failures: Attempts that raised.
+        member_steps: Steps trained, over all trials with a result.
+        owners: How many owners the study had: one, and one more for each that died.
+        events: How many events there were.
+        digest: Of all events in their order: the same for the same arguments.
+        violations: What did not hold, in words; the simulation ended there.
+        finished: What the last worker was told when it asked for a trial: why there is none.
+        seed: The seed.
+        space: What varied.
+    """
+
+    wall_seconds: float
+    utilisation: float
+    regret: float
+    exploits: int
+    completed: int
+    attempts: int
+    losses: int
+    failures: int
+    member_steps: int
+    owners: int
+    events: int
+    digest: str
+    violations: tuple[str, ...]
+    finished: str
+    seed: int
+    space: Space
+    _trials: tuple[Trial, ...] = field(repr=False)
+
+    def trials(self) -> list[Trial]:
+        """Return the trials, by number."""
+        return list(self._trials)
+
+    def trials_dataframe(self) -> pandas.DataFrame:
+        """Return the trials as a pandas data frame: a row a trial, times in virtual seconds from 1970."""
+        return trials_dataframe(self._trials, self.space)
+
+
+def simulate(
+    algorithm: Algorithm,
+    *,
+    space: Space | None = None,
+    workers: int = 8,
+    budget: Budget = Budget(steps=200),
+    speeds: Speeds = Speeds(),
+    faults: Faults = Faults(),
+    controls: Sequence[tuple[float, Control | Pin]] = (),
+    curve: DriftingCurve = DriftingCurve(),
+    mode: Literal["min", "max"] = "min",
+    max_failures: int = 3,
+    max_losses: int = 10,
+    keep_best: int = 1,
+    check: bool = True,
+    seed: int = 0,
+) -> Simulation:
+    """Run a study under a virtual clock: how long it would take, how busy workers would be, how good it would get.
+
+    The coordinator, the algorithm and the database (in memory) are those of a real study; workers, messages and time
+    are simulated, and training follows a curve whose loss is inherited through checkpoints. Everything is derived
+    from the seed, so that a simulation is repeated exactly. After every event the invariants of a study are checked.
+
+    Args:
+        algorithm: Such as ``PBT(population=32, interval=10)``.
+        space: What varies: any space with a float ``lr``, by which the curve learns; only that where left out.
+        workers: How many workers there are in the beginning, from 1 to 1024.
+        budget: How far the study goes.
+        speeds: How long things take.
+        faults: What goes wrong.
+        controls: Changes of the budget, the population and so on, each with its time in seconds from the start.
+        curve: How a member learns.
+        mode: ``"min"`` reports the loss, ``"max"`` the loss with its sign changed.
+        max_failures: Attempts at a trial that may raise before its member is failed.
+        max_losses: Attempts at a trial that may be lost before that.
+        keep_best: How many of the best trials' checkpoints are kept.
+        check: Whether invariants are checked.
+        seed: From which all randomness is derived.
+
+    Raises:
+        InvalidArgument: An argument cannot be used.
+
+    Example:
+        >>> from phyletic.evolution import PBT, RandomSearch
+        >>> pbt = simulate(PBT(population=8, interval=10), workers=4)
+        >>> random = simulate(RandomSearch(population=8, interval=10), workers=4)
+        >>> pbt.regret < random.regret, pbt.wall_seconds > 400, pbt.utilisation > 0.99
+        (True, True, True)
+        >>> slow = simulate(PBT(population=8, interval=10), workers=4, speeds=Speeds(straggler=0.5), seed=1)
+        >>> slow.utilisation < pbt.utilisation, slow.violations
+        (False, ())
+    """
+    space = Space(SPACE) if space is None else space
+    parameter = space.parameters.get("lr")
+    if parameter is None or not isinstance(parameter.domain, Float) or parameter.domain.low <= 0:
+        raise InvalidArgument("space", space, "one with a Float above 0 that is named 'lr'")
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1024:
+        raise InvalidArgument("workers", workers, "a whole number from 1 to 1024")
+    if budget.unlimited:
+        raise InvalidArgument("budget", budget, "one with a limit, so that the simulation ends")
+    control = StudyControl(
+        budget=budget,
+        population=algorithm.population_size(space),
+        max_failures=max_failures,
+        max_losses=max_losses,
+        keep_best=keep_best,
+    )
+    metric = Metric("loss" if mode == "min" else "score", mode)
+    store = _create(algorithm, space, metric, control, seed)
+    try:
+        events = Events(
+            store,
+            _NAME,
+            space=space,
+            algorithm=algorithm,
+            metric=metric,
+            workers=workers,
+            speeds=speeds,
+            faults=faults,
+            curve=curve,
+            check=check,
+            seed=seed,
+        )
+        for seconds, command in controls:
+            events.control(seconds, command)
+        events.run()
+        with store.read() as connection:
+            trials = reading.trials(connection, events.owner.state.id)
+        return _simulation(events, trials, budget, curve, seed)
+    finally:
+        store.close()
+
+
+def _create(algorithm: Algorithm, space: Space, metric: Metric, control: StudyControl, seed: int) -> Store:
+    identity = StudyIdentity(
+        uuid=identities(seed)(),
+        name=_NAME,
+        space=space.to_json(),
+        metrics=(metric, Metric("regret", "min")),
+        algorithm={**algorithm_to_json(algorithm), "population": control.population},
+        seed=seed,
+    )
+    store = open_store(None)
+    with store.transaction() as connection:
+        create_study(connection, identity, control, 0.0)
+    return store
+
+
+def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: DriftingCurve, seed: int) -> Simulation:
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETED]
+    finite = [abs(trial.score or 0.0) for trial in completed if trial.finite]
+    steps = budget.steps or max((trial.end_step or 0 for trial in completed), default=0)
+    return Simulation(
+        wall_seconds=events.last_result,
+        utilisation=events.utilisation,
+        regret=curve.regret(min(finite), steps) if finite else float("inf"),
+        exploits=sum(trial.decision.donor is not None for trial in trials),
+        completed=len(completed),
+        attempts=sum(trial.attempts for trial in trials),
+        losses=sum(trial.losses for trial in trials),
+        failures=sum(trial.failures for trial in trials),
+        member_steps=sum(trial.steps_done or 0 for trial in trials),
+        owners=1 + events.owner.deaths,
+        events=events.count,
+        digest=events.digest,
+        violations=tuple(events.violations),
+        finished=events.finished,
+        seed=seed,
+        space=events.owner.state.space,
+        _trials=tuple(trials),
+    )
