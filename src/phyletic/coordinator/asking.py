@@ -10,7 +10,9 @@ import msgspec
 from phyletic.coordinator.budget import done, failure_cap, may_grant
 from phyletic.coordinator.deciding import close_barrier, decide
 from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
+from phyletic.coordinator.sessions import overdue
 from phyletic.coordinator.state import OpenTrial, StudyState
+from phyletic.coordinator.telling import end_attempt
 from phyletic.records import Lease, TrialState
 from phyletic.storage.changes import Changes, TrialUpdate
 
@@ -27,7 +29,8 @@ def answer(
 ) -> Answer:
     """Give a session a trial, or say why there is none.
 
-    In this order: the trial it holds already, waiting trials by number, a new decision for the member furthest behind.
+    In this order: the trial it holds already, trials by number that wait or whose holder was silent past its deadline,
+    a new decision for the member furthest behind.
     """
     if not command.fresh:
         for number in state.sessions.get(command.session, ()):
@@ -35,42 +38,52 @@ def answer(
     reason = done(state)
     if reason:
         return Finished(reason)
+    alive = sum(opened.lease is not None and not overdue(state, opened, now) for opened in state.open.values())
     if state.counters.failures_in_a_row >= failure_cap(state):
-        return _failing(state)
+        return _failing(state, alive)
     if state.control.paused:
         return Wait("the study is paused")
-    if not may_grant(state):
-        return Wait("the trials that are left in the budget are running")
     close_barrier(state, changes, now)
-    waiting = _first_waiting(state)
-    if waiting is None and not state.algorithm.synchronous:
-        member = _furthest_behind(state, command.in_memory)
+    opened = _next_open(state, changes, now)
+    if opened is None and not may_grant(state):
+        return Wait("the trials that are left in the budget are running")
+    if opened is None and not state.algorithm.synchronous:
+        member = _furthest_behind(state, command.in_memory, alive)
         if member is not None:
-            waiting = decide(state, changes, member, now)
-    if waiting is not None:
-        return _grant(state, changes, waiting, command.session, now, identity)
+            opened = decide(state, changes, member, now)
+    if opened is not None:
+        return _grant(state, changes, opened, command.session, now, identity)
     if state.open:
         return Wait("every trial that can run is running")
     return Finished(f"every member has trained {state.limit} steps")
 
 
-def _failing(state: StudyState) -> Answer:
+def _failing(state: StudyState, alive: int) -> Answer:
     failed = state.counters.failures_in_a_row
-    if state.running:
+    if alive:
         return Wait(f"{failed} attempts failed one after another; waiting for those that run")
     state.stopped = f"{failed} attempts failed one after another, with no completion between them"
     return Finished(state.stopped, failed=True)
 
 
-def _first_waiting(state: StudyState) -> OpenTrial | None:
+def _next_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | None:
+    """Return the first trial, by number, that waits, or whose holder was silent past its deadline."""
     for number in sorted(state.open):
         opened = state.open[number]
-        if opened.lease is None and opened.trial.member < state.control.population:
-            return opened
+        if opened.trial.member >= state.control.population:
+            continue
+        if opened.lease is None:
+            if may_grant(state):
+                return opened
+        elif overdue(state, opened, now):
+            silent = f"session {opened.lease.session} was silent past its deadline"
+            end_attempt(state, changes, opened, silent, "lost", now)
+            if number in state.open:
+                return state.open[number]
     return None
 
 
-def _furthest_behind(state: StudyState, in_memory: int | None) -> int | None:
+def _furthest_behind(state: StudyState, in_memory: int | None, alive: int) -> int | None:
     """Return the idle member with the fewest steps; ties go to weights already in memory, then to the longest idle."""
     limit = state.limit
     troubled = state.counters.failures_in_a_row > 0
@@ -85,7 +98,7 @@ def _furthest_behind(state: StudyState, in_memory: int | None) -> int | None:
             # a member that failed for good goes last until another shows that the code can complete a trial, and not
             # at all while others run: so it neither starves the others nor fails in a hot loop beside them
             failed = member.view.failed and troubled
-            if failed and state.running:
+            if failed and alive:
                 continue
             tip = member.tip
             key = (failed, member.age, tip is None or tip.number != in_memory, member.last, number)

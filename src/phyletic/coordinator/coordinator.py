@@ -30,6 +30,7 @@ from phyletic.coordinator.messages import (
     Reply,
     Tell,
 )
+from phyletic.coordinator.sessions import extend_over_gap, hear, join
 from phyletic.coordinator.state import Progress, StudyState
 from phyletic.coordinator.telling import fail, leave, tell
 from phyletic.errors import LeaseLost, NotFound, PhyleticError
@@ -38,7 +39,7 @@ from phyletic.failpoints import failpoint
 from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import reading
-from phyletic.storage.changes import Changes, SessionRecord
+from phyletic.storage.changes import Changes
 from phyletic.storage.store import Store
 from phyletic.storage.writing import take_epoch, write
 
@@ -108,8 +109,9 @@ class Coordinator:
         changes = Changes(expected=state.counters.sequence, counters=state.counters)
         with self._store.read() as connection:
             again = void_leases(connection, draft, changes)
-        draft.workers.clear()
         draft.clock = now
+        for session, seconds in draft.lease_seconds.items():
+            draft.deadlines[session] = now + seconds
         self._commit(draft, changes, durable=True)
         return Outcome((), (*again, *changes.condemned))
 
@@ -140,12 +142,14 @@ class Coordinator:
     def _execute(self, commands: Sequence[Command], now: float) -> Outcome:
         state = self.state
         draft = state.draft()
+        extend_over_gap(draft, now)
         _count_active(draft, now)
         changes = Changes(expected=state.counters.sequence, counters=state.counters)
         # a decision sees the state that its own transaction leaves, so results are taken in before anything is decided
         draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
         replies: dict[int, Reply] = {}
         for place in sorted(range(len(commands)), key=lambda place: not isinstance(commands[place], (Tell, Fail))):
+            hear(draft, commands[place], now)
             try:
                 replies[place] = self._handle(draft, changes, commands[place], now)
             except PhyleticError as error:
@@ -171,28 +175,13 @@ class Coordinator:
             case Fail():
                 return fail(draft, changes, command, now)
             case Join():
-                return self._join(draft, changes, command, now)
+                return join(draft, changes, command, now)
             case Leave():
                 return leave(draft, changes, command, now)
             case Control():
                 return change(draft, changes, command, now)
             case Pin():
                 return pin(draft, changes, command, now, self._trial(draft, command.trial))
-
-    def _join(self, draft: StudyState, changes: Changes, command: Join, now: float) -> Done:
-        draft.workers[command.session] = command.worker
-        if command.pid is not None:
-            changes.joined.append(
-                SessionRecord(
-                    session=command.session,
-                    worker=command.worker,
-                    pid=command.pid,
-                    created=command.created,
-                    epoch=draft.counters.epoch,
-                    joined=now,
-                )
-            )
-        return Done()
 
     def _commit(self, draft: StudyState, changes: Changes, *, durable: bool) -> None:
         if durable:

@@ -41,7 +41,9 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     )
     state.pinned = frozenset(reading.pinned(connection, stored.id))
     for record in reading.open_sessions(connection, stored.id):
-        state.workers[record.session] = record.worker
+        if record.lease_seconds is not None:
+            state.workers[record.session] = record.worker
+            state.lease_seconds[record.session] = record.lease_seconds
     opened = reading.open_trials(connection, stored.id)
     rows = reading.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])
     durable = {row.id for row in rows if row.state is CheckpointState.DURABLE}
@@ -117,7 +119,12 @@ def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[st
 
     Returns ids of checkpoints that were condemned earlier and whose deletion was not confirmed.
     """
+    held: set[int] = set()
     for session in list(state.sessions):
+        if session in state.lease_seconds:
+            # a detached worker outlives its owner, and goes on with what it has
+            held.update(state.sessions[session])
+            continue
         for number in state.sessions.pop(session):
             opened = state.open[number]
             trial = msgspec.structs.replace(opened.trial, state=TrialState.WAITING)
@@ -126,7 +133,8 @@ def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[st
     condemned = []
     for row in reading.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED]):
         if row.state is CheckpointState.PENDING:
-            changes.condemned.append(row.id)
+            if row.trial not in held:
+                changes.condemned.append(row.id)
         else:
             condemned.append(row.id)
     for row in reading.checkpoints(connection, state.id, [CheckpointState.DURABLE]):

@@ -37,12 +37,15 @@ class Join(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         worker: The name a person gave it.
         pid: Its process, where it is a local worker that a later owner must end; else None.
         created: The process's creation time as the system tells it, so that a reused pid is not mistaken for it.
+        lease_seconds: How long its leases last without a word from it, for a session that its owner cannot look at;
+            None for one that lives as long as its process and its owner.
     """
 
     session: str
     worker: str
     pid: int | None = None
     created: float | None = None
+    lease_seconds: float | None = None
 
 
 class Leave(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -99,6 +99,8 @@ class StudyState:
         pinned: Numbers of trials whose checkpoints are kept for good.
         sessions: Numbers of the trials that a session runs.
         workers: Names of sessions.
+        lease_seconds: How long the leases of detached sessions last, by session.
+        deadlines: Until when they last now, by session.
         progress: What running attempts said last, by trial.
         stopped: Why the study stopped after failures; "" while it did not.
         clock: When ``counters.active_seconds`` was last brought up to date.
@@ -117,6 +119,8 @@ class StudyState:
     pinned: frozenset[int] = frozenset()
     sessions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     workers: dict[str, str] = field(default_factory=dict)
+    lease_seconds: dict[str, float] = field(default_factory=dict)
+    deadlines: dict[str, float] = field(default_factory=dict)
     progress: dict[int, Progress] = field(default_factory=dict)
     stopped: str = ""
     clock: float | None = None
@@ -130,6 +134,8 @@ class StudyState:
             parents=dict(self.parents),
             sessions=dict(self.sessions),
             workers=dict(self.workers),
+            lease_seconds=dict(self.lease_seconds),
+            deadlines=dict(self.deadlines),
             progress=dict(self.progress),
         )
 

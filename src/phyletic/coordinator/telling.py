@@ -17,7 +17,7 @@ from phyletic.evolution import MemberView
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.storage.changes import Changes, Event, TrialUpdate
 
-__all__ = ["StoredTell", "fail", "leave", "tell"]
+__all__ = ["StoredTell", "end_attempt", "fail", "leave", "tell"]
 
 StoredTell = Callable[[int], tuple[int, str, str, Trial] | None]
 """Returns (fence, token, digest, trial) of a trial that has ended, as it is stored."""
@@ -182,20 +182,23 @@ def fail(state: StudyState, changes: Changes, command: Fail, now: float) -> Done
     opened = state.open.get(command.lease.trial)
     if opened is None or opened.lease is None or not _same(opened.lease, command.lease):
         raise LeaseLost(f"trial {command.lease.trial} is no longer held by this session")
-    return Done(trial=_end_attempt(state, changes, opened, command.error, command.cause, now))
+    return Done(trial=end_attempt(state, changes, opened, command.error, command.cause, now))
 
 
 def leave(state: StudyState, changes: Changes, command: Leave, now: float) -> Done:
     """End a session: its trials are lost with it, or released."""
     cause = "lost" if command.lost else "released"
     for number in state.sessions.get(command.session, ()):
-        _end_attempt(state, changes, state.open[number], command.error or "its worker left", cause, now)
+        end_attempt(state, changes, state.open[number], command.error or "its worker left", cause, now)
     if state.workers.pop(command.session, None) is not None:
         changes.left.append((command.session, now))
+    state.lease_seconds.pop(command.session, None)
+    state.deadlines.pop(command.session, None)
     return Done()
 
 
-def _end_attempt(state: StudyState, changes: Changes, opened: OpenTrial, error: str, cause: str, now: float) -> Trial:
+def end_attempt(state: StudyState, changes: Changes, opened: OpenTrial, error: str, cause: str, now: float) -> Trial:
+    """End an attempt: the trial waits for another, or is given up after too many. Causes are those of :class:`Fail`."""
     assert opened.lease is not None
     before, held = opened.trial, opened.lease
     failures = before.failures + (cause == "error")
@@ -214,9 +217,10 @@ def _end_attempt(state: StudyState, changes: Changes, opened: OpenTrial, error: 
         changes.condemned.append(opened.checkpoint)
     state.let_go(held.session, trial.number)
     state.progress.pop(trial.number, None)
-    if cause in ("error", "lost"):
-        counters = state.counters
-        state.counters = msgspec.structs.replace(counters, failures_in_a_row=counters.failures_in_a_row + 1)
+    # a worker's death is no verdict on the training code; only a trial that it takes away for good counts as failures
+    failed = 1 if cause == "error" else state.control.max_failures if cause == "lost" and given_up else 0
+    counters = state.counters
+    state.counters = msgspec.structs.replace(counters, failures_in_a_row=counters.failures_in_a_row + failed)
     if given_up:
         _give_up(state, changes, opened, trial, cause, now)
     else:

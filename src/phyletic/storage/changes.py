@@ -114,6 +114,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
         worker: The name a person gave it.
         pid: Its process, where a later owner must end it; else None.
         created: When that process was created, as the system tells it, so that a reused pid is not mistaken for it.
+        lease_seconds: How long a detached session's leases last without a word from it; None where the session lives
+            as long as its owner.
         epoch: The owner's epoch in which it joined.
         joined: When it joined, in seconds since 1970.
     """
@@ -122,6 +124,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     pid: int | None = None
     created: float | None = None
+    lease_seconds: float | None = None
     epoch: int = 0
     joined: float = 0.0
 

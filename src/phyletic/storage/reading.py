@@ -296,6 +296,7 @@ def open_sessions(connection: Connection, study_id: int) -> list[SessionRecord]:
             worker=row.worker,
             pid=row.pid,
             created=row.pid_created,
+            lease_seconds=row.lease_seconds,
             epoch=row.epoch,
             joined=row.joined,
         )

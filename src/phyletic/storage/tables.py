@@ -128,6 +128,7 @@ session = sa.Table(
     sa.Column("worker", sa.Text, nullable=False),
     sa.Column("pid", sa.BigInteger),
     sa.Column("pid_created", Number),
+    sa.Column("lease_seconds", Number),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("joined", Number, nullable=False),
     sa.Column("left", Number),

@@ -257,6 +257,7 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
                 "worker": joined.worker,
                 "pid": joined.pid,
                 "pid_created": joined.created,
+                "lease_seconds": joined.lease_seconds,
                 "epoch": joined.epoch,
                 "joined": joined.joined,
                 "left": None,

@@ -192,4 +192,4 @@ def test_the_population_that_a_decision_saw_is_rebuilt(tmp_path):
         ranked = sorted(seen, key=lambda head: -head.score)
         assert ranked[trial.decision.donor_rank].number == trial.decision.donor
         assert ranked[trial.decision.rank].member == trial.member
-        assert trial.decision.threshold == ranked[-1].score
+        assert ranked[-1].score <= trial.decision.threshold <= ranked[0].score

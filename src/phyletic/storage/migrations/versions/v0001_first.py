@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("worker", sa.Text, nullable=False),
         sa.Column("pid", sa.BigInteger),
         sa.Column("pid_created", sa.Double),
+        sa.Column("lease_seconds", sa.Double),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("joined", sa.Double, nullable=False),
         sa.Column("left", sa.Double),

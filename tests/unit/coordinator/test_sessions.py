@@ -1,0 +1,170 @@
+"""Attached sessions live as long as their owner; detached ones until another session gets their trial."""
+
+import itertools
+
+import pytest
+
+import phyletic as ph
+from phyletic.coordinator.coordinator import Coordinator
+from phyletic.coordinator.messages import Ask, Beat, Done, Fail, Grant, Join, Leave, Refused, Tell, Wait
+from phyletic.records import Evaluation, TrialState
+
+S1, S2 = "1" * 32, "2" * 32
+
+
+class Desk:
+    """A coordinator under a clock that the test moves."""
+
+    def __init__(self, tmp_path, budget=None, population=2):
+        self.study = ph.Study(
+            "study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0,
+            algorithm=ph.PBT(population, 5), budget=budget or ph.Budget(steps=50), storage=tmp_path / "a.db",
+        )  # fmt: skip
+        self.now = 1000.0
+        self.study._store.own()
+        self.numbers = itertools.count()
+        self.open()
+
+    def open(self):
+        self.coordinator = Coordinator(
+            self.study._store,
+            "study",
+            space=self.study.space,
+            algorithm=self.study.algorithm,
+            identity=lambda: f"{next(self.numbers):032x}",
+        )
+        self.coordinator.begin(self.now)
+
+    def say(self, *commands, after=0.0):
+        self.now += after
+        replies = self.coordinator.execute(commands, self.now).replies
+        return replies[0] if len(replies) == 1 else replies
+
+
+def tell(grant, score=1.0):
+    end = grant.trial.start_step + grant.trial.steps
+    return Tell(lease=grant.lease, evaluations=(Evaluation(end, "score", score),), steps_done=grant.trial.steps)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_a_silent_session_keeps_its_trial_until_another_gets_it(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    desk.say(Join(session=S2, worker="near", lease_seconds=10.0))
+    first = desk.say(Ask(session=S1))
+    other = desk.say(Ask(session=S2))
+    assert (first.trial.number, other.trial.number) == (0, 1)
+    for _ in range(5):
+        desk.say(Beat(lease=other.lease), after=2.4)  # the owner hears one of them all the time
+    # 12 s of silence: past the deadline, and nobody has asked
+    told = desk.say(tell(first, 3.0))
+    assert told.trial.score == 3.0
+
+
+def test_a_silent_session_loses_its_trial_to_the_next_who_asks(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    desk.say(Join(session=S2, worker="near", lease_seconds=10.0))
+    first = desk.say(Ask(session=S1))
+    other = desk.say(Ask(session=S2))
+    for _ in range(5):
+        desk.say(Beat(lease=other.lease), after=2.4)
+    desk.say(tell(other))
+    again = desk.say(Ask(session=S2))
+    assert again.trial.number == first.trial.number
+    assert again.lease.fence == first.lease.fence + 1
+    assert again.trial.losses == 1
+    for late in (tell(first), Beat(lease=first.lease), Fail(lease=first.lease, error="late")):
+        refused = desk.say(late)
+        assert isinstance(refused, Refused)
+        assert refused.error == "LeaseLost"
+    assert desk.say(tell(again, 7.0)).trial.score == 7.0
+
+
+def test_each_word_from_a_session_moves_its_deadline(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    first = desk.say(Ask(session=S1))
+    for _ in range(12):
+        assert isinstance(desk.say(Beat(lease=first.lease), after=2.4), Done)
+    desk.say(Join(session=S2, worker="near", lease_seconds=10.0))
+    assert desk.say(Ask(session=S2)).trial.number == 1
+
+
+def test_a_gap_in_the_owners_own_time_moves_deadlines(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    first = desk.say(Ask(session=S1))
+    desk.say(Join(session=S2, worker="near", lease_seconds=10.0), after=3600.0)  # the laptop was closed
+    assert desk.say(Ask(session=S2)).trial.number == 1
+    assert isinstance(desk.say(Beat(lease=first.lease)), Done)
+
+
+def test_a_detached_session_outlives_its_owner_and_an_attached_one_does_not(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    far = desk.say(Ask(session=S1))
+    near = desk.say(Ask(session=S2))
+    desk.open()
+    state = desk.coordinator.state
+    assert state.open[far.trial.number].trial.state is TrialState.RUNNING
+    assert state.open[near.trial.number].trial.state is TrialState.WAITING
+    assert desk.say(tell(far, 5.0)).trial.score == 5.0
+    refused = desk.say(tell(near))
+    assert refused.error == "LeaseLost"
+    # what was lost with its owner counts against nothing
+    again = desk.say(Ask(session=S2))
+    assert (again.trial.number, again.trial.failures, again.trial.losses) == (near.trial.number, 0, 0)
+
+
+def test_the_same_incarnation_gets_its_open_trial_again_and_a_new_one_another(desk):
+    first = desk.say(Ask(session=S1))
+    assert desk.say(Ask(session=S1)) == first
+    other = desk.say(Ask(session=S2))
+    assert other.trial.number != first.trial.number
+    assert isinstance(desk.say(Ask(session="3" * 32)), Wait)
+
+
+def test_a_session_that_left_has_lost_its_trials_and_the_next_gets_them(desk):
+    first = desk.say(Ask(session=S1))
+    desk.say(Leave(session=S1, lost=True, error="killed by signal 9"))
+    again = desk.say(Ask(session=S2))
+    assert isinstance(again, Grant)
+    assert (again.trial.number, again.trial.losses, again.trial.failures) == (first.trial.number, 1, 0)
+    assert again.trial.error == "killed by signal 9"
+    desk.say(Leave(session=S2, lost=False))
+    assert desk.say(Ask(session=S1)).trial.losses == 1
+
+
+def test_a_trial_lost_too_often_is_given_up_and_its_member_rescued(tmp_path):
+    desk = Desk(tmp_path, population=2)
+    healthy = desk.say(Ask(session=S1))
+    desk.say(tell(healthy))
+    numbers = set()
+    while True:
+        grant = desk.say(Ask(session=S2))
+        if grant.trial.member == 1 and grant.trial.decision.kind == "rescue":
+            break
+        assert grant.trial.member == 1
+        numbers.add(grant.trial.number)
+        desk.say(Leave(session=S2, lost=True))
+    assert len(numbers) == 1
+    failed = desk.study.trial(numbers.pop())
+    assert (failed.state, failed.losses) == (TrialState.FAILED, 10)
+    assert grant.trial.parent == healthy.trial.number
+
+
+def test_an_overdue_trial_does_not_hold_the_last_place_in_the_budget(tmp_path):
+    desk = Desk(tmp_path, budget=ph.Budget(trials=1))
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    desk.say(Ask(session=S1))
+    for _ in range(5):
+        assert isinstance(desk.say(Ask(session=S2), after=2.4), Wait) or desk.now > 1010
+    again = desk.say(Ask(session=S2), after=1.0)
+    assert again.lease.fence == 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_lease_of_no_length_is_refused(desk, seconds):
+    refused = desk.say(Join(session=S1, worker="far", lease_seconds=seconds))
+    assert refused.error == "InvalidArgument"
+    assert "lease_seconds" in refused.message
