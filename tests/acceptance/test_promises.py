@@ -313,6 +313,17 @@ def test_a_score_that_is_not_finite_never_donates_and_its_member_is_rescued(tmp_
     assert math.isfinite(study.best.score)
 
 
+def test_a_study_whose_scores_are_never_finite_stops_with_a_report():
+    def code(trials):
+        for trial in trials.attach(lambda trial: {"x": trial["lr"]}):
+            assert trial["lr"] >= 0
+            trial.report(score=math.nan)
+
+    study = make(space={"lr": ph.Float(0, 1)}, population=4, steps=20)
+    with pytest.raises(errors.StudyFailed, match="50 trials one after another ended without a finite score"):
+        study.run(code, verbose=0)
+
+
 # 7. A dead, slow or failed member never stops the others.
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from phyletic.coordinator.budget import done, failure_cap, may_grant
+from phyletic.coordinator.budget import done, failure_cap, hopeless_cap, may_grant
 from phyletic.coordinator.deciding import close_barrier, decide
 from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
 from phyletic.coordinator.sessions import overdue
@@ -41,6 +41,9 @@ def answer(
     alive = sum(opened.lease is not None and not overdue(state, opened, now) for opened in state.open.values())
     if state.counters.failures_in_a_row >= failure_cap(state):
         return _failing(state, alive)
+    if state.hopeless >= hopeless_cap(state):
+        state.stopped = f"{state.hopeless} trials one after another ended without a finite score"
+        return Finished(state.stopped, failed=True)
     if state.control.paused:
         return Wait("the study is paused")
     close_barrier(state, changes, now)

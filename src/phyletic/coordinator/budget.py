@@ -6,7 +6,7 @@ import math
 
 from phyletic.coordinator.state import StudyState
 
-__all__ = ["done", "failure_cap", "may_grant", "steps_left", "target_reached"]
+__all__ = ["done", "failure_cap", "hopeless_cap", "may_grant", "steps_left", "target_reached"]
 
 
 def target_reached(state: StudyState) -> bool:
@@ -42,6 +42,14 @@ def steps_left(state: StudyState, start_step: int, steps: int | None) -> int | N
         return steps
     left = state.limit - start_step
     return left if steps is None else min(steps, left)
+
+
+def hopeless_cap(state: StudyState) -> int:
+    """Return how many trials may complete one after another without a finite score before the study stops.
+
+    A budget of steps would never be used up otherwise: members without a finite score start afresh.
+    """
+    return max(50, 10 * state.control.population)
 
 
 def failure_cap(state: StudyState) -> int:

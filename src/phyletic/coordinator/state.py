@@ -102,6 +102,7 @@ class StudyState:
         lease_seconds: How long the leases of detached sessions last, by session.
         deadlines: Until when they last now, by session.
         progress: What running attempts said last, by trial.
+        hopeless: Trials completed one after another whose score was not finite.
         stopped: Why the study stopped after failures; "" while it did not.
         clock: When ``counters.active_seconds`` was last brought up to date.
     """
@@ -122,6 +123,7 @@ class StudyState:
     lease_seconds: dict[str, float] = field(default_factory=dict)
     deadlines: dict[str, float] = field(default_factory=dict)
     progress: dict[int, Progress] = field(default_factory=dict)
+    hopeless: int = 0
     stopped: str = ""
     clock: float | None = None
 

@@ -62,6 +62,8 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
         changes.condemned.append(opened.checkpoint)
     state.drop_open(trial.number)
     state.let_go(held.session, trial.number)
+    if score is not None:
+        state.hopeless = 0 if trial.finite else state.hopeless + 1
     counters = state.counters
     state.counters = msgspec.structs.replace(
         counters,
