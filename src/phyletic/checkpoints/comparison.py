@@ -47,8 +47,10 @@ def difference(store: CheckpointStore, reference_a: CheckpointReference, referen
     with store.open(reference_a) as a, store.open(reference_b) as b:
         a.verify()
         b.verify()
-        if not (a.packed and b.packed):
+        if not (a.packed or b.packed):
             return _differing_files(a, b)
+        if not (a.packed and b.packed):
+            return sorted([*(a if a.packed else b).entries, *_files(b if a.packed else a)])
         names = [*a.entries, *(name for name in b.entries if name not in a.entries)]
         found: list[str] = []
         for name in names:
@@ -60,10 +62,12 @@ def difference(store: CheckpointStore, reference_a: CheckpointReference, referen
 
 
 def _differing_files(a: OpenCheckpoint, b: OpenCheckpoint) -> list[str]:
-    if a.packed or b.packed:
-        return [str(a.path.name)]
-    files_a, files_b = (read_manifest(each.path.parent, each.reference.digest).files for each in (a, b))
+    files_a, files_b = _files(a), _files(b)
     return sorted(name for name in files_a.keys() | files_b.keys() if files_a.get(name) != files_b.get(name))
+
+
+def _files(checkpoint: OpenCheckpoint) -> Mapping[str, object]:
+    return read_manifest(checkpoint.path.parent, checkpoint.reference.digest).files
 
 
 class _Comparison:

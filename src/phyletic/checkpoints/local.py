@@ -17,7 +17,7 @@ from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.checkpoints.packed import Array, Entry, Manifest, header_of, layout, read_header
 from phyletic.checkpoints.staging import Staging
 from phyletic.checkpoints.store import checked_id
-from phyletic.checkpoints.tree import Lowering
+from phyletic.checkpoints.tree import Lowering, is_unicode
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StateUnsupported
 from phyletic.records import CheckpointReference
 
@@ -74,8 +74,8 @@ class LocalCheckpoints:
         lowering = Lowering()
         entries = {}
         for name, value in state.items():
-            if not isinstance(name, str):
-                raise StateUnsupported(f"the state has an entry {name!r}, but names of entries are texts")
+            if not (isinstance(name, str) and is_unicode(name)):
+                raise StateUnsupported(f"the state has an entry {name!r}, but names of entries are Unicode texts")
             adapter = adapter_for(value)
             entries[name] = Entry(adapter.name, adapter.lower(lowering, name, value))
         arrays = layout(lowering.arrays)

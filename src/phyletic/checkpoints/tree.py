@@ -20,7 +20,7 @@ from phyletic.checkpoints import arrays
 from phyletic.checkpoints.packed import Array, Stored
 from phyletic.errors import CheckpointError, StateUnsupported
 
-__all__ = ["Lifting", "Lowering", "Node"]
+__all__ = ["Lifting", "Lowering", "Node", "is_unicode"]
 
 Node: TypeAlias = Any
 """JSON."""
@@ -60,7 +60,7 @@ class Lowering:
         return self._add("array", arrays.lower_numpy, value, path)
 
     def _add(self, kind: str, lower: Callable[[Any, str], tuple[Array, Node]], value: object, path: Any) -> Node:
-        name = stem = "/".join(path)
+        name = stem = "/".join(path).encode("utf-8", "replace").decode()
         count = 1
         while name in self._names:
             count += 1
@@ -82,7 +82,7 @@ class Lowering:
         if kind is float:
             return value if math.isfinite(value) else {"float": struct.pack(">d", value).hex()}
         if kind is str:
-            return value if _is_unicode(value) else {"text": value.encode("utf-8", "surrogatepass").hex()}
+            return value if is_unicode(value) else {"text": value.encode("utf-8", "surrogatepass").hex()}
         if arrays.is_tensor(value):
             return self._add("tensor", arrays.lower_tensor, value, path)
         if isinstance(value, np.ndarray):
@@ -117,7 +117,7 @@ class Lowering:
         return {"namedtuple": items, "type": type(value).__qualname__}
 
     def _mapping(self, value: Mapping[Any, Any], path: tuple[str, ...]) -> Node:
-        if all(type(key) is str and _is_unicode(key) for key in value):
+        if all(type(key) is str and is_unicode(key) for key in value):
             return {"dict": {key: self._lower(item, (*path, key)) for key, item in value.items()}}
         # Keys get a path that no array can have a name from, since an array cannot be a key.
         return {
@@ -253,7 +253,7 @@ class Lifting:
         )
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Whether a text can be UTF-8; one with lone surrogates cannot."""
     if text.isascii():
         return True

@@ -1,6 +1,9 @@
 """torch states come back bit for bit, in place, and can be read without phyletic."""
 
+import gc
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +91,24 @@ def test_what_is_trained_on_does_not_reach_the_file(store):
     checkpoint.restore(state)
     train(state, 3)
     checkpoint.verify()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for what is mapped")
+def test_nothing_restored_lives_in_the_file(store):
+    """Else a file that a network file system takes away would kill the process that trains."""
+    state = build(0)
+    train(state, 2)
+    state["arrays"] = [np.ones(3), torch.ones(3), 1j * torch.ones(3)]
+    reference = store.publish(ID, state)
+    with store.open(reference) as checkpoint:
+        assert ID in Path("/proc/self/maps").read_text()
+        checkpoint.restore(state)
+        values = [checkpoint.value(name) for name in checkpoint.entries]
+        checkpoint.verify()
+    del checkpoint
+    gc.collect()
+    assert ID not in Path("/proc/self/maps").read_text()
+    assert len(values) == len(state)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -18,7 +18,11 @@ ID, OTHER = "a" * 32, "b" * 32
 Pair = collections.namedtuple("Pair", ["left", "right"])
 
 keys = st.one_of(
-    st.text(max_size=5), st.integers(), st.booleans(), st.none(), st.tuples(st.integers(), st.text(max_size=2))
+    st.text(st.characters(), max_size=5),
+    st.integers(),
+    st.booleans(),
+    st.none(),
+    st.tuples(st.integers(), st.text(max_size=2)),
 )
 numbers = st.one_of(st.integers(), st.integers(-(2**200), 2**200), st.floats(), st.complex_numbers(), st.booleans())
 texts = st.one_of(st.text(), st.text(st.characters()), st.binary(max_size=2000), st.just(b"\0" * 5000))
@@ -143,6 +147,14 @@ def test_names_that_meet_are_kept_apart(store):
     with store.open(store.publish(ID, state)) as checkpoint:
         same(checkpoint.value("__metadata__"), np.ones(3))
     store.delete(ID)
+
+
+def test_arrays_under_keys_that_are_no_unicode_come_back(store):
+    value = {chr(0xD800): np.ones(2), chr(0xD801): {chr(0xDFFF): np.zeros(1)}}
+    same(roundtrip(store, value)[0], value)
+    for name in ("\ud800", 5):
+        with pytest.raises(StateUnsupported, match="names of entries"):
+            store.publish(ID, {name: 1})
 
 
 def test_a_long_integer_comes_back(store):
