@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ import psutil
 import pytest
 
 import phyletic as ph
+from phyletic.coordinator.messages import Ask, Command, Reply
+from phyletic.failpoints import armed
 from phyletic.records import TrialState
+from phyletic.workers.local import Outcome, Supervision, run_local_workers
+
+Execute = Callable[[Sequence[Command]], Sequence[Reply]]
 
 
 def make_study(folder: Path, name: str = "toy", **changes: Any) -> ph.Study:
@@ -107,9 +113,22 @@ def test_a_trial_that_takes_too_long_is_killed_with_its_tree_and_tried_again(tmp
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_suspended_worker_is_reclaimed(tmp_path: Path) -> None:
-    from phyletic.workers.local import Supervision, run_local_workers
+def run_with(study: ph.Study, execute: Execute, code: Callable[[Any], None], **settings: Any) -> Outcome:
+    study.source()
+    try:
+        return run_local_workers(
+            execute,
+            code,
+            space=study.identity.space,
+            checkpoints=study.checkpoints.root,
+            logs=study.logs,
+            **settings,
+        )
+    finally:
+        study.close()
 
+
+def test_a_suspended_worker_is_reclaimed(tmp_path: Path) -> None:
     def suspended(trials: Any) -> None:
         for trial in trials.attach(build):
             for _ in trial.range():
@@ -119,19 +138,61 @@ def test_a_suspended_worker_is_reclaimed(tmp_path: Path) -> None:
             trial.report(score=trial.state.weights[0])
 
     study = make_study(tmp_path)
-    study.source()
-    outcome = run_local_workers(
-        study.owner.execute,
-        suspended,
-        workers=1,
-        space=study.identity.space,
-        checkpoints=study.checkpoints.root,
-        logs=study.logs,
-        supervision=Supervision(stopped_after=0.3),
-    )
-    study.close()
+    outcome = run_with(study, study.owner.execute, suspended, workers=1, supervision=Supervision(stopped_after=0.3))
     assert outcome.lost == 1
     assert "was suspended" in (study.trials()[0].error or "")
+
+
+def test_what_a_worker_told_before_it_died_counts_and_what_it_asked_does_not(tmp_path: Path) -> None:
+    study = make_study(tmp_path, algorithm=ph.PBT(population=2, interval=4), budget=ph.Budget(steps=4))
+
+    def dying(trials: Any) -> None:
+        passed = []
+
+        def die_after_telling(point: str) -> None:
+            passed.append(point)
+            if passed.count("channel.send.after") == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        first = os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-first" and not (tmp_path / "begun").exists()
+        if first:
+            with armed(die_after_telling):
+                for trial in trials.attach(build):
+                    (tmp_path / "begins").write_text(str(os.getpid()))
+                    (tmp_path / "begins").rename(tmp_path / "begun")
+                    wait_for(tmp_path / "busy")
+                    for _ in trial.range():
+                        trial.state.weights[0] += trial["lr"]
+                    trial.report(score=trial.state.weights[0])
+        else:
+            wait_for(tmp_path / "begun")
+            train(trials)
+
+    def slow_execute(commands: Sequence[Command]) -> Sequence[Reply]:
+        # the owner is busy with the second worker while the first one tells, asks and dies
+        if (tmp_path / "begun").exists() and any(isinstance(command, Ask) for command in commands):
+            (tmp_path / "busy").touch()
+            wait_for_death(int((tmp_path / "begun").read_text()))
+        return study.owner.execute(commands)
+
+    outcome = run_with(study, slow_execute, dying, workers=2, devices=["GPU-first", "GPU-second"])
+    assert outcome.lost == 1
+    assert [(trial.state, trial.attempts, trial.losses) for trial in study.trials()] == [
+        (TrialState.COMPLETED, 1, 0),
+        (TrialState.COMPLETED, 1, 0),
+    ]
+    assert study.trials()[0].worker == "worker-0"
+
+
+def wait_for_death(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        time.sleep(0.005)
 
 
 def test_a_worker_asked_to_end_hands_its_trial_back_and_is_replaced(tmp_path: Path) -> None:

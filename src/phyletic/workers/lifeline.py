@@ -124,7 +124,9 @@ def end_with_owner(worker_end: int, owner: int) -> None:
 
 
 def _end_group(worker_end: int, owner: int) -> None:
-    while os.getppid() == owner and not select.select([worker_end], [], [], 1.0)[0]:
+    end = select.poll()
+    end.register(worker_end, select.POLLIN)
+    while os.getppid() == owner and not end.poll(1000):
         pass
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)

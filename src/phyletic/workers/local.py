@@ -15,7 +15,8 @@ from phyletic.workers.framing import Setup
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, new_session, start_worker
 from phyletic.workers.shipping import main_module, pack
-from phyletic.workers.supervision import Outcome, Supervision, Supervisor
+from phyletic.workers.supervision import Outcome, Supervision
+from phyletic.workers.supervisor import Supervisor
 
 __all__ = ["Outcome", "Supervision", "run_local_workers"]
 

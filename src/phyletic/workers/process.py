@@ -58,21 +58,17 @@ class SocketChannel:
 
     def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         """Send commands, to be decided in one transaction; returns a reply for each."""
-        if self._terminated:
+        asks = any(isinstance(command, Ask) for command in commands)
+        if asks and self._terminated:
             # what was done is still told, but nothing more is asked for
             said = [command for command in commands if not isinstance(command, Ask)]
-            replies = iter(self._speak(said) if said else ())
+            replies = iter(self.exchange(said) if said else ())
             return tuple(_NO_MORE if isinstance(command, Ask) else next(replies) for command in commands)
-        return self._speak(commands)
-
-    def _speak(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
-        asks = any(isinstance(command, Ask) for command in commands)
         with self._speaking:
             try:
-                self._waiting = asks
-                replies = self._exchange(commands)
+                answered = self._exchange(commands, asks)
             except _TerminatedWhileWaiting:
-                return tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
+                answered = tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 # the owner is gone: the lifeline ends this process too, training code has nothing to clean up for
                 os._exit(1)
@@ -80,12 +76,15 @@ class SocketChannel:
                 self._waiting = False
         self.asked += asks
         self.told += sum(isinstance(command, Tell) for command in commands)
-        return replies
+        return answered
 
-    def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+    def _exchange(self, commands: Sequence[Command], asks: bool) -> tuple[Reply, ...]:
         failpoint("channel.send.before")
         send(self._connection, Request(tuple(commands)))
         failpoint("channel.send.after")
+        self._waiting = asks
+        if asks and self._terminated:
+            raise _TerminatedWhileWaiting
         message = receive(self._connection)
         failpoint("channel.receive.after")
         assert isinstance(message, Answers)
@@ -179,6 +178,27 @@ def _begin(setup: Setup) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
+def _let_forked_children_end() -> None:
+    """Let a child that training code forks end at SIGTERM, which is how multiprocessing ends it.
+
+    The signal is held back while a process forks: one that came before the child has put its handler back would be
+    taken for a request to the worker.
+    """
+    before = threading.local()
+
+    def hold() -> None:
+        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
+
+    def end() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=end)
+
+
 def _run(setup: Setup, channel: SocketChannel) -> int:
     from phyletic.checkpoints.local import LocalCheckpoints
     from phyletic.space import Space
@@ -206,8 +226,7 @@ def _run(setup: Setup, channel: SocketChannel) -> int:
         channel.terminate()
 
     signal.signal(signal.SIGTERM, terminate)
-    # a child that training code forks must end at SIGTERM, which is how multiprocessing ends it
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    _let_forked_children_end()
     threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
     status = _work(train, trials, channel)
     return TERMINATED if trials.draining else status
