@@ -298,6 +298,18 @@ def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_file(tmp_path
             os.kill(child, 9)
 
 
+def test_a_forked_child_does_not_remove_its_parents_folder() -> None:
+    script = (
+        "import os, sys\nfrom phyletic.storage import open_store\nstore = open_store(None)\n"
+        "folder = store.checkpoints_folder\nfolder.mkdir()\n"
+        "child = os.fork()\nif child == 0:\n    sys.exit(0)\n"
+        "os.waitpid(child, 0)\nassert folder.exists()\nprint(folder)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.strip()).parent.exists()
+
+
 def test_a_full_disk_is_reported_and_leaves_the_old_state(tmp_path: Path) -> None:
     script = """
 import resource, signal, sys

@@ -219,6 +219,32 @@ def test_a_write_lock_held_by_another_program_is_reported(
     store.close()
 
 
+def test_a_transaction_holds_the_write_lock_from_its_start(tmp_path: Path, begin: Any) -> None:
+    store = open_store(tmp_path / "a.db")
+    begin(store)
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None, timeout=0)
+    with store.transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
+def test_the_store_goes_on_after_a_commit_that_leaves_its_transaction_open(studied: Any, trial: Any) -> None:
+    def violate() -> None:
+        with studied.store.transaction() as connection:
+            connection.exec_driver_sql("INSERT INTO child VALUES (1)")
+
+    with studied.store.transaction() as connection:
+        connection.exec_driver_sql("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+        raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.execute("PRAGMA foreign_keys = ON")
+    with pytest.raises(StorageError, match="FOREIGN KEY"):
+        violate()
+    studied.write(inserted=[(trial(0), None)])
+    assert len(studied.read(reading.trials)) == 1
+
+
 def test_a_commit_is_synced_where_it_must_be(tmp_path: Path, begin: Any) -> None:
     store = open_store(tmp_path / "a.db")
     store.own()
