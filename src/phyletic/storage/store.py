@@ -70,7 +70,8 @@ def _path(url: str | Path | None) -> Path | None:
         raise InvalidArgument("storage", url, _ALLOWED)
     if isinstance(url, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)):
         if scheme[1] != "sqlite":
-            raise StorageUnsupported(f"storage is {url!r}, a kind of database that is not supported: use {_ALLOWED}")
+            # the rest of such a URL may hold a password
+            raise StorageUnsupported(f"storage is a {scheme[1]}:// URL, which is not supported: use {_ALLOWED}")
         name = url.removeprefix("sqlite:///")
         if name == url or not name or "?" in name:
             raise InvalidArgument("storage", url, _ALLOWED)
@@ -108,7 +109,7 @@ class Store:
         self._folder: Path | None = None
         self._reader_engine: Engine | None = None
         self._readers: set[Connection] = set()
-        _inherit.add(self)
+        _stores_in_use.add(self)
         if path is None:
             self._writer = connect_memory()
             with self._writer.begin():
@@ -318,7 +319,7 @@ def _remove(folder: Path, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-_inherit: weakref.WeakSet[Store] = weakref.WeakSet()
+_stores_in_use: weakref.WeakSet[Store] = weakref.WeakSet()
 _inherited: set[Path] = set()
 
 
@@ -337,14 +338,14 @@ def _leave_connections_to_the_parent() -> None:
     book-keeping of locks without holding the locks.
     """
     global _stores_lock
-    for store in _inherit:
+    for store in _stores_in_use:
         connections = [*store._readers, *([] if store._writer is None else [store._writer])]
         for connection in connections:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         if connections and store.path is not None:
             _inherited.add(store.path)
     _stores.clear()
-    _inherit.clear()
+    _stores_in_use.clear()
     _stores_lock = threading.Lock()
 
 

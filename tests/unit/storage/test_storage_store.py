@@ -60,6 +60,12 @@ def test_other_urls_are_refused_with_what_is_allowed(url: Any, error: type[Excep
         open_store(url)
 
 
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(StorageUnsupported) as caught:
+        open_store("postgresql://me:secret@localhost/x")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.db").mkdir()
     with pytest.raises(InvalidArgument, match="not a folder"):
