@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from phyletic.coordinator.messages import Control, Done, Pin
-from phyletic.coordinator.retention import condemn_unneeded
-from phyletic.coordinator.state import StudyState
+from phyletic.coordinator.retention import condemn_unneeded, rank_best
+from phyletic.coordinator.state import TAKEN_OUT, StudyState
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import Trial, TrialState
 from phyletic.storage.changes import Changes, Event, TrialUpdate
@@ -47,6 +47,11 @@ def change(state: StudyState, changes: Changes, command: Control, now: float) ->
         _take_out(state, changes, control.population, before.population, now)
     elif control.population > before.population:
         _bring_back(state, before.population, control.population)
+    if control.keep_best > before.keep_best:
+        rank_best(state)
+    elif control.keep_best < before.keep_best:
+        fallen, state.best = state.best[control.keep_best :], state.best[: control.keep_best]
+        condemn_unneeded(state, changes, fallen)
     return Done()
 
 
@@ -66,9 +71,7 @@ def _take_out(state: StudyState, changes: Changes, first: int, end: int, now: fl
         if opened is not None and opened.lease is None:
             state.drop_open(opened.trial.number)
             member = msgspec.structs.replace(member, open=None)
-            left = msgspec.structs.replace(
-                opened.trial, state=TrialState.FAILED, finished=now, error="its member was taken out of the population"
-            )
+            left = msgspec.structs.replace(opened.trial, state=TrialState.FAILED, finished=now, error=TAKEN_OUT)
             changes.updated.append(TrialUpdate(trial=left, held=None, lease=None, digest=None))
             if opened.parent is not None:
                 candidates.append(opened.parent)
@@ -77,11 +80,15 @@ def _take_out(state: StudyState, changes: Changes, first: int, end: int, now: fl
 
 
 def _bring_back(state: StudyState, first: int, end: int) -> None:
-    """Bring back members that were taken out earlier: their checkpoints are gone, so they begin with a rescue."""
+    """Bring back members that were taken out earlier: their checkpoints are gone, so they begin with a rescue.
+
+    One whose last trial still runs goes on from its end.
+    """
     for number in range(first, end):
         member = state.members.get(number)
-        if member is not None and member.open is None:
-            view = msgspec.structs.replace(member.view, trial=None, scores=(), history=(), failed=True)
+        if member is not None:
+            failed = member.open is None
+            view = msgspec.structs.replace(member.view, trial=None, scores=(), history=(), failed=failed)
             state.members[number] = msgspec.structs.replace(member, view=view, tip=None, kept=())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,6 +17,9 @@ from phyletic.space.design import initial_design
 from phyletic.storage.changes import Changes
 
 __all__ = ["close_barrier", "decide", "insert_resumed"]
+
+_Measured: TypeAlias = tuple[Trial | None, tuple[float, ...], tuple[tuple[int, float], ...]]
+"""A trial to start from, with the latest scores and the history of its lineage."""
 
 
 def population_view(state: StudyState) -> Population:
@@ -70,8 +74,16 @@ def _design(space: Space, count: int, sampling: str, seed: int) -> list[list[flo
     return initial_design(space, count, sampling, seed)  # type: ignore[arg-type]
 
 
-def insert_resumed(state: StudyState, changes: Changes, partial: Trial, now: float) -> None:
-    """Insert the rest of a trial that was handed back early: the same hyperparameters, and no decision."""
+def insert_resumed(state: StudyState, changes: Changes, partial: Trial, opened: OpenTrial, now: float) -> None:
+    """Insert the rest of a trial that was handed back early: the same hyperparameters, and no decision.
+
+    Args:
+        state: The draft.
+        changes: Where the row goes.
+        partial: The trial that was handed back.
+        opened: What it was while it ran: its lineage, which may be a donor's, is that of the rest.
+        now: Seconds since 1970.
+    """
     assert partial.end_step is not None
     done_steps = partial.end_step - partial.start_step
     suggestion = Suggestion(
@@ -81,13 +93,20 @@ def insert_resumed(state: StudyState, changes: Changes, partial: Trial, now: flo
         steps=None if partial.steps is None else max(1, partial.steps - done_steps),
         seconds=partial.seconds,
     )
-    _insert(state, changes, state.member(partial.member), suggestion, now, partial.generation)
+    measured = (partial, opened.scores, opened.history)
+    _insert(state, changes, state.member(partial.member), suggestion, now, partial.generation, measured)
 
 
 def _insert(
-    state: StudyState, changes: Changes, member: Member, suggestion: Suggestion, now: float, generation: int
+    state: StudyState,
+    changes: Changes,
+    member: Member,
+    suggestion: Suggestion,
+    now: float,
+    generation: int,
+    measured: _Measured | None = None,
 ) -> OpenTrial:
-    parent, scores, history = _parent(state, member, suggestion.parent)
+    parent, scores, history = measured if measured is not None else _parent(state, member, suggestion.parent)
     start = 0 if parent is None or parent.end_step is None else parent.end_step
     number = state.counters.next_trial
     trial = Trial(
@@ -121,9 +140,7 @@ def _settled(view: MemberView) -> MemberView:
     return view
 
 
-def _parent(
-    state: StudyState, member: Member, number: int | None
-) -> tuple[Trial | None, tuple[float, ...], tuple[tuple[int, float], ...]]:
+def _parent(state: StudyState, member: Member, number: int | None) -> _Measured:
     """Return a trial that a new one may start from, with what was measured along its lineage."""
     if number is None:
         return None, (), ()

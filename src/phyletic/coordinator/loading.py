@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from phyletic.coordinator.retention import needed
-from phyletic.coordinator.state import Member, OpenTrial, StudyState
+from phyletic.coordinator.retention import heads, needed
+from phyletic.coordinator.state import TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.space import Space
@@ -37,7 +37,9 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
         algorithm=algorithm,
     )
     state.best = tuple(
-        reading.best_trials(connection, stored.id, state.identity.metric.mode, max(1, state.control.keep_best))
+        reading.best_trials(
+            connection, stored.id, state.identity.metric.mode, max(1, state.control.keep_best), kept=True
+        )
     )
     state.pinned = frozenset(reading.pinned(connection, stored.id))
     for record in reading.open_sessions(connection, stored.id):
@@ -48,8 +50,8 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     rows = reading.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])
     durable = {row.id for row in rows if row.state is CheckpointState.DURABLE}
     pending = {row.trial: row.id for row in rows if row.state is CheckpointState.PENDING}
-    members = {trial.member for trial, _ in opened} | set(range(state.control.population))
-    for number in sorted(members):
+    # those that were taken out, too: one that is brought back is no newborn
+    for number in range(max(state.control.population, reading.members_ever(connection, stored.id))):
         member = _member(connection, state, number, durable)
         if member is not None:
             state.members[number] = member
@@ -70,18 +72,28 @@ def _member(connection: Any, state: StudyState, number: int, durable: set[str]) 
     if not last:
         return None
     newest = last[0]
-    ended = [trial for trial in last if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)]
+    ended = [
+        trial
+        for trial in last
+        if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)
+        # what was found damaged, or left with its member, is nothing to go on from
+        and (trial.checkpoint is None or trial.checkpoint.id in durable)
+    ]
     tip = ended[0] if ended else None
     head = next((trial for trial in ended if trial.state is TrialState.COMPLETED), None)
     scores, history = _measured(connection, state, head)
-    kept = tuple(trial for trial in ended if trial.checkpoint is not None and trial.checkpoint.id in durable)[:2]
+    kept = heads([trial for trial in ended if trial.checkpoint is not None])
+    # a trial that was given up before its attempts were used up had a damaged parent: its member has another head
+    control = state.control
+    used_up = newest.failures >= control.max_failures or newest.losses >= control.max_losses
+    failed = not newest.state.open and (head is None or (newest.state is TrialState.FAILED and used_up))
     return Member(
         view=MemberView(
             member=number,
             trial=head,
             scores=scores,
             history=history,
-            failed=newest.state is TrialState.FAILED,
+            failed=failed,
         ),
         tip=tip,
         open=newest.number if newest.state.open else None,
@@ -128,8 +140,13 @@ def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[st
         for number in state.sessions.pop(session):
             opened = state.open[number]
             trial = msgspec.structs.replace(opened.trial, state=TrialState.WAITING)
+            if trial.member < state.control.population:
+                state.open[number] = msgspec.structs.replace(opened, trial=trial, lease=None, checkpoint=None)
+            else:
+                trial = msgspec.structs.replace(trial, state=TrialState.FAILED, error=TAKEN_OUT)
+                state.drop_open(number)
+                state.members[trial.member] = msgspec.structs.replace(state.members[trial.member], open=None)
             changes.updated.append(TrialUpdate(trial=trial, held=opened.lease, lease=None, digest=None))
-            state.open[number] = msgspec.structs.replace(opened, trial=trial, lease=None, checkpoint=None)
     condemned = []
     for row in reading.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED]):
         if row.state is CheckpointState.PENDING:

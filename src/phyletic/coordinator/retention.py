@@ -1,12 +1,13 @@
 """Which checkpoints something may still need.
 
-Kept are the latest two of each member (its two heads), the parents of open trials, the best ones, and what the user
-pinned. Everything else is condemned in the transaction after which nothing needs it, and deleted after the commit.
+Kept are the latest two of each member (its two heads) and the one that it may donate, the parents of open trials, the
+best ones, and what the user pinned. Everything else is condemned in the transaction after which nothing needs it, and
+deleted after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -14,7 +15,7 @@ from phyletic.coordinator.state import StudyState
 from phyletic.records import Trial
 from phyletic.storage.changes import Changes
 
-__all__ = ["condemn_unneeded", "forget_damaged", "insert_best", "needed"]
+__all__ = ["condemn_unneeded", "forget_damaged", "heads", "insert_best", "needed", "rank_best"]
 
 
 def needed(state: StudyState, trial: Trial) -> bool:
@@ -40,15 +41,25 @@ def condemn_unneeded(state: StudyState, changes: Changes, candidates: Iterable[T
             changes.condemned.append(trial.checkpoint.id)
 
 
+def heads(ended: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Return which of a member's trials it keeps: the latest two, and the latest with a score, which may be a donor.
+
+    Args:
+        ended: Its trials with checkpoints, the newest first.
+    """
+    donor = next((trial for trial in ended if trial.score is not None), None)
+    return tuple(trial for place, trial in enumerate(ended) if place < 2 or trial is donor)
+
+
 def insert_best(state: StudyState, trial: Trial) -> list[Trial]:
     """Take a completed trial into the best ones; returns those that fell out of what is kept.
 
-    A tie goes to the earlier trial.
+    A tie goes to the lower number, as where they are read, whichever was completed first.
     """
     if not trial.finite or trial.score is None:
         return []
     place = len(state.best)
-    while place and state.better(trial.score, _score(state.best[place - 1])):
+    while place and _before(state, trial, state.best[place - 1]):
         place -= 1
     keep = max(1, state.control.keep_best)
     if place >= keep:
@@ -56,6 +67,18 @@ def insert_best(state: StudyState, trial: Trial) -> list[Trial]:
     ranked = (*state.best[:place], trial, *state.best[place:])
     state.best = ranked[:keep]
     return list(ranked[keep:])
+
+
+def rank_best(state: StudyState, without: int | None = None) -> None:
+    """Find the best ones anew, among all whose checkpoints are kept for other reasons."""
+    known = {trial.number: trial for trial in state.best}
+    known |= {trial.number: trial for member in state.members.values() for trial in member.kept}
+    known |= {opened.parent.number: opened.parent for opened in state.open.values() if opened.parent is not None}
+    if without is not None:
+        known.pop(without, None)
+    state.best = ()
+    for trial in known.values():
+        insert_best(state, trial)
 
 
 def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
@@ -66,7 +89,7 @@ def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
     assert damaged.checkpoint is not None
     if not any(trial.parent == damaged.number for trial in (opened.trial for opened in state.open.values())):
         changes.condemned.append(damaged.checkpoint.id)
-    state.best = tuple(trial for trial in state.best if trial.number != damaged.number)
+    rank_best(state, without=damaged.number)
     for number, member in list(state.members.items()):
         if not any(trial.number == damaged.number for trial in member.kept):
             continue
@@ -79,6 +102,7 @@ def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
         state.members[number] = msgspec.structs.replace(member, view=view, tip=tip, kept=kept)
 
 
-def _score(trial: Trial) -> float:
+def _before(state: StudyState, trial: Trial, other: Trial) -> bool:
     assert trial.score is not None
-    return trial.score
+    assert other.score is not None
+    return state.better(trial.score, other.score) or (trial.score == other.score and trial.number < other.number)

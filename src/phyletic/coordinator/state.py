@@ -15,7 +15,9 @@ from phyletic.records import Evaluation, Lease, StudyControl, StudyIdentity, Tri
 from phyletic.space import Space
 from phyletic.storage.changes import Counters
 
-__all__ = ["Member", "OpenTrial", "Progress", "StudyState"]
+__all__ = ["TAKEN_OUT", "Member", "OpenTrial", "Progress", "StudyState"]
+
+TAKEN_OUT = "its member was taken out of the population"
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from phyletic.coordinator.deciding import close_barrier, insert_resumed
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
-from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, insert_best
+from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, TellConflict
 from phyletic.evolution import MemberView
@@ -38,7 +38,7 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
     digest = _digest(command)
     opened = state.open.get(command.lease.trial)
     if opened is None or opened.lease is None or not _same(opened.lease, command.lease):
-        return _told_before(command, digest, stored)
+        return _told_before(changes, command, digest, stored)
     _check(state, opened, command)
     before = opened.trial
     score = None if command.partial else _score(state, command)
@@ -75,7 +75,7 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
     if opened.parent is not None:
         candidates.append(opened.parent)
     if command.partial and trial.member < state.control.population:
-        insert_resumed(state, changes, trial, now)
+        insert_resumed(state, changes, trial, opened, now)
     condemn_unneeded(state, changes, candidates)
     _close(state, changes, now)
     return Done(trial=trial)
@@ -97,8 +97,11 @@ def _same(held: Lease, shown: Lease) -> bool:
     return held.fence == shown.fence and held.token == shown.token
 
 
-def _told_before(command: Tell, digest: str, stored: StoredTell) -> Done:
+def _told_before(changes: Changes, command: Tell, digest: str, stored: StoredTell) -> Done:
     found = stored(command.lease.trial)
+    for update in changes.updated:
+        if update.held is not None and update.digest is not None and update.trial.number == command.lease.trial:
+            found = (update.held.fence, update.held.token, update.digest, update.trial)
     if found is None or found[0] != command.lease.fence or found[1] != command.lease.token:
         raise LeaseLost(
             f"trial {command.lease.trial} is no longer held by this session: it was granted again or has ended"
@@ -116,6 +119,8 @@ def _check(state: StudyState, opened: OpenTrial, command: Tell) -> None:
     reference = command.checkpoint
     if reference is not None and reference.id != opened.checkpoint:
         raise InvalidArgument("checkpoint", reference.id, f"published under the id of the grant, {opened.checkpoint}")
+    if command.partial and state.limit is not None and opened.trial.start_step + command.steps_done >= state.limit:
+        raise InvalidArgument("partial", True, f"False for a trial that has trained to the end, step {state.limit}")
     if command.partial and reference is None:
         raise InvalidArgument("checkpoint", None, "published, for a trial that is handed back early")
 
@@ -153,8 +158,6 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell) -
             assert trial.end_step is not None
             history = (*history, (trial.end_step, trial.score))[-_HISTORY:]
         view = MemberView(member=trial.member, trial=trial, scores=scores, history=history)
-    else:
-        view = msgspec.structs.replace(view, scores=scores)
     kept = member.kept if trial.checkpoint is None else (trial, *member.kept)
     state.members[trial.member] = Member(
         view=view,
@@ -162,10 +165,10 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell) -
         open=None,
         last=max(member.last, trial.number),
         generation=member.generation,
-        kept=kept[:2],
+        kept=heads(kept),
     )
     fallen = insert_best(state, trial) if trial.score is not None else []
-    return [*kept[2:], *fallen]
+    return [*kept, *fallen]
 
 
 def _close(state: StudyState, changes: Changes, now: float) -> None:
@@ -205,7 +208,9 @@ def end_attempt(state: StudyState, changes: Changes, opened: OpenTrial, error: s
     before, held = opened.trial, opened.lease
     failures = before.failures + (cause == "error")
     losses = before.losses + (cause == "lost")
-    given_up = failures >= state.control.max_failures or losses >= state.control.max_losses or cause == "damaged"
+    # nobody is to wait for a trial whose member was taken out of the population meanwhile
+    given_up = cause == "damaged" or before.member >= state.control.population
+    given_up = given_up or failures >= state.control.max_failures or losses >= state.control.max_losses
     trial = msgspec.structs.replace(
         before,
         state=TrialState.FAILED if given_up else TrialState.WAITING,

@@ -233,14 +233,21 @@ def _differences(state: StudyState, loaded: StudyState) -> list[str]:
     pairs: list[tuple[str, Any, Any]] = [
         ("counters", _counters(state), _counters(loaded)),
         ("control", state.control, loaded.control),
-        ("best", [trial.number for trial in state.best], [trial.number for trial in loaded.best]),
+        # what was not kept when more were asked for is found again among the heads
+        ("best", [trial.number for trial in state.best[:1]], [trial.number for trial in loaded.best[:1]]),
         ("pinned", sorted(state.pinned), sorted(loaded.pinned)),
         ("parents", sorted(state.parents.items()), sorted(loaded.parents.items())),
         ("sessions", sorted(state.sessions.items()), sorted(loaded.sessions.items())),
         ("open", _open(state), _open(loaded)),
     ]
     for number in range(state.control.population):
-        pairs.append((f"member {number}", _member(state.member(number)), _member(loaded.member(number))))
+        here, there = state.member(number), loaded.member(number)
+        pairs.append((f"member {number}", _member(here), _member(there)))
+        # a member that went on from its other head after damage forgot what was measured before
+        for name in ("scores", "history"):
+            short, whole = getattr(here.view, name), getattr(there.view, name)
+            if repr(short) != repr(whole[len(whole) - len(short) :]):
+                pairs.append((f"{name} of member {number}", short, whole))
     return [f"{name} in memory is {here}, stored {there}" for name, here, there in pairs if repr(here) != repr(there)]
 
 
@@ -260,8 +267,6 @@ def _member(member: Member) -> tuple[Any, ...]:
     return (
         member.view.trial and member.view.trial.number,
         member.view.failed,
-        member.view.scores,
-        member.view.history,
         member.tip and member.tip.number,
         member.open,
         member.last,

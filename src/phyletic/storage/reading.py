@@ -25,6 +25,7 @@ __all__ = [
     "last_trials",
     "lineage",
     "load_study",
+    "members_ever",
     "open_sessions",
     "open_trials",
     "pinned",
@@ -146,6 +147,12 @@ def last_trials(connection: Connection, study_id: int, member: int, limit: int) 
     return [_trial(row) for row in connection.execute(statement)]
 
 
+def members_ever(connection: Connection, study_id: int) -> int:
+    """Return how many members have had a trial, at any time: one more than the highest of their numbers."""
+    highest = connection.execute(sa.select(sa.func.max(_t.member)).where(_t.study == study_id)).scalar()
+    return 0 if highest is None else int(highest) + 1
+
+
 def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
     """Return a trial and all its ancestors, the newborn first; empty where there is none of that number."""
     ancestors = (
@@ -180,8 +187,18 @@ def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial
     return [_trial(row) for row in connection.execute(statement)]
 
 
-def best_trials(connection: Connection, study_id: int, mode: Literal["min", "max"], count: int) -> list[Trial]:
-    """Return the completed trials with the best finite scores, the best first, ties to the lower number."""
+def best_trials(
+    connection: Connection, study_id: int, mode: Literal["min", "max"], count: int, *, kept: bool = False
+) -> list[Trial]:
+    """Return the completed trials with the best finite scores, the best first, ties to the lower number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        mode: Which way is better.
+        count: At most so many.
+        kept: Without those whose checkpoint is gone.
+    """
     order = _t.score.desc() if mode == "max" else _t.score.asc()
     # NaN compares above every number in both databases, so the range leaves it out.
     statement = (
@@ -191,6 +208,9 @@ def best_trials(connection: Connection, study_id: int, mode: Literal["min", "max
         .order_by(order, _t.number)
         .limit(count)
     )
+    if kept:
+        durable = tables.checkpoint.c.state == str(CheckpointState.DURABLE)
+        statement = statement.where(sa.or_(_t.checkpoint.is_(None), durable))
     return [_trial(row) for row in connection.execute(statement)]
 
 
