@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from phyletic.coordinator.messages import Wait as Wait
     from phyletic.evolution import PBT as PBT
     from phyletic.evolution import BinaryTournament as BinaryTournament
+    from phyletic.evolution import ExploreOnly as ExploreOnly
     from phyletic.evolution import Gaussian as Gaussian
     from phyletic.evolution import GridSearch as GridSearch
+    from phyletic.evolution import MedianStopping as MedianStopping
     from phyletic.evolution import NoiseGate as NoiseGate
+    from phyletic.evolution import NonFiniteStopping as NonFiniteStopping
     from phyletic.evolution import Perturb as Perturb
     from phyletic.evolution import RandomSearch as RandomSearch
     from phyletic.evolution import Resample as Resample
@@ -45,9 +48,12 @@ _HOMES = {
     "phyletic.coordinator.messages": ("Finished", "Wait"),
     "phyletic.evolution": (
         "BinaryTournament",
+        "ExploreOnly",
         "Gaussian",
         "GridSearch",
+        "MedianStopping",
         "NoiseGate",
+        "NonFiniteStopping",
         "PBT",
         "Perturb",
         "RandomSearch",

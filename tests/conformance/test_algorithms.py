@@ -15,6 +15,7 @@ from phyletic.evolution import (
     PBT,
     Algorithm,
     BinaryTournament,
+    ExploreOnly,
     Gaussian,
     GridSearch,
     NoiseGate,
@@ -79,6 +80,22 @@ class TestGridSearchOfAGivenSize(AlgorithmConformance):
 
     def make(self, population: int) -> Algorithm:
         return GridSearch(interval_seconds=2.0, points=3, population=population, synchronous=True)
+
+
+class TestExploreOnly(AlgorithmConformance):
+    exploits = False
+    explores_alone = True
+
+    def make(self, population: int) -> Algorithm:
+        return ExploreOnly(population, interval=4)
+
+
+class TestExploreOnlyWithARuleOfItsOwn(AlgorithmConformance):
+    exploits = False
+    explores_alone = True
+
+    def make(self, population: int) -> Algorithm:
+        return ExploreOnly(population, interval_seconds=2.0, explore=[Gaussian(0.3), nudge], synchronous=True)
 
 
 # --- the suite itself: each mistake is noticed by the test that is there for it ---
@@ -209,7 +226,7 @@ class Forgetful(PBT):
 class Eager(PBT):
     """PBT that stops trials it was not asked about."""
 
-    def early_stop(self, trials):
+    def early_stop(self, curves, mode):
         return (10**6,)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from phyletic.coordinator.asking import answer, random_identity
-from phyletic.coordinator.budget import done
+from phyletic.coordinator.beating import beat
 from phyletic.coordinator.control import change, pin
 from phyletic.coordinator.loading import load, void_leases
 from phyletic.coordinator.messages import (
@@ -21,7 +21,6 @@ from phyletic.coordinator.messages import (
     Beat,
     Command,
     Control,
-    Done,
     Fail,
     Join,
     Leave,
@@ -31,9 +30,9 @@ from phyletic.coordinator.messages import (
     Tell,
 )
 from phyletic.coordinator.sessions import extend_over_gap, hear, join
-from phyletic.coordinator.state import Progress, StudyState
+from phyletic.coordinator.state import StudyState
 from phyletic.coordinator.telling import fail, leave, tell
-from phyletic.errors import LeaseLost, NotFound, PhyleticError
+from phyletic.errors import NotFound, PhyleticError
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
 from phyletic.records import CheckpointState, Trial, TrialState
@@ -171,7 +170,7 @@ class Coordinator:
             case Tell():
                 return tell(draft, changes, command, now, self._stored_tell)
             case Beat():
-                return _beat(draft, command, now)
+                return beat(draft, command, now)
             case Fail():
                 return fail(draft, changes, command, now)
             case Join():
@@ -231,17 +230,6 @@ def _count_active(draft: StudyState, now: float) -> None:
         active = counters.active_seconds + (now - draft.clock)
         draft.counters = msgspec.structs.replace(counters, active_seconds=active)
     draft.clock = now
-
-
-def _beat(draft: StudyState, command: Beat, now: float) -> Done:
-    opened = draft.open.get(command.lease.trial)
-    held = None if opened is None else opened.lease
-    if held is None or held.fence != command.lease.fence or held.token != command.lease.token:
-        raise LeaseLost(f"trial {command.lease.trial} is no longer held by this session")
-    before = draft.progress.get(command.lease.trial)
-    evaluations = command.evaluations if before is None else (*before.evaluations, *command.evaluations)
-    draft.progress[command.lease.trial] = Progress(at=now, step=command.step, evaluations=evaluations)
-    return Done(stop=done(draft))
 
 
 def _empty(changes: Changes) -> bool:

@@ -26,7 +26,7 @@ def population_view(state: StudyState) -> Population:
     """Return what an algorithm sees of the present population."""
     return Population(
         space=state.space,
-        mode=state.mode,  # type: ignore[arg-type]
+        mode=state.mode,
         members=tuple(member.view for member in state.population()),
         as_of=state.counters.sequence,
         limit=state.limit,

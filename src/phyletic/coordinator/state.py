@@ -7,10 +7,12 @@ All that it holds is frozen, so a copy costs a few dictionaries.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import msgspec
 
 from phyletic.evolution import Algorithm, MemberView
+from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation, Lease, StudyControl, StudyIdentity, Trial
 from phyletic.space import Space
 from phyletic.storage.changes import Counters
@@ -76,11 +78,13 @@ class Progress(msgspec.Struct, frozen=True):
         at: When, by the owner's clock.
         step: Step along the lineage; None where unknown.
         evaluations: Reported so far.
+        hopeless: Whether the algorithm gave it up.
     """
 
     at: float
     step: int | None = None
     evaluations: tuple[Evaluation, ...] = ()
+    hopeless: bool = False
 
 
 @dataclass
@@ -104,6 +108,7 @@ class StudyState:
         lease_seconds: How long the leases of detached sessions last, by session.
         deadlines: Until when they last now, by session.
         progress: What running attempts said last, by trial.
+        curves: What the latest ended trials reported, oldest first.
         hopeless: Trials completed one after another whose score was not finite.
         stopped: Why the study stopped after failures; "" while it did not.
         clock: When ``counters.active_seconds`` was last brought up to date.
@@ -125,6 +130,7 @@ class StudyState:
     lease_seconds: dict[str, float] = field(default_factory=dict)
     deadlines: dict[str, float] = field(default_factory=dict)
     progress: dict[int, Progress] = field(default_factory=dict)
+    curves: tuple[TrialCurve, ...] = ()
     hopeless: int = 0
     stopped: str = ""
     clock: float | None = None
@@ -149,7 +155,7 @@ class StudyState:
         return self.control.budget.steps
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> Literal["max", "min"]:
         """Which way the first metric is better."""
         return self.identity.metric.mode
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
+from phyletic.coordinator.beating import given_up_on, remember_curve
 from phyletic.coordinator.deciding import close_barrier, insert_resumed
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
@@ -60,6 +61,8 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
         changes.durable.append(command.checkpoint)
     elif opened.checkpoint is not None:
         changes.condemned.append(opened.checkpoint)
+    hopeless = given_up_on(state, trial.number)
+    remember_curve(state, trial, command.evaluations)
     state.drop_open(trial.number)
     state.let_go(held.session, trial.number)
     if score is not None:
@@ -71,7 +74,7 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
         failures_in_a_row=0,
         member_steps=counters.member_steps + command.steps_done,
     )
-    candidates = [*_settle(state, opened, trial, command), trial]
+    candidates = [*_settle(state, opened, trial, command, hopeless), trial]
     if opened.parent is not None:
         candidates.append(opened.parent)
     if command.partial and trial.member < state.control.population:
@@ -142,7 +145,7 @@ def _as_keyword(name: str) -> str:
     return f"{name}=..." if name.isidentifier() else "{" + repr(name) + ": ...}"
 
 
-def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell) -> list[Trial]:
+def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell, hopeless: bool) -> list[Trial]:
     """Make the trial its member's tip (and head, where it has a score); returns what may be needed no longer."""
     member = state.member(trial.member)
     name = state.identity.metric.name
@@ -157,7 +160,7 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell) -
         if state.algorithm.uses_history:
             assert trial.end_step is not None
             history = (*history, (trial.end_step, trial.score))[-_HISTORY:]
-        view = MemberView(member=trial.member, trial=trial, scores=scores, history=history)
+        view = MemberView(member=trial.member, trial=trial, scores=scores, history=history, early_stopped=hopeless)
     kept = member.kept if trial.checkpoint is None else (trial, *member.kept)
     state.members[trial.member] = Member(
         view=view,

@@ -5,8 +5,10 @@ global random state.
 """
 
 from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.early_stop import MedianStopping, NonFiniteStopping
 from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
 from phyletic.evolution.explore import Gaussian, Perturb, Resample
+from phyletic.evolution.explore_only import ExploreOnly
 from phyletic.evolution.gate import NoiseGate
 from phyletic.evolution.grid_search import GridSearch
 from phyletic.evolution.pbt import PBT
@@ -17,10 +19,13 @@ __all__ = [
     "PBT",
     "Algorithm",
     "BinaryTournament",
+    "ExploreOnly",
     "Gaussian",
     "GridSearch",
+    "MedianStopping",
     "MemberView",
     "NoiseGate",
+    "NonFiniteStopping",
     "Perturb",
     "Population",
     "RandomSearch",

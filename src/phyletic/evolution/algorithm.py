@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.randomness import RandomStream
-from phyletic.records import Suggestion, Trial
+from phyletic.records import Suggestion
 from phyletic.space import Space
 
 __all__ = ["Algorithm"]
@@ -86,6 +87,11 @@ class Algorithm(Protocol):
         """
         ...
 
-    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
-        """Return the numbers of those open trials that are not worth finishing."""
+    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
+        """Return the numbers of those running trials that are not worth finishing.
+
+        Args:
+            curves: What running trials have reported so far, and what the latest ended ones reported.
+            mode: Which way the metric is better.
+        """
         ...

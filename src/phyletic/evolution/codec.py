@@ -17,8 +17,10 @@ import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.early_stop import EarlyStopRule, MedianStopping, NonFiniteStopping
 from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
 from phyletic.evolution.explore import Chain, Gaussian, Perturb, Resample
+from phyletic.evolution.explore_only import ExploreOnly
 from phyletic.evolution.gate import NoiseGate
 from phyletic.evolution.grid_search import GridSearch
 from phyletic.evolution.pbt import PBT
@@ -32,9 +34,13 @@ _TYPES: dict[str, type] = {
     for kind in (
         BinaryTournament,
         Chain,
+        EarlyStopRule,
+        ExploreOnly,
         Gaussian,
         GridSearch,
+        MedianStopping,
         NoiseGate,
+        NonFiniteStopping,
         PBT,
         Perturb,
         RandomSearch,

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, hopeless_trials
 from phyletic.evolution.exploit import Exploit, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
 from phyletic.evolution.gate import NoiseGate
@@ -17,7 +18,7 @@ from phyletic.evolution.suggestion import changes_between, continuation, fresh_s
 from phyletic.evolution.user_function import as_rule
 from phyletic.evolution.view import MemberView
 from phyletic.randomness import RandomStream
-from phyletic.records import Decision, Suggestion, Trial
+from phyletic.records import Decision, Suggestion
 from phyletic.space import Space
 
 __all__ = ["PBT"]
@@ -50,6 +51,10 @@ class PBT:
         compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each with what its peers
             scored when they had trained no longer than it has (see :func:`rank_matched`).
         gate: A :class:`NoiseGate`, for noisy scores; None for none.
+        early_stopping: Ends trials that are not worth finishing by what they report on the way, and rescues their
+            members: :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a
+            list of these. When a report arrives depends on time, so this gives up that a synchronous study is
+            reproduced exactly.
 
     Raises:
         InvalidArgument: An argument is of the wrong kind or outside of its range.
@@ -71,6 +76,7 @@ class PBT:
     inherit: Literal["both", "weights", "hyperparameters"] = "both"
     compare: Literal["latest", "matched"] = "latest"
     gate: NoiseGate | None = None
+    early_stopping: EarlyStop | EarlyStopFunction | Sequence[EarlyStop | EarlyStopFunction] | None = None
 
     def __post_init__(self) -> None:
         check_integer("population", self.population, 1)
@@ -87,6 +93,7 @@ class PBT:
             raise InvalidArgument("compare", self.compare, '"latest" or "matched"')
         if self.gate is not None and not isinstance(self.gate, NoiseGate):
             raise InvalidArgument("gate", self.gate, "a NoiseGate, or None")
+        object.__setattr__(self, "early_stopping", as_early_stop(self.early_stopping) or None)
 
     @property
     def window(self) -> int:
@@ -119,9 +126,9 @@ class PBT:
         values = newborn_values(space, given, design_row, stream)
         return newborn(values, self.interval, self.interval_seconds)
 
-    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
-        """Stop none."""
-        return ()
+    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
+        """Return the running trials that a rule gives up; see :meth:`Algorithm.early_stop`."""
+        return hopeless_trials(as_early_stop(self.early_stopping), curves, mode)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
@@ -168,7 +175,11 @@ class PBT:
 
     def _rescue(self, population: Population, ranking: Ranking, view: MemberView, stream: RandomStream) -> Suggestion:
         """Give a member a donor from the best, or a fresh start where nobody can donate."""
-        note = "its latest trial was given up" if view.failed else "its score is not finite"
+        note = "its score is not finite"
+        if view.failed:
+            note = "its latest trial was given up"
+        elif view.early_stopped:
+            note = "its latest trial was stopped early"
         rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
         for candidates in rankings:
             able = [place for place in range(candidates.finite) if _donates(population, candidates, place, view.member)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.evolution.suggestion import fresh_start, newborn, newborn_values, unchanging
 from phyletic.randomness import RandomStream
-from phyletic.records import Suggestion, Trial
+from phyletic.records import Suggestion
 from phyletic.space import Space
 
 __all__ = ["RandomSearch"]
@@ -81,6 +82,6 @@ class RandomSearch:
             return fresh_start(population, view, values, self.interval, self.interval_seconds)
         return unchanging(population, view, self.interval, self.interval_seconds)
 
-    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
+    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
         """Stop none."""
         return ()

@@ -18,7 +18,7 @@ from phyletic.records import Value
 from phyletic.space import Space
 from phyletic.space.names import unknown
 
-__all__ = ["UserFunction", "as_rule"]
+__all__ = ["UserFunction", "as_rule", "function_hash", "qualified_name"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class UserFunction:
     @classmethod
     def of(cls, function: ExploreFunction) -> UserFunction:
         """Make the rule that calls ``function``."""
-        return cls(_qualified_name(function), _hash(function), function)
+        return cls(qualified_name(function), function_hash(function), function)
 
     @property
     def name(self) -> str:
@@ -122,18 +122,20 @@ def as_rule(explore: object) -> Explore:
     )
 
 
-def _qualified_name(function: Any) -> str:
+def qualified_name(function: Any) -> str:
+    """Return the name under which a study remembers a function."""
     if isinstance(function, functools.partial):
-        return _qualified_name(function.func)
+        return qualified_name(function.func)
     name = getattr(function, "__qualname__", None)
     return str(name) if name is not None else type(function).__qualname__
 
 
-def _hash(function: Any) -> str:
+def function_hash(function: Any) -> str:
+    """Return a hash of a function's source, or of its bytecode where the source cannot be found."""
     """Hash what the function does, as far as that can be seen: its source, else its bytecode."""
     if isinstance(function, functools.partial):
         bound = repr((function.args, sorted(function.keywords.items())))
-        return _digest([_hash(function.func), bound])
+        return _digest([function_hash(function.func), bound])
     function = inspect.unwrap(getattr(function, "__func__", function))
     if not inspect.isroutine(function):
         function = type(function)

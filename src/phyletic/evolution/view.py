@@ -32,5 +32,5 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sound(self) -> bool:
-        """Whether it can go on from its own head: it has one, the score is finite, and it has not failed."""
-        return self.trial is not None and not self.failed and self.trial.finite
+        """Whether it can go on from its own head: it has one with a finite score, which is no failure's or hopeless."""
+        return self.trial is not None and not self.failed and not self.early_stopped and self.trial.finite

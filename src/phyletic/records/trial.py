@@ -108,7 +108,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         if self.parent is not None and not 0 <= self.parent < self.number:
             raise InvalidArgument("trial.parent", self.parent, f"an earlier trial than {self.number}")
         if self.start_step < 0 or (self.steps is not None and self.steps < 1):
-            raise InvalidArgument("trial.steps", (self.start_step, self.steps), "at least 1, from a start of at least 0")
+            raise InvalidArgument("trial.steps", (self.start_step, self.steps), "at least 1, from a start of 0")
         if self.end_step is not None and self.end_step < self.start_step:
             raise InvalidArgument("trial.end_step", self.end_step, f"at least its start, {self.start_step}")
 

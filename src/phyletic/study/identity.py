@@ -10,7 +10,7 @@ import msgspec
 
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
-from phyletic.evolution.codec import algorithm_to_json
+from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
 from phyletic.space import Space
@@ -151,8 +151,14 @@ def require_same(
         difference = Space.from_json(stored.space).difference(space)
         if difference is not None:
             differences.append(f"space: {difference}")
-    if algorithm is not None and algorithm != stored.algorithm:
-        differences.append(_first_difference("algorithm", stored.algorithm, algorithm))
+    if algorithm is not None:
+        # read and written again, so that what a later version added counts as left at its default
+        known = {
+            **algorithm_to_json(algorithm_from_json(stored.algorithm)),
+            "population": stored.algorithm["population"],
+        }
+        if algorithm != known:
+            differences.append(_first_difference("algorithm", known, algorithm))
     given = {"metric": metrics, "seed": seed, "initial": initial, "sampling": sampling}
     kept = {
         "metric": stored.metrics,

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import Population
+from phyletic.evolution.early_stop import TrialCurve
 from phyletic.randomness import RandomStream
 from phyletic.records import Budget, Change, Decision, Suggestion, Trial, Value
 from phyletic.space import Space
@@ -62,7 +63,7 @@ class ScheduleReplay:
         begins = [segment["start_step"] - self.segments[0]["start_step"] for segment in self.segments]
         return self._segment(begins.index(head.end_step), head, head.hyperparameters)
 
-    def early_stop(self, trials: Sequence[Trial]) -> tuple[int, ...]:
+    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
         """Stop none."""
         return ()
 

@@ -103,6 +103,10 @@ def _check(
         raise InvalidArgument("devices", devices, "a list such as [0, 1], or None")
     count = workers if workers is not None else len(devices or ())
     count = check_steps("workers", count, 0)
+    if count == 0 and trial_timeout is not None:
+        raise InvalidArgument(
+            "trial_timeout", trial_timeout, "None with workers=0: in this process nothing can be killed"
+        )
     if count > 10_000:
         raise InvalidArgument("workers", count, "at most 10000")
     for name, seconds in (("trial_timeout", trial_timeout), ("grace", grace)):

@@ -268,12 +268,13 @@ class Study:
             train: Called once per worker with a source of trials to loop over.
             workers: Number of local processes; 0 runs in this process. As many as there are devices where left out,
                 or 0.
-            devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or ``[[0, 1], [2, 3]]``
-                for several each.
+            devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or
+                ``[[0, 1], [2, 3]]`` for several each.
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
             reload: ``"always"`` loads the parent's checkpoint for every trial, also where it is in memory.
             verbose: 0 is silent, 1 a live display (plain lines where there is no terminal), 2 a line for each trial.
-            trial_timeout: Seconds after which a trial's worker is killed; the trial is tried again.
+            trial_timeout: Seconds after which a trial's local worker is killed; the trial is tried again. In this
+                process nothing can be killed, so it needs ``workers`` of at least 1.
             grace: Seconds that running trials get to end after SIGTERM.
             environment: Further environment variables of the workers.
 

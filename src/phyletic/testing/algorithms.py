@@ -24,6 +24,7 @@ import msgspec
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import Algorithm, Population
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
+from phyletic.evolution.early_stop import TrialCurve
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion, TrialState, Value
 from phyletic.testing.generations import SPACES, Decided, Simulation, population_of
@@ -36,9 +37,11 @@ class AlgorithmConformance:
 
     Attributes:
         exploits: Whether the algorithm copies members. A baseline that never does says False.
+        explores_alone: Whether members change their hyperparameters without copying anybody.
     """
 
     exploits = True
+    explores_alone = False
 
     def make(self, population: int) -> Algorithm:
         """Return the algorithm under test, for a population of about the given size."""
@@ -164,8 +167,9 @@ class AlgorithmConformance:
             if decision.kind == "continue":
                 assert not changes, case.where
                 assert not decision.explored, case.where
-            elif decision.kind == "exploit":
+            elif decision.kind in ("exploit", "explore"):
                 assert decision.explored, case.where
+            assert self.explores_alone or decision.kind != "explore", case.where
 
     def test_decisions_say_what_they_saw(self) -> None:
         """A decision holds the sequence number, and ranks that are places among those ranked."""
@@ -207,18 +211,21 @@ class AlgorithmConformance:
                 assert suggestion.decision.donor is None, name
                 if view.sound:
                     assert suggestion.parent == 0, name
-                    assert _identical(suggestion.hyperparameters, own.hyperparameters), name
+                    unchanged = _identical(suggestion.hyperparameters, own.hyperparameters)
+                    assert unchanged or self.explores_alone, name
                 elif failed or self.exploits:
                     assert suggestion.parent is None, name
 
     def test_it_stops_only_what_it_was_shown(self) -> None:
         """The trials to stop early are among those that were asked about."""
         algorithm = self.make(4)
-        assert algorithm.early_stop(()) == ()
-        simulation = Simulation(algorithm, SPACES["log float"])
-        for case in simulation.run(2):
-            shown = tuple(case.trials.values())
-            assert set(algorithm.early_stop(shown)) <= {trial.number for trial in shown}
+        assert algorithm.early_stop((), "max") == ()
+        curves = tuple(
+            TrialCurve(trial=number, member=number, start_step=0, running=number % 2 == 0, points=((1, value),))
+            for number, value in enumerate((0.5, 1.0, math.nan, 2.0, -math.inf, 0.1))
+        )
+        for mode in ("max", "min"):
+            assert set(algorithm.early_stop(curves, mode)) <= {0, 2, 4}
 
 
 def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Decided]:

@@ -79,6 +79,7 @@ def test_what_is_stored_can_be_read_by_a_person():
         "inherit": "both",
         "compare": "latest",
         "gate": None,
+        "early_stopping": None,
     }
     assert algorithm_to_json(ALGORITHMS[-1])["type"] == f"{__name__}:Outside"
 

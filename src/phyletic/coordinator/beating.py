@@ -1,0 +1,65 @@
+"""What running attempts say on the way: kept in memory, shown, and looked at for early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phyletic.coordinator.budget import done
+from phyletic.coordinator.messages import Beat, Done
+from phyletic.coordinator.state import Progress, StudyState
+from phyletic.errors import LeaseLost
+from phyletic.evolution.early_stop import TrialCurve
+from phyletic.records import Evaluation, Trial
+
+__all__ = ["HOPELESS", "beat", "given_up_on", "remember_curve"]
+
+HOPELESS = "not worth finishing"
+_MOST_CURVES = 64
+
+
+def beat(state: StudyState, command: Beat, now: float) -> Done:
+    """Take in a sign of life; returns whether the attempt should stop.
+
+    Raises:
+        LeaseLost: The attempt's lease was granted again or has ended.
+    """
+    number = command.lease.trial
+    opened = state.open.get(number)
+    held = None if opened is None else opened.lease
+    if opened is None or held is None or held.fence != command.lease.fence or held.token != command.lease.token:
+        raise LeaseLost(f"trial {number} is no longer held by this session")
+    before = state.progress.get(number, Progress(at=now))
+    evaluations = (*before.evaluations, *command.evaluations)
+    state.progress[number] = Progress(now, command.step, evaluations, before.hopeless)
+    hopeless = before.hopeless or (bool(command.evaluations) and _hopeless(state, number))
+    if hopeless and not before.hopeless:
+        state.progress[number] = Progress(now, command.step, evaluations, True)
+    return Done(stop=HOPELESS if hopeless else done(state))
+
+
+def _hopeless(state: StudyState, number: int) -> bool:
+    running = tuple(
+        _curve(state, state.open[trial].trial, said.evaluations, running=True)
+        for trial, said in state.progress.items()
+        if trial in state.open and said.evaluations
+    )
+    return number in state.algorithm.early_stop((*state.curves, *running), state.mode)
+
+
+def _curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
+    name = state.identity.metric.name
+    points = tuple((said.step, said.value) for said in evaluations if said.metric == name)
+    return TrialCurve(
+        trial=trial.number, member=trial.member, start_step=trial.start_step, running=running, points=points
+    )
+
+
+def given_up_on(state: StudyState, number: int) -> bool:
+    """Whether a trial was told to stop because it was not worth finishing."""
+    said = state.progress.get(number)
+    return said is not None and said.hopeless
+
+
+def remember_curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
+    """Keep what a trial that ended has reported, for comparison with those that run."""
+    state.curves = (*state.curves, _curve(state, trial, evaluations, running=False))[-_MOST_CURVES:]

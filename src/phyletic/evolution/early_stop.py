@@ -1,0 +1,168 @@
+"""Early stopping: ending trials that are not worth finishing (Li et al. 2019, arXiv 1902.01894).
+
+A rule looks at what running trials have reported so far, and at what others reported at the same point. A trial that is
+stopped completes with what it reported; then its member is given a donor, whatever the exploit rule says.
+When a report arrives depends on time, so a study with early stopping is not the same for any number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_integer
+from phyletic.evolution.user_function import function_hash, qualified_name
+
+__all__ = [
+    "EarlyStop",
+    "EarlyStopFunction",
+    "EarlyStopRule",
+    "MedianStopping",
+    "NonFiniteStopping",
+    "TrialCurve",
+    "as_early_stop",
+    "hopeless_trials",
+]
+
+Mode = Literal["max", "min"]
+
+
+class TrialCurve(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial has reported of the metric that members are ranked by.
+
+    Attributes:
+        trial: The trial's number.
+        member: Its member.
+        start_step: Its first step along the lineage.
+        running: Whether it still runs.
+        points: ``(step, value)`` in the order of the reports; the steps are along the lineage.
+    """
+
+    trial: int
+    member: int
+    start_step: int
+    running: bool
+    points: tuple[tuple[int, float], ...]
+
+
+EarlyStopFunction = Callable[[TrialCurve, Sequence[TrialCurve]], bool]
+"""A user's rule: ``(curve, others) -> whether to stop``."""
+
+
+@runtime_checkable
+class EarlyStop(Protocol):
+    """Tells whether a running trial is hopeless."""
+
+    def hopeless(self, curve: TrialCurve, others: Sequence[TrialCurve], mode: Mode) -> bool:
+        """Whether a running trial is not worth finishing, given what others reported."""
+        ...
+
+
+@dataclass(frozen=True)
+class NonFiniteStopping:
+    """Stop a trial whose latest value is NaN or infinite.
+
+    Example:
+        >>> curve = TrialCurve(trial=3, member=0, start_step=0, running=True, points=((5, float("nan")),))
+        >>> NonFiniteStopping().hopeless(curve, (), "max")
+        True
+    """
+
+    def hopeless(self, curve: TrialCurve, others: Sequence[TrialCurve], mode: Mode) -> bool:
+        """Whether the latest value is not finite."""
+        return bool(curve.points) and not math.isfinite(curve.points[-1][1])
+
+
+@dataclass(frozen=True)
+class MedianStopping:
+    """Stop a trial whose best value so far is worse than the median of the others' averages up to the same step.
+
+    The median stopping rule of Golovin et al. 2017 ("Google Vizier"), on steps along the lineage, so that a member is
+    compared with others at the same age.
+
+    Args:
+        grace: Reports that a trial makes before it can be stopped, at least 1.
+        least: Others that must have reported up to that step, at least 1.
+
+    Raises:
+        InvalidArgument: An argument is out of its range.
+    """
+
+    grace: int = 2
+    least: int = 3
+
+    def __post_init__(self) -> None:
+        check_integer("grace", self.grace, 1)
+        check_integer("least", self.least, 1)
+
+    def hopeless(self, curve: TrialCurve, others: Sequence[TrialCurve], mode: Mode) -> bool:
+        """Whether the best value so far is on the wrong side of the median of running averages."""
+        values = [value for _, value in curve.points if math.isfinite(value)]
+        if len(curve.points) < self.grace or not values:
+            return False
+        at = curve.points[-1][0]
+        averages = []
+        for other in others:
+            reached = [value for step, value in other.points if step <= at and math.isfinite(value)]
+            if reached and other.points[-1][0] >= at > other.start_step:
+                averages.append(fmean(reached))
+        if len(averages) < self.least:
+            return False
+        middle = median(averages)
+        return max(values) < middle if mode == "max" else min(values) > middle
+
+
+@dataclass(frozen=True)
+class EarlyStopRule:
+    """A user's function as a rule; a study remembers its name and a hash of its source."""
+
+    qualified_name: str
+    hash: str
+    function: EarlyStopFunction | None = field(default=None, compare=False, repr=False)
+
+    def hopeless(self, curve: TrialCurve, others: Sequence[TrialCurve], mode: Mode) -> bool:
+        """Call the function.
+
+        Raises:
+            InvalidArgument: The function is not known in this process.
+        """
+        if self.function is None:
+            raise InvalidArgument(
+                "early_stop", self.qualified_name, "a function that this process has", "Pass the same algorithm again"
+            )
+        return bool(self.function(curve, others))
+
+
+def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
+    """Return the rules that a user gave: none, one, or several; a function becomes a rule.
+
+    Raises:
+        InvalidArgument: It is none of these.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, (list, tuple)):
+        return tuple(rule for item in given for rule in as_early_stop(item))
+    if isinstance(given, EarlyStop) and not isinstance(given, type):
+        return (given,)
+    if callable(given) and not isinstance(given, type):
+        return (EarlyStopRule(qualified_name(given), function_hash(given), given),)
+    allowed = "NonFiniteStopping(), MedianStopping(), a function (curve, others) -> bool, a list of these, or None"
+    raise InvalidArgument("early_stop", given, allowed)
+
+
+def hopeless_trials(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:
+    """Return the numbers of the running trials that some rule gives up."""
+    found = []
+    for curve in curves:
+        if curve.running:
+            others = [other for other in curves if other.trial != curve.trial]
+            if any(rule.hopeless(curve, others, mode) for rule in rules):
+                found.append(curve.trial)
+    return tuple(found)
