@@ -71,7 +71,7 @@ class Lifeline:
         """Close the owner's ends in a process that was forked from the owner, and is not it."""
         os.close(self._owner_end)
         if self._reaper is not None and self._reaper.stdin is not None:
-            os.close(self._reaper.stdin.fileno())
+            self._reaper.stdin.close()
 
     def _say(self, message: str) -> None:
         if self._reaper is not None and self._reaper.poll() is None:

@@ -56,6 +56,7 @@ class LocalWorker:
         asked: Whether it has ever asked for a trial.
         finished: When it was told that there is nothing to run any more; None before.
         pending: Its request that is not answered yet.
+        killed: Whether its tree was killed.
     """
 
     name: str
@@ -70,6 +71,7 @@ class LocalWorker:
     asked: bool = False
     finished: float | None = None
     pending: Pending | None = None
+    killed: bool = False
 
     @property
     def pid(self) -> int:
@@ -97,7 +99,10 @@ class LocalWorker:
             return False
 
     def kill(self) -> None:
-        """Kill its process and all that it started, and reap it."""
+        """Kill its process and all that it started, and reap it; once, since its number may be another's afterwards."""
+        if self.killed:
+            return
+        self.killed = True
         kill_tree(self.pid, self.session)
         # one that hangs in a system call for good is left to the system: it runs no line of its code any more
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 import msgspec
 
@@ -103,6 +103,7 @@ class Supervisor:
         self._lifeline = Lifeline()
         self._selector = selectors.DefaultSelector()
         self._buried: list[LocalWorker] = []
+        self._broken: Refused | None = None
         self._finished: Finished | None = None
         self._lost = 0
         self._asked_at = 0.0
@@ -125,6 +126,9 @@ class Supervisor:
                 self._excuse()
                 leaves = self._bury_the_dead(fresh)
                 self._answer(fresh, leaves)
+                if self._broken is not None:
+                    # only now, so that what the others told is not lost
+                    raise self._broken.exception()
         return Outcome(finished=self._finished, interrupted=self._interrupted(), lost=self._lost)
 
     @property
@@ -192,13 +196,10 @@ class Supervisor:
         for message in messages:
             worker.heard = time.monotonic()
             if isinstance(message, Broken):
-                self._stop_for(worker, message)
-            worker.pending = Pending(message.commands, [None] * len(message.commands))
+                self._broken = Refused(error=message.error, message=f"{worker.name}: {message.message}")
+            else:
+                worker.pending = Pending(message.commands, [None] * len(message.commands))
         return bool(messages)
-
-    def _stop_for(self, worker: LocalWorker, message: Broken) -> NoReturn:
-        error = Refused(error=message.error, message=f"{worker.name}: {message.message}").exception()
-        raise error
 
     # Deaths
 
@@ -258,9 +259,9 @@ class Supervisor:
         """Decide what follows on a worker's end."""
         status = worker.process.returncode
         slot.worker = None
-        wanted = worker.finished is not None or self._interrupts.draining
+        expected = worker.finished is not None or self._interrupts.draining
         unforced = status in (TERMINATED, DISTRUSTED) and worker.lease is None
-        lost = not wanted and (reason is not None or not unforced)
+        lost = not expected and (reason is not None or not unforced)
         if worker.finished is not None:
             slot.over = True
             if status != 0 and reason is None and not self._interrupts.draining:
@@ -311,7 +312,7 @@ class Supervisor:
         commands = [*(_command(*one) for one in said), *leaves, *(_command(*one) for one in asks)]
         if commands:
             replies = self._execute(commands)
-            for (worker, place), reply in zip(said, replies, strict=False):
+            for (worker, place), reply in zip(said, replies[: len(said)], strict=True):
                 self._take(worker, place, reply)
             for (worker, place), reply in zip(asks, replies[len(said) + len(leaves) :], strict=True):
                 self._take(worker, place, reply)
