@@ -162,13 +162,14 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell, h
             history = (*history, (trial.end_step, trial.score))[-_HISTORY:]
         view = MemberView(member=trial.member, trial=trial, scores=scores, history=history, early_stopped=hopeless)
     kept = member.kept if trial.checkpoint is None else (trial, *member.kept)
+    there = trial.member < state.control.population
     state.members[trial.member] = Member(
         view=view,
         tip=trial,
         open=None,
         last=max(member.last, trial.number),
         generation=member.generation,
-        kept=heads(kept),
+        kept=heads(kept) if there else (),
     )
     fallen = insert_best(state, trial) if trial.score is not None else []
     return [*kept, *fallen]

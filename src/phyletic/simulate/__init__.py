@@ -5,6 +5,7 @@ may go wrong. Everything is derived from one seed.
 """
 
 from phyletic.simulate.curve import DriftingCurve
+from phyletic.simulate.drawn import drawn_settings, simulate_drawn
 from phyletic.simulate.faults import Faults, Speeds
 from phyletic.simulate.invariants import Ledger, check_invariants, check_stored
 from phyletic.simulate.simulation import Simulation, simulate
@@ -17,5 +18,7 @@ __all__ = [
     "Speeds",
     "check_invariants",
     "check_stored",
+    "drawn_settings",
     "simulate",
+    "simulate_drawn",
 ]

@@ -35,6 +35,7 @@ class Ledger:
         published: Checkpoints that are there.
         deleted: Checkpoints that the coordinator let be deleted.
         pinned: Trials that were pinned.
+        damaged: Trials whose checkpoints were found damaged; what uses them still ends by itself.
         seen: Trials below this number are checked already.
         open: Numbers of the trials that were open after the last event.
     """
@@ -45,6 +46,7 @@ class Ledger:
     published: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     pinned: set[int] = field(default_factory=set)
+    damaged: set[int] = field(default_factory=set)
     seen: int = 0
     open: frozenset[int] = frozenset()
 
@@ -205,7 +207,7 @@ def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
         loaded = load(connection, stored, state.space, state.algorithm)
         trials = reading.trials(connection, state.id)
         checkpoints = reading.checkpoints(connection, state.id)
-    wrong = _differences(state, loaded)
+    wrong = _differences(state, loaded, ledger.damaged)
     ended = {trial.number: trial for trial in trials if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)}
     if [trial.number for trial in trials] != list(range(len(trials))):
         wrong.append(f"the stored trials are {[trial.number for trial in trials]}")
@@ -228,20 +230,29 @@ def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
     return wrong
 
 
-def _differences(state: StudyState, loaded: StudyState) -> list[str]:
-    """Compare the state in memory with what the next owner would read."""
+def _differences(state: StudyState, loaded: StudyState, damaged: set[int]) -> list[str]:
+    """Compare the state in memory with what the next owner would read.
+
+    It would not know of damage to a checkpoint that is still in use, and find it again.
+    """
     pairs: list[tuple[str, Any, Any]] = [
         ("counters", _counters(state), _counters(loaded)),
         ("control", state.control, loaded.control),
-        # what was not kept when more were asked for is found again among the heads
-        ("best", [trial.number for trial in state.best[:1]], [trial.number for trial in loaded.best[:1]]),
         ("pinned", sorted(state.pinned), sorted(loaded.pinned)),
         ("parents", sorted(state.parents.items()), sorted(loaded.parents.items())),
         ("sessions", sorted(state.sessions.items()), sorted(loaded.sessions.items())),
         ("open", _open(state), _open(loaded)),
     ]
+    best = [trial.number for trial in loaded.best[:1]]
+    if damaged.isdisjoint(best):
+        pairs.append(("best", [trial.number for trial in state.best[:1]], best))
     for number in range(state.control.population):
         here, there = state.member(number), loaded.member(number)
+        kept = {trial.number for trial in there.kept}
+        if not damaged.isdisjoint(kept):
+            continue
+        if not kept.issuperset(trial.number for trial in here.kept):
+            pairs.append((f"kept of member {number}", here.kept, there.kept))
         pairs.append((f"member {number}", _member(here), _member(there)))
         # a member that went on from its other head after damage forgot what was measured before
         for name in ("scores", "history"):
@@ -271,5 +282,4 @@ def _member(member: Member) -> tuple[Any, ...]:
         member.open,
         member.last,
         member.generation,
-        [trial.number for trial in member.kept],
     )

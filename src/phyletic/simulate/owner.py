@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from phyletic.coordinator.coordinator import Coordinator, Outcome
-from phyletic.coordinator.messages import Command, Done, Grant, Pin, Reply, Tell
+from phyletic.coordinator.messages import Command, Done, Fail, Grant, Pin, Reply, Tell
 from phyletic.coordinator.state import StudyState
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import armed
@@ -130,6 +130,8 @@ class SimulatedOwner:
                     self.wrong.append(f"the result of trial {trial.number} was {known}, and is now {trial}")
                 if command.lease != ledger.granted.get(trial.number):
                     self.wrong.append(f"a result for {command.lease} was taken; granted last was another")
+            case Fail(cause="damaged"), Done(trial=trial) if trial is not None and trial.parent is not None:
+                ledger.damaged.add(trial.parent)
             case Pin(), Done():
                 (ledger.pinned.add if command.keep else ledger.pinned.discard)(command.trial)
             case _, Grant():
@@ -147,6 +149,11 @@ class SimulatedOwner:
                 if trial is not None and trial.state in (TrialState.COMPLETED, TrialState.PARTIAL):
                     self.ledger.ended[number] = trial
         for command in commands:
+            if isinstance(command, Fail) and command.cause == "damaged" and command.lease.trial not in self.state.open:
+                with self.store.read() as connection:
+                    given_up = reading.trial(connection, self.state.id, command.lease.trial)
+                if given_up is not None and given_up.parent is not None:
+                    self.ledger.damaged.add(given_up.parent)
             if isinstance(command, Pin) and command.keep == (command.trial in self.state.pinned):
                 (self.ledger.pinned.add if command.keep else self.ledger.pinned.discard)(command.trial)
 

@@ -1,0 +1,154 @@
+"""Studies under a virtual clock in which everything goes wrong; what must hold is checked after every event."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from phyletic.coordinator.messages import Control
+from phyletic.errors import InvalidArgument
+from phyletic.evolution import PBT, RandomSearch
+from phyletic.records import Budget, TrialState
+from phyletic.simulate import DriftingCurve, Faults, Speeds, drawn_settings, simulate, simulate_drawn
+from phyletic.space import Choice, Float, Space
+
+PARTS, SEEDS = 20, 500
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_invariants_hold_whatever_goes_wrong(part):
+    for seed in range(part, SEEDS, PARTS):
+        simulation = simulate_drawn(seed)
+        assert not simulation.violations, f"simulate_drawn({seed}): {simulation.violations}"
+
+
+def test_the_seeds_meet_every_fault_and_every_way_to_end():
+    settings = [drawn_settings(seed) for seed in range(SEEDS)]
+    faults = [one["faults"] for one in settings]
+    for name in Faults.__dataclass_fields__:
+        assert len({getattr(one, name) for one in faults}) > 20 or name in ("cursed", "detection", "again"), name
+    assert {one["algorithm"].synchronous for one in settings} == {True, False}
+    assert max(one["workers"] for one in settings) == 32
+    assert any(one["controls"] for one in settings)
+
+
+@pytest.mark.parametrize("seed", [3, 39, 77])
+def test_a_seed_is_repeated_exactly(seed):
+    first, again = simulate_drawn(seed), simulate_drawn(seed)
+    assert first.digest == again.digest, f"simulate_drawn({seed}) is not repeated"
+    assert first.events == again.events
+    assert repr(first.trials()) == repr(again.trials())
+    assert simulate_drawn(seed + 1).digest != first.digest
+
+
+def facts(simulation):
+    return [
+        (t.number, t.member, t.parent, t.hyperparameters, t.end_step, t.score, t.decision.kind, t.decision.donor)
+        for t in simulation.trials()
+    ]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_synchronous_study_is_the_same_whatever_goes_wrong(seed):
+    algorithm = PBT(population=6, interval=5, synchronous=True)
+    options = {"budget": Budget(steps=30), "curve": DriftingCurve(horizon=30, noise=0.01), "seed": seed}
+    calm = simulate(algorithm, workers=1, **options)
+    trouble = Faults(
+        crash=0.1, pause=0.1, fail=0.1, lose=0.1, duplicate=0.1, delay=0.2, owner=0.05, leave=0.05, join=0.1, forget=0.2
+    )
+    for workers in (3, 9):
+        wild = simulate(
+            algorithm,
+            workers=workers,
+            faults=trouble,
+            speeds=Speeds(spread=0.5, straggler=0.2),
+            max_failures=50,
+            max_losses=50,
+            **options,
+        )
+        assert not wild.violations, f"seed {seed}: {wild.violations}"
+        assert wild.losses + wild.failures > 0
+        assert facts(wild) == facts(calm), f"seed {seed}"
+
+
+@pytest.mark.parametrize("synchronous", [False, True])
+def test_a_member_that_always_fails_does_not_stop_the_others(synchronous):
+    simulation = simulate(
+        PBT(population=4, interval=5, synchronous=synchronous),
+        workers=3,
+        budget=Budget(trials=40),
+        faults=Faults(cursed=(1,)),
+    )
+    assert not simulation.violations
+    assert simulation.completed == 40
+    assert {trial.member for trial in simulation.trials() if trial.state is TrialState.FAILED} == {1}
+
+
+def test_stragglers_do_not_hold_up_an_asynchronous_study():
+    """With 3 of 10 workers 100 times slower, the others do nearly all of the work."""
+    speeds, budget = Speeds(straggler=0.3), Budget(trials=200)
+    options = {"workers": 10, "budget": budget, "speeds": speeds, "seed": 4}
+    free = simulate(PBT(population=10, interval=10), **options)
+    bound = simulate(PBT(population=10, interval=10, synchronous=True), **options)
+    assert not free.violations
+    assert not bound.violations
+    assert free.wall_seconds < bound.wall_seconds / 3
+
+
+def test_the_figures_are_those_of_the_trials():
+    simulation = simulate(
+        PBT(population=8, interval=10), workers=4, budget=Budget(steps=100), speeds=Speeds(overhead=2)
+    )
+    trials = simulation.trials()
+    assert simulation.completed == len(trials) == simulation.attempts
+    assert simulation.member_steps == sum(trial.steps_done for trial in trials)
+    work = sum(trial.steps_done + 2 for trial in trials)
+    assert simulation.utilisation == pytest.approx(work / (4 * simulation.wall_seconds), rel=0.01)
+    assert simulation.regret == DriftingCurve().regret(min(trial.score for trial in trials), 100)
+    assert simulation.exploits == sum(trial.decision.kind == "exploit" for trial in trials) > 0
+    assert simulation.finished == "every member has trained 100 steps"
+
+
+def test_a_budget_raised_while_it_runs_is_used_up():
+    more = Control(budget=Budget(trials=30))
+    simulation = simulate(PBT(population=3, interval=5), workers=2, budget=Budget(trials=9), controls=[(1000.0, more)])
+    assert not simulation.violations
+    assert simulation.completed == 30
+
+
+def test_trials_as_a_data_frame():
+    pytest.importorskip("pandas")
+    simulation = simulate(RandomSearch(population=2, interval=5), budget=Budget(steps=10))
+    assert list(simulation.trials_dataframe()["hyperparameters.lr"]) == [
+        trial.hyperparameters["lr"] for trial in simulation.trials()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space": Space({"rate": Float(0.1, 1)})}, "space is .*'lr'"),
+        ({"space": Space({"lr": Choice([1, 2])})}, "space is .*'lr'"),
+        ({"workers": 0}, "workers is 0, but must be"),
+        ({"budget": Budget()}, "budget is .* with a limit"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(InvalidArgument, match=message):
+        simulate(RandomSearch(population=2, interval=5), **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (Faults, {"crash": 1.5}, "crash is 1.5, but must be a share"),
+        (Faults, {"lose": 1.0}, "lose is 1.0, but must be at most 0.9"),
+        (Faults, {"again": 0}, "again is 0, but must be above 0"),
+        (Speeds, {"step": math.nan}, "step is nan, but must be a finite"),
+        (Speeds, {"slowness": -1}, "slowness is -1, but must be a finite"),
+    ],
+)
+def test_bad_faults_and_speeds_are_named(kind, options, message):
+    with pytest.raises(InvalidArgument, match=message):
+        kind(**options)
