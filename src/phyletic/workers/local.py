@@ -14,7 +14,7 @@ from phyletic.workers.environment import check_devices, visible_devices, worker_
 from phyletic.workers.framing import Setup
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, new_session, start_worker
-from phyletic.workers.shipping import main_module, pack
+from phyletic.workers.shipping import check_not_imported_again, main_module, pack
 from phyletic.workers.supervision import Outcome, Supervision
 from phyletic.workers.supervisor import Supervisor
 
@@ -60,13 +60,15 @@ def run_local_workers(
     Raises:
         InvalidArgument: An argument is out of range, or ``train`` cannot be sent to another process.
         TrainingError: The training code broke the contract of the loop.
-        StudyFailed: No worker could begin; the message ends with what they wrote.
+        StudyFailed: No worker could begin, and the message ends with what they wrote; or this is a process that
+            multiprocessing spawned and that imports its program again.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise InvalidArgument("workers", workers, "a whole number of at least 1")
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InvalidArgument("threads", threads, "a whole number of at least 1, or None")
     check_devices(devices, workers)
+    check_not_imported_again()
     name, file = main_module()
     setup = Setup(
         train=pack(train),

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from phyletic.errors import InvalidArgument
+from phyletic.errors import InvalidArgument, StudyFailed
 
-__all__ = ["become_main", "main_module", "pack", "unpack"]
+__all__ = ["become_main", "check_not_imported_again", "main_module", "pack", "unpack"]
 
 
 def pack(train: Callable[..., object]) -> bytes:
@@ -72,6 +72,20 @@ def main_module() -> tuple[str | None, str | None]:
     main = sys.modules["__main__"]
     name = getattr(getattr(main, "__spec__", None), "name", None)
     return name, None if name is not None else getattr(main, "__file__", None)
+
+
+def check_not_imported_again() -> None:
+    """Check that this process is not one that multiprocessing spawned and that imports its program again.
+
+    Raises:
+        StudyFailed: It is: running a study here would start it anew in each such process.
+    """
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise StudyFailed(
+            "a process that multiprocessing spawned imports the program again, which would run the study again in it: "
+            "put what runs the study under  if __name__ == '__main__':"
+        )
 
 
 def become_main(name: str | None, file: str | None) -> None:

@@ -103,6 +103,40 @@ print(len(study.trials()), study.best.score > 5)
     assert (tmp_path / "ran").read_text() == "x"
 
 
+@pytest.mark.parametrize("guarded", [True, False])
+def test_processes_that_training_code_spawns_import_the_program_and_never_run_it_again(
+    tmp_path: Path, guarded: bool
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+import multiprocessing
+import phyletic as ph
+
+def child():
+    pass
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {{"value": [trial["lr"]]}}):
+        process = multiprocessing.get_context("spawn").Process(target=child)
+        process.start()
+        process.join()
+        trial.report(score=process.exitcode + 0 * trial["lr"], steps_done=1)
+
+if {"__name__ == '__main__'" if guarded else "True"}:
+    study = ph.Study("script", space={{"lr": ph.Float(0.0, 1.0)}}, metric="score", mode="max", seed=0,
+                     algorithm=ph.PBT(population=1, interval=1), budget=ph.Budget(steps=1))
+    study.run(train, workers=1, verbose=0)
+    print(study.best.score)
+    print((study.logs / "worker-0.log").read_text())
+"""
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, cwd="/")
+    score, *log = done.stdout.splitlines()
+    assert score == ("0.0" if guarded else "1.0"), done.stderr
+    assert ("imports the program again" in "".join(log)) is not guarded
+
+
 def test_variables_are_set_before_training_code_imports_anything(tmp_path: Path) -> None:
     def look(trials: Any) -> None:
         for trial in trials.attach(build):
