@@ -24,6 +24,7 @@ __all__ = [
     "Pin",
     "Refused",
     "Reply",
+    "Stop",
     "Tell",
     "Wait",
 ]
@@ -136,6 +137,16 @@ class Control(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     max_failures: int | None = None
     max_losses: int | None = None
     keep_best: int | None = None
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """End the run that goes on, as Ctrl-C does: once lets running trials finish, ``now`` does not.
+
+    Attributes:
+        now: Whether running trials are released at once.
+    """
+
+    now: bool = False
 
 
 class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):

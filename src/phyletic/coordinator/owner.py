@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.coordinator import Coordinator
-from phyletic.coordinator.messages import Command, Reply
+from phyletic.coordinator.inbox import Inbox
+from phyletic.coordinator.messages import Command, Done, Refused, Reply, Stop
 from phyletic.coordinator.state import StudyState
 from phyletic.errors import CheckpointError, NotFound
 from phyletic.evolution import Algorithm
@@ -34,6 +35,8 @@ class Owner:
         algorithm: Its algorithm.
         checkpoints: Where its checkpoints are.
         evict: Ends the processes that an earlier owner left behind.
+        inbox: Where other processes leave requests; None for a database in memory.
+        interrupt: Ends the run that goes on: once its running trials have finished, or (``True``) now.
         clock: Gives the time in seconds since 1970.
     """
 
@@ -46,13 +49,17 @@ class Owner:
         algorithm: Algorithm,
         checkpoints: LocalCheckpoints,
         evict: Callable[[Sequence[SessionRecord]], object],
+        interrupt: Callable[[bool], None],
+        inbox: Inbox | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self.name = name
         self.checkpoints = checkpoints
         self._coordinator = Coordinator(store, name, space=space, algorithm=algorithm)
+        self.inbox = inbox
         self._evict = evict
+        self._interrupt = interrupt
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._begun = False
@@ -105,6 +112,7 @@ class Owner:
         """
         with self._changed:
             self.begin()
+            self._look_into_inbox()
             outcome = self._coordinator.execute(commands, self._clock())
             self._delete(outcome.condemned)
             self._changed.notify_all()
@@ -112,10 +120,26 @@ class Owner:
                 watcher(commands, outcome.replies)
             return outcome.replies
 
+    def _look_into_inbox(self) -> None:
+        """Do what other processes have asked for."""
+        if self.inbox is None:
+            return
+        for request, answer in self.inbox.requests():
+            if isinstance(request, Stop):
+                self._interrupt(request.now)
+                answer(Done())
+                continue
+            outcome = self._coordinator.execute([request], self._clock())
+            self._delete(outcome.condemned)
+            (reply,) = outcome.replies
+            answer(reply if isinstance(reply, Refused) else Done())
+
     def wait(self, seconds: float) -> None:
         """Wait until something was decided, or the time has passed."""
         with self._changed:
             self._changed.wait(seconds)
+            if self._begun:
+                self._look_into_inbox()
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call ``watcher(commands, replies)`` after each batch; returns what ends that."""

@@ -294,6 +294,11 @@ class Store:
         """Where the logs of its studies lie: ``digits.logs`` beside ``digits.db``."""
         return self._beside("logs")
 
+    @property
+    def inbox_folder(self) -> Path:
+        """Where other processes leave requests for its owner: ``digits.inbox`` beside ``digits.db``."""
+        return self._beside("inbox")
+
     def _beside(self, what: str) -> Path:
         if self.path is not None:
             stem = self.path.stem if self.path.suffix in _SUFFIXES else self.path.name

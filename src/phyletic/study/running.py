@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from phyletic.coordinator.budget import failure_cap
 from phyletic.coordinator.messages import Command, Reply
-from phyletic.errors import InvalidArgument, PhyleticError, StudyFailed, TrainingError
+from phyletic.errors import InvalidArgument, StudyFailed
 from phyletic.records import TrialState
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
 from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.loop import Trials
+from phyletic.workers.loop import Trials, worth_another_attempt
 from phyletic.workers.trial import check_steps
 
 if TYPE_CHECKING:
@@ -127,14 +127,11 @@ def _run_here(study: Study, train: Callable[[Any], object], reload: str, display
             granted = source.granted
             try:
                 train(source)
-            except TrainingError as error:
-                source.abort(error)
-                raise
             except Exception as error:
                 source.abort(error)
-                display.line("".join(traceback.format_exception(error)).rstrip())
-                if isinstance(error, PhyleticError) or source.granted == granted:
+                if not worth_another_attempt(error) or source.granted == granted:
                     raise
+                display.line("".join(traceback.format_exception(error)).rstrip())
             except BaseException as error:
                 source.abort(error)
                 raise
@@ -142,9 +139,6 @@ def _run_here(study: Study, train: Callable[[Any], object], reload: str, display
                 source.close()
                 if source.finished is None and source.granted == granted:
                     raise InvalidArgument("train", train, "a function that loops over the trials it is given")
-                if source.finished is None:
-                    # it returned although there are trials left: that is its choice
-                    return
 
 
 class _Draining(Interrupts):

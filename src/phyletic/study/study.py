@@ -14,9 +14,10 @@ import msgspec
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.control import check_count
-from phyletic.coordinator.messages import Control, Leave, Pin
+from phyletic.coordinator.inbox import Inbox, Request
+from phyletic.coordinator.messages import Control, Leave, Pin, Stop
 from phyletic.coordinator.owner import Owner
-from phyletic.errors import InvalidArgument, NotFound
+from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, Evaluation, Metric, StudyControl, StudyIdentity, Trial, TrialState
@@ -41,6 +42,7 @@ from phyletic.study.identity import (
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, status_of
 from phyletic.workers.channel import OwnerChannel
+from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Build, Iteration, Trials
 from phyletic.workers.process_tree import kill_survivors
 from phyletic.workers.state import Load, Save
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "studies"]
 
+_INBOX_SECONDS = 10.0
 _owners: weakref.WeakValueDictionary[tuple[int, str], Owner] = weakref.WeakValueDictionary()
 _users = itertools.count()
 
@@ -208,6 +211,8 @@ class Study:
                 algorithm=self.algorithm,
                 checkpoints=self.checkpoints,
                 evict=kill_survivors,
+                inbox=None if self._store.path is None else self._inbox,
+                interrupt=Interrupts.request,
             )
         return owner
 
@@ -216,10 +221,25 @@ class Study:
         if any(value != getattr(control, name) for name, value in wanted.items()):
             self._execute(command)
 
-    def _execute(self, command: Any) -> Any:
-        self._owner.use(self._user)
-        (reply,) = self._owner.execute([command])
-        return self._asker.accepted(reply)
+    @property
+    def _inbox(self) -> Inbox:
+        return Inbox(self._store.inbox_folder, self.identity.uuid)
+
+    def _execute(self, command: Request) -> None:
+        """Change the study: as its owner, or, where another process is its owner, through that one's inbox."""
+        begun = self._owner.begun
+        try:
+            self._owner.begin()
+        except StorageOwned:
+            self._asker.accepted(self._inbox.ask(command, _INBOX_SECONDS))
+            return
+        if isinstance(command, Stop):
+            Interrupts.request(command.now)
+        else:
+            (reply,) = self._owner.execute([command])
+            self._asker.accepted(reply)
+        if not begun:
+            self._owner.release(self._user)
 
     # --- a source of trials -------------------------------------------------------------------------------------
 
@@ -395,6 +415,14 @@ class Study:
     def resume(self) -> None:
         """Grant trials again."""
         self._execute(Control(paused=False))
+
+    def stop(self, *, now: bool = False) -> None:
+        """End the run that goes on, here or in another process, as Ctrl-C does; it goes on when it is run again.
+
+        Args:
+            now: Whether running trials are released at once; else they finish first.
+        """
+        self._execute(Stop(now=now))
 
     def pin(self, trial: Trial | int, keep: bool = True) -> None:
         """Keep a trial's checkpoint for good, or (``keep=False``) no longer.

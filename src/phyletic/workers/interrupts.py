@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["Interrupts"]
 
@@ -22,6 +22,9 @@ class Interrupts:
         terminated: The signal that asked this process to end; None while there was none.
     """
 
+    entered: ClassVar[list[Interrupts]] = []
+    """Those that are entered now, so that a request from elsewhere can do what a signal does."""
+
     def __init__(self) -> None:
         self.draining = False
         self.stopping = False
@@ -35,6 +38,7 @@ class Interrupts:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) is signal.SIG_DFL:
                     self._before[number] = signal.signal(number, self._terminate)
+        Interrupts.entered.append(self)
         return self
 
     def __exit__(
@@ -43,6 +47,17 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+        if self in Interrupts.entered:
+            Interrupts.entered.remove(self)
+
+    @classmethod
+    def request(cls, now: bool) -> None:
+        """Do what Ctrl-C does: once, or (``now``) twice."""
+        for interrupts in list(cls.entered):
+            if not interrupts.draining:
+                interrupts._interrupt(signal.SIGINT, None)
+            if now:
+                interrupts._interrupt(signal.SIGINT, None)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.stopping = self.draining

@@ -1,0 +1,110 @@
+"""The inbox of a study's owner: how other processes reach a running study's control.
+
+One process writes a database. Another that wants to change a study's budget or population, to pause or to stop it,
+leaves a command in a folder beside the database, which the owner looks into about twice a second, and waits for the
+answer there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from phyletic import disk
+from phyletic.coordinator.messages import Control, Done, Pin, Refused, Stop
+from phyletic.errors import StorageBusy
+
+__all__ = ["Inbox", "Request"]
+
+Request: TypeAlias = Control | Pin | Stop
+
+_LOOK_SECONDS = 0.5
+_COMMAND, _ANSWER = ".command", ".answer"
+_requests = msgspec.json.Decoder(Request)
+_answers: msgspec.json.Decoder[Done | Refused] = msgspec.json.Decoder(Done | Refused)
+
+
+class Inbox:
+    """The inbox of one study.
+
+    Args:
+        folder: Shared by the studies of a database; made when first written to.
+        study: The study's uuid.
+        clock: Gives seconds.
+    """
+
+    def __init__(self, folder: Path, study: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._study = study
+        self._clock = clock
+        self._looked = -_LOOK_SECONDS
+
+    def ask(self, request: Request, seconds: float) -> Done | Refused:
+        """Leave a request for the owner, and wait for its answer.
+
+        Args:
+            request: What is wanted.
+            seconds: How long to wait.
+
+        Raises:
+            StorageBusy: The owner did not answer in time; the request is withdrawn.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stem = f"{self._study}-{secrets.token_hex(8)}"
+        command, answer = self._folder / (stem + _COMMAND), self._folder / (stem + _ANSWER)
+        self._write(command, msgspec.json.encode(request))
+        deadline = self._clock() + seconds
+        try:
+            while self._clock() < deadline:
+                with contextlib.suppress(FileNotFoundError):
+                    return _answers.decode(answer.read_bytes())
+                time.sleep(0.05)
+        finally:
+            for path in (command, answer):
+                path.unlink(missing_ok=True)
+        raise StorageBusy(
+            f"the process that owns the study did not answer within {seconds:g} s. It looks into its inbox whenever a "
+            "trial begins, reports or ends; nothing was changed"
+        )
+
+    def requests(self) -> Iterator[tuple[Request, Callable[[Done | Refused], None]]]:
+        """Yield what others have left, each with what takes its answer; looks at most twice a second."""
+        now = self._clock()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        try:
+            found = sorted(path for path in self._folder.iterdir() if path.suffix == _COMMAND)
+        except FileNotFoundError:
+            return
+        for path in found:
+            if not path.name.startswith(f"{self._study}-"):
+                continue
+            try:
+                request = _requests.decode(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except msgspec.DecodeError as error:
+                path.unlink(missing_ok=True)
+                self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
+                continue
+            # withdrawn before it takes effect, so that it never does twice
+            path.unlink(missing_ok=True)
+            yield request, lambda reply, path=path: self._answer(path, reply)  # type: ignore[misc]
+
+    def _answer(self, command: Path, reply: Done | Refused) -> None:
+        answered = Done() if isinstance(reply, Done) else reply
+        self._write(command.with_suffix(_ANSWER), msgspec.json.encode(answered))
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        temporary = path.with_suffix(".writing")
+        temporary.unlink(missing_ok=True)
+        disk.write_file(temporary, [content])
+        disk.rename(temporary, path)
