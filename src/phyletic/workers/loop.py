@@ -15,7 +15,7 @@ from typing import Any
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.coordinator.messages import Ask, Beat, Command, Done, Fail, Finished, Grant, Refused, Reply, Tell, Wait
-from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
+from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrialFailed
 from phyletic.records import CheckpointReference, Timings
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
@@ -24,7 +24,7 @@ from phyletic.workers.seeding import seed_everything
 from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
 
-__all__ = ["Build", "Iteration", "Trials"]
+__all__ = ["Build", "Iteration", "Trials", "worth_another_attempt"]
 
 Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
@@ -293,9 +293,7 @@ class Trials:
 
     def _left(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error)).rstrip()
-        # what would fail in the same way again, and what a person stopped, does not count against the trial
-        counted = isinstance(error, Exception) and not isinstance(error, TrainingError)
-        self._fail(self._drop().grant, text, "error" if counted else "released")
+        self._fail(self._drop().grant, text, "error" if worth_another_attempt(error) else "released")
 
     def _drop(self) -> LiveTrial:
         with self._beating:
@@ -334,6 +332,15 @@ class Trials:
 
     def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         return self._channel.exchange(commands)
+
+
+def worth_another_attempt(error: BaseException) -> bool:
+    """Whether what training code raised counts against its trial, which is then tried again.
+
+    What phyletic itself raises (a misuse, a state that cannot be saved, a full disk) would come again for every trial,
+    and a person who presses Ctrl-C says nothing about the trial.
+    """
+    return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, TrialFailed))
 
 
 class Iteration:

@@ -120,6 +120,8 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
     After an exception nothing in memory is trusted, so it is called anew; after two without a result between them the
     process is not trusted either (an accelerator's errors stay), and ends with a status that says so.
     """
+    from phyletic.workers.loop import worth_another_attempt
+
     failed_at = -1
     while True:
         asked = channel.asked
@@ -129,7 +131,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
             traceback.print_exc()
             error = _counted(raised)
             trials.abort(error)
-            if isinstance(error, errors.TrainingError):
+            if not worth_another_attempt(error):
                 channel.give_up(error)
                 return 1
             if trials.finished is not None or channel.asked == asked:

@@ -48,8 +48,7 @@ class LiveTrial:
         self._state: State | None = None
         self._done: int | None = None
         self._said_done: int | None = None
-        self._began = time.monotonic()
-        self._beaten = self._began
+        self._beaten = time.monotonic()
 
     def __repr__(self) -> str:
         return f"LiveTrial(number={self.number}, member={self.member}, hyperparameters={self.hyperparameters!r})"
@@ -140,7 +139,8 @@ class LiveTrial:
             ``for step in trial.range(): train_step(...)``
         """
         record = self.record
-        limit = None if record.seconds is None else self._began + record.seconds
+        # loading and building are not training: with an interval in seconds they would leave less and less of it
+        limit = None if record.seconds is None else time.monotonic() + record.seconds
         step = record.start_step
         end = None if record.steps is None else step + record.steps
         self._done = 0
