@@ -1,0 +1,44 @@
+"""A small study that the suites run, and what its trials are when nothing interrupts it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from phyletic.evolution import PBT, Truncation
+from phyletic.records import Budget
+from phyletic.space import Choice, Float
+from phyletic.study.study import Study
+from phyletic.testing.facts import facts
+from phyletic.testing.training import drawing
+
+__all__ = ["example_study", "reference"]
+
+
+def example_study(storage: Path | None = None, *, population: int = 5, steps: int = 8, **changes: Any) -> Study:
+    """Return a synchronous study whose trials are two steps long.
+
+    Args:
+        storage: File of its storage; None for memory.
+        population: Number of members.
+        steps: Its budget.
+        **changes: Other arguments of :class:`Study`.
+    """
+    settings: dict[str, Any] = {
+        "space": {"lr": Float(1e-3, 1e-1, log=True), "width": Choice([2, 3], fixed=True)},
+        "metric": "score",
+        "mode": "max",
+        "algorithm": PBT(population, 2, exploit=Truncation(0.4), synchronous=True),
+        "budget": Budget(steps=steps),
+        "seed": 3,
+    }
+    return Study(storage=storage, **{"name": "study", **settings, **changes})
+
+
+@functools.cache
+def reference(population: int = 5) -> list[tuple[Any, ...]]:
+    """Return the facts of :func:`example_study`, run in this process without an interruption."""
+    study = example_study(population=population)
+    drawing()(study)
+    return facts(study)

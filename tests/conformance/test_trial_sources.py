@@ -1,0 +1,37 @@
+"""Every source of trials gives the same trials, and keeps what the loop promises."""
+
+import pytest
+
+from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
+
+
+class TestThisProcessDirectly(TrialSourceConformance):
+    here = True
+    supervised = False
+
+    def run(self, study, train, reload="changed"):
+        train(study if reload == "changed" else study.source(reload=reload))
+
+
+class TestRunInThisProcess(TrialSourceConformance):
+    here = True
+
+    def run(self, study, train, reload="changed"):
+        study.run(train, workers=0, reload=reload, verbose=0)
+
+
+class TestTwoWorkers(TrialSourceConformance):
+    concurrent = 2
+
+    def run(self, study, train, reload="changed"):
+        study.run(train, workers=2, reload=reload, verbose=0)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+class TestOtherNumbersOfWorkers(SameTrialsConformance):
+    @pytest.fixture(autouse=True)
+    def count(self, workers):
+        self.concurrent = workers
+
+    def run(self, study, train, reload="changed"):
+        study.run(train, workers=self.concurrent, reload=reload, verbose=0)
