@@ -94,7 +94,10 @@ def build(trial: LiveTrial) -> dict[str, Array]:
 
 
 def train(trials: Trials | Study, problem: Quadratic = PAPER) -> None:
-    """Train members of the toy; reports ``objective``, which is to be maximised.
+    """Train members of the toy.
+
+    Reports ``objective``, Q, which is to be maximised; ``loss``, 1.2 − Q̂, which members descend; ``theta0`` and
+    ``theta1``.
 
     Args:
         trials: Where trials come from.
@@ -114,4 +117,10 @@ def train(trials: Trials | Study, problem: Quadratic = PAPER) -> None:
         h = np.array([trial["h0"], trial["h1"]])
         for _ in trial.range():
             trial.state.theta = problem.step(trial.state.theta, h)
-        trial.report(objective=float(problem.objective(trial.state.theta)))
+        theta = trial.state.theta
+        trial.report(
+            objective=float(problem.objective(theta)),
+            loss=OPTIMUM - float(problem.surrogate(theta, h)),
+            theta0=float(theta[0]),
+            theta1=float(theta[1]),
+        )

@@ -34,8 +34,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     Attributes:
         kind: ``"birth"`` (a newborn of the first generation), ``"continue"`` (the member goes on from its own
             checkpoint), ``"explore"`` (it does, with its own hyperparameters changed), ``"exploit"`` (from a donor's),
-            ``"rescue"`` (its score was not finite or it failed: from a
-            donor's, or fresh where there is no donor), ``"resume"`` (the rest of a trial handed back early).
+            ``"rescue"`` (its score was not finite or it failed: from a donor's, or fresh where there is no donor),
+            ``"resume"`` (the rest of a trial handed back early).
         as_of: Sequence number of the study that the decision saw; the population is rebuilt from it.
         rank: The member's place among those ranked, 0 the best; None where it was not ranked.
         ranked: How many members were ranked.
