@@ -8,13 +8,13 @@ import subprocess
 import sys
 import textwrap
 
-import msgspec
 import numpy as np
 import pytest
 
 import phyletic as ph
 from phyletic import errors
 from phyletic.records import TrialState
+from phyletic.testing.facts import facts
 
 SPACE = {
     "lr": ph.Float(1e-3, 1e-1, log=True),
@@ -50,30 +50,6 @@ def make(name="study", *, storage=None, population=6, steps=40, seed=0, **option
         seed=seed,
         **options,
     )
-
-
-def facts(study):
-    """What must be the same however a synchronous study was run."""
-    rows = []
-    for trial in study.trials():
-        decision = msgspec.structs.replace(trial.decision, as_of=0)
-        rows.append(
-            (
-                trial.number,
-                trial.member,
-                trial.generation,
-                trial.parent,
-                trial.hyperparameters,
-                trial.start_step,
-                trial.end_step,
-                trial.state,
-                repr(trial.score),
-                trial.seed,
-                trial.checkpoint and trial.checkpoint.digest,
-                decision,
-            )
-        )
-    return rows
 
 
 # 1. A child's weights are its parent's checkpoint, byte for byte, and its hyperparameters are explore(parent's).
