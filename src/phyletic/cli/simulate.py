@@ -1,0 +1,147 @@
+"""``phyletic simulate``."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from phyletic.cli.options import json_option
+
+if TYPE_CHECKING:
+    from phyletic.evolution import Algorithm
+    from phyletic.simulate import Simulation
+
+__all__ = ["simulate"]
+
+_FIGURES = ("wall_seconds", "utilisation", "regret", "exploits", "completed", "losses", "member_steps")
+
+
+@click.command(
+    short_help="Say how long a study would take, before it is run.",
+    epilog="Example: phyletic simulate --population 32 --workers 8 --step-seconds 0.5 --straggler 0.1",
+)
+@click.option(
+    "--algorithm",
+    type=click.Choice(["pbt", "random"]),
+    default="pbt",
+    show_default=True,
+    help="Population based training or random search; the former is compared with the latter.",
+)
+@click.option("--population", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Number of members.")
+@click.option("--workers", type=click.IntRange(1, 1024), default=8, show_default=True, help="Number of workers.")
+@click.option("--interval", type=click.IntRange(min=1), default=10, show_default=True, help="Steps of one trial.")
+@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Steps of each member.")
+@click.option("--synchronous", is_flag=True, help="Members wait for each other.")
+@click.option(
+    "--step-seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Seconds of a step."
+)
+@click.option(
+    "--overhead",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Seconds of a trial beside its steps: loading, evaluating, saving.",
+)
+@click.option(
+    "--spread",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="How much workers' speeds differ: the standard deviation of their logarithm.",
+)
+@click.option(
+    "--straggler",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the workers that are 100 times slower.",
+)
+@click.option(
+    "--crash-rate",
+    type=click.FloatRange(0, 0.95),
+    default=0.0,
+    show_default=True,
+    help="How probable it is that a worker dies during a trial.",
+)
+@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Number of simulations.")
+@json_option
+def simulate(
+    algorithm: str,
+    population: int,
+    workers: int,
+    interval: int,
+    steps: int,
+    synchronous: bool,
+    step_seconds: float,
+    overhead: float,
+    spread: float,
+    straggler: float,
+    crash_rate: float,
+    seeds: int,
+    as_json: bool,
+) -> None:
+    """Say how long a study would take, how busy its workers would be, and what evolution gains, before it is run.
+
+    The study runs under a virtual clock with the real scheduler and algorithm. Training is a learning curve whose best
+    learning rate drifts from 0.1 to 0.0001 over the steps, so what is gained is that of such a problem. Figures are
+    means over the simulations; regret is how much the best loss is above the least possible, with its standard error.
+    """
+    from phyletic.cli.output import echo_json, echo_table
+    from phyletic.evolution import PBT, RandomSearch
+    from phyletic.records import Budget
+    from phyletic.simulate import DriftingCurve, Faults, Speeds
+    from phyletic.simulate import simulate as run
+
+    random = RandomSearch(population, interval, synchronous=synchronous)
+    compared: dict[str, Algorithm] = {"random": random}
+    if algorithm == "pbt":
+        compared = {"pbt": PBT(population, interval, synchronous=synchronous), **compared}
+    results = {
+        name: [
+            run(
+                one,
+                workers=workers,
+                budget=Budget(steps=steps),
+                speeds=Speeds(step=step_seconds, overhead=overhead, spread=spread, straggler=straggler),
+                # a death is seen within a step, and a member is not given up for it
+                faults=Faults(crash=crash_rate, detection=step_seconds),
+                max_losses=1_000_000,
+                curve=DriftingCurve(horizon=steps),
+                check=False,
+                seed=seed,
+            )
+            for seed in range(seeds)
+        ]
+        for name, one in compared.items()
+    }
+    if as_json:
+        echo_json({name: _document(made) for name, made in results.items()})
+        return
+    titles = ["algorithm", "wall time", "utilisation", "regret", "trials", "exploits", "lost attempts", "member-steps"]
+    echo_table(titles, [_row(name, made) for name, made in results.items()])
+
+
+def _document(simulations: list[Simulation]) -> dict[str, Any]:
+    """Return the means of the figures, and the figures of each simulation."""
+    each = [{name: getattr(one, name) for name in ("seed", *_FIGURES)} for one in simulations]
+    return {"mean": {name: statistics.fmean(one[name] for one in each) for name in _FIGURES}, "simulations": each}
+
+
+def _row(name: str, simulations: list[Simulation]) -> list[str]:
+    from phyletic.study.progress import duration
+
+    mean: dict[str, float] = _document(simulations)["mean"]
+    spread = statistics.stdev(one.regret for one in simulations) if len(simulations) > 1 else 0.0
+    error = f" ± {spread / len(simulations) ** 0.5:.1g}" if len(simulations) > 1 else ""
+    return [
+        name,
+        duration(mean["wall_seconds"]),
+        f"{100 * mean['utilisation']:.1f} %",
+        f"{mean['regret']:.3g}{error}",
+        f"{mean['completed']:g}",
+        f"{mean['exploits']:.4g}",
+        f"{mean['losses']:.4g}",
+        f"{mean['member_steps']:g}",
+    ]
