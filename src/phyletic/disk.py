@@ -93,12 +93,13 @@ def gathered(parts: Iterable[Part], size: int = _GATHER) -> Iterator[Part]:
         yield b"".join(pending) if len(pending) > 1 else pending[0]
 
 
-def write_file(path: Path, parts: Iterable[Part]) -> None:
+def write_file(path: Path, parts: Iterable[Part], *, durable: bool = True) -> None:
     """Create a file, write the parts in order, and force them onto the disk; the name is not yet durable.
 
     Args:
         path: A name that must not exist.
         parts: What to write; small ones are joined, large ones are written without a copy.
+        durable: Whether to force it onto the disk.
 
     Raises:
         OSError: The file exists or could not be written; what was written of it is left, for the caller to remove.
@@ -111,9 +112,10 @@ def write_file(path: Path, parts: Iterable[Part]) -> None:
             while left:
                 left = left[os.write(descriptor, left) :]
             failpoint("disk.write.after")
-        failpoint("disk.fsync.before")
-        fsync(descriptor)
-        failpoint("disk.fsync.after")
+        if durable:
+            failpoint("disk.fsync.before")
+            fsync(descriptor)
+            failpoint("disk.fsync.after")
     finally:
         os.close(descriptor)
 

@@ -35,6 +35,8 @@ class LocalCheckpoints:
 
     Args:
         root: The folder; made when first written to.
+        durable: Whether what is published survives a loss of power; a study in memory does not either, and need not
+            wait for the disk.
 
     Example:
         >>> import tempfile
@@ -48,12 +50,13 @@ class LocalCheckpoints:
         {'weights': [0.25, 0.5]}
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, durable: bool = True) -> None:
         self.root = Path(root).absolute()
+        self.durable = durable
         self._staging = Staging(self.root / "staging")
 
-    def __reduce__(self) -> tuple[type[LocalCheckpoints], tuple[Path]]:
-        return LocalCheckpoints, (self.root,)
+    def __reduce__(self) -> tuple[type[LocalCheckpoints], tuple[Path, bool]]:
+        return LocalCheckpoints, (self.root, self.durable)
 
     def publish(self, id: str, state: Mapping[str, object]) -> CheckpointReference:
         """Publish a state: once this returns, it is on the disk.
@@ -83,7 +86,7 @@ class LocalCheckpoints:
         digest = Digest(len(header) + sum(array.size for array in arrays))
         with self._publishing(id) as temporary:
             try:
-                disk.write_file(temporary, hashed(_parts(header, arrays), digest))
+                disk.write_file(temporary, hashed(_parts(header, arrays), digest), durable=self.durable)
             finally:
                 digest.close()
             size = temporary.stat().st_size
@@ -208,7 +211,7 @@ class LocalCheckpoints:
                 if self._folder(id).exists():
                     doomed.append(self._staging.entry(id))
                     disk.rename(self._folder(id), doomed[-1])
-            if durable:
+            if durable and self.durable:
                 disk.fsync_folder(self.root)
             for folder in doomed:
                 disk.remove_tree(folder)
@@ -272,7 +275,8 @@ class LocalCheckpoints:
             disk.remove_tree(temporary)
         else:
             disk.rename(temporary, final)
-        disk.fsync_folder(self.root)
+        if self.durable:
+            disk.fsync_folder(self.root)
 
 
 def _parts(header: bytes, arrays: list[Array]) -> Iterator[disk.Part]:

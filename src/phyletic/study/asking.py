@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.coordinator.messages import Ask, Beat, Command, Fail, Grant, Join, Refused, Reply, Tell
+from phyletic.coordinator.messages import Ancestors, Ask, Beat, Command, Fail, Grant, Join, Refused, Reply, Tell
 from phyletic.coordinator.owner import Owner
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
@@ -66,7 +66,13 @@ class Asker:
             raise reply.exception()
         if not isinstance(reply, Grant):
             return reply
-        return LiveTrial(reply, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
+        trial = LiveTrial(reply, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
+        trial.ancestors = self._ancestors
+        return trial
+
+    def _ancestors(self, number: int) -> tuple[int, ...]:
+        lineage: tuple[int, ...] = self.accepted(self._owner.execute([Ancestors(trial=number)])[0]).lineage
+        return lineage
 
     def tell(
         self,

@@ -157,7 +157,7 @@ class Study:
         )
         self.algorithm: Algorithm = algorithm if algorithm is not None else algorithm_from_json(self.identity.algorithm)
         folder = self._store.checkpoints_folder if checkpoints is None else Path(checkpoints).expanduser().absolute()
-        self.checkpoints = LocalCheckpoints(folder)
+        self.checkpoints = LocalCheckpoints(folder, durable=self._store.path is not None)
         self._owner = self._shared_owner()
         self._asker = Asker(self._owner, self.checkpoints, self.identity)
         self._finalizer = weakref.finalize(self, _let_go, self._owner, self._user, self._asker.sessions)
