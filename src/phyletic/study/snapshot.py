@@ -98,7 +98,6 @@ class Snapshots:
         number = member.view.member
         opened = None if member.open is None else state.open[member.open]
         trial = member.tip if opened is None else opened.trial
-        before = member.tip if opened is not None else None
         head = member.view.trial
         said = None if opened is None else state.progress.get(opened.trial.number)
         step = member.age
@@ -109,6 +108,7 @@ class Snapshots:
         decision = None if trial is None else trial.decision
         donor = None if decision is None else decision.donor_member
         values: dict[str, Value] = {} if trial is None else dict(trial.hyperparameters)
+        changes = () if decision is None else decision.changes
         return MemberProgress(
             member=number,
             state=self._state(state, member),
@@ -117,7 +117,7 @@ class Snapshots:
             score=None if head is None else head.score,
             best=self._best.get(number),
             hyperparameters=values,
-            before=values if before is None else dict(before.hyperparameters),
+            before={**values, **{change.path: change.before for change in changes if change.before is not None}},
             trial=None if trial is None else trial.number,
             parent=None if trial is None else trial.parent,
             donor=None if donor == number else donor,
