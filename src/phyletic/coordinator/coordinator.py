@@ -17,10 +17,12 @@ from phyletic.coordinator.beating import beat
 from phyletic.coordinator.control import change, pin
 from phyletic.coordinator.loading import load, void_leases
 from phyletic.coordinator.messages import (
+    Ancestors,
     Ask,
     Beat,
     Command,
     Control,
+    Done,
     Fail,
     Join,
     Leave,
@@ -155,7 +157,7 @@ class Coordinator:
                 replies[place] = Refused(error=type(error).__name__, message=str(error))
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
-        durable = not all(isinstance(command, (Ask, Beat, Join)) for command in commands)
+        durable = not all(isinstance(command, (Ask, Beat, Join, Ancestors)) for command in commands)
         self._commit(draft, changes, durable=durable)
         return Outcome(tuple(replies[place] for place in range(len(commands))), tuple(changes.condemned))
 
@@ -171,6 +173,8 @@ class Coordinator:
                 return tell(draft, changes, command, now, self._stored_tell)
             case Beat():
                 return beat(draft, command, now)
+            case Ancestors():
+                return self._ancestors(draft, command.trial)
             case Fail():
                 return fail(draft, changes, command, now)
             case Join():
@@ -212,6 +216,13 @@ class Coordinator:
             return None
         fence, token, digest = found
         return (fence, token, digest or "", trial)
+
+    def _ancestors(self, draft: StudyState, number: int) -> Done:
+        with self._store.read() as connection:
+            numbers = reading.lineage_numbers(connection, draft.id, number)
+        if not numbers:
+            raise NotFound(f"study {self._name!r} has no trial {number}")
+        return Done(lineage=tuple(numbers))
 
     def _trial(self, draft: StudyState, number: int) -> Trial | None:
         """Return a trial for pinning, without its checkpoint where that is being deleted."""

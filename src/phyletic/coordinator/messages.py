@@ -10,6 +10,7 @@ from phyletic import errors
 from phyletic.records import Budget, CheckpointReference, Evaluation, Lease, Timings, Trial, Value
 
 __all__ = [
+    "Ancestors",
     "Answer",
     "Ask",
     "Beat",
@@ -128,6 +129,16 @@ class Beat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     evaluations: tuple[Evaluation, ...] = ()
 
 
+class Ancestors(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A session wants to know a trial's lineage; nothing is changed.
+
+    Attributes:
+        trial: Number of the trial, which was granted before.
+    """
+
+    trial: int
+
+
 class Control(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A change of the study's control; None leaves a setting as it is."""
 
@@ -156,7 +167,7 @@ class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     keep: bool = True
 
 
-Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Beat | Control | Pin
+Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Beat | Ancestors | Control | Pin
 
 
 class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -203,10 +214,12 @@ class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     Attributes:
         trial: The trial as it is now, for Tell and Fail.
         stop: For Beat: why the attempt should stop, "" while it should not. ``"preempted"`` hands the trial back.
+        lineage: For Ancestors: the numbers of the trial and its ancestors, the newborn's first.
     """
 
     trial: Trial | None = None
     stop: str = ""
+    lineage: tuple[int, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -155,6 +155,17 @@ def members_ever(connection: Connection, study_id: int) -> int:
 
 def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
     """Return a trial and all its ancestors, the newborn first; empty where there is none of that number."""
+    found = _trials.where(_t.study == study_id, _t.number.in_(_ancestors(study_id, number))).order_by(_t.number)
+    return [_trial(row) for row in connection.execute(found)]
+
+
+def lineage_numbers(connection: Connection, study_id: int, number: int) -> list[int]:
+    """Return the numbers of a trial and all its ancestors, the newborn's first."""
+    return sorted(connection.execute(_ancestors(study_id, number)).scalars())
+
+
+def _ancestors(study_id: int, number: int) -> sa.Select[Any]:
+    """Return a statement for the numbers of a trial and all its ancestors."""
     ancestors = (
         sa.select(_t.number, _t.parent)
         .where(_t.study == study_id, _t.number == number)
@@ -166,8 +177,7 @@ def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
         .join_from(ancestors, older, older.c.number == ancestors.c.parent)
         .where(older.c.study == study_id)
     )
-    statement = _trials.where(_t.study == study_id, _t.number.in_(sa.select(ancestors.c.number))).order_by(_t.number)
-    return [_trial(row) for row in connection.execute(statement)]
+    return sa.select(ancestors.c.number)
 
 
 def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial]:

@@ -77,6 +77,21 @@ class TrialSourceConformance(InterruptedTrialsConformance):
         assert any(trial.decision.kind == "exploit" for trial in trials)
         assert len(built) > 5
 
+    def test_a_trial_knows_its_lineage(self, tmp_path: Path) -> None:
+        journal = Journal(tmp_path / "notes")
+
+        def note(trial: Any) -> None:
+            journal.note(trial=trial.number, lineage=trial.lineage)
+
+        study = example_study(tmp_path / "study.db")
+        self.run(study, drawing(note))
+        notes = journal.notes()
+        assert len(notes) == len(study.trials())
+        for said in notes:
+            numbers = [ancestor.number for ancestor in study.lineage(said["trial"])]
+            assert said["lineage"] == "".join(f"{number}," for number in numbers)
+        assert max(said["lineage"].count(",") for said in notes) > 3
+
     def test_random_states_are_seeded_from_the_trial(self, tmp_path: Path) -> None:
         torch = pytest.importorskip("torch")
 

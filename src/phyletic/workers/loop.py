@@ -14,7 +14,20 @@ from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.checkpoints.opened import OpenCheckpoint
-from phyletic.coordinator.messages import Ask, Beat, Command, Done, Fail, Finished, Grant, Refused, Reply, Tell, Wait
+from phyletic.coordinator.messages import (
+    Ancestors,
+    Ask,
+    Beat,
+    Command,
+    Done,
+    Fail,
+    Finished,
+    Grant,
+    Refused,
+    Reply,
+    Tell,
+    Wait,
+)
 from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrialFailed
 from phyletic.records import CheckpointReference, Timings
 from phyletic.space import Space
@@ -158,6 +171,7 @@ class Trials:
     def _begin(self, grant: Grant, memory: Memory | None) -> LiveTrial:
         began = time.monotonic()
         trial = LiveTrial(grant, load_from=self._store.path, save_to=self._store.staging)
+        trial.ancestors = self._ancestors
         self._checkpoint = None
         self._open = trial
         try:
@@ -181,6 +195,13 @@ class Trials:
         self._body_began = time.monotonic()
         self._times["loading"] = self._body_began - began
         return trial
+
+    def _ancestors(self, number: int) -> tuple[int, ...]:
+        reply = self._exchange([Ancestors(trial=number)])[0]
+        if isinstance(reply, Refused):
+            raise reply.exception()
+        assert isinstance(reply, Done)
+        return reply.lineage
 
     def _fixed(self, trial: LiveTrial) -> dict[str, Any]:
         values = trial.record.hyperparameters

@@ -21,6 +21,7 @@ import msgspec
 
 from phyletic import errors
 from phyletic.coordinator.messages import (
+    Ancestors,
     Ask,
     Beat,
     Command,
@@ -297,7 +298,7 @@ class Supervisor:
                 for place, command in enumerate(worker.pending.commands):
                     if not isinstance(command, Ask):
                         said.append((worker, place))
-        changed = bool(leaves) or any(not isinstance(_command(*one), Beat) for one in said)
+        changed = bool(leaves) or any(not isinstance(_command(*one), (Beat, Ancestors)) for one in said)
         now = time.monotonic()
         again = changed or now - self._asked_at >= self._supervision.ask_again or self._interrupts.draining
         for worker in self._living:

@@ -42,10 +42,12 @@ class LiveTrial:
         self.published: CheckpointReference | None = None
         self.beaten = 0
         self.beat: Callable[[], None] | None = None
+        self.ancestors: Callable[[int], tuple[int, ...]] | None = None
         self.ranged: float | None = None
         self._load_from = load_from
         self._save_to = save_to
         self._state: State | None = None
+        self._lineage: str | None = None
         self._done: int | None = None
         self._said_done: int | None = None
         self._beaten = time.monotonic()
@@ -72,6 +74,17 @@ class LiveTrial:
     def parent(self) -> int | None:
         """Number of the trial it starts from; None for a newborn."""
         return self.record.parent
+
+    @property
+    def lineage(self) -> str:
+        """The numbers of its ancestors, the newborn's first, and its own, each with a comma after: ``"1,6,12,20,"``.
+
+        They are asked for when it is read for the first time: what a trial costs does not grow with its age.
+        """
+        if self._lineage is None:
+            asked = () if self.newborn or self.ancestors is None else self.ancestors(self.number)
+            self._lineage = "".join(f"{number}," for number in asked or (self.number,))
+        return self._lineage
 
     @property
     def newborn(self) -> bool:
