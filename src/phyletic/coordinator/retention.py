@@ -97,8 +97,10 @@ def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
         view, tip = member.view, member.tip
         if tip is not None and tip.number == damaged.number:
             tip = kept[0] if kept else None
+        if view.trial is not None and view.trial.number == damaged.number:
             head = next((trial for trial in kept if trial.score is not None), None)
-            view = msgspec.structs.replace(view, trial=head, scores=(), history=(), failed=head is None)
+            failed = head is None and member.open is None
+            view = msgspec.structs.replace(view, trial=head, scores=(), history=(), failed=failed)
         state.members[number] = msgspec.structs.replace(member, view=view, tip=tip, kept=kept)
 
 
