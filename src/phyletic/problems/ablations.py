@@ -6,17 +6,24 @@ exploiting, and neither, which is a grid of fixed hyperparameters.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from phyletic.evolution import PBT, Algorithm, ExploreOnly, Gaussian, GridSearch, Perturb
+from phyletic.plots.paths import surface
+from phyletic.plots.side_by_side import side_by_side
 from phyletic.problems import quadratic
 from phyletic.problems.quadratic import PAPER, Quadratic
-from phyletic.records import Budget, Trial
+from phyletic.problems.rehearsal import rehearse
+from phyletic.records import Budget, Metric, Trial
 from phyletic.study.study import Study
 
-__all__ = ["NOISE", "ablations", "run"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-NOISE = 0.1
+__all__ = ["NOISE", "ablations", "best_at_end", "draw", "outcomes", "run"]
+
+NOISE = 0.2
 """Standard deviation of the noise that explores h."""
 
 
@@ -77,3 +84,57 @@ def run(
     with study:
         quadratic.train(study, problem)
         return study.trials()
+
+
+def outcomes(
+    algorithm: Algorithm, problem: Quadratic = PAPER, *, steps: int = quadratic.STEPS, seeds: Iterable[int] = range(50)
+) -> list[float]:
+    """Return the better member's last Q for each seed: what :func:`run` would give, rehearsed in memory.
+
+    Example:
+        >>> [round(outcome, 2) for outcome in outcomes(ablations()["exploit only"], seeds=[0, 1])]
+        [1.17, 1.17]
+    """
+    return [
+        best_at_end(
+            rehearse(
+                lambda trials: quadratic.train(trials, problem),
+                space=quadratic.SPACE,
+                initial=quadratic.INITIAL,
+                metric="objective",
+                mode="max",
+                algorithm=algorithm,
+                steps=steps,
+                seed=seed,
+            )
+        )
+        for seed in seeds
+    ]
+
+
+def best_at_end(trials: Sequence[Trial]) -> float:
+    """Return the best Q among the trials that ended last."""
+    last = max(trial.end_step or 0 for trial in trials)
+    return max(trial.score for trial in trials if trial.end_step == last and trial.score is not None)
+
+
+def draw(runs: Mapping[str, Sequence[Trial]], problem: Quadratic = PAPER, *, title: str = "") -> Figure:
+    """Draw the figure: for each run the paths of θ over Q, and Q by step.
+
+    Args:
+        runs: The trials of each study, by the name of its column.
+        problem: The variant that was trained.
+        title: Above everything.
+    """
+    below = surface(
+        problem.objective, (-0.05, 1.0), (-0.05, 1.0), levels=[-0.6, -0.3, 0.0, 0.3, 0.6, 0.9, 1.1, 1.19], marks=[(0, 0)]
+    )
+    return side_by_side(
+        runs,
+        Metric("objective", "max"),
+        below,
+        ("theta0", "theta1"),
+        origin=quadratic.START,
+        target=quadratic.OPTIMUM,
+        title=title,
+    )

@@ -1,0 +1,183 @@
+"""Members on a surface: their paths, and a film of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.plots.drawing import INK, PALETTE, checked, new_figure, tidy
+from phyletic.plots.line_data import best_lineage
+from phyletic.plots.paths import Move, Point, Surface, lineage_points, moves
+from phyletic.records import Metric, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_moves", "draw_surface", "landscape", "landscape_film"]
+
+_COLOURS = 64
+"""Of a film; more make the file larger and look the same."""
+
+
+def landscape(
+    trials: Sequence[Trial],
+    metric: Metric,
+    surface: Surface,
+    coordinates: tuple[str, str],
+    *,
+    origin: Point | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw the paths of all members over a surface, and the best lineage on top.
+
+    Args:
+        trials: The trials of one study.
+        metric: What the best lineage is best in.
+        surface: What lies below.
+        coordinates: Names of the two metrics that say where a trial ended.
+        origin: Where newborns begin; None where it is not known.
+        title: Above the axes.
+
+    Returns:
+        A figure, with ``savefig``; no window system is needed.
+
+    Raises:
+        InvalidArgument: ``trials`` is empty.
+        MissingDependency: matplotlib is not installed.
+    """
+    made = moves(checked(trials), coordinates, origin=origin)
+    best = lineage_points(best_lineage(trials, metric), coordinates, origin=origin)
+    figure = new_figure(6.4, 5.4)
+    axes = figure.add_subplot()
+    draw_surface(axes, surface)
+    _scale(figure, axes, metric)
+    _segments(axes, made, colour="white", width=0.7, alpha=0.75)
+    heads = list({move.member: move.ends for move in made}.values())
+    if best:
+        axes.plot(*zip(*best, strict=True), color=PALETTE[1], linewidth=2.4, label="best lineage", zorder=5)
+    if heads:
+        axes.scatter(*zip(*heads, strict=True), **_HEAD, label=f"{len(heads)} members at the end", zorder=6)
+    axes.set_xlabel(coordinates[0])
+    axes.set_ylabel(coordinates[1])
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.legend(fontsize=8, loc="upper right", framealpha=0.9)
+    return figure
+
+
+_HEAD: dict[str, Any] = {"s": 22, "color": PALETTE[4], "edgecolors": "black", "linewidths": 0.6}
+
+
+def landscape_film(
+    trials: Sequence[Trial],
+    metric: Metric,
+    surface: Surface,
+    coordinates: tuple[str, str],
+    path: str | Path,
+    *,
+    seconds: float = 0.12,
+    width: float = 4.6,
+) -> None:
+    """Write an animated GIF: where each member is after each of its trials, and the best score so far.
+
+    Args:
+        trials: The trials of one study.
+        metric: What the title tells the best value of.
+        surface: What lies below.
+        coordinates: Names of the two metrics that say where a trial ended.
+        path: The file to write, ending in ``.gif``.
+        seconds: Time of each frame; the last one stays longer.
+        width: In inches, of 80 pixels each.
+
+    Raises:
+        InvalidArgument: ``trials`` is empty, or ``path`` does not end in ``.gif``.
+        MissingDependency: matplotlib or pillow is not installed.
+    """
+    if Path(path).suffix != ".gif":
+        raise InvalidArgument("path", str(path), "a file name ending in .gif")
+    made = moves(checked(trials), coordinates)
+    figure = new_figure(width, 0.86 * width)
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingDependency("pillow", "plots", "a film") from None
+    figure.set_dpi(80)
+    axes = figure.add_subplot()
+    draw_surface(axes, surface)
+    dots = axes.scatter([], [], **_HEAD, zorder=6)
+    axes.set_xlabel(coordinates[0])
+    axes.set_ylabel(coordinates[1])
+    steps = sorted({move.step for move in made})
+    scores = {trial.number: trial.metrics.get(metric.name, trial.score) for trial in trials}
+    better = max if metric.mode == "max" else min
+    where: dict[int, Point] = {}
+    best: float | None = None
+    frames = []
+    canvas: Any = figure.canvas
+    for step in steps:
+        for move in (move for move in made if move.step == step):
+            where[move.member] = move.ends
+            score = scores[move.trial]
+            if score is not None:
+                best = score if best is None else better(best, score)
+        dots.set_offsets(list(where.values()))
+        axes.set_title(f"step {step}: best {metric.name} {best:.4g}", loc="left", fontsize=9)
+        canvas.draw()
+        frames.append(Image.fromarray(_pixels(canvas)).quantize(_COLOURS, dither=Image.Dither.NONE))
+    times = [int(1000 * seconds)] * (len(frames) - 1) + [2500]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0, optimize=True)
+
+
+def _pixels(canvas: Any) -> Any:
+    import numpy as np
+
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def draw_surface(axes: Axes, surface: Surface, *, filled: bool = True) -> None:
+    """Draw contours, filled in shades that all kinds of colour vision tell apart, and the marked places."""
+    tidy(axes)
+    axes.grid(False)
+    if filled:
+        axes.contourf(
+            surface.xs, surface.ys, surface.heights, levels=surface.levels, cmap="cividis", extend="both", alpha=0.9
+        )
+    axes.contour(
+        surface.xs, surface.ys, surface.heights, levels=surface.levels, colors=INK, linewidths=0.4, alpha=0.6
+    )
+    for x, y in surface.marks:
+        axes.plot([x], [y], marker="*", markersize=12, color="white", markeredgecolor="black", zorder=7)
+    axes.set_xlim(float(surface.xs[0]), float(surface.xs[-1]))
+    axes.set_ylim(float(surface.ys[0]), float(surface.ys[-1]))
+
+
+def draw_moves(axes: Axes, made: Sequence[Move], colours: Sequence[str]) -> None:
+    """Draw each member's path in its colour: what it trained as lines, where its weights jumped as dots."""
+    members = sorted({move.member for move in made})
+    for place, member in enumerate(members):
+        own = [move for move in made if move.member == member]
+        colour = colours[place % len(colours)]
+        _segments(axes, own, colour=colour, width=2.2)
+        jumps = [(move.left, move.begins) for move in own if move.left is not None and move.begins is not None]
+        for left, begins in jumps:
+            axes.plot(*zip(left, begins, strict=True), color=colour, linewidth=0.9, linestyle=":", zorder=3)
+        if jumps:
+            axes.scatter(*zip(*(begins for _, begins in jumps), strict=True), s=9, color=colour, zorder=4)
+        if own:
+            axes.scatter(*own[-1].ends, s=30, color=colour, edgecolors="black", linewidths=0.6, zorder=6)
+
+
+def _segments(axes: Axes, made: Sequence[Move], *, colour: str, width: float, alpha: float = 1.0) -> None:
+    from matplotlib.collections import LineCollection
+
+    trained = [[move.begins, move.ends] for move in made if move.begins is not None]
+    axes.add_collection(LineCollection(trained, colors=colour, linewidths=width, alpha=alpha, zorder=3.5))
+
+
+def _scale(figure: Figure, axes: Axes, metric: Metric) -> None:
+    shown = axes.collections[0]
+    bar: Any = figure.colorbar(shown, ax=axes, shrink=0.85)  # type: ignore[arg-type]
+    bar.set_label(metric.name, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
