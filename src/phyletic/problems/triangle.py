@@ -1,0 +1,74 @@
+"""A learning rate that must rise and fall: the problem of Ray Tune's example of population based training.
+
+A member's accuracy grows fastest at a learning rate that depends on the accuracy itself: it rises with it from 0.001
+to 0.01 at an accuracy of 100, and falls to 0.001 at 200, where the problem is solved. Far from the best rate nothing is
+learned, and above it what was learned is lost. Members start at a rate at which nothing is ever learned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phyletic.randomness import RandomStream
+from phyletic.space import Float
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
+    from phyletic.workers.loop import Trials
+
+__all__ = ["SOLVED", "SPACE", "START", "best_learning_rate", "step", "train"]
+
+SPACE = {"lr": Float(1e-4, 0.02)}
+"""What is redrawn is drawn from here."""
+START = {"lr": 1e-4}
+"""Hyperparameters of every member at birth."""
+SOLVED = 200.0
+"""The accuracy at which the problem is solved."""
+
+_TOLERANCE = 3.0
+_NOISE = 2.0
+
+
+def best_learning_rate(accuracy: float) -> float:
+    """Return the learning rate at which accuracy grows fastest.
+
+    Example:
+        >>> [best_learning_rate(accuracy) for accuracy in (0.0, 50.0, 100.0, 150.0, 200.0)]
+        [0.001, 0.005, 0.01, 0.005, 0.001]
+    """
+    peak = 0.01
+    rising = peak * accuracy / 100.0
+    return min(max(rising if accuracy < 100.0 else 2 * peak - rising, 0.001), peak)
+
+
+def step(accuracy: float, learning_rate: float, stream: RandomStream) -> float:
+    """Return the accuracy after one step, at least 0.
+
+    With e the factor between the learning rate and the best one: below 3 the accuracy grows by U(0, 1)/e; else, with
+    too high a rate, it falls by (e − 3)·U(0, 1). Noise of standard deviation 2 is added.
+
+    Args:
+        accuracy: Before the step, at least 0.
+        learning_rate: Above 0.
+        stream: Where chance comes from.
+    """
+    best = best_learning_rate(accuracy)
+    factor = max(learning_rate, best) / min(learning_rate, best)
+    if factor < _TOLERANCE:
+        accuracy += stream.random() / factor
+    elif learning_rate > best:
+        accuracy -= (factor - _TOLERANCE) * stream.random()
+    return max(accuracy + _NOISE * stream.normal(), 0.0)
+
+
+def train(trials: Trials | Study) -> None:
+    """Train members; reports ``accuracy``, which is to be maximised.
+
+    Args:
+        trials: Where trials come from.
+    """
+    for trial in trials.attach(lambda trial: {"accuracy": 0.0}):
+        stream = RandomStream(trial.seed)
+        for _ in trial.range():
+            trial.state.accuracy = step(trial.state.accuracy, trial["lr"], stream)
+        trial.report(accuracy=trial.state.accuracy)
