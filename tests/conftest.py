@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 # The same examples in every run, and none judged by the time it took: a busy machine is no failure.
@@ -9,3 +11,6 @@ settings.register_profile(
     "phyletic", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("phyletic")
+
+# Keras asks when it is imported, here and in the processes that tests start; torch is what the tests install.
+os.environ.setdefault("KERAS_BACKEND", "torch")

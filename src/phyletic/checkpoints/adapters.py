@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from phyletic.checkpoints import estimator, random_state
+from phyletic.checkpoints import estimator, keras_state, random_state
 from phyletic.checkpoints.tree import Lifting, Lowering, Node
 from phyletic.errors import CheckpointError
 
@@ -85,6 +85,14 @@ def _restore_state_dict(lifting: Lifting, node: Node, live: Any) -> Any:
 
 
 ADAPTERS: tuple[Adapter, ...] = (
+    # before state_dict: with torch beneath, a Keras model is a module whose entries have names that change
+    Adapter(
+        name="keras",
+        accepts=keras_state.is_keras,
+        lower=keras_state.lower,
+        value=lambda lifting, node: lifting.lift(node),
+        restore=keras_state.restore,
+    ),
     Adapter(
         name="state_dict",
         accepts=_has_state_dict,

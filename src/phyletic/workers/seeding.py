@@ -14,7 +14,7 @@ __all__ = ["seed_everything"]
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's ``random``, numpy's global state and, where it is imported, torch on all its devices.
+    """Seed Python's ``random``, numpy's global state and, where they are imported, Keras and torch on all its devices.
 
     Takes microseconds, and neither imports torch nor starts CUDA: torch keeps the seed for a device that is not yet in
     use. JAX needs nothing: its keys are arguments.
@@ -34,6 +34,9 @@ def seed_everything(seed: int) -> None:
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise InvalidArgument("seed", seed, "a whole number from 0 to 2**32 - 1")
+    keras: Any = getattr(sys.modules.get("keras"), "utils", None)
+    if hasattr(keras, "set_random_seed"):
+        keras.set_random_seed(seed)  # forgets its global generator, which the states below do not reach
     random.seed(seed)
     np.random.seed(seed)
     torch: Any = sys.modules.get("torch")

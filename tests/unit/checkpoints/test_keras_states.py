@@ -1,7 +1,5 @@
 """Keras models and optimizers come back bit for bit, in place, whatever names Keras gave their variables."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,6 @@ from phyletic.checkpoints import LocalCheckpoints
 from phyletic.errors import CheckpointError
 from phyletic.workers.seeding import seed_everything
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
 
 ID, OTHER = "a" * 32, "b" * 32
