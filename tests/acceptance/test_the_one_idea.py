@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the program is as a user lays it out
 """The loop over trials as a user writes it first, in this process and with two workers."""
 
 import subprocess
