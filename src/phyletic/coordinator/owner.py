@@ -19,7 +19,9 @@ from phyletic.storage import reading
 from phyletic.storage.changes import SessionRecord
 from phyletic.storage.store import Store
 
-__all__ = ["Owner"]
+__all__ = ["NO_RUN", "Owner"]
+
+NO_RUN = "there is no run to stop: Study.run is not at work in the process that owns the study"
 
 _CONFIRM_AT_ONCE = 32
 Watcher = Callable[[Sequence[Command], Sequence[Reply]], None]
@@ -36,7 +38,8 @@ class Owner:
         checkpoints: Where its checkpoints are.
         evict: Ends the processes that an earlier owner left behind.
         inbox: Where other processes leave requests; None for a database in memory.
-        interrupt: Ends the run that goes on: once its running trials have finished, or (``True``) now.
+        interrupt: Ends the run that goes on: once its running trials have finished, or (``True``) now; returns whether
+            there is one.
         clock: Gives the time in seconds since 1970.
     """
 
@@ -49,7 +52,7 @@ class Owner:
         algorithm: Algorithm,
         checkpoints: LocalCheckpoints,
         evict: Callable[[Sequence[SessionRecord]], object],
-        interrupt: Callable[[bool], None],
+        interrupt: Callable[[bool], bool],
         inbox: Inbox | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -126,13 +129,20 @@ class Owner:
             return
         for request, answer in self.inbox.requests():
             if isinstance(request, Stop):
-                self._interrupt(request.now)
-                answer(Done())
+                self._stop(request, answer)
                 continue
             outcome = self._coordinator.execute([request], self._clock())
             self._delete(outcome.condemned)
             (reply,) = outcome.replies
             answer(reply if isinstance(reply, Refused) else Done())
+
+    def _stop(self, request: Stop, answer: Callable[[Done | Refused], None]) -> None:
+        found = True
+        try:
+            found = self._interrupt(request.now)
+        finally:
+            # answered also where the interrupt stops the training code in this process
+            answer(Done() if found else Refused(error="NotFound", message=NO_RUN))
 
     def wait(self, seconds: float) -> None:
         """Wait until something was decided, or the time has passed."""

@@ -15,8 +15,8 @@ import msgspec
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.control import check_count
 from phyletic.coordinator.inbox import Inbox, Request
-from phyletic.coordinator.messages import Control, Leave, Pin, Stop
-from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.messages import Control, Done, Leave, Pin, Refused, Reply, Stop
+from phyletic.coordinator.owner import NO_RUN, Owner
 from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json
@@ -233,13 +233,16 @@ class Study:
         except StorageOwned:
             self._asker.accepted(self._inbox.ask(command, _INBOX_SECONDS))
             return
-        if isinstance(command, Stop):
-            Interrupts.request(command.now)
-        else:
-            (reply,) = self._owner.execute([command])
+        try:
+            if isinstance(command, Stop):
+                found = Interrupts.request(command.now)
+                reply: Reply = Done() if found else Refused(error="NotFound", message=NO_RUN)
+            else:
+                (reply,) = self._owner.execute([command])
             self._asker.accepted(reply)
-        if not begun:
-            self._owner.release(self._user)
+        finally:
+            if not begun:
+                self._owner.release(self._user)
 
     # --- a source of trials -------------------------------------------------------------------------------------
 
@@ -421,6 +424,9 @@ class Study:
 
         Args:
             now: Whether running trials are released at once; else they finish first.
+
+        Raises:
+            NotFound: No :meth:`run` of the study goes on.
         """
         self._execute(Stop(now=now))
 

@@ -51,13 +51,19 @@ class Interrupts:
             Interrupts.entered.remove(self)
 
     @classmethod
-    def request(cls, now: bool) -> None:
-        """Do what Ctrl-C does: once, or (``now``) twice."""
-        for interrupts in list(cls.entered):
+    def request(cls, now: bool) -> bool:
+        """Do what Ctrl-C does, once or (``now``) twice; returns whether there is a run that it ends.
+
+        Raises:
+            KeyboardInterrupt: Training code runs in this process, and is to stop now.
+        """
+        found = list(cls.entered)
+        for interrupts in found:
             if not interrupts.draining:
                 interrupts._interrupt(signal.SIGINT, None)
             if now:
                 interrupts._interrupt(signal.SIGINT, None)
+        return bool(found)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.stopping = self.draining
