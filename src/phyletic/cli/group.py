@@ -62,7 +62,11 @@ class CommandGroup(click.Group):
     cls=CommandGroup,
     modules={
         name: f"phyletic.cli.{name}"
-        for name in ("demo", "run", "studies", "show", "best", "schedule", "simulate", "doctor")
+        for name in (
+            *("demo", "run", "studies", "show", "best", "schedule"),
+            *("resize", "pause", "resume", "stop", "budget", "pin"),
+            *("simulate", "doctor"),
+        )
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: phyletic demo --members 8 --rounds 20 --workers 2",

@@ -13,7 +13,7 @@ from phyletic.cli.options import json_option, storage_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phyletic.records import Budget, Trial
+    from phyletic.records import Trial
     from phyletic.storage.changes import Event
     from phyletic.study.status import StudyStatus
 
@@ -65,6 +65,7 @@ def _heads(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _echo_status(status: StudyStatus) -> None:
+    from phyletic.cli.changing import budget_text
     from phyletic.cli.output import moment
     from phyletic.study.progress import duration, number_text
 
@@ -77,22 +78,12 @@ def _echo_status(status: StudyStatus) -> None:
         ("metric", f"{status.metric.name} ({status.metric.mode})"),
         ("best", best),
         ("algorithm", f"{status.algorithm}, {status.population} members"),
-        ("budget", _budget(status.budget)),
+        ("budget", budget_text(status.budget)),
         ("trials", counted or "none yet"),
         ("trained", f"{status.member_steps} member-steps in {duration(status.active_seconds)}"),
         ("checkpoints", status.checkpoints),
     ):
         click.echo(f"{name:<12}{text}")
-
-
-def _budget(budget: Budget) -> str:
-    limits = {
-        "steps of each member": budget.steps,
-        "trials": budget.trials,
-        "seconds": budget.seconds,
-        "as target": budget.target,
-    }
-    return ", ".join(f"{limit:g} {name}" for name, limit in limits.items() if limit is not None) or "no limit"
 
 
 def _echo_members(heads: Sequence[Trial]) -> None:
