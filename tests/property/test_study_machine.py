@@ -1,0 +1,327 @@
+"""A study on a real file, driven by everything that can be said to it, against a model of a few dictionaries."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+import phyletic as ph
+from phyletic.coordinator.messages import (
+    Ask,
+    Beat,
+    Control,
+    Done,
+    Fail,
+    Finished,
+    Grant,
+    Join,
+    Leave,
+    Pin,
+    Refused,
+    Tell,
+    Wait,
+)
+from phyletic.records import Evaluation, TrialState
+from phyletic.simulate import Ledger, check_invariants, check_stored
+
+SPACE = {"lr": ph.Float(1e-3, 1e-1, log=True), "depth": ph.Choice([1, 2], fixed=True)}
+STEPS = 4
+WORKERS = st.sampled_from(["a", "b", "c"])
+SCORES = st.one_of(st.floats(-1, 1), st.sampled_from([math.nan, math.inf, -math.inf, 0.5]))
+
+
+class StudyMachine(RuleBasedStateMachine):
+    """The model: who holds which trial by which lease, which results were acknowledged, what was pinned."""
+
+    grants = Bundle("grants")
+    tells = Bundle("tells")
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.place = 0
+        self.sessions = {}
+        self.held = {}
+        self.weights = {}
+        self.seen = Ledger()
+        self.study = None
+
+    @initialize(
+        synchronous=st.booleans(), members=st.integers(1, 3), keep_best=st.integers(1, 2), matched=st.booleans()
+    )
+    def create(self, synchronous, members, keep_best, matched):
+        algorithm = ph.PBT(
+            members,
+            STEPS,
+            exploit=ph.Truncation(0.5),
+            synchronous=synchronous,
+            compare="matched" if matched else "latest",
+        )
+        self.population = members
+        self.budget = 25
+        self.study = ph.Study(
+            "machine",
+            space=SPACE,
+            metric="score",
+            mode="max",
+            algorithm=algorithm,
+            budget=ph.Budget(trials=self.budget),
+            storage=self.storage,
+            seed=members,
+            keep_best=keep_best,
+            max_failures=2,
+            max_losses=3,
+        )
+
+    @property
+    def storage(self):
+        return self.folder / f"{self.place}" / "study.db"
+
+    def say(self, *commands):
+        replies = self.study.owner.execute(commands)
+        return replies[0] if len(replies) == 1 else replies
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    @rule(target=grants, worker=WORKERS, fresh=st.booleans())
+    def ask(self, worker, fresh):
+        session = self.sessions.setdefault(worker, f"{len(self.sessions):032x}")
+        held = [number for number, grant in self.held.items() if grant.lease.session == session]
+        _, answer = self.say(Join(session=session, worker=worker), Ask(session=session, fresh=fresh))
+        if held and not fresh:
+            assert isinstance(answer, Grant)
+            assert answer == self.held[answer.trial.number]
+            return multiple()
+        if not isinstance(answer, Grant):
+            completed = self.completed()
+            assert isinstance(answer, Finished if completed >= self.budget else (Wait, Finished)), answer
+            if isinstance(answer, Finished):
+                assert answer.failed or completed >= self.budget, answer
+            return multiple()
+        number = answer.trial.number
+        assert number not in self.held
+        assert number not in self.seen.ended
+        before = self.seen.granted.get(number)
+        assert answer.lease.fence == (1 if before is None else before.fence + 1)
+        self.check_weights(answer)
+        self.held[number] = answer
+        self.seen.granted[number] = answer.lease
+        return answer
+
+    def check_weights(self, grant):
+        """What is to be loaded is what the parent left, byte for byte."""
+        if grant.trial.parent is None or self.weights[grant.trial.parent] is None:
+            assert grant.parent is None
+            return
+        with self.study.checkpoints.open(grant.parent) as opened:
+            opened.verify()
+            assert repr(opened.value("weights")) == repr(self.weights[grant.trial.parent])
+
+    def completed(self):
+        return sum(trial.state is TrialState.COMPLETED for trial in self.seen.ended.values())
+
+    # --- results ------------------------------------------------------------------------------------------------
+
+    def current(self, grant):
+        return self.held.get(grant.trial.number) == grant
+
+    def refused(self, reply):
+        assert isinstance(reply, Refused)
+        assert reply.error == "LeaseLost"
+
+    @rule(grant=grants, step=st.integers(0, STEPS))
+    def beat(self, grant, step):
+        report = (Evaluation(grant.trial.start_step + step, "score", 0.1, "progress"),)
+        reply = self.say(Beat(lease=grant.lease, step=step, evaluations=report))
+        if self.current(grant):
+            assert isinstance(reply, Done)
+        else:
+            self.refused(reply)
+
+    @rule(target=tells, grant=grants, score=SCORES, kept=st.booleans(), steps=st.integers(1, STEPS + 2))
+    def tell(self, grant, score, kept, steps):
+        if not self.current(grant):
+            # what was told is told again by other rules
+            if self.seen.granted[grant.trial.number] != grant.lease or grant.trial.number not in self.seen.ended:
+                self.refused(self.say(self.result(grant, score, None, steps)))
+            return multiple()
+        weights = [score, float(grant.trial.number)] if kept else None
+        return self.take(grant, self.result(grant, score, weights, steps), score, weights)
+
+    @rule(target=tells, grant=grants)
+    def hand_back(self, grant):
+        if not self.current(grant):
+            return multiple()
+        weights = [0.0, float(grant.trial.number)]
+        command = self.result(grant, None, weights, 1)
+        return self.take(grant, command, None, weights)
+
+    def result(self, grant, score, weights, steps):
+        checkpoint = None
+        if weights is not None:
+            checkpoint = self.study.checkpoints.publish(grant.checkpoint, {"weights": weights})
+        end = grant.trial.start_step + steps
+        return Tell(
+            lease=grant.lease,
+            evaluations=() if score is None else (Evaluation(end, "score", score),),
+            steps_done=steps,
+            checkpoint=checkpoint,
+            partial=score is None,
+        )
+
+    def take(self, grant, command, score, weights):
+        reply = self.say(command)
+        assert isinstance(reply, Done), reply
+        assert reply.trial.state is (TrialState.PARTIAL if score is None else TrialState.COMPLETED)
+        assert repr(reply.trial.score) == repr(score)
+        number = grant.trial.number
+        self.seen.ended[number] = reply.trial
+        self.seen.reported[number, grant.lease.fence] = score
+        self.weights[number] = weights
+        del self.held[number]
+        return command
+
+    @rule(command=tells, often=st.integers(1, 2))
+    def tell_again(self, command, often):
+        replies = self.study.owner.execute([command] * often)
+        assert all(repr(reply) == repr(Done(trial=self.seen.ended[command.lease.trial])) for reply in replies)
+
+    @rule(command=tells)
+    def tell_another_result(self, command):
+        other = Tell(
+            lease=command.lease,
+            evaluations=(*command.evaluations, Evaluation(1, "score", 7.0)),
+            steps_done=command.steps_done,
+            checkpoint=command.checkpoint,
+            partial=command.partial,
+        )
+        reply = self.say(other)
+        assert isinstance(reply, Refused)
+        assert reply.error == "TellConflict"
+
+    @rule(grant=consumes(grants), cause=st.sampled_from(["error", "lost", "released"]))
+    def fail(self, grant, cause):
+        reply = self.say(Fail(lease=grant.lease, error="it broke", cause=cause))
+        if not self.current(grant):
+            self.refused(reply)
+            return
+        assert isinstance(reply, Done)
+        del self.held[grant.trial.number]
+
+    @rule(worker=WORKERS, lost=st.booleans())
+    def leave(self, worker, lost):
+        session = self.sessions.get(worker)
+        if session is None:
+            return
+        assert self.say(Leave(session=session, lost=lost)) == Done()
+        self.let_go(session)
+
+    def let_go(self, session):
+        for number in [n for n, grant in self.held.items() if session in (None, grant.lease.session)]:
+            del self.held[number]
+
+    # --- control ------------------------------------------------------------------------------------------------
+
+    @rule(population=st.integers(1, 4))
+    def resize(self, population):
+        assert self.say(Control(population=population)) == Done()
+        self.population = population
+
+    @rule(more=st.integers(0, 3))
+    def raise_budget(self, more):
+        self.budget += more
+        assert self.say(Control(budget=ph.Budget(trials=self.budget))) == Done()
+
+    @rule(keep_best=st.integers(1, 3))
+    def keep(self, keep_best):
+        assert self.say(Control(keep_best=keep_best)) == Done()
+
+    @rule(number=st.integers(0, 12), keep=st.booleans())
+    def pin(self, number, keep):
+        trial = self.seen.ended.get(number)
+        there = (
+            trial is not None and trial.checkpoint is not None and self.study.checkpoints.exists(trial.checkpoint.id)
+        )
+        reply = self.say(Pin(trial=number, keep=keep))
+        if keep and not there:
+            assert isinstance(reply, Refused)
+            assert reply.error == "NotFound"
+        elif isinstance(reply, Done):
+            (self.seen.pinned.add if keep else self.seen.pinned.discard)(number)
+
+    # --- owners -------------------------------------------------------------------------------------------------
+
+    @rule()
+    def close_and_open(self):
+        self.study.close()
+        self.study = ph.Study("machine", storage=self.storage)
+        self.begin()
+
+    @rule()
+    def crash(self):
+        """The next owner finds what the disk holds at this moment, and no word of the one before."""
+        before = self.storage.parent
+        self.place += 1
+        shutil.copytree(before, self.storage.parent)
+        self.study.close()
+        self.study = ph.Study("machine", storage=self.storage)
+        self.begin()
+
+    def begin(self):
+        self.study.owner.begin()
+        self.let_go(None)
+        assert self.study.control.population == self.population
+        self.check_stored()
+
+    # --- what always holds --------------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_violated(self):
+        if self.study is None:
+            return
+        self.look()
+        violations = check_invariants(self.study.owner.state, self.seen)
+        assert not violations, violations
+        assert {n for n, opened in self.study.owner.state.open.items() if opened.lease is not None} == set(self.held)
+
+    @invariant()
+    def what_nothing_needs_is_collected(self):
+        """The folder holds what is kept and what running attempts published, and nothing else."""
+        if self.study is None:
+            return
+        state = self.study.owner.state
+        kept = {trial.number for member in state.population() for trial in member.kept}
+        kept |= set(state.parents) | state.pinned | {trial.number for trial in state.best}
+        wanted = {
+            trial.checkpoint.id
+            for number, trial in self.seen.ended.items()
+            if number in kept and trial.checkpoint is not None
+        }
+        assert self.seen.published == wanted
+
+    def look(self):
+        told = {trial.checkpoint.id for trial in self.seen.ended.values() if trial.checkpoint is not None}
+        self.seen.published = {name for name in told if self.study.checkpoints.exists(name)}
+
+    def check_stored(self):
+        self.look()
+        violations = check_stored(self.study._store, self.study.owner.state, self.seen)
+        assert not violations, violations
+
+    def teardown(self):
+        try:
+            if self.study is not None:
+                self.check_stored()
+                self.study.close()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+TestStudyMachine = StudyMachine.TestCase
+TestStudyMachine.settings = settings(max_examples=30, stateful_step_count=40, deadline=None, derandomize=True)
