@@ -1,0 +1,83 @@
+"""What a larger population gains: 1 to 32 members on the toy quadratic, trained by local workers.
+
+Members are born with random hyperparameters. Writes population_size.png and prints after how many steps the best member
+reaches Q >= 1.19 of at most 1.2, averaged over seeds.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+import phyletic as ph
+from phyletic.plots import line_data, populations
+from phyletic.problems import quadratic
+from phyletic.problems.rehearsal import rehearse
+from phyletic.records import Metric
+
+SIZES = (1, 2, 4, 8, 16, 32)
+INTERVAL, STEPS, TARGET, LONGEST = 10, 200, 1.19, 1000
+METRIC = Metric("objective", "max")
+
+
+def algorithm(size, synchronous):
+    return ph.PBT(size, INTERVAL, exploit=ph.Truncation(0.5), explore=ph.Gaussian(0.1), synchronous=synchronous)
+
+
+def run(size, workers, steps):
+    study = ph.Study(
+        f"population of {size}",
+        space=quadratic.SPACE,
+        metric="objective",
+        mode="max",
+        algorithm=algorithm(size, synchronous=False),
+        budget=ph.Budget(steps=steps),
+        seed=0,
+    )
+    with study:
+        study.run(quadratic.train, workers=workers, verbose=0)
+        return study.trials()
+
+
+def steps_needed(size, seeds):
+    """Steps to the target for each seed, at most LONGEST; members wait for each other, so the figures are exact."""
+    needed = []
+    for seed in seeds:
+        trials = rehearse(
+            quadratic.train,
+            space=quadratic.SPACE,
+            metric="objective",
+            mode="max",
+            algorithm=algorithm(size, synchronous=True),
+            steps=LONGEST,
+            target=TARGET,
+            seed=seed,
+        )
+        needed.append(line_data.steps_to_reach(trials, METRIC, TARGET) or LONGEST)
+    return needed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the picture")
+    parser.add_argument("--seeds", type=int, default=50, help="how many seeds the averages are of")
+    parser.add_argument("--workers", type=int, default=2, help="local processes; 0 trains in this one")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of members")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of each member in the picture")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    needed = {}
+    for size in options.sizes:
+        needed[size] = steps_needed(size, range(options.seeds))
+        mean, spread = statistics.mean(needed[size]), statistics.pstdev(needed[size])
+        print(f"{size:3} members: {mean:6.1f} steps to Q >= {TARGET} (spread {spread:.1f}), {options.seeds} seeds")
+    runs = {size: run(size, options.workers, options.steps) for size in options.sizes}
+    for size, trials in runs.items():
+        print(f"{size:3} members: {sum(trial.decision.kind == 'exploit' for trial in trials)} exploits in the picture")
+    figure = populations(
+        runs, METRIC, loss="loss", coordinates=("theta0", "theta1"), origin=quadratic.START, needed=needed, target=TARGET
+    )
+    figure.savefig(options.output / "population_size.png", dpi=90)
+
+
+if __name__ == "__main__":
+    main()
