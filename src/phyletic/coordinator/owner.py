@@ -173,9 +173,11 @@ class Owner:
             self._users.discard(user)
             if self._begun and not self._users:
                 self._begun = False
-                self._confirm()
-                self._coordinator.end(self._clock())
-                self.store.release()
+                try:
+                    self._confirm()
+                    self._coordinator.end(self._clock())
+                finally:
+                    self.store.release()
 
     def _delete(self, ids: Sequence[str]) -> None:
         """Delete what was condemned, at once; it is confirmed in batches, each after one wait for the disk."""

@@ -266,7 +266,7 @@ class Study:
             session=session,
             reload=reload,
             supervised=supervised,
-            finished=None if supervised else self.close,
+            ended=None if supervised else lambda: self._end_loop(session),
         )
 
     def run(
@@ -648,6 +648,17 @@ class Study:
         """End this object's ownership of the storage, and release the trials that it holds; it can be used again."""
         _let_go(self._owner, self._user, self._asker.sessions)
 
+    def _end_loop(self, session: str) -> None:
+        """Release what a loop in this process held, and the storage too unless this object holds other trials."""
+        sessions = self._asker.sessions
+        others = [other for other in sessions if other != session]
+        if self._owner.begun and any(other in self._owner.state.sessions for other in others):
+            sessions[:] = others
+            _leave(self._owner, [session])
+        else:
+            sessions[:] = [*others, session]
+            self.close()
+
     def __enter__(self) -> Study:
         return self
 
@@ -686,11 +697,18 @@ class Study:
 
 def _let_go(owner: Owner, user: int, sessions: list[str]) -> None:
     """Release what a study object holds."""
+    try:
+        _leave(owner, sessions)
+    finally:
+        # whatever could not be written is void when the study is owned next
+        sessions.clear()
+        owner.release(user)
+
+
+def _leave(owner: Owner, sessions: Sequence[str]) -> None:
     held = [session for session in sessions if owner.begun and session in owner.state.sessions]
     if held:
         owner.execute([Leave(session=session, lost=False, error="its study was closed") for session in held])
-    sessions.clear()
-    owner.release(user)
 
 
 def studies(storage: str | Path) -> list[StudyIdentity]:

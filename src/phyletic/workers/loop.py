@@ -53,7 +53,8 @@ class Trials:
         session: Identity of this incarnation of the worker.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
         supervised: Whether whoever calls the training code fails the open trial after an exception, by :meth:`abort`.
-        finished: Called once when there are no more trials.
+        ended: Called when a loop that is not supervised is over, whether there are no more trials or it was left: what
+            the session holds is to be released then.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Trials:
         session: str,
         reload: str = "changed",
         supervised: bool = True,
-        finished: Callable[[], None] | None = None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         if reload not in ("changed", "always"):
             raise InvalidArgument("reload", reload, '"changed" or "always"')
@@ -75,7 +76,7 @@ class Trials:
         self._session = session
         self._reload = reload
         self._supervised = supervised
-        self._on_finished = finished
+        self._ended = ended
         self._memory: Memory | None = None
         self._open: LiveTrial | None = None
         self._beating = threading.Lock()
@@ -145,6 +146,7 @@ class Trials:
             match answer:
                 case Grant():
                     self.granted += 1
+                    self.finished = None
                     self._times = {"waiting": time.monotonic() - asked}
                     return answer
                 case Finished():
@@ -160,8 +162,8 @@ class Trials:
 
     def _finish(self, answer: Finished) -> None:
         self.finished = answer
-        if self._on_finished is not None:
-            self._on_finished()
+        if self._ended is not None:
+            self._ended()
         if answer.failed and not self._supervised:
             raise StudyFailed(answer.reason)
         raise StopIteration
@@ -285,21 +287,23 @@ class Trials:
 
     # Failing
 
-    def left_open(self) -> None:
-        """Note that the loop was left with its trial open, by ``break``, ``return`` or an exception."""
-        if self._open is None:
-            return
-        # supervised, an exception may be on its way to abort(), which knows more; else this is all there will be
-        self._abandoned = True
-        if not self._supervised:
-            self.close()
+    def left(self) -> None:
+        """Note that a loop is over: no more trials, or left by ``break``, ``return`` or an exception."""
+        if self._supervised:
+            # an exception may be on its way to abort(), which knows more
+            self._abandoned = self._open is not None
+        elif self.finished is None:
+            # also what is not open here, such as a trial whose result was refused, is to be granted again
+            self._drop()
+            if self._ended is not None:
+                self._ended()
 
     def close(self) -> None:
         """Fail a trial that the loop was left with."""
         if self._open is not None:
             number = self._open.number
             text = f"the loop was left while trial {number} was open (by break, return or an exception)"
-            self._fail(self._drop().grant, text, "error" if self._supervised else "released")
+            self._fail(self._drop().grant, text, "error")
 
     def abort(self, error: BaseException) -> None:
         """Fail the open trial after the training code raised; nothing in memory is trusted any more.
@@ -388,4 +392,4 @@ class _Running:
         return self._trials.next_trial(self._memory)
 
     def __del__(self) -> None:
-        self._trials.left_open()
+        self._trials.left()

@@ -1,0 +1,137 @@
+"""Loops over trials in this process: whichever way they are left, the study goes on when the code is run again."""
+
+import threading
+
+import pytest
+
+import phyletic as ph
+from phyletic import errors
+from phyletic.failpoints import armed
+from phyletic.records import TrialState
+
+
+def build(trial):
+    return {"weights": [0.0]}
+
+
+def train(trials, body=None):
+    for trial in trials.attach(build):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+        if body is not None:
+            body(trial)
+        trial.report(score=trial.state.weights[0])
+
+
+def make(population=1, budget=None, algorithm=None, **options):
+    return ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=algorithm or ph.PBT(population, 2),
+        budget=budget or ph.Budget(steps=6),
+        seed=0,
+        **options,
+    )
+
+
+def train_with_a_typo(trials):
+    for trial in trials.attach(build):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+        trial.report(scores=trial.state.weights[0])
+
+
+def in_time(function, *arguments):
+    """Call a function that would wait for ever if a trial was held by nobody."""
+    raised = []
+
+    def call():
+        try:
+            function(*arguments)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    if raised:
+        raise raised[0]
+
+
+@pytest.mark.parametrize("storage", [None, "a.db"])
+def test_a_trial_whose_result_was_refused_is_granted_again(tmp_path, storage):
+    study = make(storage=None if storage is None else tmp_path / storage)
+    with pytest.raises(errors.MetricMissing, match="'score'"):
+        train_with_a_typo(study)
+    assert study.trial(0).state is TrialState.WAITING
+    in_time(train, study)
+    assert [trial.end_step for trial in study.trials()] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("when", ["storage.commit.before", "storage.commit.after"])
+def test_an_interrupted_exchange_leaves_no_trial_behind(tmp_path, when):
+    study = make(population=2, storage=tmp_path / "a.db")
+    passed = 0
+
+    def interrupt(name):
+        nonlocal passed
+        passed += name == when
+        if name == when and passed == 3:
+            raise KeyboardInterrupt
+
+    with armed(interrupt), pytest.raises(KeyboardInterrupt):
+        train(study)
+    assert not [trial for trial in study.trials() if trial.state is TrialState.RUNNING]
+    in_time(train, study)
+    assert [trial.end_step for trial in study.trials() if trial.state is TrialState.COMPLETED].count(6) == 2
+
+
+@pytest.mark.parametrize("way", ["break", "exception", "interrupt"])
+def test_a_loop_that_is_left_gives_the_storage_free(tmp_path, way):
+    study = make(storage=tmp_path / "a.db")
+    if way == "break":
+        for _ in study.attach(build):
+            break
+    else:
+        error = ValueError("no") if way == "exception" else KeyboardInterrupt()
+
+        def body(trial):
+            raise error
+
+        with pytest.raises(type(error)):
+            train(study, body)
+    assert not study.owner.begun
+    assert study.trial(0).state is TrialState.WAITING
+    assert study.trial(0).failures == 0
+    train(study)
+    assert study.best.end_step == 6
+
+
+def test_a_loop_that_ends_leaves_alone_what_else_the_study_object_holds():
+    study = make(population=2)
+    asked = study.ask(worker="mine")
+    for trial in study.attach(build):
+        trial.report(score=trial["lr"])
+        if trial.number == 2:
+            break
+    assert study.trial(asked.number).state is TrialState.RUNNING
+    assert study.tell(asked, score=0.5).state is TrialState.COMPLETED
+    study.close()
+    assert not study.owner.begun
+
+
+def test_a_loop_may_be_run_again_after_its_end():
+    study = make()
+    loop = study.attach(build)
+    for trial in loop:
+        trial.report(score=trial["lr"])
+    study.set_budget(ph.Budget(steps=10))
+    for trial in loop:
+        trial.report(score=trial["lr"])
+        break
+    assert study.trial(3).state is TrialState.WAITING
+    in_time(train, study)
+    assert study.trials()[-1].end_step == 10
