@@ -63,7 +63,7 @@ class CommandGroup(click.Group):
     modules={
         name: f"phyletic.cli.{name}"
         for name in (
-            *("demo", "run", "studies", "show", "best", "schedule"),
+            *("demo", "run", "studies", "show", "best", "schedule", "plot"),
             *("resize", "pause", "resume", "stop", "budget", "pin"),
             *("simulate", "doctor"),
         )

@@ -26,8 +26,10 @@ __all__ = [
     "best_trial",
     "families",
     "founders",
+    "levels_of",
     "lineage_numbers",
     "panels",
+    "place_of",
     "readable_range",
     "score_of",
     "score_series",
@@ -347,31 +349,33 @@ def panels(
     made = []
     for path in paths:
         domain = space.parameters[path].domain
-        levels = _levels(domain)
+        levels = levels_of(domain)
         strokes = []
         for trial in trials:
             if path not in trial.hyperparameters or trial.end_step is None:
                 continue
-            value = _place(trial.hyperparameters[path], levels)
+            value = place_of(trial.hyperparameters[path], levels)
             steps: tuple[float, ...] = (trial.start_step, trial.end_step)
             values: tuple[float, ...] = (value, value)
             parent = known.get(trial.parent) if trial.parent is not None else None
             if parent is not None and path in parent.hyperparameters:
                 steps = (trial.start_step, *steps)
-                values = (_place(parent.hyperparameters[path], levels), *values)
+                values = (place_of(parent.hyperparameters[path], levels), *values)
             strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
         if strokes:
             made.append(Panel(path, tuple(strokes), domain.log, isinstance(domain, Int), levels))
     return tuple(made)
 
 
-def _levels(domain: Domain) -> tuple[Value, ...]:
+def levels_of(domain: Domain) -> tuple[Value, ...]:
+    """Return the values of a domain that an axis counts; none for numbers."""
     if isinstance(domain, Choice):
         return domain.options
     return domain.values if isinstance(domain, Ordinal) else ()
 
 
-def _place(value: Value, levels: tuple[Value, ...]) -> float:
+def place_of(value: Value, levels: tuple[Value, ...]) -> float:
+    """Return where a value is on an axis: the number, or its place among the levels."""
     if not levels:
         return float(value)  # type: ignore[arg-type]  # without levels it is a number
     # By type too: 1 and True are two options.

@@ -31,10 +31,11 @@ def new_figure(width: float, height: float) -> Figure:
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+
+        from phyletic.plots.figure import NotebookFigure
     except ImportError:
         raise MissingDependency("matplotlib", "plots", "drawing") from None
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    figure = NotebookFigure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

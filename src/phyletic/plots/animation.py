@@ -1,0 +1,190 @@
+"""Moving pictures: a plot as it grew, step by step, as an animated GIF."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.plots.data import best_trial
+from phyletic.plots.drawing import INK, new_figure
+from phyletic.plots.lineage_tree import lineage_tree
+from phyletic.plots.parameter_data import ordered_trials, scale_of, spots
+from phyletic.plots.parameters import draw_pair, pair_colours
+from phyletic.plots.schedule import schedule
+from phyletic.plots.scores import scores
+from phyletic.records import Metric, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from phyletic.space import Space
+
+__all__ = ["Animation", "animate"]
+
+_HOLD = 1.5
+"""Seconds for which the last frame stays."""
+
+
+class Animation:
+    """An animated GIF, which a notebook plays.
+
+    Args:
+        gif: The file's content.
+
+    Attributes:
+        gif: The file's content.
+    """
+
+    def __init__(self, gif: bytes) -> None:
+        self.gif = gif
+
+    def save(self, path: str | Path) -> None:
+        """Write the file.
+
+        Args:
+            path: Its name, which ends in ``.gif``.
+
+        Raises:
+            InvalidArgument: It ends otherwise.
+        """
+        if Path(path).suffix.lower() != ".gif":
+            raise InvalidArgument("path", str(path), "a file name that ends in .gif")
+        Path(path).write_bytes(self.gif)
+
+    def __repr__(self) -> str:
+        return f"Animation({len(self.gif)} bytes)"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"image/gif": base64.b64encode(self.gif).decode(), "text/plain": repr(self)}
+
+
+def animate(
+    trials: Sequence[Trial],
+    space: Space,
+    metric: Metric,
+    *,
+    kind: Literal["scores", "schedule", "lineage", "parameters"] = "scores",
+    pair: tuple[str, str] | None = None,
+    colour: Literal["founder", "member"] = "founder",
+    frames: int = 40,
+    seconds: float = 6.0,
+    dpi: float = 72,
+) -> Animation:
+    """Show a plot as it grew, step by step.
+
+    Colours, axes and the best lineage are those of the whole: what is thick or outlined early is what turned out well.
+
+    Args:
+        trials: The trials of one study, such as ``study.trials()``.
+        space: The study's space.
+        metric: What to draw, and which way is better.
+        kind: Which plot grows. ``"parameters"`` is two hyperparameters against each other, and needs ``pair``.
+        pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
+        colour: In a pair: by the newborn that a lineage began with, or by member (of 6 members at most).
+        frames: At most so many, from 1 to 500.
+        seconds: From the first frame to the last.
+        dpi: Resolution; the size of the file grows with its square.
+
+    Returns:
+        What has ``save(path)``, and is played by a notebook.
+
+    Raises:
+        InvalidArgument: No trial has ended, or an argument cannot be used.
+        MissingDependency: matplotlib or pillow is not installed.
+    """
+    ended = ordered_trials(trials)
+    if not ended:
+        raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
+    if kind not in ("scores", "schedule", "lineage", "parameters"):
+        raise InvalidArgument("kind", kind, '"scores", "schedule", "lineage" or "parameters"')
+    if (pair is not None) != (kind == "parameters"):
+        raise InvalidArgument("pair", pair, 'two names with kind="parameters", and None with others')
+    if isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= 500:
+        raise InvalidArgument("frames", frames, "a whole number from 1 to 500")
+    for name, value in (("seconds", seconds), ("dpi", dpi)):
+        if not 0 < value < 10_000:
+            raise InvalidArgument(name, value, "above 0")
+    steps = sorted({trial.end_step or 0 for trial in ended})
+    every = -(-len(steps) // frames)
+    shown = steps[::-1][::every][::-1]
+    if pair is not None:
+        figure, draw = _growing_pair(ended, space, metric, pair, colour)
+    else:
+        figure, draw = _unveiled(ended, space, metric, kind)
+    return Animation(_film(figure, draw, shown, seconds / max(1, len(shown)), dpi))
+
+
+def _growing_pair(
+    ended: Sequence[Trial], space: Space, metric: Metric, pair: tuple[str, str], colour: str
+) -> tuple[Figure, Callable[[int], None]]:
+    x, y = (scale_of(name, ended, space) for name in pair)
+    made = spots(ended, metric, x, y)
+    tints, entries = pair_colours(ended, metric, made, colour)
+    figure = new_figure(7.6, 5.0)
+    figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
+    axes = figure.add_subplot()
+    last = max((spot.step for spot in made), default=1)
+
+    def draw(step: int) -> None:
+        axes.clear()
+        draw_pair(axes, [spot for spot in made if spot.step <= step], x, y, tints, last=last)
+        axes.set_xlim(*limits[0])
+        axes.set_ylim(*limits[1])
+
+    draw_pair(axes, made, x, y, tints, last=last)
+    limits = axes.get_xlim(), axes.get_ylim()
+    return figure, draw
+
+
+def _unveiled(ended: Sequence[Trial], space: Space, metric: Metric, kind: str) -> tuple[Figure, Callable[[int], None]]:
+    """Return a plot whose axis across is the step, and what hides all of it that is after a step."""
+    if kind == "schedule":
+        # a metric that no trial has would mark no best lineage either
+        figure = schedule(ended, space, metric if best_trial(ended, metric) is not None else None)
+    else:
+        figure = scores(ended, metric) if kind == "scores" else lineage_tree(ended, metric)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    right = max(axes.get_xlim()[1] for axes in shown)
+    veils = [axes.axvspan(0, right, facecolor="white", edgecolor="none", zorder=20) for axes in shown]
+    fronts = [axes.axvline(0, color="#808080", linewidth=0.8, zorder=21) for axes in shown]
+    for axes in shown:
+        axes.set_xlim(0, right)
+
+    last = max(trial.end_step or 0 for trial in ended)
+
+    def draw(step: int) -> None:
+        for veil, front in zip(veils, fronts, strict=True):
+            veil.set_x(step)
+            veil.set_width(right - step)
+            front.set_xdata([step, step])
+            veil.set_visible(step < last)
+            front.set_visible(step < last)
+
+    return figure, draw
+
+
+def _film(figure: Figure, draw: Callable[[int], None], steps: Sequence[int], each: float, dpi: float) -> bytes:
+    try:
+        from matplotlib.animation import PillowWriter
+    except ImportError:
+        raise MissingDependency("pillow", "plots", "an animation") from None
+    draw(steps[-1])
+    said = figure.text(0.985, 0.02, f"step {steps[-1]}", ha="right", va="bottom", fontsize=11, color=INK)
+    # the layout is that of the whole, once: it would shake from frame to frame
+    figure.canvas.draw()
+    figure.set_layout_engine("none")
+    writer: Any = PillowWriter(fps=max(1, round(1 / each)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.gif"
+        with writer.saving(figure, str(path), dpi):
+            for step in steps:
+                draw(step)
+                said.set_text(f"step {step}")
+                writer.grab_frame()
+            for _ in range(round(_HOLD * writer.fps)):
+                writer.grab_frame()
+        return path.read_bytes()

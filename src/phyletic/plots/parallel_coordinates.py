@@ -1,0 +1,169 @@
+"""All hyperparameters of all trials side by side, and the score that each led to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from phyletic.errors import InvalidArgument
+from phyletic.plots.data import readable_range, score_of
+from phyletic.plots.drawing import INK, checked, new_figure
+from phyletic.plots.parameter_data import Scale, ordered_trials, scale_of
+from phyletic.records import Metric, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from phyletic.space import Space
+
+__all__ = ["parallel_coordinates"]
+
+_GAP = -0.14
+"""Height of what has no value: a hyperparameter of a branch that was not chosen."""
+
+
+def parallel_coordinates(
+    trials: Sequence[Trial], space: Space, metric: Metric, *, hyperparameters: Sequence[str] | None = None
+) -> Figure:
+    """Draw a line for each trial through an axis for each hyperparameter and one for the score.
+
+    Axes have the scale of their domain, and reach over the values that were tried. Lines have the colour of their
+    score, the better in front of the worse; trials without a finite score are left out.
+
+    Args:
+        trials: The trials of one study, such as ``study.trials()``, or part of them.
+        space: The study's space.
+        metric: The score, and which way is better.
+        hyperparameters: Flat paths of those to draw, in this order; None for all that had more than one value.
+
+    Returns:
+        A figure, with ``savefig``; no window system is needed.
+
+    Raises:
+        InvalidArgument: No trial has a finite score, or a path is not one of the space's.
+        MissingDependency: matplotlib is not installed.
+    """
+    scores = score_of(checked(trials), metric)
+    shown = [trial for trial in ordered_trials(trials) if math.isfinite(scores.get(trial.number, math.nan))]
+    if not shown:
+        raise InvalidArgument("trials", len(trials), f"trials of which at least one has a finite {metric.name}")
+    known = list(space.parameters)
+    for path in hyperparameters or ():
+        if path not in known:
+            raise InvalidArgument("hyperparameters", path, f"one of the space's paths: {', '.join(known)}")
+    varied = [path for path in known if len({trial.hyperparameters.get(path) for trial in shown}) > 1]
+    scales = [scale_of(path, shown, space) for path in hyperparameters or varied or known]
+    figure = new_figure(min(16.0, 3.0 + 1.7 * (len(scales) + 1)), 4.8)
+    axes = figure.add_subplot()
+    heights = [_heights(scale, shown) for scale in scales]
+    _draw(axes, scales, heights, [scores[trial.number] for trial in shown], metric)
+    axes.set_title(
+        f"{metric.name} of {len(shown)} trials ({'higher' if metric.mode == 'max' else 'lower'} is better)",
+        loc="left",
+        fontsize=11,
+    )
+    return figure
+
+
+class _Ruler:
+    """Where an axis puts values, from 0 to 1.
+
+    Args:
+        low: Value at 0.
+        high: Value at 1.
+        log: Whether it is logarithmic.
+    """
+
+    def __init__(self, low: float, high: float, log: bool) -> None:
+        self.log = log
+        self.low, self.high = (math.log10(low), math.log10(high)) if log else (low, high)
+
+    def height(self, value: float) -> float:
+        """Return a value's height."""
+        value = math.log10(value) if self.log else value
+        return 0.5 if self.high == self.low else (value - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return heights and their labels: the ends, and some between."""
+        between = [self.low + part * (self.high - self.low) for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        if self.high == self.low:
+            between = [self.low]
+        return [(self.height(10**at if self.log else at), f"{10**at if self.log else at:.3g}") for at in between]
+
+
+def _heights(scale: Scale, shown: Sequence[Trial]) -> tuple[list[float | None], list[tuple[float, str]]]:
+    """Return each trial's height on an axis, and the axis's ticks."""
+    places = [scale.place(trial) for trial in shown]
+    there = [place for place in places if place is not None]
+    if scale.levels:
+        ruler = _Ruler(0, max(1, len(scale.levels) - 1), False)
+        ticks = [(ruler.height(place), str(level)[:16]) for place, level in enumerate(scale.levels)]
+    elif there:
+        ruler = _Ruler(min(there), max(there), scale.log and min(there) > 0)
+        ticks = ruler.ticks()
+        if scale.integer and ruler.high - ruler.low <= 5 and not ruler.log:
+            ticks = [(ruler.height(at), str(at)) for at in range(int(ruler.low), int(ruler.high) + 1)]
+    else:
+        ruler, ticks = _Ruler(0, 1, False), []
+    return [None if place is None else ruler.height(place) for place in places], ticks
+
+
+def _draw(
+    axes: Axes,
+    scales: Sequence[Scale],
+    heights: Sequence[tuple[list[float | None], list[tuple[float, str]]]],
+    scores: Sequence[float],
+    metric: Metric,
+) -> None:
+    from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
+
+    low, high = readable_range(scores, metric.mode) or (0.0, 1.0)
+    inside = [min(high, max(low, score)) for score in scores]
+    low, high = min(inside), max(inside)
+    ruler = _Ruler(low, high, False)
+    ends = [ruler.height(score) for score in inside]
+    merit = [end if metric.mode == "max" else 1 - end for end in ends]
+    order = sorted(range(len(scores)), key=lambda place: merit[place])
+    crowd = min(1.0, 60 / len(scores))
+    lines, shades, widths = [], [], []
+    for place in order:
+        spread = [0.06 * (merit[place] - 0.5) if scale.counted else 0.0 for scale in scales]
+        levels = [
+            None if (level := column[place]) is None else level + aside
+            for (column, _), aside in zip(heights, spread, strict=True)
+        ]
+        lines.append([(at, _GAP if level is None else level) for at, level in enumerate([*levels, ends[place]])])
+        front = merit[place] ** 3
+        shades.append((*colormaps["viridis"](0.95 * merit[place])[:3], 0.2 + (0.3 + 0.4 * crowd) * front + 0.1 * crowd))
+        widths.append(0.6 + 1.2 * front)
+    lines_, rules = LineCollection(lines, colors=shades, linewidths=widths, zorder=2), len(heights) + 1
+    axes.add_collection(lines_)
+    gaps = any(level is None for column, _ in heights for level in column)
+    for at, (name, ticks) in enumerate(
+        [
+            *((scale.name, ticks) for scale, (_, ticks) in zip(scales, heights, strict=True)),
+            (metric.name, ruler.ticks()),
+        ]
+    ):
+        axes.plot([at, at], [0, 1], color="#606060", linewidth=1.0, zorder=3)
+        for height, text in ticks:
+            axes.annotate(
+                text,
+                (at, height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=7,
+                va="center",
+                color=INK,
+                zorder=4,
+                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
+            )
+        axes.text(at, 1.05, name if len(name) <= 22 else "…" + name[-21:], ha="center", va="bottom", fontsize=9)
+    if gaps:
+        axes.text(-0.05, _GAP, "not chosen", ha="right", va="center", fontsize=7, color=INK)
+    axes.set_xlim(-0.35 - 0.15 * gaps, rules - 1 + 0.45)
+    axes.set_ylim((_GAP if gaps else 0) - 0.06, 1.12)
+    axes.axis("off")

@@ -1,0 +1,243 @@
+"""The history of hyperparameters: each against the step, or two against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from phyletic.errors import InvalidArgument
+from phyletic.plots.data import best_trial, families
+from phyletic.plots.drawing import GREY, INK, PALETTE, checked, colours, legend, new_figure, tidy
+from phyletic.plots.parameter_data import Scale, Spot, ordered_trials, scale_of, spots
+from phyletic.records import Metric, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from phyletic.space import Space
+
+__all__ = ["draw_pair", "pair_colours", "parameters", "set_scale"]
+
+_LABELS = 8
+"""At most so many places of the best lineage are labelled with their step."""
+_LARGE, _SMALL = 90.0, 8.0
+"""Areas of the first and the last points, in square points."""
+
+
+def parameters(
+    trials: Sequence[Trial],
+    space: Space,
+    metric: Metric | None = None,
+    *,
+    pair: tuple[str, str] | None = None,
+    hyperparameters: Sequence[str] | None = None,
+    colour: Literal["founder", "member"] = "founder",
+) -> Figure:
+    """Draw where trials were among their hyperparameters.
+
+    Without ``pair`` there is a panel for each hyperparameter against the step: a point for each trial, coloured by how
+    it stood among the trials of its generation; those that share a level or a whole number are spread a little, the
+    better higher. With ``pair`` two of them are drawn against each other: points shrink as the steps go on, a line
+    leads from each trial's parent to the trial, and the best lineage, outlined, is labelled with its steps.
+
+    Args:
+        trials: The trials of one study, such as ``study.trials()``.
+        space: The study's space.
+        metric: What trials are compared by; None marks no best lineage and colours no standing.
+        pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
+        hyperparameters: Flat paths of those to draw against the step; None for all that had more than one value.
+        colour: In a pair: by the newborn that a lineage began with, or by member (of 6 members at most).
+
+    Returns:
+        A figure, with ``savefig``; no window system is needed.
+
+    Raises:
+        InvalidArgument: ``trials`` is empty, a name is not known, or an argument does not go with another.
+        MissingDependency: matplotlib is not installed.
+    """
+    if not ordered_trials(checked(trials)):
+        raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
+    if pair is None:
+        if colour != "founder":
+            raise InvalidArgument("colour", colour, "given with pair; against the step, colours are standings")
+        return _against_steps(trials, space, metric, hyperparameters)
+    if hyperparameters is not None:
+        raise InvalidArgument("hyperparameters", hyperparameters, "None, where pair is given")
+    if isinstance(pair, str) or len(pair) != 2:
+        raise InvalidArgument("pair", pair, 'two names, such as ("lr", "momentum")')
+    x, y = (scale_of(name, trials, space) for name in pair)
+    made = spots(trials, metric, x, y)
+    tints, entries = pair_colours(trials, metric, made, colour)
+    figure = new_figure(7.6, 5.4)
+    axes = figure.add_subplot()
+    draw_pair(axes, made, x, y, tints, last=max(spot.step for spot in made) if made else 1)
+    axes.set_title(f"{y.name} against {x.name}: points shrink from step to step", loc="left", fontsize=11)
+    figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
+    return figure
+
+
+def pair_colours(
+    trials: Sequence[Trial], metric: Metric | None, made: Sequence[Spot], colour: str
+) -> tuple[dict[int, str], list[Any]]:
+    """Return a colour by trial, and the legend's entries.
+
+    Raises:
+        InvalidArgument: ``colour`` is not known, or there are too many members for it.
+    """
+    from matplotlib.lines import Line2D
+
+    best = Line2D([], [], color="black", linewidth=1.6, label="best lineage (outlined, with steps)")
+    marked = [best] if any(spot.best for spot in made) else []
+    if colour == "founder":
+        shown = families(trials, None if metric is None else best_trial(trials, metric))
+        tints = colours(shown)
+        entries = [entry for entry in legend(shown, tints) if entry.get_label() != "best lineage"]
+        return {spot.trial: tints[spot.founder] for spot in made}, [*marked, *entries]
+    members = sorted({trial.member for trial in trials})
+    if colour != "member" or len(members) > len(PALETTE):
+        raise InvalidArgument("colour", colour, f'"founder", or "member" for at most {len(PALETTE)} members')
+    own = dict(zip(members, PALETTE, strict=False))
+    entries = [
+        Line2D([], [], color=own[member], marker="o", linewidth=1.2, label=f"member {member}") for member in members
+    ]
+    return {spot.trial: own[spot.member] for spot in made}, [*marked, *entries]
+
+
+def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[int, str], *, last: int) -> None:
+    """Draw trials in the plane of two axes.
+
+    Args:
+        axes: Where.
+        made: The trials, by number.
+        x: The axis across.
+        y: The axis upwards.
+        tints: A colour by trial.
+        last: Step at which points are smallest.
+    """
+    from matplotlib.collections import LineCollection
+
+    tidy(axes)
+    set_scale(axes, x, "x")
+    set_scale(axes, y, "y")
+    crowd = min(1.0, 150 / max(1, len(made)))
+    moved = [spot for spot in made if spot.parent is not None and spot.parent != spot.place]
+    for chosen, width, layer, faint in (
+        ([spot for spot in moved if not spot.best], 0.9, 2.0, 0.25 + 0.5 * crowd),
+        ([spot for spot in moved if spot.best], 1.6, 4.0, 1.0),
+    ):
+        lines = [[spot.parent or spot.place, spot.place] for spot in chosen]
+        shade = ["black" if spot.best else tints[spot.trial] for spot in chosen]
+        axes.add_collection(LineCollection(lines, colors=shade, linewidths=width, zorder=layer, alpha=faint))
+    for best, layer in ((False, 3.0), (True, 5.0)):
+        chosen = [spot for spot in made if spot.best == best]
+        if chosen:
+            axes.scatter(
+                [spot.place[0] for spot in chosen],
+                [spot.place[1] for spot in chosen],
+                s=[_LARGE + (_SMALL - _LARGE) * min(1.0, spot.step / max(1, last)) for spot in chosen],
+                c=[tints[spot.trial] for spot in chosen],
+                alpha=1.0 if best else 0.25 + 0.6 * crowd,
+                edgecolors="black" if best else "white",
+                linewidths=1.0 if best else 0.4,
+                zorder=layer,
+            )
+    for spot in _labelled([spot for spot in made if spot.best]):
+        axes.annotate(
+            str(spot.step), spot.place, xytext=(6, 4), textcoords="offset points", fontsize=7, color=INK, zorder=6
+        )
+
+
+def _labelled(chain: Sequence[Spot]) -> list[Spot]:
+    """Return the places of a lineage that get a label: a few of those at which it arrived, and its end."""
+    arrived = [
+        spot for before, spot in zip([None, *chain], chain, strict=False) if not before or before.place != spot.place
+    ]
+    if not arrived:
+        return []
+    every = -(-len(arrived) // _LABELS)
+    return [*arrived[: -max(1, every // 2) : every], arrived[-1]] if len(arrived) > 1 else list(arrived)
+
+
+def set_scale(axes: Axes, scale: Scale, which: Literal["x", "y"]) -> None:
+    """Give an axis the scale of what it shows, and its name."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if scale.log:
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    if scale.integer and not scale.log:
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if scale.levels:
+        texts = [str(level) for level in scale.levels]
+        axis.set_ticks(range(len(texts)), [text if len(text) <= 16 else text[:15] + "…" for text in texts])
+    axis.set_label_text(scale.name if len(scale.name) <= 40 else "…" + scale.name[-39:], fontsize=9)
+
+
+def _against_steps(
+    trials: Sequence[Trial], space: Space, metric: Metric | None, hyperparameters: Sequence[str] | None
+) -> Figure:
+    known = list(space.parameters)
+    for path in hyperparameters or ():
+        if path not in known:
+            raise InvalidArgument("hyperparameters", path, f"one of the space's paths: {', '.join(known)}")
+    ended = ordered_trials(trials)
+    varied = [path for path in known if len({trial.hyperparameters.get(path) for trial in ended}) > 1]
+    scales = [scale_of(path, ended, space) for path in hyperparameters or varied or known]
+    columns = 1 if len(scales) <= 3 else 2
+    rows = -(-len(scales) // columns)
+    figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)
+    flat: list[Axes] = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    for axes, scale in zip(flat, scales, strict=False):
+        _draw_standings(axes, spots(ended, metric, scale), scale)
+    for place, axes in enumerate(flat):
+        axes.set_visible(place < len(scales))
+        if place < len(scales) <= place + columns:
+            axes.set_xlabel("step")
+            axes.tick_params(labelbottom=True)
+    figure.align_ylabels()
+    figure.suptitle("Hyperparameters of every trial", x=0.01, ha="left", fontsize=11)
+    if metric is not None:
+        _standing_bar(figure, flat, metric)
+    return figure
+
+
+def _draw_standings(axes: Axes, made: Sequence[Spot], scale: Scale) -> None:
+    tidy(axes)
+    set_scale(axes, scale, "y")
+    if scale.levels:
+        axes.set_ylim(-0.5, len(scale.levels) - 0.5)
+    unknown = [spot for spot in made if spot.standing is None]
+    spread = 0.3 if scale.counted else 0.0
+    axes.scatter(*_places(unknown, 0.0), s=14, color=GREY, linewidths=0, zorder=2)
+    # the better on top of the worse
+    known = sorted((spot for spot in made if spot.standing is not None), key=lambda spot: spot.standing or 0.0)
+    axes.scatter(
+        *_places(known, spread), s=18, c=[spot.standing for spot in known], cmap="viridis", vmin=0, vmax=1, zorder=3
+    )
+    best = [spot for spot in made if spot.best]
+    if best:
+        axes.plot(
+            *_places(best, spread), color="black", linewidth=1.0, marker="o", markersize=6, fillstyle="none", zorder=4
+        )
+
+
+def _places(made: Sequence[Spot], spread: float) -> tuple[list[float], list[float]]:
+    """Return where to draw trials; those of one level are spread by how they stood."""
+    ups = [0.0 if spot.standing is None else spread * (spot.standing - 0.5) for spot in made]
+    return [spot.place[0] for spot in made], [spot.place[1] + up for spot, up in zip(made, ups, strict=True)]
+
+
+def _standing_bar(figure: Figure, flat: Sequence[Axes], metric: Metric) -> None:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.lines import Line2D
+
+    shades = ScalarMappable(Normalize(0, 1), colormaps["viridis"])
+    bar = figure.colorbar(shades, ax=list(flat), shrink=0.7, ticks=[0, 1], pad=0.02)
+    bar.ax.set_yticklabels(["worst", "best"], fontsize=8)
+    bar.set_label(f"{metric.name} in its generation", fontsize=8)
+    line = Line2D([], [], color="black", linewidth=1.0, marker="o", markersize=6, fillstyle="none")
+    line.set_label("best lineage")
+    figure.legend(handles=[line], fontsize=7, loc="upper right", frameon=False)
