@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import secrets
 import time
 import weakref
@@ -152,7 +153,9 @@ class Study:
             metrics=made_metrics,
             algorithm=described,
             seed=seed,
-            initial=None if initial is None else make_initial(initial, self.space, stored.control.population),
+            initial=None
+            if initial is None
+            else make_initial(initial, self.space, self.identity.algorithm["population"]),
             sampling=sampling,
         )
         self.algorithm: Algorithm = algorithm if algorithm is not None else algorithm_from_json(self.identity.algorithm)
@@ -192,10 +195,18 @@ class Study:
         )
         given = {setting: value for setting, value in settings.items() if value is not None}
         control = StudyControl(budget=budget or Budget(), population=identity.algorithm["population"], **given)
-        self._store.own()
+        try:
+            self._store.own()
+        except StorageOwned:
+            # whoever has it may have created this very study since
+            stored = self._stored(name)
+            if stored is None:
+                raise
+            return stored, algorithm
         try:
             with self._store.transaction() as connection:
-                return create_study(connection, identity, control, time.time()), algorithm
+                stored = reading.load_study(connection, name)
+                return stored or create_study(connection, identity, control, time.time()), algorithm
         finally:
             self._store.release()
 
@@ -468,6 +479,7 @@ class Study:
         Raises:
             NotFound: There is none of that number.
         """
+        number = self._number(number)
         with self._store.read() as connection:
             found = reading.trial(connection, self._id, number)
         if found is None:
@@ -689,10 +701,11 @@ class Study:
 
     @staticmethod
     def _number(trial: Trial | LiveTrial | int) -> int:
-        number = trial if isinstance(trial, int) else trial.number
-        if isinstance(number, bool) or number < 0:
+        number = trial.number if isinstance(trial, (Trial, LiveTrial)) else trial
+        # numbers from a data frame are numpy's
+        if isinstance(number, bool) or not hasattr(number, "__index__") or not 0 <= operator.index(number) < 2**63:
             raise InvalidArgument("trial", trial, "a trial, or its number")
-        return number
+        return operator.index(number)
 
 
 def _let_go(owner: Owner, user: int, sessions: list[str]) -> None:
