@@ -85,12 +85,11 @@ def main():
             f"coefficients from -{reach:g} to {reach:g}: {deep} of {options.seeds} seeds reach -146; "
             f"{lost} trials not finite, {rescued} rescues, {dead} members dead at the end"
         )
-    below = surface(
-        mueller_brown.potential, *mueller_brown.BOUNDS, levels=LEVELS, marks=[mueller_brown.MINIMA[0]]
-    )
+    below = surface(mueller_brown.potential, *mueller_brown.BOUNDS, levels=LEVELS, marks=[mueller_brown.MINIMA[0]])
     figure = plots.landscape(trials, METRIC, below, ("x", "y"), title="Müller-Brown potential: paths of the members")
     figure.savefig(options.output / "mueller_brown.png", dpi=90)
-    plots.landscape_film(trials, METRIC, below, ("x", "y"), options.output / "mueller_brown.gif")
+    film = plots.landscape_animation(trials, METRIC, below, ("x", "y"))
+    film.save(options.output / "mueller_brown.gif")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,13 @@ def main():
     for size, trials in runs.items():
         print(f"{size:3} members: {sum(trial.decision.kind == 'exploit' for trial in trials)} exploits in the picture")
     figure = populations(
-        runs, METRIC, loss="loss", coordinates=("theta0", "theta1"), origin=quadratic.START, needed=needed, target=TARGET
+        runs,
+        METRIC,
+        loss="loss",
+        coordinates=("theta0", "theta1"),
+        origin=quadratic.START,
+        needed=needed,
+        target=TARGET,
     )
     figure.savefig(options.output / "population_size.png", dpi=90)
 

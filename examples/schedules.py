@@ -145,7 +145,7 @@ def losses(seeds, decay="no decay"):
 def effective(interval, decay):
     """The learning rate in effect by step along the best lineage: the hyperparameter times the decay."""
     factor = DECAYS[decay] or (lambda step: 1.0)
-    lineage = best_lineage([trial for trial in learn(interval, 0, decay)], LOSS)
+    lineage = best_lineage(learn(interval, 0, decay), LOSS)
     pairs = [
         (float(step), trial.hyperparameters["lr"] * factor(step))
         for trial in lineage
@@ -166,16 +166,14 @@ def draw_deceptive(output, seeds):
     for interval, loss in found.items():
         print(f"noisy quadratic, PBT with an interval of {interval}: loss {loss:.4f}, median of {seeds} seeds")
     ends = tuple(float(interval) for interval in INTERVALS)
-    styles = {"greedy": "#CC79A7", "best constant": "#808080", "best falling to 0": "#009E73"}
+    styles = {"greedy": "#CC79A7", "best constant": "#808080", "best falling to 0": "#303030"}
     bounds = [
         Line(xs=(1.0, float(LAST)), ys=(PROBLEM.run(rates),) * 2, label=name, colour=styles[name], dashed=True)
         for name, rates in limits.items()
     ]
     by_interval = Line(xs=ends, ys=tuple(found.values()), label="PBT", dots=True)
     schedules = [
-        Line(
-            xs=tuple(map(float, range(LAST))), ys=tuple(limits[name]), label=name, colour=styles[name], dashed=True
-        )
+        Line(xs=tuple(map(float, range(LAST))), ys=tuple(limits[name]), label=name, colour=styles[name], dashed=True)
         for name in ("greedy", "best falling to 0")
     ]
     for interval in (1, 40, 200):
@@ -217,7 +215,13 @@ def draw_decay(output, seeds):
         base.append(Line(xs=xs, ys=ys, label=name))
     panels = [
         LinePanel(
-            title="loss at the end", x="interval (steps)", y="loss", lines=tuple(results), log_x=True, log_y=True, ticks=ends
+            title="loss at the end",
+            x="interval (steps)",
+            y="loss",
+            lines=tuple(results),
+            log_x=True,
+            log_y=True,
+            ticks=ends,
         ),
         LinePanel(title="base rate that PBT chose, interval 40", x="step", y="lr", lines=tuple(base), log_y=True),
         LinePanel(title="rate in effect: base times decay", x="step", y="lr", lines=tuple(rates), log_y=True),

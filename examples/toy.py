@@ -47,7 +47,9 @@ def main():
     variants = {"toy": ("1.2 − θ0² − θ1²", quadratic.PAPER), "toy_variant": ("1.2 − ¾θ0² − θ1²", quadratic.RAY)}
     for name, (formula, problem) in variants.items():
         figure = ablations.draw(
-            {column: run(algorithm, problem) for column, algorithm in ALGORITHMS.items()}, problem, title=f"Q = {formula}"
+            {column: run(algorithm, problem) for column, algorithm in ALGORITHMS.items()},
+            problem,
+            title=f"Q = {formula}",
         )
         figure.savefig(options.output / f"{name}.png", dpi=90)
         print(f"Q = {formula}: the better member after {STEPS} steps, over {options.seeds} seeds")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from phyletic.cli.demo_toy import toy
 from phyletic.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ _INTERVAL = 2
 """Epochs between two exploits."""
 
 
-@click.command(
-    short_help="Train a population on handwritten digits.",
+@click.group(
+    invoke_without_command=True,
+    short_help="Train a population on handwritten digits, or on a toy.",
     epilog="Example: phyletic demo --members 8 --rounds 20 --workers 2 --output demo",
 )
 @click.option("--members", type=click.IntRange(1, 1000), default=8, show_default=True, help="Size of the population.")
@@ -49,15 +51,26 @@ _INTERVAL = 2
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all randomness.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress, only the result.")
 @json_option
+@click.pass_context
 def demo(
-    members: int, rounds: int, workers: int, output: Path, storage: str | None, seed: int, quiet: bool, as_json: bool
+    context: click.Context,
+    members: int,
+    rounds: int,
+    workers: int,
+    output: Path,
+    storage: str | None,
+    seed: int,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Train a population of small neural networks on handwritten digits, which come with scikit-learn.
 
     Learning rate, weight penalty and momentum evolve while the networks train. Prints the best member's accuracy on
     the validation images, by whose loss it was chosen, and on images held out, its lineage and its schedule, and
-    writes a picture.
+    writes a picture. With the command toy: the toy of the paper's figure 2 instead, which takes options of its own.
     """
+    if context.invoked_subcommand is not None:
+        return
     from phyletic.errors import MissingDependency
     from phyletic.evolution import PBT
     from phyletic.problems import digits
@@ -83,6 +96,9 @@ def demo(
     _report(study, output, as_json)
     if not study.finished:
         click.echo("stopped before its end: the same command goes on from here", err=True)
+
+
+demo.add_command(toy)
 
 
 def _report(study: Study, output: Path, as_json: bool) -> None:

@@ -21,13 +21,18 @@ tracebacks. Progress is written to standard error, results to standard output, s
 
 
 def commands(group: click.Group = main) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Yield the group and each of its commands, with its full name and a context to ask it in."""
+    """Yield the group, its commands and theirs, each with its full name and a context to ask it in."""
     context = click.Context(group, info_name="phyletic", terminal_width=100, **group.context_settings)
-    yield "phyletic", group, context
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        yield f"phyletic {name}", command, click.Context(command, info_name=name, parent=context)
+    yield from _below(group, context)
+
+
+def _below(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
+    yield context.command_path, command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _below(found, click.Context(found, info_name=name, parent=context))
 
 
 def reference() -> str:

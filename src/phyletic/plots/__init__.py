@@ -7,21 +7,30 @@ Each function takes trials (``study.trials()``) and gives a matplotlib figure to
 
 from phyletic.plots.animation import Animation, animate
 from phyletic.plots.kinds import plot
+from phyletic.plots.landscape import landscape, landscape_animation
 from phyletic.plots.lineage_tree import lineage_tree
+from phyletic.plots.lines import lines
 from phyletic.plots.parallel_coordinates import parallel_coordinates
 from phyletic.plots.parameters import parameters
+from phyletic.plots.populations import populations
 from phyletic.plots.schedule import schedule
 from phyletic.plots.scores import scores
+from phyletic.plots.side_by_side import side_by_side
 from phyletic.plots.summary import summary
 
 __all__ = [
     "Animation",
     "animate",
+    "landscape",
+    "landscape_animation",
     "lineage_tree",
+    "lines",
     "parallel_coordinates",
     "parameters",
     "plot",
+    "populations",
     "schedule",
     "scores",
+    "side_by_side",
     "summary",
 ]

@@ -1,12 +1,13 @@
-"""Members on a surface: their paths, and a film of them."""
+"""Members on a surface: their paths, and an animation of them."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.plots.animation import Animation
 from phyletic.plots.drawing import INK, PALETTE, checked, new_figure, tidy
 from phyletic.plots.line_data import best_lineage
 from phyletic.plots.paths import Move, Point, Surface, lineage_points, moves
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_moves", "draw_surface", "landscape", "landscape_film"]
+__all__ = ["draw_moves", "draw_surface", "landscape", "landscape_animation"]
 
 _COLOURS = 64
-"""Of a film; more make the file larger and look the same."""
+"""Of an animation; more make the file larger and look the same."""
 
 
 def landscape(
@@ -70,39 +71,40 @@ def landscape(
 _HEAD: dict[str, Any] = {"s": 22, "color": PALETTE[4], "edgecolors": "black", "linewidths": 0.6}
 
 
-def landscape_film(
+def landscape_animation(
     trials: Sequence[Trial],
     metric: Metric,
     surface: Surface,
     coordinates: tuple[str, str],
-    path: str | Path,
     *,
-    seconds: float = 0.12,
+    seconds: float = 6.0,
     width: float = 4.6,
-) -> None:
-    """Write an animated GIF: where each member is after each of its trials, and the best score so far.
+) -> Animation:
+    """Show where each member is after each of its trials, and the best score so far.
 
     Args:
         trials: The trials of one study.
         metric: What the title tells the best value of.
         surface: What lies below.
         coordinates: Names of the two metrics that say where a trial ended.
-        path: The file to write, ending in ``.gif``.
-        seconds: Time of each frame; the last one stays longer.
+        seconds: From the first frame to the last, above 0.
         width: In inches, of 80 pixels each.
 
+    Returns:
+        What has ``save(path)``, and is played by a notebook.
+
     Raises:
-        InvalidArgument: ``trials`` is empty, or ``path`` does not end in ``.gif``.
+        InvalidArgument: ``trials`` is empty, or none of them ended somewhere finite.
         MissingDependency: matplotlib or pillow is not installed.
     """
-    if Path(path).suffix != ".gif":
-        raise InvalidArgument("path", str(path), "a file name ending in .gif")
     made = moves(checked(trials), coordinates)
+    if not made:
+        raise InvalidArgument("coordinates", coordinates, "two metrics that trials reported finite values of")
     figure = new_figure(width, 0.86 * width)
     try:
         from PIL import Image
     except ImportError:
-        raise MissingDependency("pillow", "plots", "a film") from None
+        raise MissingDependency("pillow", "plots", "an animation") from None
     figure.set_dpi(80)
     axes = figure.add_subplot()
     draw_surface(axes, surface)
@@ -126,8 +128,10 @@ def landscape_film(
         axes.set_title(f"step {step}: best {metric.name} {best:.4g}", loc="left", fontsize=9)
         canvas.draw()
         frames.append(Image.fromarray(_pixels(canvas)).quantize(_COLOURS, dither=Image.Dither.NONE))
-    times = [int(1000 * seconds)] * (len(frames) - 1) + [2500]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0, optimize=True)
+    times = [int(1000 * seconds / len(frames))] * (len(frames) - 1) + [2500]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, optimize=True)
+    return Animation(content.getvalue())
 
 
 def _pixels(canvas: Any) -> Any:
@@ -144,11 +148,9 @@ def draw_surface(axes: Axes, surface: Surface, *, filled: bool = True) -> None:
         axes.contourf(
             surface.xs, surface.ys, surface.heights, levels=surface.levels, cmap="cividis", extend="both", alpha=0.9
         )
-    axes.contour(
-        surface.xs, surface.ys, surface.heights, levels=surface.levels, colors=INK, linewidths=0.4, alpha=0.6
-    )
+    axes.contour(surface.xs, surface.ys, surface.heights, levels=surface.levels, colors=INK, linewidths=0.4, alpha=0.6)
     for x, y in surface.marks:
-        axes.plot([x], [y], marker="*", markersize=12, color="white", markeredgecolor="black", zorder=7)
+        axes.plot([x], [y], marker="*", markersize=12, color="white", markeredgecolor="black", zorder=4.5)
     axes.set_xlim(float(surface.xs[0]), float(surface.xs[-1]))
     axes.set_ylim(float(surface.ys[0]), float(surface.ys[-1]))
 
@@ -164,9 +166,12 @@ def draw_moves(axes: Axes, made: Sequence[Move], colours: Sequence[str]) -> None
         for left, begins in jumps:
             axes.plot(*zip(left, begins, strict=True), color=colour, linewidth=0.9, linestyle=":", zorder=3)
         if jumps:
-            axes.scatter(*zip(*(begins for _, begins in jumps), strict=True), s=9, color=colour, zorder=4)
+            xs, ys = zip(*(begins for _, begins in jumps), strict=True)
+            axes.scatter(xs, ys, s=9, color=colour, zorder=4)
         if own:
-            axes.scatter(*own[-1].ends, s=30, color=colour, edgecolors="black", linewidths=0.6, zorder=6)
+            axes.scatter(
+                own[-1].ends[0], own[-1].ends[1], s=30, color=colour, edgecolors="black", linewidths=0.6, zorder=6
+            )
 
 
 def _segments(axes: Axes, made: Sequence[Move], *, colour: str, width: float, alpha: float = 1.0) -> None:
@@ -178,6 +183,6 @@ def _segments(axes: Axes, made: Sequence[Move], *, colour: str, width: float, al
 
 def _scale(figure: Figure, axes: Axes, metric: Metric) -> None:
     shown = axes.collections[0]
-    bar: Any = figure.colorbar(shown, ax=axes, shrink=0.85)  # type: ignore[arg-type]
+    bar: Any = figure.colorbar(shown, ax=axes, shrink=0.85)
     bar.set_label(metric.name, fontsize=9)
     bar.ax.tick_params(labelsize=8)

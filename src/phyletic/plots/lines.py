@@ -63,12 +63,13 @@ def draw_lines(axes: Axes, panel: LinePanel) -> None:
         axes.set_yscale("log")
     if panel.ticks:
         axes.set_xticks(list(panel.ticks), [f"{tick:g}" for tick in panel.ticks])
-        axes.minorticks_off()
+        axes.xaxis.minorticks_off()
+    axes.margins(y=0.1)
     axes.set_title(panel.title, loc="left", fontsize=10)
     axes.set_xlabel(panel.x, fontsize=9)
     axes.set_ylabel(panel.y, fontsize=9)
     if panel.legend and any(line.label for line in panel.lines):
-        axes.legend(fontsize=7.5, frameon=False)
+        axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none")
 
 
 def _style(line: Line, colour: str) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def ordered_colours(count: int) -> list[str]:
 
     Example:
         >>> ordered_colours(2)
-        ['#440154', '#a5db36']
+        ['#440154', '#9bd93c']
     """
     from matplotlib import colormaps
     from matplotlib.colors import to_hex

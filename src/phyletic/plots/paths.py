@@ -90,9 +90,7 @@ def _place(trial: Trial, coordinates: tuple[str, str]) -> Point | None:
     return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
-def moves(
-    trials: Sequence[Trial], coordinates: tuple[str, str], *, origin: Point | None = None
-) -> tuple[Move, ...]:
+def moves(trials: Sequence[Trial], coordinates: tuple[str, str], *, origin: Point | None = None) -> tuple[Move, ...]:
     """Return what each trial did, by number; trials that ended nowhere finite are left out.
 
     Args:

@@ -27,6 +27,7 @@ def population_panels(
     origin: Point | None = None,
     needed: Mapping[int, Sequence[int]] | None = None,
     target: float | None = None,
+    names: Sequence[str] = ("Q", "loss", "θ0", "θ1"),
     colours: Sequence[str] = (),
 ) -> list[LinePanel]:
     """Return what :func:`populations` draws; see there."""
@@ -46,9 +47,9 @@ def population_panels(
     last = max((x for line in chosen[0] for x in line.xs), default=0.0)
     reference = [] if target is None else [Line(xs=(0.0, last), ys=(target, target), dashed=True, width=1.0)]
     panels = [
-        LinePanel(title=f"{metric.name} of the best member", x="step", y=metric.name, lines=(*reference, *chosen[0])),
-        LinePanel(title="its loss", x="step", y=loss, lines=tuple(chosen[1]), log_y=True, legend=False),
-        LinePanel(title="its weights", x=coordinates[0], y=coordinates[1], lines=tuple(chosen[2]), legend=False),
+        LinePanel(title=f"{names[0]} of the best member", x="step", y=names[0], lines=(*reference, *chosen[0])),
+        LinePanel(title=f"its {names[1]}", x="step", y=names[1], lines=tuple(chosen[1]), log_y=True, legend=False),
+        LinePanel(title="its weights", x=names[2], y=names[3], lines=tuple(chosen[2]), legend=False),
     ]
     if needed:
         panels.append(_needed(needed, target))
@@ -76,6 +77,7 @@ def populations(
     origin: Point | None = None,
     needed: Mapping[int, Sequence[int]] | None = None,
     target: float | None = None,
+    names: Sequence[str] = ("Q", "loss", "θ0", "θ1"),
 ) -> Figure:
     """Draw the score, the loss and two weights of each population's best member, along its lineage.
 
@@ -87,6 +89,7 @@ def populations(
         origin: Where newborns begin; None where it is not known.
         needed: By size, the steps that a target took for each of several seeds; None leaves the panel out.
         target: A score to draw as a line.
+        names: Of the score, the loss and the two weights, on the axes.
 
     Returns:
         A figure, with ``savefig``; no window system is needed.
@@ -99,6 +102,14 @@ def populations(
         raise InvalidArgument("runs", list(runs), "one study or more, each with trials", "Run them before plotting")
     colours = ordered_colours(len(runs))
     panels = population_panels(
-        runs, metric, loss=loss, coordinates=coordinates, origin=origin, needed=needed, target=target, colours=colours
+        runs,
+        metric,
+        loss=loss,
+        coordinates=coordinates,
+        origin=origin,
+        needed=needed,
+        target=target,
+        names=names,
+        colours=colours,
     )
     return lines(panels, columns=2)

@@ -127,7 +127,11 @@ def draw(runs: Mapping[str, Sequence[Trial]], problem: Quadratic = PAPER, *, tit
         title: Above everything.
     """
     below = surface(
-        problem.objective, (-0.05, 1.0), (-0.05, 1.0), levels=[-0.6, -0.3, 0.0, 0.3, 0.6, 0.9, 1.1, 1.19], marks=[(0, 0)]
+        problem.objective,
+        (-0.05, 1.0),
+        (-0.05, 1.0),
+        levels=[-0.6, -0.3, 0.0, 0.3, 0.6, 0.9, 1.1, 1.19],
+        marks=[(0, 0)],
     )
     return side_by_side(
         runs,

@@ -7,12 +7,14 @@ One step is one gradient ascent step on Q̂.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from phyletic.errors import InvalidArgument
 from phyletic.space import Float
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class Quadratic:
         curvature: Factors of θ0² and θ1² in Q and in Q̂, each above 0.
         learning_rate: Of the gradient ascent; below ``1 / (2 * max(curvature))`` no step overshoots.
 
+    Raises:
+        InvalidArgument: An argument is not finite and above 0.
+
     Every θ and h is an array of shape (..., 2): many members are computed at once as well as one.
 
     Example:
@@ -58,6 +63,11 @@ class Quadratic:
 
     curvature: tuple[float, float] = (1.0, 1.0)
     learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, values in (("curvature", self.curvature), ("learning_rate", (self.learning_rate,))):
+            if not all(0 < value < math.inf for value in values):
+                raise InvalidArgument(name, getattr(self, name), "finite and above 0")
 
     def objective(self, theta: npt.ArrayLike) -> Array:
         """Return Q, of shape (...): what members are ranked by."""

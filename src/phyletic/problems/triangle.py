@@ -33,7 +33,7 @@ def best_learning_rate(accuracy: float) -> float:
     """Return the learning rate at which accuracy grows fastest.
 
     Example:
-        >>> [best_learning_rate(accuracy) for accuracy in (0.0, 50.0, 100.0, 150.0, 200.0)]
+        >>> [round(best_learning_rate(accuracy), 4) for accuracy in (0.0, 50.0, 100.0, 150.0, 200.0)]
         [0.001, 0.005, 0.01, 0.005, 0.001]
     """
     peak = 0.01
