@@ -9,13 +9,13 @@ and the 95th percentile of many repetitions; the random stream is made beforehan
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import msgspec
+from conditions import conditions, parser, show, work_folder
 
 from phyletic.evolution import PBT, Algorithm, BinaryTournament, NoiseGate, Population, RandomSearch, TTest
 from phyletic.randomness import RandomStream
@@ -66,29 +66,21 @@ def measure(algorithm: Algorithm, population: Population, repetitions: int, fres
     return statistics.median(times), statistics.quantiles(times, n=20)[-1]
 
 
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def main() -> None:
-    print(f"Python {platform.python_version()}, {processor()}, {platform.system()}; milliseconds, one process")
-    print(f"{'':14}" + "".join(f"{f'population {size}':>34}" for size in SIZES))
-    print(f"{'':14}" + "".join(f"{'new view':>12}{'95 %':>10}{'next':>12}" for _ in SIZES))
+    given = parser(__doc__).parse_args()
+    rows = []
     for name, make in VARIANTS.items():
-        row = f"{name:14}"
+        row: dict[str, Any] = {"": name}
         for size in SIZES:
             algorithm, population = make(size), population_with_history(size)
             repetitions = max(50, 20_000 // size)
             algorithm.suggest(population, 0, RandomStream(0))
             new, high = measure(algorithm, population, repetitions, fresh=True)
             following, _ = measure(algorithm, population, repetitions, fresh=False)
-            row += f"{new:12.4f}{high:10.4f}{following:12.4f}"
-        print(row)
+            row |= {f"{size}: new view": new, f"{size}: 95 %": high, f"{size}: next": following}
+        rows.append(row)
+    with work_folder(given.folder) as folder:
+        show("milliseconds for a decision, by population", rows, conditions(folder), as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What publishing and restoring a checkpoint costs.
 
-Usage: ``python benchmarks/publish.py [folder]``; the folder (default: the current one) decides which disk is measured.
+Usage: ``python benchmarks/publish.py``; ``--folder`` (default: the current one) decides which disk is measured.
 
 Each row is the median of several rounds, with the range that holds the middle half of them. Beside phyletic's own
 times stand the least that any program would need: for publishing, writing as many bytes to a file with an fsync of
@@ -10,20 +10,14 @@ other alternate, so that a change of the machine's speed meets both.
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
-import shutil
-import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from conditions import conditions, parser, quartiles, show, work_folder
 from safetensors.torch import load_file
 
 from phyletic.checkpoints import LocalCheckpoints
@@ -110,38 +104,27 @@ def restoring(store: LocalCheckpoints, megabytes: float, rounds: int) -> dict[st
     }
 
 
-def shown(times: list[float]) -> str:
-    first, middle, third = statistics.quantiles(times, n=4)
-    return f"{middle * 1e3:.2f} ms ({first * 1e3:.2f}-{third * 1e3:.2f})"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", default=".", type=Path)
-    folder = Path(tempfile.mkdtemp(dir=parser.parse_args().folder))
-    (folder / "bare").mkdir()
-    store = LocalCheckpoints(folder / "checkpoints")
-    try:
-        rows = {
+    given = parser(__doc__).parse_args()
+    with work_folder(given.folder) as folder:
+        (folder / "bare").mkdir()
+        store = LocalCheckpoints(folder / "checkpoints")
+        measured_times = {
             "publish two numbers": publishing(store, folder / "bare", {"x": 0.25, "y": 0.5}, 200),
             "publish 1 MB": publishing(store, folder / "bare", {"model": model(1)}, 50),
             "publish 100 MB": publishing(store, folder / "bare", {"model": model(100)}, 7),
             **restoring(store, 1, 50),
             **restoring(store, 100, 15),
         }
-    finally:
-        shutil.rmtree(folder)
-    table = Table("", "phyletic", "bare", "ratio of medians")
-    for name, times in rows.items():
-        ratio = statistics.median(times["phyletic"]) / statistics.median(times["bare"])
-        table.add_row(name, shown(times["phyletic"]), shown(times["bare"]), f"{ratio:.2f}")
-    console = Console(width=110)
-    console.print(table)
-    console.print(
-        f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} processors, "
-        f"{platform.system()} {platform.release()} {platform.machine()}, load {os.getloadavg()[0]:.1f}; "
-        f"files in the page cache when restored; median (quartiles)"
-    )
+        rows = []
+        for name, times in measured_times.items():
+            row: dict[str, Any] = {"": name}
+            for who in ("phyletic", "bare"):
+                low, middle, high = (1e3 * seconds for seconds in quartiles(times[who]))
+                row |= {f"{who} (ms)": middle, f"{who} quartiles": f"{low:.2f}-{high:.2f}"}
+            rows.append({**row, "ratio of medians": row["phyletic (ms)"] / row["bare (ms)"]})
+        title = "publishing and restoring a checkpoint, files in the page cache when restored"
+        show(title, rows, conditions(folder, "torch", "safetensors"), as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Synchronous, in one process, on a SQLite file; 50 trials. "study" is from creating the study to its last trial,
 "processor" the processor's time in it, "process" from the start of Python to its end, "peak" the most memory that the
-process held. Each run is a process of its own. "bare fsyncs" is what as many fsyncs as the study makes take on this disk
-at that moment.
+process held. Each run is a process of its own. "bare fsyncs" is what as many fsyncs as the study makes take on this
+disk at that moment.
 """
 
 from __future__ import annotations
