@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +62,7 @@ def run(
         end = study.owner.watch(watch) if verbose else (lambda: None)
         try:
             if count == 0:
-                _run_here(study, train, reload, display)
+                _run_here(study, train, reload, grace, display)
             else:
                 from phyletic.study.running_workers import run_workers
 
@@ -119,10 +121,10 @@ def _check(
     return count
 
 
-def _run_here(study: Study, train: Callable[[Any], object], reload: str, display: LiveDisplay) -> None:
+def _run_here(study: Study, train: Callable[[Any], object], reload: str, grace: float, display: LiveDisplay) -> None:
     """Call the training code in this process, anew after an exception, until there are no more trials."""
     source = study.source(reload=reload, supervised=True)
-    with _Draining(source, display):
+    with _Draining(source, grace, display):
         while source.finished is None:
             granted = source.granted
             try:
@@ -132,6 +134,9 @@ def _run_here(study: Study, train: Callable[[Any], object], reload: str, display
                 if not worth_another_attempt(error) or source.granted == granted:
                     raise
                 display.line("".join(traceback.format_exception(error)).rstrip())
+            except _OutOfTime as error:
+                source.abort(error)
+                return
             except BaseException as error:
                 source.abort(error)
                 raise
@@ -141,13 +146,32 @@ def _run_here(study: Study, train: Callable[[Any], object], reload: str, display
                     raise InvalidArgument("train", train, "a function that loops over the trials it is given")
 
 
-class _Draining(Interrupts):
-    """In this process the first Ctrl-C drains, and the second raises KeyboardInterrupt in the training code."""
+class _OutOfTime(BaseException):
+    """The training code has not handed its trial back in time, and is left."""
 
-    def __init__(self, source: Trials, display: LiveDisplay) -> None:
+
+class _Draining(Interrupts):
+    """In this process the first Ctrl-C drains, and the second raises KeyboardInterrupt in the training code.
+
+    A first SIGTERM asks for the running trial. After the seconds of grace there is a second one, from here if from
+    nowhere else, which leaves the training code.
+    """
+
+    def __init__(self, source: Trials, grace: float, display: LiveDisplay) -> None:
         super().__init__()
         self._source = source
+        self._grace = grace
         self._display = display
+        self._last_word: threading.Timer | None = None
+        self._over = False
+
+    def __exit__(self, *exception: Any) -> None:
+        # once the training code has been left, no signal that is still on its way shall do anything here
+        self._over = True
+        if self._last_word is not None:
+            self._last_word.cancel()
+            self._last_word.join()
+        super().__exit__(*exception)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.draining:
@@ -156,9 +180,16 @@ class _Draining(Interrupts):
         self._display.line("finishing the running trial; press Ctrl-C again to stop now")
 
     def _terminate(self, number: int, frame: Any) -> None:
-        self.terminated = self.terminated or number
+        if self._over:
+            return
+        if self.terminated is not None:
+            raise _OutOfTime(f"the trial was not handed back within {self._grace:g} s")
+        self.terminated = number
         self.draining = True
         self._source.preempt()
+        self._last_word = threading.Timer(self._grace, os.kill, (os.getpid(), number))
+        self._last_word.daemon = True
+        self._last_word.start()
 
 
 def _failures(study: Study, stopped: str) -> str:

@@ -144,6 +144,10 @@ class Trials:
                     self._finish(Finished("asked to stop"))
                 answer = self._exchange([self._ask_command(memory)])[-1]
             match answer:
+                case Grant() if self.draining:
+                    # asked to end while it was being granted
+                    self._fail(answer, "it was asked to stop before its first step", "released")
+                    self._finish(Finished("asked to stop"))
                 case Grant():
                     self.granted += 1
                     self.finished = None
@@ -215,6 +219,8 @@ class Trials:
         trial.beat = None
         ended = time.monotonic()
         try:
+            if trial.refused is not None:
+                raise trial.refused.exception()
             command = self._result(trial, ended)
         except CheckpointDamaged as error:
             self._drop()
@@ -225,7 +231,7 @@ class Trials:
             raise
         if command is None:
             self._drop()
-            self._fail(trial.grant, "it was asked to stop before its first step", "released")
+            self._fail(trial.grant, "it was asked to stop, and nothing says how far it came", "released")
             return
         with self._beating:
             self._open = None
@@ -239,20 +245,24 @@ class Trials:
         told = replies[0]
         if isinstance(told, Refused):
             self._drop()
-            if told.error != "LeaseLost":
+            if command.partial and told.error != "LeaseLost":
+                # its budget was lowered meanwhile
+                self._fail(trial.grant, told.message, "released")
+            elif told.error != "LeaseLost":
                 raise told.exception()
             # the right to this trial went to another session: what is in memory is no longer its end
         self._answer = replies[1] if len(replies) > 1 else None
 
     def _result(self, trial: LiveTrial, ended: float) -> Tell | None:
         """Return what to tell of a trial whose body has ended, with its checkpoint published."""
-        done = steps_trained(trial)
         preempted = trial.stop == "preempted"
-        partial = preempted and (trial.steps is None or done < trial.steps)
-        if partial and done == 0:
+        if preempted and trial.heeded and not trial.steps_done:
             return None
+        done = steps_trained(trial)
+        partial = preempted and (trial.steps is None or done < trial.steps)
         drifted = check_values(trial)
-        check_unused(trial, self._space)
+        if not partial:
+            check_unused(trial, self._space)
         evaluations = final_evaluations(trial, done)
         if self._checkpoint is not None:
             self._checkpoint.verify()
@@ -318,7 +328,10 @@ class Trials:
 
     def _left(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception(error)).rstrip()
-        self._fail(self._drop().grant, text, "error" if worth_another_attempt(error) else "released")
+        trial = self._drop()
+        # where a machine is taken away, processes that the training code relies on may be gone before it
+        counted = worth_another_attempt(error) and trial.stop != "preempted"
+        self._fail(trial.grant, text, "error" if counted else "released")
 
     def _drop(self) -> LiveTrial:
         with self._beating:
@@ -344,6 +357,8 @@ class Trials:
             step = None if done is None else trial.start_step + done
             reply = self._exchange([Beat(lease=trial.grant.lease, step=step, evaluations=evaluations)])[0]
             if isinstance(reply, Refused):
+                # what is wrong is raised in the thread that trains, when the body has ended
+                trial.refused = None if reply.error == "LeaseLost" else reply
                 trial.stop = "lost"
             elif isinstance(reply, Done) and reply.stop:
                 trial.stop = reply.stop

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phyletic.coordinator.messages import Grant
+from phyletic.coordinator.messages import Grant, Refused
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.workers.apply import Applied, apply
@@ -36,6 +36,8 @@ class LiveTrial:
         self.hyperparameters = ReadHyperparameters(grant.trial.hyperparameters)
         self.loaded = False
         self.stop = ""
+        self.refused: Refused | None = None
+        self.heeded = False
         self.applied: list[Applied] = []
         self.evaluations: list[Evaluation] = []
         self.saved_to: Path | None = None
@@ -143,7 +145,8 @@ class LiveTrial:
     def should_stop(self) -> bool:
         """Whether the trial should end early: report what there is, and leave the loop's body."""
         self._beat_if_due()
-        return bool(self.stop)
+        self.heeded = bool(self.stop)
+        return self.heeded
 
     def range(self) -> Iterator[int]:
         """Count the trial's steps, absolute along the lineage; ends early when the trial should stop.
