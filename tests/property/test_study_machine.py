@@ -64,7 +64,7 @@ class StudyMachine(RuleBasedStateMachine):
             compare="matched" if matched else "latest",
         )
         self.population = members
-        self.budget = 25
+        self.budget = 12
         self.study = ph.Study(
             "machine",
             space=SPACE,
@@ -91,20 +91,26 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule(target=grants, worker=WORKERS, fresh=st.booleans())
     def ask(self, worker, fresh):
+        before = set(self.held)
+        grant = self.granted(worker, fresh)
+        return multiple() if grant is None or grant.trial.number in before else grant
+
+    def granted(self, worker, fresh=False):
+        """Ask for a trial; None where there is none."""
         session = self.sessions.setdefault(worker, f"{len(self.sessions):032x}")
         held = [number for number, grant in self.held.items() if grant.lease.session == session]
         _, answer = self.say(Join(session=session, worker=worker), Ask(session=session, fresh=fresh))
         if held and not fresh:
-            assert isinstance(answer, Grant)
-            assert answer == self.held[answer.trial.number]
-            return multiple()
+            assert answer in [self.held[number] for number in held]
+            return answer
+        completed = self.completed()
         if not isinstance(answer, Grant):
-            completed = self.completed()
             assert isinstance(answer, Finished if completed >= self.budget else (Wait, Finished)), answer
             if isinstance(answer, Finished):
                 assert answer.failed or completed >= self.budget, answer
-            return multiple()
+            return None
         number = answer.trial.number
+        assert completed + len(self.held) < self.budget
         assert number not in self.held
         assert number not in self.seen.ended
         before = self.seen.granted.get(number)
@@ -187,6 +193,19 @@ class StudyMachine(RuleBasedStateMachine):
         del self.held[number]
         return command
 
+    @rule(target=tells, worker=WORKERS, scores=st.lists(SCORES, min_size=1, max_size=6))
+    def train(self, worker, scores):
+        """Run several trials to their ends, as a worker does."""
+        told = []
+        for score in scores:
+            grant = self.granted(worker)
+            self.nothing_is_violated()
+            if grant is not None:
+                weights = [score, float(grant.trial.number)]
+                told.append(self.take(grant, self.result(grant, score, weights, grant.trial.steps), score, weights))
+                self.nothing_is_violated()
+        return multiple(*told)
+
     @rule(command=tells, often=st.integers(1, 2))
     def tell_again(self, command, often):
         replies = self.study.owner.execute([command] * often)
@@ -233,7 +252,7 @@ class StudyMachine(RuleBasedStateMachine):
         assert self.say(Control(population=population)) == Done()
         self.population = population
 
-    @rule(more=st.integers(0, 3))
+    @rule(more=st.integers(0, 8))
     def raise_budget(self, more):
         self.budget += more
         assert self.say(Control(budget=ph.Budget(trials=self.budget))) == Done()

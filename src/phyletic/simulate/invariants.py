@@ -252,7 +252,7 @@ def _differences(state: StudyState, loaded: StudyState, damaged: set[int]) -> li
         if not damaged.isdisjoint(kept):
             continue
         if here.view.trial is None:
-            # nothing to go on from, after damage or a return; what is kept for another reason is found by the next owner
+            # nothing to go on from, after damage or a return; the next owner finds what is kept for another reason
             here = msgspec.structs.replace(here, view=there.view, tip=there.tip)
         if not kept.issuperset(trial.number for trial in here.kept):
             pairs.append((f"kept of member {number}", here.kept, there.kept))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from phyletic.coordinator.coordinator import Coordinator, Outcome
-from phyletic.coordinator.messages import Command, Done, Fail, Grant, Pin, Reply, Tell
+from phyletic.coordinator.messages import Command, Done, Fail, Grant, Pin, Refused, Reply, Tell
 from phyletic.coordinator.state import StudyState
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import armed
@@ -130,6 +130,9 @@ class SimulatedOwner:
                     self.wrong.append(f"the result of trial {trial.number} was {known}, and is now {trial}")
                 if command.lease != ledger.granted.get(trial.number):
                     self.wrong.append(f"a result for {command.lease} was taken; granted last was another")
+            case Tell(), Refused() if command.lease.trial in ledger.ended:
+                if command.lease == ledger.granted.get(command.lease.trial):
+                    self.wrong.append(f"the result for {command.lease} was committed, and is refused when said again")
             case Fail(cause="damaged"), Done(trial=trial) if trial is not None and trial.parent is not None:
                 ledger.damaged.add(trial.parent)
             case Pin(), Done():
