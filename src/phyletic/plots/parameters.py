@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["draw_pair", "pair_colours", "parameters", "set_scale"]
 
 _LABELS = 8
-"""At most so many places of the best lineage are labelled with their step."""
+"""About so many places of the best lineage are labelled with their step."""
+_APART = 0.05
+"""Part of an axis by which labels lie apart."""
 _LARGE, _SMALL = 90.0, 8.0
 """Areas of the first and the last points, in square points."""
 
@@ -142,21 +145,29 @@ def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[
                 linewidths=1.0 if best else 0.4,
                 zorder=layer,
             )
-    for spot in _labelled([spot for spot in made if spot.best]):
+    for spot in _labelled([spot for spot in made if spot.best], x, y):
         axes.annotate(
             str(spot.step), spot.place, xytext=(6, 4), textcoords="offset points", fontsize=7, color=INK, zorder=6
         )
 
 
-def _labelled(chain: Sequence[Spot]) -> list[Spot]:
-    """Return the places of a lineage that get a label: a few of those at which it arrived, and its end."""
-    arrived = [
-        spot for before, spot in zip([None, *chain], chain, strict=False) if not before or before.place != spot.place
-    ]
-    if not arrived:
-        return []
-    every = -(-len(arrived) // _LABELS)
-    return [*arrived[: -max(1, every // 2) : every], arrived[-1]] if len(arrived) > 1 else list(arrived)
+def _labelled(chain: Sequence[Spot], x: Scale, y: Scale) -> list[Spot]:
+    """Return the places of a lineage that get a label: its end, and a few others that lie apart."""
+    where = [(_straight(spot.place[0], x), _straight(spot.place[1], y)) for spot in chain]
+    widths = [max(axis) - min(axis) or 1.0 for axis in zip(*where, strict=True)]
+    every = max(1, len(chain) // _LABELS)
+    kept: list[int] = []
+    for place in [len(chain) - 1, *range(0, len(chain), every)] if chain else []:
+        if all(
+            max(abs(a - b) / width for a, b, width in zip(where[place], where[other], widths, strict=True)) > _APART
+            for other in kept
+        ):
+            kept.append(place)
+    return [chain[place] for place in kept]
+
+
+def _straight(value: float, scale: Scale) -> float:
+    return math.log10(value) if scale.log else value
 
 
 def set_scale(axes: Axes, scale: Scale, which: Literal["x", "y"]) -> None:

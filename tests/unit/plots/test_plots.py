@@ -120,6 +120,7 @@ def test_without_matplotlib_the_extra_is_named(
     population: Population, metric: Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "phyletic.plots.figure", raising=False)
     with pytest.raises(MissingDependency, match=r"pip install 'phyletic\[plots\]'"):
         plots.scores(population(2), metric)
 
