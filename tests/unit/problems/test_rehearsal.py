@@ -1,0 +1,106 @@
+"""A rehearsal's trials are those of the synchronous study it stands for."""
+
+from __future__ import annotations
+
+import pytest
+
+import phyletic as ph
+from phyletic.errors import InvalidArgument, NotFound
+from phyletic.problems import deceptive, mueller_brown, quadratic, triangle
+from phyletic.problems.ablations import ablations
+from phyletic.problems.rehearsal import rehearse
+
+CASES = {
+    **{
+        name: (quadratic, quadratic.SPACE, "objective", "max", algorithm, 40, quadratic.INITIAL)
+        for name, algorithm in ablations().items()
+    },
+    "wild births": (
+        mueller_brown,
+        mueller_brown.space(50.0),
+        "potential",
+        "min",
+        ph.PBT(12, 4, explore=ph.Gaussian(0.2), synchronous=True),
+        18,  # the last trial is cut to fit
+        (),
+    ),
+    "triangle": (triangle, triangle.SPACE, "accuracy", "max", ph.PBT(4, 5, synchronous=True), 20, [triangle.START]),
+    "deceptive": (deceptive, deceptive.SPACE, "loss", "min", ph.PBT(4, 5, synchronous=True), 20, ()),
+}
+
+
+def facts(trials):
+    return [
+        (
+            trial.number,
+            trial.member,
+            trial.generation,
+            trial.parent,
+            trial.hyperparameters,
+            trial.start_step,
+            trial.end_step,
+            trial.seed,
+            repr(trial.score),
+            {name: repr(value) for name, value in trial.metrics.items()},
+            trial.decision.kind,
+            trial.decision.donor,
+            trial.decision.changes,
+        )
+        for trial in trials
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_rehearsal_has_the_trials_of_the_study(case):
+    problem, space, metric, mode, algorithm, steps, initial = CASES[case]
+    rehearsed = rehearse(
+        problem.train,
+        space=space,
+        metric=metric,
+        mode=mode,
+        algorithm=algorithm,
+        steps=steps,
+        seed=3,
+        initial=initial,
+    )
+    study = ph.Study(
+        "real",
+        space=space,
+        metric=metric,
+        mode=mode,
+        algorithm=algorithm,
+        budget=ph.Budget(steps=steps),
+        seed=3,
+        initial=initial or None,
+    )
+    with study:
+        problem.train(study)
+        assert facts(rehearsed) == facts(study.trials())
+
+
+def test_it_ends_at_its_target():
+    def run(**more):
+        return rehearse(
+            quadratic.train,
+            space=quadratic.SPACE,
+            metric="objective",
+            mode="max",
+            algorithm=ph.PBT(4, 10, synchronous=True),
+            steps=200,
+            **more,
+        )
+
+    short = run(target=1.0)
+    assert short[-1].score >= 1.0 > max(trial.score for trial in short[:-1])
+    assert facts(short) == facts(run())[: len(short)]
+
+
+def test_what_it_cannot_rehearse_is_refused():
+    with pytest.raises(InvalidArgument, match="algorithm is"):
+        rehearse(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=ph.PBT(2, 4), steps=8)
+
+
+def test_a_metric_that_is_not_reported_is_named():
+    algorithm = ph.PBT(2, 4, synchronous=True)
+    with pytest.raises(NotFound, match="did not report 'q'"):
+        rehearse(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=algorithm, steps=8)
