@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phyletic.coordinator.budget import done
+from phyletic.coordinator.guarding import guarded
 from phyletic.coordinator.messages import Beat, Done
 from phyletic.coordinator.state import Progress, StudyState
 from phyletic.errors import LeaseLost
@@ -22,6 +23,7 @@ def beat(state: StudyState, command: Beat, now: float) -> Done:
 
     Raises:
         LeaseLost: The attempt's lease was granted again or has ended.
+        TrainingError: The algorithm raised.
     """
     number = command.lease.trial
     opened = state.open.get(number)
@@ -43,7 +45,8 @@ def _hopeless(state: StudyState, number: int) -> bool:
         for trial, said in state.progress.items()
         if trial in state.open and said.evaluations
     )
-    return number in state.algorithm.early_stop((*state.curves, *running), state.mode)
+    with guarded(f"looking whether trial {number} is worth finishing"):
+        return number in state.algorithm.early_stop((*state.curves, *running), state.mode)
 
 
 def _curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:

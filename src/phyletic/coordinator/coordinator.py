@@ -110,9 +110,8 @@ class Coordinator:
         changes = Changes(expected=state.counters.sequence, counters=state.counters)
         with self._store.read() as connection:
             again = void_leases(connection, draft, changes)
+        extend_over_gap(draft, now)
         draft.clock = now
-        for session, seconds in draft.lease_seconds.items():
-            draft.deadlines[session] = now + seconds
         self._commit(draft, changes, durable=True)
         return Outcome((), (*again, *changes.condemned))
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from phyletic.coordinator.budget import done, steps_left
+from phyletic.coordinator.guarding import guarded
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.evolution import MemberView, Population
 from phyletic.randomness import RandomStream, trial_seed
@@ -44,15 +45,19 @@ def decide(
         number: The member.
         now: Seconds since 1970.
         population: The view to decide on, where it is shared by a generation.
+
+    Raises:
+        TrainingError: The algorithm raised; nothing is changed.
     """
     member = state.member(number)
     trial_number = state.counters.next_trial
     stream = RandomStream(state.identity.seed, trial_number)
-    if member.last < 0:
-        suggestion = _birth(state, number, stream)
-    else:
-        view = population if population is not None else population_view(state)
-        suggestion = state.algorithm.suggest(view, number, stream)
+    with guarded(f"deciding the next trial of member {number}"):
+        if member.last < 0:
+            suggestion = _birth(state, number, stream)
+        else:
+            view = population if population is not None else population_view(state)
+            suggestion = state.algorithm.suggest(view, number, stream)
     return _insert(state, changes, member, suggestion, now, member.generation)
 
 

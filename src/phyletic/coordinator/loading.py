@@ -43,8 +43,9 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     )
     state.pinned = frozenset(reading.pinned(connection, stored.id))
     for record in reading.open_sessions(connection, stored.id):
-        if record.lease_seconds is not None:
+        if record.lease_seconds is not None or record.epoch == stored.counters.epoch:
             state.workers[record.session] = record.worker
+        if record.lease_seconds is not None:
             state.lease_seconds[record.session] = record.lease_seconds
     opened = reading.open_trials(connection, stored.id)
     rows = reading.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])

@@ -63,8 +63,12 @@ def hear(state: StudyState, command: Command, now: float) -> None:
 
 
 def extend_over_gap(state: StudyState, now: float) -> None:
-    """Move all deadlines by a gap in the owner's own time (sleep, suspension), during which it could hear nobody."""
-    if state.clock is None or not state.deadlines:
+    """Move all deadlines by a gap in the owner's own time (sleep, suspension), during which it could hear nobody.
+
+    Where the state was just read, nothing is known of when anybody was heard: each session has its whole time anew.
+    """
+    if state.clock is None:
+        state.deadlines = {session: now + seconds for session, seconds in state.lease_seconds.items()}
         return
     gap = now - state.clock
     state.deadlines = {

@@ -13,7 +13,7 @@ from phyletic.coordinator.deciding import close_barrier, insert_resumed
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
-from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, TellConflict
+from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, PhyleticError, TellConflict
 from phyletic.evolution import MemberView
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.storage.changes import Changes, Event, TrialUpdate
@@ -178,7 +178,7 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell, h
 def _close(state: StudyState, changes: Changes, now: float) -> None:
     """Decide the next generation where this ended the last trial of the present one."""
     # a user's explore may raise: the result stands all the same, and whoever asks next gets the error
-    with suppress(Exception):
+    with suppress(PhyleticError):
         close_barrier(state, changes, now)
 
 

@@ -7,6 +7,7 @@ import pytest
 import phyletic as ph
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Beat, Done, Fail, Grant, Join, Leave, Refused, Tell, Wait
+from phyletic.failpoints import armed
 from phyletic.records import Evaluation, TrialState
 
 S1, S2 = "1" * 32, "2" * 32
@@ -169,3 +170,23 @@ def test_a_lease_of_no_length_is_refused(desk, seconds):
     refused = desk.say(Join(session=S1, worker="far", lease_seconds=seconds))
     assert refused.error == "InvalidArgument"
     assert "lease_seconds" in refused.message
+
+
+def test_a_write_that_fails_makes_no_silent_session_immortal(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    desk.say(Join(session=S2, worker="near", pid=1, created=1.0))
+    lost = desk.say(Ask(session=S1))
+
+    def fail(name):
+        if name == "storage.commit.before":
+            raise OSError(28, "No space left on device")
+
+    with armed(fail), pytest.raises(OSError, match="No space"):
+        desk.say(Ask(session=S2))
+    mine = desk.say(Ask(session=S2))
+    assert mine.trial.worker == "near"
+    desk.say(tell(mine))
+    for _ in range(6):
+        answer = desk.say(Ask(session=S2, fresh=True), after=2.0)
+    assert answer.trial.number == lost.trial.number
+    assert desk.say(tell(lost)).error == "LeaseLost"

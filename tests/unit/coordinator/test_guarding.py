@@ -1,0 +1,69 @@
+"""An algorithm that raises, such as by a user's own function, takes nothing from anybody."""
+
+import pytest
+
+import phyletic as ph
+from phyletic import errors
+from phyletic.records import TrialState
+
+
+class Fault:
+    """A function of the user's, which can be told to raise."""
+
+    def __init__(self, returned):
+        self.returned = returned
+        self.broken = False
+
+    def __call__(self, *arguments):
+        if self.broken:
+            raise ZeroDivisionError("of the user's")
+        return self.returned
+
+
+def make(**options):
+    return ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(4, 2, **options),
+        budget=ph.Budget(steps=8),
+        seed=0,
+    )
+
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+            trial._beaten = -1.0  # the next report is sent at once
+            trial.report(score=trial.state.weights[0])
+
+
+@pytest.mark.parametrize("synchronous", [False, True])
+@pytest.mark.parametrize("supervised", [False, True])
+def test_a_result_stands_where_what_follows_from_it_raises(synchronous, supervised):
+    explore = Fault({})
+    study = make(explore=explore, synchronous=synchronous)
+    explore.broken = True
+    with pytest.raises(errors.TrainingError, match=r"(?s)next trial of member.*ZeroDivisionError: of the user's"):
+        study.run(train, verbose=0) if supervised else train(study)
+    trials = study.trials()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED] * len(trials)
+    assert len(trials) >= 4
+    explore.broken = False
+    train(study)
+    assert len([trial for trial in study.trials() if trial.end_step == 8]) == 4
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_an_early_stopping_that_raises_ends_the_run_with_its_error(supervised):
+    stopping = Fault(False)
+    study = make(early_stopping=stopping)
+    stopping.broken = True
+    with pytest.raises(errors.TrainingError, match=r"(?s)worth finishing.*ZeroDivisionError: of the user's"):
+        study.run(train, verbose=0) if supervised else train(study)
+    assert [(trial.state, trial.failures) for trial in study.trials()] == [(TrialState.WAITING, 0)]
+    stopping.broken = False
+    train(study)
+    assert study.best.end_step == 8
