@@ -135,9 +135,9 @@ def in_a_fork(function: Callable[[], None]) -> None:
 @pytest.mark.parametrize("name", ["begin.before", "begin.after", "commit.before", "commit.after"])
 def test_a_killed_writer_leaves_the_old_state_or_the_new(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.db"
-    # the study's creation passes the failpoint once, each write once more
+    # the database's and the study's creation pass the failpoint once each, each write once more
     with python(
-        WRITER, Path(__file__).parent, path, 100, PHYLETIC_FAILPOINT=f"storage.{name}:8", PYTHONDONTWRITEBYTECODE="1"
+        WRITER, Path(__file__).parent, path, 100, PHYLETIC_FAILPOINT=f"storage.{name}:9", PYTHONDONTWRITEBYTECODE="1"
     ) as writer:
         said, _ = writer.communicate(timeout=60)
         assert writer.returncode == -9

@@ -63,6 +63,23 @@ def open_store(url: str | Path | None) -> Store:
         return store
 
 
+@contextmanager
+def _transaction(writer: Connection) -> Iterator[Connection]:
+    failpoint("storage.begin.before")
+    transaction = writer.begin()
+    try:
+        failpoint("storage.begin.after")
+        yield writer
+        failpoint("storage.commit.before")
+        transaction.commit()
+        failpoint("storage.commit.after")
+    except BaseException:
+        if writer.get_transaction() is not None:
+            transaction.rollback()
+        roll_back(writer)
+        raise
+
+
 def _path(url: str | Path | None) -> Path | None:
     if url is None or url in ("sqlite://", "sqlite:///:memory:"):
         return None
@@ -177,7 +194,7 @@ class Store:
                         known = refuse_foreign(writer, self.name)
                     use_write_ahead_log(writer)
                     if not known:
-                        with writer.begin():
+                        with _transaction(writer):
                             prepare_schema(writer)
                 except BaseException:
                     writer.close()
@@ -221,24 +238,10 @@ class Store:
                 with translated_errors(self.name):
                     if self._ownership is not None:
                         self._ownership.confirm()
-                    yield from self._transaction(self._writing_connection(durable))
+                    with _transaction(self._writing_connection(durable)) as writer:
+                        yield writer
             finally:
                 self.release()
-
-    def _transaction(self, writer: Connection) -> Iterator[Connection]:
-        failpoint("storage.begin.before")
-        transaction = writer.begin()
-        try:
-            failpoint("storage.begin.after")
-            yield writer
-            failpoint("storage.commit.before")
-            transaction.commit()
-            failpoint("storage.commit.after")
-        except BaseException:
-            if writer.get_transaction() is not None:
-                transaction.rollback()
-            roll_back(writer)
-            raise
 
     def _writing_connection(self, durable: bool) -> Connection:
         if self._writer is None:

@@ -112,3 +112,42 @@ def test_an_empty_file_holds_no_study_and_can_be_owned(tmp_path: Path) -> None:
     with store.read() as connection:
         assert reading.studies(connection) == []
     store.release()
+
+
+def test_the_next_revision_is_begun_from_a_change_of_the_tables(tmp_path: Path, monkeypatch: Any) -> None:
+    import shutil
+
+    import sqlalchemy as sa
+
+    from phyletic.errors import InvalidArgument
+    from phyletic.storage import migrations, tables
+    from phyletic.storage.migrations.new import next_revision
+
+    with pytest.raises(InvalidArgument, match="other than those of revision"):
+        next_revision("nothing")
+    changed = sa.MetaData()
+    for table in tables.metadata.tables.values():
+        table.to_metadata(changed)
+    changed.tables["trial"].append_column(sa.Column("priority", sa.Integer, nullable=False, server_default="1"))
+    sa.Table("note", changed, sa.Column("id", sa.Integer, primary_key=True))
+    monkeypatch.setattr(tables, "metadata", changed)
+    shutil.copytree(migrations.SCRIPTS, tmp_path / "m", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrations, "SCRIPTS", tmp_path / "m")
+    with pytest.raises(InvalidArgument, match="what is 'Trial priority'"):
+        next_revision("Trial priority")
+    path = next_revision("trial_priority")
+    assert path.name == f"v{int(HEAD) + 1:04d}_trial_priority.py"
+    migrated = connect_memory()
+    with migrated.begin():
+        migrate(migrated)
+        raw: Any = migrated.connection.driver_connection
+        after = schema_of(raw)
+    migrated.close()
+    made = connect_memory()
+    with made.begin():
+        changed.create_all(made)
+        raw = made.connection.driver_connection
+        fresh = schema_of(raw)
+    made.close()
+    assert set(after) - {"alembic_version"} == set(fresh)
+    assert "priority" in after["trial"]

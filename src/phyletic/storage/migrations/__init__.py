@@ -10,7 +10,10 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-__all__ = ["migrate"]
+__all__ = ["SCRIPTS", "migrate"]
+
+SCRIPTS = Path(__file__).parent
+"""Where the revisions are, in the folder ``versions``."""
 
 
 def migrate(connection: Connection, target: str = "head") -> None:
@@ -21,7 +24,7 @@ def migrate(connection: Connection, target: str = "head") -> None:
         target: The revision to reach.
     """
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
 
     def steps(current: Any, context: Any) -> Any:
