@@ -18,6 +18,7 @@ import msgspec
 
 from phyletic import disk
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
+from phyletic.checkpoints.unreadable import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 
 __all__ = ["FILES", "MANIFEST", "FolderManifest", "check_folder", "contents", "copy_in", "describe", "write_manifest"]
@@ -178,7 +179,7 @@ def read_manifest(folder: Path, digest: str | None) -> FolderManifest:
             raise CheckpointDamaged(f"{path} is damaged: its digest is {taken.text()}, expected {digest}")
         manifest = msgspec.json.decode(encoded, type=FolderManifest)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CheckpointDamaged(f"{path} cannot be read: {error}") from error
+        raise unreadable(path, error) from error
     if manifest.version > _VERSION:
         raise CheckpointError(f"{path} has version {manifest.version}, but this phyletic reads up to {_VERSION}")
     return manifest
@@ -194,8 +195,10 @@ def check_folder(folder: Path, digest: str, cancelled: threading.Event | None = 
     below = folder / FILES
     try:
         files, folders = contents(below)
-    except (OSError, InvalidArgument) as error:
+    except InvalidArgument as error:
         raise CheckpointDamaged(f"{below} is damaged: {error}") from error
+    except OSError as error:
+        raise unreadable(below, error) from error
     for expected, found in ((set(manifest.files), set(files)), (set(manifest.folders), set(folders))):
         if expected != found:
             missing, added = sorted(expected - found), sorted(found - expected)
@@ -205,7 +208,7 @@ def check_folder(folder: Path, digest: str, cancelled: threading.Event | None = 
             size = (below / path).stat().st_size
             found_digest = digest_of_file(below / path, cancelled) if size == stored.size else f"of {size} bytes"
         except OSError as error:
-            raise CheckpointDamaged(f"{below / path} cannot be read: {error}") from error
+            raise unreadable(below / path, error) from error
         if cancelled is not None and cancelled.is_set():
             return
         if found_digest != stored.digest:
