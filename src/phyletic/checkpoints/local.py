@@ -18,6 +18,7 @@ from phyletic.checkpoints.packed import Array, Entry, Manifest, header_of, layou
 from phyletic.checkpoints.staging import Staging
 from phyletic.checkpoints.store import checked_id
 from phyletic.checkpoints.tree import Lowering, is_unicode
+from phyletic.checkpoints.unreadable import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StateUnsupported
 from phyletic.records import CheckpointReference
 
@@ -141,6 +142,7 @@ class LocalCheckpoints:
         Raises:
             CheckpointDamaged: It is missing, or plainly not what was published; what only the digest tells is raised
                 by :meth:`OpenCheckpoint.verify`.
+            CheckpointError: It cannot be read now, for want of rights, memory or file descriptors.
         """
         path = self._located(reference)
         if path.suffix != _SUFFIX:
@@ -191,10 +193,10 @@ class LocalCheckpoints:
         return self._packed(id).exists() or (self._folder(id) / own_files.MANIFEST).exists()
 
     def delete(self, *ids: str, durable: bool = True) -> None:
-        """Remove checkpoints; fine if they are gone.
+        """Remove checkpoints, and what is unfinished of them; fine if they are gone.
 
         Args:
-            *ids: Which ones.
+            *ids: Which ones; nobody may be making one of them.
             durable: Whether they are gone for good when this returns; else a loss of power may bring them back.
 
         Raises:
@@ -205,16 +207,13 @@ class LocalCheckpoints:
         if not self.root.is_dir():
             return
         with _explained("a checkpoint could not be removed"):
-            doomed = []
             for id in ids:
                 disk.unlink(self._packed(id))
                 if self._folder(id).exists():
-                    doomed.append(self._staging.entry(id))
-                    disk.rename(self._folder(id), doomed[-1])
+                    disk.rename(self._folder(id), self._staging.entry(id))
             if durable and self.durable:
                 disk.fsync_folder(self.root)
-            for folder in doomed:
-                disk.remove_tree(folder)
+            self._staging.remove(ids)
 
     def sweep(self, keep: Collection[str] = ()) -> None:
         """Remove what processes that are gone left unfinished; what is published is never touched.
@@ -300,7 +299,7 @@ def _map(path: Path, reference: CheckpointReference, access: int) -> mmap.mmap:
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
-        raise CheckpointDamaged(f"{path} cannot be read: {error}") from error
+        raise unreadable(path, error) from error
 
 
 def _check_packed(path: Path, reference: CheckpointReference) -> None:
@@ -308,7 +307,7 @@ def _check_packed(path: Path, reference: CheckpointReference) -> None:
         _check_size(path, reference, path.stat().st_size)
         found = digest_of_file(path)
     except OSError as error:
-        raise CheckpointDamaged(f"{path} cannot be read: {error}") from error
+        raise unreadable(path, error) from error
     _compare(path, reference, found)
 
 

@@ -71,6 +71,25 @@ class Staging:
         token = self._token()
         return token is not None and path.parent == self.folder and path.name.startswith(token + ".")
 
+    def remove(self, ids: Collection[str]) -> None:
+        """Remove what is unfinished of checkpoints that nobody makes any more, whoever made it.
+
+        Args:
+            ids: Of the checkpoints.
+
+        Raises:
+            OSError: Something could not be removed.
+        """
+        try:
+            names = self._names()
+        except FileNotFoundError:
+            return
+        for name in names:
+            _, *rest = name.split(".")
+            if len(rest) == 2 and rest[0] in ids:
+                with contextlib.suppress(FileNotFoundError):  # swept meanwhile
+                    disk.remove_tree(self.folder / name)
+
     def sweep(self, keep: Collection[str] = ()) -> None:
         """Remove what owners that are gone left behind.
 
