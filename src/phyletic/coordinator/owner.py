@@ -104,7 +104,9 @@ class Owner:
                 self.store.release()
                 raise
             self._begun = True
-            self.checkpoints.sweep()
+            # what cannot be removed now is tried again when the study is opened next, and keeps nobody from training
+            with suppress(CheckpointError):
+                self.checkpoints.sweep()
             self._delete(outcome.condemned)
 
     def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
