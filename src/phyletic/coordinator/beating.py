@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from phyletic.coordinator.budget import done
 from phyletic.coordinator.guarding import guarded
-from phyletic.coordinator.messages import Beat, Done
+from phyletic.coordinator.messages import HOPELESS, Beat, Done
 from phyletic.coordinator.state import Progress, StudyState
 from phyletic.errors import LeaseLost
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation, Trial
 
-__all__ = ["HOPELESS", "beat", "given_up_on", "remember_curve"]
+__all__ = ["beat", "given_up_on", "remember_curve"]
 
-HOPELESS = "not worth finishing"
 _MOST_CURVES = 64
 
 

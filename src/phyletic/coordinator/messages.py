@@ -10,6 +10,7 @@ from phyletic import errors
 from phyletic.records import Budget, CheckpointReference, Evaluation, Lease, Timings, Trial, Value
 
 __all__ = [
+    "HOPELESS",
     "Ancestors",
     "Answer",
     "Ask",
@@ -148,6 +149,10 @@ class Control(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     max_failures: int | None = None
     max_losses: int | None = None
     keep_best: int | None = None
+
+
+HOPELESS = "not worth finishing"
+"""Why an attempt should stop that the algorithm gave up."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True, kw_only=True):

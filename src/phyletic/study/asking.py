@@ -120,7 +120,7 @@ class Asker:
         if steps_done is not None:
             done = check_steps("steps_done", steps_done, 1)
         else:
-            said = live.steps_done if live.steps_done else live.steps
+            said = live.steps_done if live.steps_done is not None else live.steps_asked
             if said is None:
                 raise InvalidArgument("steps_done", None, "given, where the interval is in seconds")
             done = said

@@ -131,7 +131,8 @@ def _run_here(study: Study, train: Callable[[Any], object], reload: str, grace: 
                 train(source)
             except Exception as error:
                 source.abort(error)
-                if not worth_another_attempt(error) or source.granted == granted:
+                # what is raised before the first trial, or after the last, would be raised again or be lost
+                if not worth_another_attempt(error) or source.granted == granted or source.finished is not None:
                     raise
                 display.line("".join(traceback.format_exception(error)).rstrip())
             except _OutOfTime as error:

@@ -21,7 +21,7 @@ def steps_trained(trial: LiveTrial) -> int:
     """
     done = trial.steps_done
     if done is None:
-        done = trial.steps
+        done = trial.steps_asked
     if done is None:
         raise InvalidArgument(
             "steps_done", None, "reported where the interval is in seconds and trial.range() is not used"

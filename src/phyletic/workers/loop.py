@@ -15,6 +15,7 @@ from typing import Any
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.coordinator.messages import (
+    HOPELESS,
     Ancestors,
     Ask,
     Beat,
@@ -221,7 +222,7 @@ class Trials:
         try:
             if trial.refused is not None:
                 raise trial.refused.exception()
-            command = self._result(trial, ended)
+            command = None if trial.stop and trial.steps_done == 0 else self._result(trial, ended)
         except CheckpointDamaged as error:
             self._drop()
             self._fail(trial.grant, str(error), "damaged")
@@ -231,7 +232,9 @@ class Trials:
             raise
         if command is None:
             self._drop()
-            self._fail(trial.grant, "it was asked to stop, and nothing says how far it came", "released")
+            # what is given up again and again before its first step is rescued like what raises again and again
+            cause = "error" if trial.stop == HOPELESS else "released"
+            self._fail(trial.grant, f"it was asked to stop ({trial.stop}), and nothing says how far it came", cause)
             return
         with self._beating:
             self._open = None

@@ -104,6 +104,11 @@ class LiveTrial:
         return self.record.steps
 
     @property
+    def steps_asked(self) -> int | None:
+        """Steps that count as trained where nothing else is said; None where the interval is in seconds."""
+        return None if self.record.seconds is not None else self.record.steps
+
+    @property
     def seed(self) -> int:
         """A seed below 2**32, for the trial's random states."""
         return self.record.seed
@@ -201,7 +206,7 @@ class LiveTrial:
             self._said_done = check_steps("steps_done", steps_done, 1)
         done = self.steps_done
         if done is None:
-            done = self.record.steps or 0
+            done = self.steps_asked or 0
         at = self.start_step + done if step is None else check_steps("step", step, 0)
         self.evaluations.extend(Evaluation(step=at, metric=name, value=value) for name, value in checked.items())
         self._beat_if_due()

@@ -1,0 +1,104 @@
+"""How a body's end becomes a result, and when there is none."""
+
+import math
+import time
+
+import pytest
+
+import phyletic as ph
+from phyletic import errors
+from phyletic.records import TrialState
+
+
+def make(algorithm, **budget):
+    return ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=algorithm,
+        budget=ph.Budget(**budget),
+        seed=0,
+    )
+
+
+def counting(trials):
+    for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+        trial.report(score=trial.state.weights[0])
+
+
+def test_a_trial_that_is_asked_to_stop_before_its_first_step_is_handed_back():
+    study = make(ph.PBT(2, 5), steps=10, seconds=0.3)
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: time.sleep(0.7) or {"weights": [0.0]}):
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    study.run(train, verbose=0)
+    assert [(trial.state, trial.failures) for trial in study.trials()] == [(TrialState.WAITING, 0)]
+    study.set_budget(ph.Budget(steps=10))
+    study.run(counting, verbose=0)
+    assert [trial.end_step for trial in study.trials()] == [5, 5, 10, 10]
+
+
+def test_a_trial_that_is_hopeless_before_its_first_step_is_rescued():
+    study = make(ph.PBT(2, 5, early_stopping=ph.NonFiniteStopping()), steps=10)
+    hopeless = []
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            score = 0.0
+            if trial.number == 1:
+                hopeless.append(trial.number)
+                score = math.nan
+                trial._beaten = -1.0  # the report is sent at once
+            trial.report(score=score, step=trial.start_step)
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    study.run(train, verbose=0)
+    assert len(hopeless) == 3
+    assert study.trial(hopeless[0]).state is TrialState.FAILED
+    assert [trial.decision.kind for trial in study.trials() if trial.member == 1][1] == "rescue"
+    assert study.best.end_step == 10
+
+
+def test_steps_are_not_guessed_where_the_interval_is_in_seconds():
+    study = make(ph.PBT(1, interval_seconds=0.01), steps=1000)
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            trial.report(score=trial["lr"])
+
+    with pytest.raises(errors.InvalidArgument, match="steps_done"):
+        train(study)
+    asked = study.ask()
+    with pytest.raises(errors.InvalidArgument, match="steps_done"):
+        study.tell(asked, score=0.0)
+    assert study.tell(asked, score=0.0, steps_done=7).end_step == 7
+
+
+def test_an_asked_trial_that_counted_no_step_has_trained_none():
+    study = make(ph.PBT(1, 5), steps=10)
+    asked = study.ask()
+    for _ in asked.range():
+        break
+    with pytest.raises(errors.InvalidArgument, match="steps_done is 0"):
+        study.tell(asked, score=0.0)
+
+
+def test_what_is_raised_after_the_last_trial_is_raised():
+    study = make(ph.PBT(1, 5), steps=10)
+
+    def train(trials):
+        counting(trials)
+        raise OSError("the report could not be written")
+
+    with pytest.raises(OSError, match="the report"):
+        study.run(train, verbose=0)
+    assert study.best.end_step == 10
