@@ -138,6 +138,8 @@ class Asker:
             steps_done=done,
             checkpoint=reference,
             partial=partial,
+            # as it was when it was applied: one optimizer may have served other trials since
+            applied={path: value for applied in live.applied for path, value in applied.values.items()},
         )
 
     def _publish(self, live: LiveTrial, checkpoint: Any) -> CheckpointReference | None:
