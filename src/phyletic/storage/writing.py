@@ -161,8 +161,8 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
         _write_trials(connection, study_id, changes)
         _write_checkpoints(connection, study_id, changes)
         _write_sessions(connection, study_id, changes)
-    except sa.exc.IntegrityError as error:
-        raise StaleState(f"a row that a decision adds is there already: {error.orig}") from error
+    except connection.dialect.loaded_dbapi.IntegrityError as error:
+        raise StaleState(f"a row that a decision adds is there already: {error}") from error
 
 
 def _write_trials(connection: Connection, study_id: int, changes: Changes) -> None:
