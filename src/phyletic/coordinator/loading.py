@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from phyletic.coordinator.retention import heads, needed
-from phyletic.coordinator.state import TAKEN_OUT, Member, OpenTrial, StudyState
+from phyletic.coordinator.state import HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.space import Space
@@ -111,7 +111,7 @@ def _measured(
     window, uses_history = state.algorithm.window, state.algorithm.uses_history
     if trial is None or not (window or uses_history):
         return (), ()
-    lineage = reading.lineage(connection, state.id, trial.number)[-64:]
+    lineage = _scored(connection, state, trial.number, max(window, HISTORY if uses_history else 0))
     scores: tuple[float, ...] = ()
     if window:
         name = state.identity.metric.name
@@ -121,10 +121,20 @@ def _measured(
         scores = tuple(value for number in numbers for value in values[number])[-window:]
     history = tuple(
         (ancestor.end_step, ancestor.score)
-        for ancestor in lineage
+        for ancestor in lineage[-HISTORY:]
         if ancestor.end_step is not None and ancestor.score is not None
     )
     return scores, history if uses_history else ()
+
+
+def _scored(connection: Any, state: StudyState, number: int | None, most: int) -> list[Trial]:
+    """Return the latest trials with a score along a lineage, however long it is; partial ones are passed over."""
+    found: list[Trial] = []
+    while number is not None and len(found) < most:
+        part = reading.lineage(connection, state.id, number, most=most)
+        found = [ancestor for ancestor in part if ancestor.score is not None] + found
+        number = part[0].parent
+    return found[-most:]
 
 
 def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[str]:

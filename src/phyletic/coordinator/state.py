@@ -17,9 +17,11 @@ from phyletic.records import Evaluation, Lease, StudyControl, StudyIdentity, Tri
 from phyletic.space import Space
 from phyletic.storage.changes import Counters
 
-__all__ = ["TAKEN_OUT", "Member", "OpenTrial", "Progress", "StudyState"]
+__all__ = ["HISTORY", "TAKEN_OUT", "Member", "OpenTrial", "Progress", "StudyState"]
 
 TAKEN_OUT = "its member was taken out of the population"
+HISTORY = 64
+"""How many scores along a lineage are kept for comparison at equal age."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

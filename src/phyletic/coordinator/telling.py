@@ -12,7 +12,7 @@ from phyletic.coordinator.beating import given_up_on, remember_curve
 from phyletic.coordinator.deciding import close_barrier, insert_resumed
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
-from phyletic.coordinator.state import Member, OpenTrial, StudyState
+from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
 from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, PhyleticError, TellConflict
 from phyletic.evolution import MemberView
 from phyletic.records import Lease, Trial, TrialState
@@ -23,7 +23,6 @@ __all__ = ["StoredTell", "end_attempt", "fail", "leave", "tell"]
 StoredTell = Callable[[int], tuple[int, str, str, Trial] | None]
 """Returns (fence, token, digest, trial) of a trial that has ended, as it is stored."""
 
-_HISTORY = 64
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -159,7 +158,7 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell, h
     if trial.score is not None:
         if state.algorithm.uses_history:
             assert trial.end_step is not None
-            history = (*history, (trial.end_step, trial.score))[-_HISTORY:]
+            history = (*history, (trial.end_step, trial.score))[-HISTORY:]
         view = MemberView(member=trial.member, trial=trial, scores=scores, history=history, early_stopped=hopeless)
     kept = member.kept if trial.checkpoint is None else (trial, *member.kept)
     there = trial.member < state.control.population

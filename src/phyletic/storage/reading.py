@@ -153,9 +153,17 @@ def members_ever(connection: Connection, study_id: int) -> int:
     return 0 if highest is None else int(highest) + 1
 
 
-def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
-    """Return a trial and all its ancestors, the newborn first; empty where there is none of that number."""
-    found = _trials.where(_t.study == study_id, _t.number.in_(_ancestors(study_id, number))).order_by(_t.number)
+def lineage(connection: Connection, study_id: int, number: int, *, most: int | None = None) -> list[Trial]:
+    """Return a trial and its ancestors, the oldest first; empty where there is none of that number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        number: The trial.
+        most: At most so many, the latest; None for all, back to the newborn.
+    """
+    ancestors = _ancestors(study_id, number, most)
+    found = _trials.where(_t.study == study_id, _t.number.in_(ancestors)).order_by(_t.number)
     return [_trial(row) for row in connection.execute(found)]
 
 
@@ -164,19 +172,22 @@ def lineage_numbers(connection: Connection, study_id: int, number: int) -> list[
     return sorted(connection.execute(_ancestors(study_id, number)).scalars())
 
 
-def _ancestors(study_id: int, number: int) -> sa.Select[Any]:
-    """Return a statement for the numbers of a trial and all its ancestors."""
+def _ancestors(study_id: int, number: int, most: int | None = None) -> sa.Select[Any]:
+    """Return a statement for the numbers of a trial and all its ancestors, or of the latest ``most`` of them."""
     ancestors = (
-        sa.select(_t.number, _t.parent)
+        sa.select(_t.number, _t.parent, sa.literal_column("1").label("place"))
         .where(_t.study == study_id, _t.number == number)
         .cte("ancestors", recursive=True)
     )
     older = tables.trial.alias("older")
-    ancestors = ancestors.union_all(
-        sa.select(older.c.number, older.c.parent)
+    further = (
+        sa.select(older.c.number, older.c.parent, ancestors.c.place + 1)
         .join_from(ancestors, older, older.c.number == ancestors.c.parent)
         .where(older.c.study == study_id)
     )
+    if most is not None:
+        further = further.where(ancestors.c.place < most)
+    ancestors = ancestors.union_all(further)
     return sa.select(ancestors.c.number)
 
 
