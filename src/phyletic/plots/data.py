@@ -28,6 +28,7 @@ __all__ = [
     "founders",
     "levels_of",
     "lineage_numbers",
+    "logarithmic",
     "panels",
     "place_of",
     "readable_range",
@@ -283,6 +284,11 @@ def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tupl
     return low - margin, high + margin
 
 
+def logarithmic(scores: Sequence[float], metric: Metric) -> bool:
+    """Return whether finite scores are shown best on a logarithmic scale: losses that spread widely above zero."""
+    return metric.mode == "min" and bool(scores) and min(scores) > 0 and max(scores) > _WIDE * min(scores)
+
+
 def _marks(trials: Sequence[Trial], scores: Mapping[int, float], founder: Mapping[int, int]) -> tuple[Mark, ...]:
     marks = []
     for trial in trials:
@@ -319,7 +325,7 @@ def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
             steps, values = (parent.end_step, *steps), (scores[parent.number], *values)
         strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
     shown = [stroke.values[-1] for stroke in strokes]
-    log = metric.mode == "min" and bool(shown) and min(shown) > 0 and max(shown) > _WIDE * min(shown)
+    log = logarithmic(shown, metric)
     limits = readable_range([math.log10(score) for score in shown] if log else shown, metric.mode)
     if log and limits is not None:
         limits = (10 ** limits[0], 10 ** limits[1])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import Segment, TreeSeries, families, readable_range, tree_series
+from phyletic.plots.data import Segment, TreeSeries, families, logarithmic, readable_range, tree_series
 from phyletic.plots.drawing import GREY, checked, colours, draw_marks, legend, new_figure, tidy
 from phyletic.records import Metric, Trial
 
@@ -118,11 +118,14 @@ def _score_colours(figure: Figure, axes: Axes, series: TreeSeries, metric: Metri
     """Return the colour of a score, brighter where better, and draw the colour bar."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import LogNorm, Normalize
 
     known = [segment.score for segment in series.segments if segment.score is not None]
-    low, high = readable_range(known, metric.mode) or (0.0, 1.0)
-    scale = Normalize(low, high, clip=True)
+    finite = [score for score in known if math.isfinite(score)]
+    if logarithmic(finite, metric):
+        scale: Normalize = LogNorm(min(finite), max(finite), clip=True)
+    else:
+        scale = Normalize(*(readable_range(known, metric.mode) or (0.0, 1.0)), clip=True)
     tints = colormaps["viridis" if metric.mode == "max" else "viridis_r"]
     figure.colorbar(ScalarMappable(scale, tints), ax=axes, label=metric.name, shrink=0.6)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import readable_range, score_of
+from phyletic.plots.data import logarithmic, readable_range, score_of
 from phyletic.plots.drawing import INK, checked, new_figure
 from phyletic.plots.parameter_data import Scale, ordered_trials, scale_of
 from phyletic.records import Metric, Trial
@@ -120,10 +120,11 @@ def _draw(
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
-    low, high = readable_range(scores, metric.mode) or (0.0, 1.0)
+    low, high = (min(scores), max(scores))
+    if not logarithmic(scores, metric):
+        low, high = readable_range(scores, metric.mode) or (low, high)
     inside = [min(high, max(low, score)) for score in scores]
-    low, high = min(inside), max(inside)
-    ruler = _Ruler(low, high, False)
+    ruler = _Ruler(min(inside), max(inside), logarithmic(inside, metric))
     ends = [ruler.height(score) for score in inside]
     merit = [end if metric.mode == "max" else 1 - end for end in ends]
     order = sorted(range(len(scores)), key=lambda place: merit[place])

@@ -75,7 +75,7 @@ def parameters(
     figure = new_figure(7.6, 5.4)
     axes = figure.add_subplot()
     draw_pair(axes, made, x, y, tints, last=max(spot.step for spot in made) if made else 1)
-    axes.set_title(f"{y.name} against {x.name}: points shrink from step to step", loc="left", fontsize=11)
+    axes.set_title(f"{y.name} against {x.name}", loc="left", fontsize=11)
     figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
     return figure
 
@@ -90,8 +90,9 @@ def pair_colours(
     """
     from matplotlib.lines import Line2D
 
-    best = Line2D([], [], color="black", linewidth=1.6, label="best lineage (outlined, with steps)")
+    best = Line2D([], [], color="black", linewidth=1.6, label="best lineage, with its steps")
     marked = [best] if any(spot.best for spot in made) else []
+    marked.append(Line2D([], [], color=GREY, marker="o", linestyle="", label="points shrink with the steps"))
     if colour == "founder":
         shown = families(trials, None if metric is None else best_trial(trials, metric))
         tints = colours(shown)

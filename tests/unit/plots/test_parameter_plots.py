@@ -235,3 +235,17 @@ def test_a_study_is_drawn_by_kind() -> None:
         plots.plot(study, "pie")
     with pytest.raises(InvalidArgument, match='"score", "loss"'):
         plots.plot(study, metric="accuracy")
+
+
+def test_losses_that_spread_widely_are_on_a_logarithmic_scale(population: Population) -> None:
+    loss = Metric("loss", "min")
+    trials = [
+        msgspec.structs.replace(trial, score=10.0**-trial.generation, metrics={"loss": 10.0**-trial.generation})
+        for trial in population(3, 4, failing=False)
+    ]
+    (axes,) = plots.parallel_coordinates(trials, SPACE, loss).axes
+    assert {"0.001", "1"} <= {text.get_text() for text in axes.texts}
+    ends = sorted({round(line[-1][1], 6) for lines in axes.collections for line in lines.get_segments()})  # type: ignore[attr-defined]
+    assert ends == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    bar = plots.lineage_tree(trials, loss, colour="score").axes[1]
+    assert bar.get_yscale() == "log"
