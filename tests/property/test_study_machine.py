@@ -64,7 +64,7 @@ class StudyMachine(RuleBasedStateMachine):
             compare="matched" if matched else "latest",
         )
         self.population = members
-        self.budget = 12
+        self.budget = 4 * members
         self.study = ph.Study(
             "machine",
             space=SPACE,
@@ -173,9 +173,10 @@ class StudyMachine(RuleBasedStateMachine):
         if weights is not None:
             checkpoint = self.study.checkpoints.publish(grant.checkpoint, {"weights": weights})
         end = grant.trial.start_step + steps
+        last = () if score is None else (Evaluation(end, "score", score),)
         return Tell(
             lease=grant.lease,
-            evaluations=() if score is None else (Evaluation(end, "score", score),),
+            evaluations=(Evaluation(end, "score", -9.0, "progress"),) + last,
             steps_done=steps,
             checkpoint=checkpoint,
             partial=score is None,
@@ -252,7 +253,7 @@ class StudyMachine(RuleBasedStateMachine):
         assert self.say(Control(population=population)) == Done()
         self.population = population
 
-    @rule(more=st.integers(0, 8))
+    @rule(more=st.integers(0, 5))
     def raise_budget(self, more):
         self.budget += more
         assert self.say(Control(budget=ph.Budget(trials=self.budget))) == Done()

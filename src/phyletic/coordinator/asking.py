@@ -72,9 +72,9 @@ def _failing(state: StudyState, alive: int) -> Answer:
 def _next_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | None:
     """Return the first trial, by number, that waits, or whose holder was silent past its deadline."""
     for number in sorted(state.open):
-        opened = state.open[number]
-        if opened.trial.member >= state.control.population:
+        if number not in state.open:
             continue
+        opened = state.open[number]
         if opened.lease is None:
             if may_grant(state):
                 return opened
