@@ -27,7 +27,7 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Metric
 
 ACCURACY, LOSS = Metric("accuracy", "max"), Metric("loss", "min")
-MEMBERS, INTERVAL, STEPS = 8, 20, 800  # of the triangle
+MEMBERS, INTERVAL, STEPS = 8, 10, 1000  # of the triangle
 INTERVALS = (1, 2, 5, 10, 20, 40, 80, 200, 400)  # of the noisy quadratic
 PROBLEM = deceptive.NoisyQuadratic()
 LAST = deceptive.STEPS
@@ -40,75 +40,81 @@ DECAYS = {
 
 # --- the triangle ---
 
+EXPLORE, EXPLOIT = ph.Perturb(resample_probability=0.25), ph.Truncation(0.25)
+SOLVERS = {
+    "PBT": ph.PBT(MEMBERS, INTERVAL, exploit=EXPLOIT, explore=EXPLORE, synchronous=True),
+    # a factor of 1 changes nothing
+    "exploit only": ph.PBT(MEMBERS, INTERVAL, exploit=EXPLOIT, explore=ph.Perturb((1.0,)), synchronous=True),
+    "explore only": ph.ExploreOnly(MEMBERS, INTERVAL, explore=EXPLORE, synchronous=True),
+    "neither": ph.RandomSearch(MEMBERS, INTERVAL, synchronous=True),
+}
 
-def solve(algorithm, seed):
+
+def solve(name, seed, noise=0.0):
     return rehearse(
-        triangle.train,
+        lambda trials: triangle.train(trials, noise),
         space=triangle.SPACE,
         initial=[triangle.START] * MEMBERS,
         metric="accuracy",
         mode="max",
-        algorithm=algorithm,
+        algorithm=SOLVERS[name],
         steps=STEPS,
         target=triangle.SOLVED,
         seed=seed,
     )
 
 
-WITH = ph.PBT(
-    MEMBERS, INTERVAL, exploit=ph.Truncation(0.25), explore=ph.Perturb(resample_probability=0.25), synchronous=True
-)
-WITHOUT = ph.RandomSearch(MEMBERS, INTERVAL, synchronous=True)
-
-
-def constant(learning_rate, seed):
+def constant(learning_rate, seed, noise=0.0):
     """Accuracy by step with one learning rate, until the problem is solved."""
     stream, accuracies = RandomStream(seed), [0.0]
-    while accuracies[-1] < triangle.SOLVED and len(accuracies) <= 2 * STEPS:
-        accuracies.append(triangle.step(accuracies[-1], learning_rate, stream))
+    while accuracies[-1] < triangle.SOLVED and len(accuracies) <= STEPS:
+        accuracies.append(triangle.step(accuracies[-1], learning_rate, stream, noise))
     return accuracies
 
 
 def draw_triangle(output, seeds):
-    for name, algorithm in (("PBT", WITH), ("without", WITHOUT)):
-        needed = [steps_to_reach(solve(algorithm, seed), ACCURACY, triangle.SOLVED) for seed in range(seeds)]
-        solved = [steps for steps in needed if steps is not None]
-        typical = f", median {statistics.median(solved):g} steps" if solved else ""
-        print(f"triangle, {name}: {len(solved)} of {seeds} seeds solved in {STEPS} steps{typical}")
-    lengths = {rate: [len(constant(rate, seed)) - 1 for seed in range(seeds)] for rate in (0.002, 0.003, 0.005)}
-    for rate, found in lengths.items():
-        solved = sum(steps < 2 * STEPS for steps in found)
-        print(f"triangle, a constant {rate}: {solved} solved in {2 * STEPS}, median {statistics.median(found):g} steps")
-    # A study that can be opened, resumed and looked at, rather than a rehearsal: its trials are the same.
+    for noise in (0.0, triangle.NOISE):
+        for name in SOLVERS:
+            needed = [steps_to_reach(solve(name, seed, noise), ACCURACY, triangle.SOLVED) for seed in range(seeds)]
+            solved = [steps for steps in needed if steps is not None]
+            typical = f", median {statistics.median(solved):g} steps" if solved else ""
+            print(f"triangle, noise {noise:g}, {name}: {len(solved)} of {seeds} seeds solved in {STEPS} steps{typical}")
+        reached = {rate / 10_000: max(constant(rate / 10_000, 0, noise)) for rate in range(1, 201)}
+        rate = max(reached, key=reached.get)
+        print(f"triangle, noise {noise:g}, best of 200 constants: {rate:g} reaches {min(reached[rate], 200):.0f}")
+    # a study that can be opened, resumed and looked at, rather than a rehearsal: its trials are the same
     study = ph.Study(
         "triangle",
         space=triangle.SPACE,
         initial=[triangle.START] * MEMBERS,
         metric="accuracy",
         mode="max",
-        algorithm=WITH,
+        algorithm=SOLVERS["PBT"],
         budget=ph.Budget(steps=STEPS, target=triangle.SOLVED),
         seed=0,
     )
     with study:
-        triangle.train(study)
+        triangle.train(study, noise=0.0)
         lineage = study.lineage()
     steps, accuracies = along_lineage(lineage, "accuracy")
     best_rates = tuple(triangle.best_learning_rate(accuracy) for accuracy in accuracies)
-    fixed = constant(0.003, 0)
-    stuck = best_so_far(solve(WITHOUT, 0), ACCURACY)
-    progress = (
-        Line(xs=(0.0, float(len(fixed))), ys=(triangle.SOLVED,) * 2, dashed=True, width=1.0),
+    rate_steps, found = hyperparameter_steps(lineage, "lr")
+    progress = [
+        Line(xs=(0.0, float(STEPS)), ys=(triangle.SOLVED,) * 2, dashed=True, width=1.0),
         Line(xs=steps, ys=accuracies, label="PBT, best lineage"),
-        Line(xs=stuck[0], ys=stuck[1], label="the same members without exploits"),
-        Line(xs=tuple(range(len(fixed))), ys=tuple(fixed), label="constant 0.003", width=1.0),
-    )
+    ]
+    for name in ("explore only", "neither"):
+        xs, ys = best_so_far(solve(name, 0), ACCURACY)
+        progress.append(Line(xs=xs, ys=ys, label=name))
+    for rate in (0.0025, 0.005):
+        fixed = constant(rate, 0)
+        progress.append(Line(xs=tuple(range(len(fixed))), ys=tuple(fixed), label=f"constant {rate}", width=1.2))
     rates = (
         Line(xs=steps, ys=best_rates, label="best at that accuracy", dashed=True),
-        Line(xs=hyperparameter_steps(lineage, "lr")[0], ys=hyperparameter_steps(lineage, "lr")[1], label="found"),
+        Line(xs=rate_steps, ys=found, label="found"),
     )
     panels = [
-        LinePanel(title="the triangle: accuracy", x="step", y="accuracy", lines=progress),
+        LinePanel(title="the triangle: accuracy", x="step", y="accuracy", lines=tuple(progress)),
         LinePanel(title="learning rate along the best lineage", x="step", y="lr", lines=rates, log_y=True),
     ]
     plots.lines(panels).savefig(output / "schedules_triangle.png", dpi=90)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phyletic.study.study import Study
     from phyletic.workers.loop import Trials
 
-__all__ = ["SOLVED", "SPACE", "START", "best_learning_rate", "step", "train"]
+__all__ = ["NOISE", "SOLVED", "SPACE", "START", "best_learning_rate", "step", "train"]
 
 SPACE = {"lr": Float(1e-4, 0.02)}
 """What is redrawn is drawn from here."""
@@ -25,8 +25,10 @@ START = {"lr": 1e-4}
 SOLVED = 200.0
 """The accuracy at which the problem is solved."""
 
+NOISE = 2.0
+"""Standard deviation of what is added to the accuracy at each step, as in Ray's example."""
+
 _TOLERANCE = 3.0
-_NOISE = 2.0
 
 
 def best_learning_rate(accuracy: float) -> float:
@@ -41,16 +43,17 @@ def best_learning_rate(accuracy: float) -> float:
     return min(max(rising if accuracy < 100.0 else 2 * peak - rising, 0.001), peak)
 
 
-def step(accuracy: float, learning_rate: float, stream: RandomStream) -> float:
+def step(accuracy: float, learning_rate: float, stream: RandomStream, noise: float = NOISE) -> float:
     """Return the accuracy after one step, at least 0.
 
     With e the factor between the learning rate and the best one: below 3 the accuracy grows by U(0, 1)/e; else, with
-    too high a rate, it falls by (e − 3)·U(0, 1). Noise of standard deviation 2 is added.
+    too high a rate, it falls by (e − 3)·U(0, 1). Normal noise is added.
 
     Args:
         accuracy: Before the step, at least 0.
         learning_rate: Above 0.
         stream: Where chance comes from.
+        noise: Standard deviation of the noise, at least 0.
     """
     best = best_learning_rate(accuracy)
     factor = max(learning_rate, best) / min(learning_rate, best)
@@ -58,17 +61,20 @@ def step(accuracy: float, learning_rate: float, stream: RandomStream) -> float:
         accuracy += stream.random() / factor
     elif learning_rate > best:
         accuracy -= (factor - _TOLERANCE) * stream.random()
-    return max(accuracy + _NOISE * stream.normal(), 0.0)
+    return max(accuracy + noise * stream.normal(), 0.0)
 
 
-def train(trials: Trials | Study) -> None:
+def train(trials: Trials | Study, noise: float = NOISE) -> None:
     """Train members; reports ``accuracy``, which is to be maximised.
+
+    Noise alone carries a population far, as it is selected: at 0 only learning does.
 
     Args:
         trials: Where trials come from.
+        noise: Standard deviation of what is added at each step, at least 0.
     """
     for trial in trials.attach(lambda trial: {"accuracy": 0.0}):
         stream = RandomStream(trial.seed)
         for _ in trial.range():
-            trial.state.accuracy = step(trial.state.accuracy, trial["lr"], stream)
+            trial.state.accuracy = step(trial.state.accuracy, trial["lr"], stream, noise)
         trial.report(accuracy=trial.state.accuracy)

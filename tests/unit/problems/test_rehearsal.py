@@ -78,6 +78,24 @@ def test_a_rehearsal_has_the_trials_of_the_study(case):
         assert facts(rehearsed) == facts(study.trials())
 
 
+def test_members_share_no_state_with_those_who_copied_it():
+    """Training that changes its state in place must not train another member's."""
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    algorithm = ph.PBT(4, 5, exploit=ph.Truncation(0.5), synchronous=True)
+    trials = rehearse(
+        train, space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", algorithm=algorithm, steps=20
+    )
+    for trial in trials:
+        before = 0.0 if trial.parent is None else trials[trial.parent].score
+        assert trial.score == pytest.approx(before + 5 * trial.hyperparameters["lr"])
+
+
 def test_it_ends_at_its_target():
     def run(**more):
         return rehearse(
