@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-PROGRAM = '''
+PROGRAM = """
 import os, sys
 import torch
 from sklearn.datasets import load_digits
@@ -63,7 +63,7 @@ if sys.argv[3] == "here":
 else:
     study.run(train, workers=2)        # the same function in local processes (workers=0: this process)
 print(study.best.score, study.schedule().segments[-1].end_step, len(study.trials_dataframe()))
-'''
+"""
 
 
 @pytest.mark.parametrize("where", ["here", "workers"])
