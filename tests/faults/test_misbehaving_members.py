@@ -1,0 +1,248 @@
+"""Whatever a member or a worker does, the others go on, and nothing hangs: with two local workers."""
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cloudpickle
+import numpy as np
+import psutil
+import pytest
+
+import phyletic as ph
+from phyletic.errors import StudyFailed
+from phyletic.records import TrialState
+from phyletic.testing.facts import facts
+
+STEPS = 4
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import all that tests import
+
+
+def make(folder, synchronous, **options):
+    settings = {
+        "space": {"lr": ph.Float(1e-3, 1.0, log=True)},
+        "metric": "score",
+        "mode": "max",
+        "algorithm": ph.PBT(4, 1, synchronous=synchronous),
+        "budget": ph.Budget(steps=STEPS),
+        "storage": folder / "study.db",
+        "seed": 2,
+    }
+    return ph.Study("study", **{**settings, **options})
+
+
+def build(trial):
+    return {"weights": np.zeros(3)}
+
+
+def step(trial):
+    """Train a trial as all do here that behave; returns its score."""
+    for _ in trial.range():
+        trial.state.weights = trial.state.weights + trial["lr"] * np.random.standard_normal(3)
+    return float(trial.state.weights.sum())
+
+
+def train(trials):
+    for trial in trials.attach(build):
+        trial.report(score=step(trial))
+
+
+def wait_for(path, seconds=30.0):
+    """Wait until a file is there, and fail where it does not come: nothing here is judged by its time."""
+    deadline = time.monotonic() + seconds
+    while not Path(path).exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{path} did not come")
+        time.sleep(0.01)
+
+
+def undisturbed(tmp_path):
+    (tmp_path / "undisturbed").mkdir()
+    study = make(tmp_path / "undisturbed", True)
+    study.run(train, workers=0, verbose=0)
+    return facts(study)
+
+
+def check_ended(study):
+    """Every member reached the end, nothing is open, and no process is left."""
+    trials = study.trials()
+    ended = {trial.member for trial in trials if trial.end_step == STEPS and trial.state is TrialState.COMPLETED}
+    assert ended == {0, 1, 2, 3}
+    assert not [trial for trial in trials if trial.state.open]
+    assert psutil.Process().children(recursive=True) == []
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_members_that_raise_hang_and_die_are_tried_again(tmp_path, synchronous):
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            first = trial.record.failures + trial.record.losses == 0
+            score = step(trial)
+            if first and trial.number == 1:
+                trial.state.weights[:] = 1e9  # what a failed attempt did to the state is never seen again
+                raise RuntimeError("the data could not be read")
+            if first and trial.number == 2:
+                time.sleep(600)
+            if first and trial.number in (3, 6):
+                os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory runs out
+            trial.report(score=score)
+
+    study = make(tmp_path, synchronous)
+    study.run(misbehave, workers=2, trial_timeout=2.0, verbose=0)
+    check_ended(study)
+    trials = study.trials()
+    assert trials[1].failures == 1
+    assert "the data could not be read" in trials[1].error
+    assert trials[2].losses >= 1
+    assert "trial_timeout=2" in trials[2].error
+    assert all(trials[number].losses >= 1 and "SIGKILL" in trials[number].error for number in (3, 6))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETED}
+    if synchronous:
+        assert facts(study) == undisturbed(tmp_path)
+
+
+@pytest.mark.parametrize(("synchronous", "mode"), [(True, "min"), (False, "max")])
+def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path, synchronous, mode):
+    bad = {0: math.nan, 1: math.inf, 2: -math.inf}
+
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            assert np.isfinite(trial.state.weights).all()  # nobody goes on from what exploded
+            score = step(trial)
+            if trial.generation == 1 and trial.member in bad:
+                trial.state.weights[:] = bad[trial.member]
+                score = bad[trial.member]
+            trial.report(score=score)
+
+    study = make(tmp_path, synchronous, mode=mode)
+    study.run(misbehave, workers=2, verbose=0)
+    check_ended(study)
+    trials = study.trials()
+    poisoned = {trial.member: trial for trial in trials if not trial.finite}
+    assert {member: repr(trial.score) for member, trial in poisoned.items()} == {
+        member: repr(score) for member, score in bad.items()
+    }
+    numbers = {trial.number for trial in poisoned.values()}
+    assert not [trial for trial in trials if trial.parent in numbers or trial.decision.donor in numbers]
+    rescues = [trial.member for trial in trials if trial.decision.kind == "rescue"]
+    assert sorted(rescues) == [0, 1, 2]
+    assert study.best.number not in numbers
+    assert math.isfinite(study.best.score)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_a_member_that_always_fails_lets_the_others_reach_the_end_and_is_reported(tmp_path, synchronous):
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            score = step(trial)
+            if trial.member == 2:
+                raise RuntimeError(f"member {trial.member} is cursed")
+            trial.report(score=score)
+
+    study = make(tmp_path, synchronous, max_failures=1)
+    with pytest.raises(StudyFailed, match="member 2 is cursed") as caught:
+        study.run(misbehave, workers=2, verbose=0)
+    trials = study.trials()
+    ended = {trial.member for trial in trials if trial.end_step == STEPS and trial.state is TrialState.COMPLETED}
+    assert ended == {0, 1, 3}
+    failed = {trial.member for trial in trials if trial.state is TrialState.FAILED}
+    assert failed == {2}
+    assert "of member 0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_when_all_fail_at_once_each_failure_is_reported(tmp_path, synchronous):
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            score = step(trial)
+            if trial.generation > 0:
+                raise ValueError(f"member {trial.member} lost its data")
+            trial.report(score=score)
+
+    study = make(tmp_path, synchronous, max_failures=2)
+    with pytest.raises(StudyFailed) as caught:
+        study.run(misbehave, workers=2, verbose=0)
+    for member in range(4):
+        assert f"member {member} lost its data" in str(caught.value)
+    assert [trial.generation for trial in study.trials() if trial.state is TrialState.COMPLETED] == [0] * 4
+    assert psutil.Process().children(recursive=True) == []
+    # with the code mended it goes on from where it was
+    study.run(train, workers=0, verbose=0)
+    check_ended(study)
+
+
+def test_a_straggler_holds_nobody_in_an_asynchronous_study(tmp_path):
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            score = step(trial)
+            if trial.member == 0 and trial.generation == 0:
+                for member in (1, 2, 3):
+                    wait_for(tmp_path / f"{member} ended")
+            if trial.record.start_step + 1 == STEPS:
+                (tmp_path / f"{trial.member} ended").touch()
+            trial.report(score=score)
+
+    study = make(tmp_path, False)
+    study.run(misbehave, workers=2, verbose=0)
+    check_ended(study)
+    assert all(trial.failures == 0 and trial.losses == 0 for trial in study.trials())
+
+
+def test_a_straggler_changes_nothing_in_a_synchronous_study(tmp_path):
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            score = step(trial)
+            (tmp_path / f"{trial.number} ran").touch()
+            if trial.member == 0 and trial.generation == 1:
+                for number in (5, 6, 7):  # the rest of its generation
+                    wait_for(tmp_path / f"{number} ran")
+                time.sleep(0.3)
+                assert not (tmp_path / "8 ran").exists()
+            trial.report(score=score)
+
+    study = make(tmp_path, True)
+    study.run(misbehave, workers=2, verbose=0)
+    check_ended(study)
+    assert facts(study) == undisturbed(tmp_path)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_workers_that_are_killed_from_outside_are_replaced(tmp_path, synchronous):
+    def slow(trials):
+        (tmp_path / f"pid {os.getpid()}").touch()
+        for trial in trials.attach(build):
+            score = step(trial)
+            time.sleep(0.05)
+            trial.report(score=score)
+
+    killed = set()
+
+    def kill():
+        while len(killed) < 4 and not (tmp_path / "over").exists():
+            for path in tmp_path.glob("pid *"):
+                if len(killed) < 4 and path.name not in killed:
+                    killed.add(path.name)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(path.name[4:]), signal.SIGKILL)
+                    break
+            time.sleep(0.1)
+
+    study = make(tmp_path, synchronous, max_losses=100)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        study.run(slow, workers=2, verbose=0)
+    finally:
+        (tmp_path / "over").touch()
+        killer.join()
+    check_ended(study)
+    assert len(killed) >= 2
+    assert {trial.state for trial in study.trials()} == {TrialState.COMPLETED}
+    assert sum(trial.losses for trial in study.trials()) >= 1
+    if synchronous:
+        assert facts(study) == undisturbed(tmp_path)
