@@ -176,7 +176,7 @@ class StudyMachine(RuleBasedStateMachine):
         last = () if score is None else (Evaluation(end, "score", score),)
         return Tell(
             lease=grant.lease,
-            evaluations=(Evaluation(end, "score", -9.0, "progress"),) + last,
+            evaluations=(Evaluation(end, "score", -9.0, "progress"), *last),
             steps_done=steps,
             checkpoint=checkpoint,
             partial=score is None,
