@@ -19,6 +19,7 @@ __all__ = [
     "best_trials",
     "checkpoint_state",
     "checkpoints",
+    "ended_trials",
     "evaluations",
     "events",
     "heads_at",
@@ -208,6 +209,28 @@ def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial
     return [_trial(row) for row in connection.execute(statement)]
 
 
+def ended_trials(
+    connection: Connection, study_id: int, member: int, *, after: int, until: int, limit: int
+) -> list[tuple[int, Trial]]:
+    """Return the latest trials of a member that ended completed or partial, each with the sequence number of its end.
+
+    The newest comes first.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        member: The member.
+        after: Only those that ended in a later write than this sequence number.
+        until: Only those that ended in no later write than this sequence number.
+        limit: At most so many.
+    """
+    states = [str(TrialState.COMPLETED), str(TrialState.PARTIAL)]
+    statement = _trials.add_columns(_t.ended).where(
+        _t.study == study_id, _t.member == member, _t.state.in_(states), _t.ended > after, _t.ended <= until
+    )
+    return [(row.ended, _trial(row)) for row in connection.execute(statement.order_by(_t.number.desc()).limit(limit))]
+
+
 def best_trials(
     connection: Connection, study_id: int, mode: Literal["min", "max"], count: int, *, kept: bool = False
 ) -> list[Trial]:
@@ -310,13 +333,16 @@ def pinned(connection: Connection, study_id: int) -> list[int]:
     return list(connection.execute(statement.order_by(columns.trial)).scalars())
 
 
-def events(connection: Connection, study_id: int, *, after: int = -1) -> list[tuple[int, Event]]:
+def events(
+    connection: Connection, study_id: int, *, after: int = -1, until: int | None = None
+) -> list[tuple[int, Event]]:
     """Return what happened, each with the sequence number of its write, in order.
 
     Args:
         connection: Where to read.
         study_id: The study.
         after: Only events with a higher sequence number.
+        until: Only events with no higher sequence number; None for all.
     """
     columns = tables.event.c
     statement = (
@@ -324,6 +350,8 @@ def events(connection: Connection, study_id: int, *, after: int = -1) -> list[tu
         .where(columns.study == study_id, columns.sequence > after)
         .order_by(columns.sequence, columns.position)
     )
+    if until is not None:
+        statement = statement.where(columns.sequence <= until)
     return [(sequence, Event(kind, at, payload)) for sequence, kind, at, payload in connection.execute(statement)]
 
 

@@ -40,6 +40,7 @@ from phyletic.study.identity import (
     make_space,
     require_same,
 )
+from phyletic.study.population import population_at
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, status_of
 from phyletic.workers.channel import OwnerChannel
@@ -519,7 +520,7 @@ class Study:
         """
         record = self.trial(self._number(trial))
         with self._store.read() as connection:
-            return reading.heads_at(connection, self._id, record.decision.as_of)
+            return population_at(connection, self._id, self.identity, record.decision.as_of)
 
     def events(self) -> list[Event]:
         """Return what happened to the study beside its trials: changes of control, trials given up."""
