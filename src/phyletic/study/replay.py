@@ -53,22 +53,22 @@ class ScheduleReplay:
         stream: RandomStream,
     ) -> Suggestion:
         """Begin the first segment."""
-        return self._segment(0, None, {})
+        return self._segment(0, None)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
-        """Begin the segment after the one that was trained; a failed one from its beginning."""
+        """Go on where the latest trial ended: with the segment after it, or the rest of one that was cut short."""
         head = population.members[member].trial
-        if head is None:
-            return self._segment(0, None, {})
-        begins = [segment["start_step"] - self.segments[0]["start_step"] for segment in self.segments]
-        return self._segment(begins.index(head.end_step), head, head.hyperparameters)
+        if head is None or head.end_step is None:
+            return self._segment(0, None)
+        return self._segment(head.end_step, head)
 
     def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
         """Stop none."""
         return ()
 
-    def _segment(self, place: int, parent: Trial | None, before: Mapping[str, Value]) -> Suggestion:
-        segment = self.segments[place]
+    def _segment(self, step: int, parent: Trial | None) -> Suggestion:
+        segment = next(segment for segment in self.segments if step < segment["end_step"])
+        before: Mapping[str, Value] = {} if parent is None else parent.hyperparameters
         values = dict(segment["hyperparameters"])
         changes = tuple(
             Change(path, before.get(path), value, "schedule")
@@ -79,7 +79,7 @@ class ScheduleReplay:
             parent=None if parent is None else parent.number,
             hyperparameters=values,
             decision=Decision(kind="birth" if parent is None else "continue", changes=changes, note="replay"),
-            steps=segment["end_step"] - segment["start_step"],
+            steps=segment["end_step"] - step,
         )
 
 

@@ -45,7 +45,7 @@ def run(
     count = _check(study, train, workers, devices, trial_timeout, grace)
     with LiveDisplay(verbose=verbose) as display:
         study.source()  # take ownership before anything starts
-        snapshots = Snapshots(study.owner, study.trials(), study.storage)
+        snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
         shown = 0.0
         latest = snapshots.now()
 

@@ -185,9 +185,11 @@ class Trials:
             if memory is not None:
                 trial.state = memory.state
                 self._checkpoint = memory.prepare(trial, grant, self._fixed(trial))
-            elif grant.parent is not None:
+            else:
+                # what loads itself holds nothing over from the trial before
                 trial.loaded = True
-                self._store.verify(grant.parent)
+                if grant.parent is not None:
+                    self._store.verify(grant.parent)
             seed_everything(trial.seed)
         except CheckpointDamaged:
             self._open = None

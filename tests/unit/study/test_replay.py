@@ -125,3 +125,35 @@ def test_a_trial_that_fails_in_a_replay_is_trained_again_from_its_own_beginning(
     replayed = study.replay(lambda study: study.run(train, verbose=0), longest)
     assert replayed.finished
     assert replayed.trial(failed[0][0]).attempts == 2
+
+
+@pytest.mark.parametrize(
+    "done", [lambda steps: -(-steps // 3) * 3, lambda steps: max(1, steps - 1)], ids=["over", "under"]
+)
+def test_code_that_trains_other_numbers_of_steps_than_asked_follows_the_schedule(study, done):
+    segments = [(0, 4, 0.01), (4, 5, 0.02), (5, 9, 0.03)]
+    schedule = ph.Schedule(tuple(Segment(a, b, {**study.best.hyperparameters, "lr": lr}) for a, b, lr in segments))
+
+    def train(trials):
+        for trial in trials.attach(build):
+            trial.hyperparameters.paths.update(trial.record.hyperparameters)
+            trial.report(score=0.0, steps_done=done(trial.steps))
+
+    replayed = study.replay(train, schedule)
+    lineage = replayed.lineage(replayed.trials()[-1])
+    assert lineage == replayed.trials()
+    assert lineage[-1].end_step >= 9
+    for trial in lineage:
+        assert trial.hyperparameters == schedule.at(trial.start_step)
+        assert trial.start_step + trial.steps in (4, 5, 9)
+
+
+def test_a_trial_that_loads_itself_holds_nothing_over():
+    study = example_study(steps=12)
+    loaded = []
+    for trial in study:
+        loaded.append(trial.loaded)
+        trial.hyperparameters.paths.update(trial.record.hyperparameters)
+        (trial.save_to / "weights").write_text("1")
+        trial.report(score=0.0)
+    assert set(loaded) == {True}
