@@ -126,11 +126,11 @@ def simulate(
         >>> from phyletic.evolution import PBT, RandomSearch
         >>> pbt = simulate(PBT(population=8, interval=10), workers=4)
         >>> random = simulate(RandomSearch(population=8, interval=10), workers=4)
-        >>> pbt.regret < random.regret, pbt.wall_seconds > 400, pbt.utilisation > 0.99
-        (True, True, True)
+        >>> pbt.regret < random.regret, round(random.wall_seconds), random.utilisation > 0.99
+        (True, 400, True)
         >>> slow = simulate(PBT(population=8, interval=10), workers=4, speeds=Speeds(straggler=0.5), seed=1)
         >>> slow.utilisation < pbt.utilisation, slow.violations
-        (False, ())
+        (True, ())
     """
     space = Space(SPACE) if space is None else space
     parameter = space.parameters.get("lr")
