@@ -63,7 +63,7 @@ def test_without_rescues_members_stay_dead(example):
 def test_the_example_writes_its_pictures(tmp_path):
     options = ["--output", "out", "--members", "8", "--rounds", "6", "--seeds", "1"]
     command = [sys.executable, str(EXAMPLE), *options]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert said.count("members dead at the end") == 3
     with Image.open(tmp_path / "out" / "mueller_brown.gif") as film:
         assert film.n_frames == 6

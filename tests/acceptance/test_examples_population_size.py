@@ -41,7 +41,7 @@ def test_one_member_never_exploits_and_two_do(example):
 def test_the_example_runs_with_local_workers_and_draws_its_picture(tmp_path):
     options = ["--output", "out", "--seeds", "2", "--sizes", "1", "4", "--steps", "40", "--workers", "2"]
     command = [sys.executable, str(EXAMPLE), *options]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert "  1 members: 0 exploits in the picture" in said
     with Image.open(tmp_path / "out" / "population_size.png") as picture:
         assert picture.width > 500

@@ -87,7 +87,7 @@ def test_a_good_decay_helps_with_a_long_interval_and_is_undone_by_a_short_one(ex
 
 def test_the_example_writes_its_pictures(tmp_path):
     command = [sys.executable, str(EXAMPLE), "--output", "out", "--seeds", "1"]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert said.count("noisy quadratic, PBT") == 9
     for name in ("triangle", "deceptive", "decay"):
         with Image.open(tmp_path / "out" / f"schedules_{name}.png") as picture:

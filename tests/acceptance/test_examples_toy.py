@@ -179,6 +179,6 @@ def test_the_example_runs_the_same_four(tmp_path):
     example = runpy.run_path(str(ROOT / "examples" / "toy.py"))
     assert example["ALGORITHMS"] == ALGORITHMS
     command = [sys.executable, str(ROOT / "examples" / "toy.py"), "--output", "out", "--seeds", "1"]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert said.count("PBT") == said.count("grid") == 2
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"toy.png", "toy_variant.png"}
