@@ -151,11 +151,11 @@ def test_the_command_prints_and_draws_the_four(tmp_path):
 
 def test_the_commands_options_change_what_is_run(tmp_path):
     def found(*options):
-        told = json.loads(call("--output", str(tmp_path), "--steps", "40", "--json", *options).stdout)
+        told = json.loads(call("--output", str(tmp_path), "--steps", "24", "--json", *options).stdout)
         return {name: values["q"] for name, values in told["algorithms"].items()}
 
     plain = found()
-    assert plain["grid"] == pytest.approx(best_at_end(run(ALGORITHMS["grid"], steps=40)))
+    assert plain["grid"] == pytest.approx(best_at_end(run(ALGORITHMS["grid"], steps=24)))
     changed = {
         "--variant ray": set(plain),
         "--learning-rate 0.02": set(plain),
