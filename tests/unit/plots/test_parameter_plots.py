@@ -179,7 +179,9 @@ def test_an_animation_has_a_frame_for_each_moment_and_differs(
         frames = []
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
-            frames.append(image.convert("RGB").tobytes())
+            whole = image.convert("RGB")
+            # without the corner that says the step
+            frames.append(whole.crop((0, 0, whole.width, int(0.85 * whole.height))).tobytes())
     # the last one stays, which pillow writes as one long frame
     assert len(frames) == 4
     assert len(set(frames)) == 4
