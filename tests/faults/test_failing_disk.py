@@ -239,6 +239,25 @@ def test_a_told_result_that_could_not_be_written_can_be_told_again(tmp_path):
     assert study.status().trials["completed"] == 1
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_study_that_cannot_write_its_last_word_lets_go_all_the_same(tmp_path, held):
+    study = make(tmp_path)
+    for _ in range(9):
+        trial = study.ask()
+        study.tell(trial, score=float(trial.number), checkpoint={"weights": [0.0]})
+    waiting = study.ask() if held else None
+    with armed(Failing("storage.begin", 1, times=10**9)), pytest.raises(StorageBusy):
+        study.close()
+    assert not open_store(tmp_path / "study.db").owned
+    again = make(tmp_path)
+    trial = again.ask(worker="w")
+    assert trial.number == 9
+    assert waiting is None or waiting.number == trial.number
+    assert (trial.record.failures, trial.record.losses) == (0, 0)
+    again.close()
+    check_files(again)
+
+
 def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged_and_not_deleted(tmp_path):
     study = make(tmp_path, steps=1)
     study.run(train, workers=0, verbose=0)
