@@ -135,17 +135,22 @@ def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path,
     assert math.isfinite(study.best.score)
 
 
-@pytest.mark.parametrize("synchronous", [True, False])
-def test_a_member_that_always_fails_lets_the_others_reach_the_end_and_is_reported(tmp_path, synchronous):
+@pytest.mark.parametrize(
+    ("synchronous", "how", "said"),
+    [(True, "raises", "cursed"), (False, "raises", "cursed"), (False, "dies", "SIGKILL")],
+)
+def test_a_member_that_always_fails_lets_the_others_reach_the_end_and_is_reported(tmp_path, synchronous, how, said):
     def misbehave(trials):
         for trial in trials.attach(build):
             score = step(trial)
+            if trial.member == 2 and how == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
             if trial.member == 2:
                 raise RuntimeError(f"member {trial.member} is cursed")
             trial.report(score=score)
 
-    study = make(tmp_path, synchronous, max_failures=1)
-    with pytest.raises(StudyFailed, match="member 2 is cursed") as caught:
+    study = make(tmp_path, synchronous, max_failures=1, max_losses=1)
+    with pytest.raises(StudyFailed, match=said) as caught:
         study.run(misbehave, workers=2, verbose=0)
     trials = study.trials()
     ended = {trial.member for trial in trials if trial.end_step == STEPS and trial.state is TrialState.COMPLETED}
