@@ -12,16 +12,13 @@ or left over.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
-import platform
 import random
 import shutil
 import signal
 import statistics
 import sys
-import tempfile
 import time
 import traceback
 from collections import Counter
@@ -30,6 +27,7 @@ from pathlib import Path
 
 import psutil
 from chaos_study import POPULATION, STEPS, Plan, compare, compare_finished, notes, own, unfinished
+from conditions import conditions, parser, show, work_folder
 
 WAYS = ("worker", "worker", "stopped worker", "owner", "owner, stopped workers", "stopped owner")
 MARK = "PHYLETIC_CHAOS"
@@ -230,15 +228,13 @@ def kill(kills: int, seed: int, folder: Path) -> Figures:
     return figures
 
 
-def show(figures: Figures, seconds: float) -> None:
-    """Print what was done, under which conditions, and what was wrong."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"{machine}; population {POPULATION}, {STEPS} trials a member; {seconds:.0f} s\n")
-    rows: list[tuple[str, object]] = [("kills (SIGKILL)", sum(figures.kills.values()))]
-    rows += [(f"  {way}", count) for way, count in sorted(figures.kills.items())]
-    rows += [("studies run to their end", sum(figures.studies.values()))]
-    rows += [(f"  {kind}", count) for kind, count in sorted(figures.studies.items())]
-    rows += [
+def rows(figures: Figures) -> list[dict[str, object]]:
+    """Return the figures, for printing."""
+    found: list[tuple[str, object]] = [("kills (SIGKILL)", sum(figures.kills.values()))]
+    found += [(f"  {way}", count) for way, count in sorted(figures.kills.items())]
+    found += [("studies run to their end", sum(figures.studies.values()))]
+    found += [(f"  {kind}", count) for kind, count in sorted(figures.studies.items())]
+    found += [
         ("openings of a study", figures.owners),
         ("trials completed", figures.trials),
         ("attempts that a kill ended", figures.attempts - figures.trials),
@@ -249,10 +245,7 @@ def show(figures: Figures, seconds: float) -> None:
         ("seconds until no process was left, likewise", _spread(figures.ended)),
         ("violations", len(figures.wrong)),
     ]
-    for what, value in rows:
-        print(f"{what:<50}{value:>16}")
-    for text in figures.wrong:
-        print(f"WRONG: {text}")
+    return [{"what": what, "figure": figure} for what, figure in found]
 
 
 def _spread(values: list[float]) -> str:
@@ -261,14 +254,18 @@ def _spread(values: list[float]) -> str:
 
 def main() -> int:
     """Read the command line, kill, show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="how many (100)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims (0)")
-    arguments = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--kills", type=int, default=100, help="how many (100)")
+    made.add_argument("--seed", type=int, default=0, help="of the moments and the victims (0)")
+    arguments = made.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="phyletic-chaos-") as folder:
-        figures = kill(arguments.kills, arguments.seed, Path(folder).resolve())
-    show(figures, time.monotonic() - began)
+    with work_folder(arguments.folder) as folder:
+        measured_in = conditions(folder)
+        figures = kill(arguments.kills, arguments.seed, folder.resolve())
+    title = f"Studies of {POPULATION} members and {STEPS} trials each, killed for {time.monotonic() - began:.0f} s"
+    show(title, rows(figures), measured_in, as_json=arguments.json)
+    for text in figures.wrong:
+        print(f"WRONG: {text}", file=sys.stderr)
     return 1 if figures.wrong else 0
 
 
