@@ -97,7 +97,7 @@ def test_a_header_that_lies_is_damage_even_where_its_digest_is_right(store, publ
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('"adapter":"tree"', '"adapter":"keras"', "'keras'"),
+        ('"adapter":"tree"', '"adapter":"flax"', "'flax'"),
         ('"complex":', '"quaternion":', "'quaternion'"),
         ('"version":1}', '"version":2}', "version 2"),
         ('{"array":"x"}', '{"array":"z"}', "'x'.*'z'"),
