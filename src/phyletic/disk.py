@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from phyletic.errors import InvalidArgument
 from phyletic.failpoints import failpoint
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "fsync_file",
     "fsync_folder",
     "gathered",
+    "local_path",
     "make_folder",
     "remove_tree",
     "rename",
@@ -34,6 +36,23 @@ Part: TypeAlias = bytes | bytearray | memoryview
 
 _FULL_FSYNC = getattr(fcntl, "F_FULLFSYNC", None)
 _GATHER = 1 << 20
+
+
+def local_path(name: str, value: object, allowed: str) -> Path:
+    """Return a user's path, absolute and with ``~`` resolved, or raise InvalidArgument.
+
+    Args:
+        name: The argument, for the message.
+        value: What was given.
+        allowed: What would be good, for the message.
+    """
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise InvalidArgument(name, value, allowed)
+    try:
+        os.fsencode(value)
+        return Path(value).expanduser().absolute()
+    except (UnicodeEncodeError, RuntimeError):
+        raise InvalidArgument(name, str(value), allowed) from None
 
 
 def fsync(descriptor: int) -> None:

@@ -77,7 +77,10 @@ class InvalidArgument(PhyleticError, ValueError):
         self.value = value
         self.allowed = allowed
         self.hint = hint
-        shown = repr(value)
+        try:
+            shown = repr(value)
+        except Exception:  # an object may have a repr that fails, and a whole number too many digits for one
+            shown = f"a {type(value).__name__} that cannot be shown"
         if len(shown) > 200:
             shown = shown[:197] + "..."
         super().__init__(f"{name} is {shown}, but must be {allowed}" + (f". {hint}" if hint else ""))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from phyletic.errors import InvalidArgument
 
 __all__ = ["check_integer", "check_intervals", "check_number", "check_probability"]
+
+_LARGEST = sys.float_info.max
 
 
 def check_integer(name: str, value: object, least: int) -> None:
@@ -22,7 +25,7 @@ def check_number(name: str, value: object, *, least: float = -math.inf, above: f
         allowed += f" of at least {least:g}"
     if above > -math.inf:
         allowed += f" above {above:g}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
         raise InvalidArgument(name, value, allowed)
     if value < least or value <= above:
         raise InvalidArgument(name, value, allowed)

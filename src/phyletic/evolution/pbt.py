@@ -87,9 +87,9 @@ class PBT:
         if not isinstance(self.synchronous, bool):
             raise InvalidArgument("synchronous", self.synchronous, "True or False")
         check_integer("burn_in", self.burn_in, 0)
-        if self.inherit not in ("both", "weights", "hyperparameters"):
+        if not isinstance(self.inherit, str) or self.inherit not in ("both", "weights", "hyperparameters"):
             raise InvalidArgument("inherit", self.inherit, '"both", "weights" or "hyperparameters"')
-        if self.compare not in ("latest", "matched"):
+        if not isinstance(self.compare, str) or self.compare not in ("latest", "matched"):
             raise InvalidArgument("compare", self.compare, '"latest" or "matched"')
         if self.gate is not None and not isinstance(self.gate, NoiseGate):
             raise InvalidArgument("gate", self.gate, "a NoiseGate, or None")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +11,8 @@ from phyletic.errors import InvalidArgument
 from phyletic.records.values import Value
 
 __all__ = ["Budget", "Metric", "StudyControl", "StudyIdentity"]
+
+_LARGEST = sys.float_info.max
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         for name, number in (("seconds", self.seconds), ("target", self.target)):
             if number is None:
                 continue
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= _LARGEST:
                 raise InvalidArgument(f"budget.{name}", number, "a finite number, or None")
         if self.seconds is not None and self.seconds <= 0:
             raise InvalidArgument("budget.seconds", self.seconds, "above 0, or None")

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from typing import TypeAlias
 
-__all__ = ["Hyperparameters", "Value", "decode_number", "encode_number"]
+__all__ = ["Hyperparameters", "Value", "decode_number", "encode_number", "whole_number"]
 
 Value: TypeAlias = float | int | str | bool | None
 """One hyperparameter's value. Floats are finite."""
 
 Hyperparameters: TypeAlias = Mapping[str, Value]
 """Values by flat path (``"optimizer.sgd.momentum"``), in the order of the space."""
+
+
+def whole_number(value: object) -> int | None:
+    """Return a whole number of any kind as an int; None for what is none: truth values, classes, arrays, 1.0.
+
+    Example:
+        >>> import numpy as np
+        >>> whole_number(np.int64(3)), whole_number(3.0), whole_number(True)
+        (3, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except Exception:
+        return None
 
 
 def encode_number(number: float) -> float | str:

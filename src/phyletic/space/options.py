@@ -16,7 +16,10 @@ def as_options(values: Any) -> Any:
     """Return the options as a tuple of plain values; what holds none is left as it is, to be refused later."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         return values
-    return tuple(plain(value) for value in values)
+    try:
+        return tuple(plain(value) for value in values)
+    except Exception:  # what cannot be iterated although it says so, such as an array of no dimension
+        return values
 
 
 def check_options(path: str, field: str, options: Any) -> None:

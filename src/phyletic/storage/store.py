@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 import weakref
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, NotFound, StorageError, StorageUnsupported
 from phyletic.failpoints import failpoint
 from phyletic.storage.filesystem import refuse_network_file_system
@@ -81,10 +83,12 @@ def _transaction(writer: Connection) -> Iterator[Connection]:
 
 
 def _path(url: str | Path | None) -> Path | None:
-    if url is None or url in ("sqlite://", "sqlite:///:memory:"):
+    if url is None:
         return None
     if not isinstance(url, (str, Path)):
         raise InvalidArgument("storage", url, _ALLOWED)
+    if url in ("sqlite://", "sqlite:///:memory:"):
+        return None
     if isinstance(url, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)):
         if scheme[1] != "sqlite":
             # the rest of such a URL may hold a password
@@ -97,8 +101,14 @@ def _path(url: str | Path | None) -> Path | None:
         path = Path(url)
         if path.suffix not in _SUFFIXES:
             raise InvalidArgument("storage", str(url), _ALLOWED)
-    path = Path(os.path.realpath(path.expanduser()))
-    if path.is_dir():
+    path = Path(os.path.realpath(local_path("storage", path, _ALLOWED)))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise InvalidArgument("storage", str(url), f"a file that can be looked at ({error.strerror})") from None
+    if stat.S_ISDIR(mode):
         raise InvalidArgument("storage", str(url), "a file, not a folder")
     return path
 

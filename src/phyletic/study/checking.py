@@ -9,6 +9,7 @@ from phyletic.checkpoints.comparison import difference
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import RandomSearch
 from phyletic.records import Budget, Trial
+from phyletic.workers.trial import check_steps
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -25,7 +26,9 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     Raises:
         InvalidArgument: The algorithm's interval is in seconds and ``steps`` is not given.
     """
-    interval = steps if steps is not None else study.algorithm.interval
+    if not callable(train):
+        raise InvalidArgument("train", train, "a function that loops over trials")
+    interval = check_steps("steps", steps, 1) if steps is not None else study.algorithm.interval
     if interval is None:
         raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
     remembered = _small_study(study, interval)

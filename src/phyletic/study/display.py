@@ -63,7 +63,7 @@ class LiveDisplay:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if verbose not in (0, 1, 2):
+        if not isinstance(verbose, int) or verbose not in (0, 1, 2):
             raise InvalidArgument("verbose", verbose, "0, 1 or 2")
         self._verbose = int(verbose)
         self._stream = stream

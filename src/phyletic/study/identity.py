@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -13,10 +13,11 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
+from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.space.paths import flatten
 
-__all__ = ["check_name", "create_identity", "make_metrics", "make_space", "require_same"]
+__all__ = ["check_flag", "check_name", "create_identity", "make_metrics", "make_space", "require_same"]
 
 Sampling = Literal["random", "sobol", "latin"]
 
@@ -60,12 +61,16 @@ def make_metrics(metric: object, mode: object) -> tuple[Metric, ...]:
     modes = [mode] if isinstance(mode, str) or mode is None else mode
     if not isinstance(names, Sequence) or not names:
         raise InvalidArgument("metric", metric, "a name, or a list of names whose first is ranked by")
-    if not isinstance(modes, Sequence) or len(modes) != len(names) or any(item not in ("min", "max") for item in modes):
+    if not isinstance(modes, Sequence) or len(modes) != len(names) or not all(map(_is_mode, modes)):
         raise InvalidArgument("mode", mode, '"max" where higher is better or "min" where lower is, one for each metric')
     metrics = tuple(Metric(name, way) for name, way in zip(names, modes, strict=True))
     if len({item.name for item in metrics}) != len(metrics):
         raise InvalidArgument("metric", metric, "names that differ")
     return metrics
+
+
+def _is_mode(item: object) -> bool:
+    return isinstance(item, str) and item in ("min", "max")
 
 
 def create_identity(
@@ -102,16 +107,24 @@ def describe_algorithm(algorithm: Algorithm, space: Space) -> dict[str, Any]:
 
 def check_seed(seed: object) -> int:
     """Return a seed, or raise InvalidArgument."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed.__index__()) < 2**63:
+    number = whole_number(seed)
+    if number is None or not 0 <= number < 2**63:
         raise InvalidArgument("seed", seed, "a whole number from 0 to 2**63 - 1, or None to draw one")
-    return int(seed.__index__())
+    return number
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return True or False, or raise InvalidArgument."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(name, value, "True or False")
+    return value
 
 
 def check_sampling(sampling: object) -> Sampling:
     """Return a way of sampling, or raise InvalidArgument."""
-    if sampling not in ("random", "sobol", "latin"):
+    if not isinstance(sampling, str) or sampling not in ("random", "sobol", "latin"):
         raise InvalidArgument("sampling", sampling, '"random", "sobol" or "latin"')
-    return sampling
+    return cast(Sampling, sampling)
 
 
 def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population: int) -> tuple[dict[str, Any], ...]:

@@ -93,6 +93,8 @@ def replay(
     """
     from phyletic.study.study import Study
 
+    if not callable(train):
+        raise InvalidArgument("train", train, "a function that loops over trials")
     loaded = load_schedule(schedule)
     if not loaded.segments:
         raise InvalidArgument("schedule", loaded, "of at least one segment")

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.records import Trial, Value
+from phyletic.records.values import whole_number
 
 if TYPE_CHECKING:
     import pandas
@@ -32,6 +34,18 @@ class Segment(msgspec.Struct, frozen=True):
     start_step: int
     end_step: int
     hyperparameters: dict[str, Value]
+
+    def __post_init__(self) -> None:
+        steps = (whole_number(self.start_step), whole_number(self.end_step))
+        if steps[0] is None or steps[1] is None or not 0 <= steps[0] < steps[1] < 2**53:
+            shown = (self.start_step, self.end_step)
+            raise InvalidArgument("segment", shown, "a first step and a later one, whole numbers from 0 on")
+        values = self.hyperparameters
+        if not isinstance(values, Mapping) or not all(
+            isinstance(path, str) and (value is None or isinstance(value, (bool, int, float, str)))
+            for path, value in values.items()
+        ):
+            raise InvalidArgument("segment.hyperparameters", values, "a dictionary from paths to values")
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -55,9 +69,12 @@ class Schedule(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
 
     def __post_init__(self) -> None:
+        segments: object = self.segments
+        if not isinstance(segments, (tuple, list)) or not all(isinstance(segment, Segment) for segment in segments):
+            raise InvalidArgument("segments", segments, "a tuple of segments")
         end = None
         for segment in self.segments:
-            if segment.end_step <= segment.start_step or (end is not None and segment.start_step != end):
+            if end is not None and segment.start_step != end:
                 raise InvalidArgument(
                     "segments", [(s.start_step, s.end_step) for s in self.segments], "in order and without gaps"
                 )
@@ -96,8 +113,9 @@ class Schedule(msgspec.Struct, frozen=True):
         Raises:
             InvalidArgument: The schedule does not cover the step.
         """
+        number = whole_number(step)
         for segment in self.segments:
-            if segment.start_step <= step < segment.end_step:
+            if number is not None and segment.start_step <= number < segment.end_step:
                 return dict(segment.hyperparameters)
         raise InvalidArgument("step", step, f"one of the {self.steps} steps of the schedule")
 
@@ -116,11 +134,20 @@ class Schedule(msgspec.Struct, frozen=True):
         return text.getvalue()
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file ending in ``.json`` or ``.csv``."""
-        target = Path(path)
+        """Write it to a file ending in ``.json`` or ``.csv``.
+
+        Raises:
+            InvalidArgument: The file's name has another end, or it cannot be written.
+        """
+        allowed = "a file name ending in .json or .csv, in a folder that exists"
+        target = local_path("path", path, allowed)
         if target.suffix not in (".json", ".csv"):
-            raise InvalidArgument("path", str(path), "a file name ending in .json or .csv")
-        target.write_text(self.to_json() if target.suffix == ".json" else self.to_csv())
+            raise InvalidArgument("path", str(path), allowed)
+        text = self.to_json() if target.suffix == ".json" else self.to_csv()
+        try:
+            target.write_text(text)
+        except OSError as error:
+            raise InvalidArgument("path", str(path), f"{allowed} ({error.strerror})") from error
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Schedule:
@@ -129,9 +156,11 @@ class Schedule(msgspec.Struct, frozen=True):
         Raises:
             InvalidArgument: The text is no schedule.
         """
+        if not isinstance(text, (str, bytes)):
+            raise InvalidArgument("text", text, "a schedule as JSON")
         try:
             return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise InvalidArgument("text", text[:80], f"a schedule as JSON ({error})") from None
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -152,8 +181,13 @@ def load_schedule(schedule: Schedule | str | Path | Mapping[str, Any]) -> Schedu
     if isinstance(schedule, Schedule):
         return schedule
     if isinstance(schedule, Mapping):
-        return Schedule.from_json(json.dumps(schedule))
-    path = Path(schedule)
-    if not path.is_file():
-        raise InvalidArgument("schedule", str(schedule), "a Schedule, or a file that Schedule.save wrote as JSON")
-    return Schedule.from_json(path.read_text())
+        try:
+            return msgspec.convert(schedule, Schedule)
+        except msgspec.ValidationError as error:
+            raise InvalidArgument("schedule", schedule, f"the JSON form of a schedule ({error})") from None
+    allowed = "a Schedule, or a file that Schedule.save wrote as JSON"
+    path = local_path("schedule", schedule, allowed)
+    try:
+        return Schedule.from_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidArgument("schedule", str(schedule), f"{allowed} ({error.strerror})") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import secrets
 import time
 import weakref
@@ -18,10 +17,12 @@ from phyletic.coordinator.control import check_count
 from phyletic.coordinator.inbox import Inbox, Request
 from phyletic.coordinator.messages import Control, Done, Leave, Pin, Refused, Reply, Stop
 from phyletic.coordinator.owner import NO_RUN, Owner
+from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, Evaluation, Metric, StudyControl, StudyIdentity, Trial, TrialState
+from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.storage import reading
 from phyletic.storage.changes import Event, StoredStudy
@@ -30,6 +31,7 @@ from phyletic.storage.writing import create_study
 from phyletic.study.asking import Asker
 from phyletic.study.identity import (
     Sampling,
+    check_flag,
     check_name,
     check_sampling,
     check_seed,
@@ -134,6 +136,9 @@ class Study:
                 check_count(setting, value)
         made_space = None if space is None else make_space(space)
         made_metrics = None if metric is None and mode is None else make_metrics(metric, mode)
+        folder = None
+        if checkpoints is not None:
+            folder = local_path("checkpoints", checkpoints, "a folder, or None for one beside the storage")
         seed = None if seed is None else check_seed(seed)
         sampling = None if sampling is None else check_sampling(sampling)
         self._store: Store = open_store(storage)
@@ -160,8 +165,9 @@ class Study:
             sampling=sampling,
         )
         self.algorithm: Algorithm = algorithm if algorithm is not None else algorithm_from_json(self.identity.algorithm)
-        folder = self._store.checkpoints_folder if checkpoints is None else Path(checkpoints).expanduser().absolute()
-        self.checkpoints = LocalCheckpoints(folder, durable=self._store.path is not None)
+        self.checkpoints = LocalCheckpoints(
+            folder or self._store.checkpoints_folder, durable=self._store.path is not None
+        )
         self._owner = self._shared_owner()
         self._asker = Asker(self._owner, self.checkpoints, self.identity)
         self._finalizer = weakref.finalize(self, _let_go, self._owner, self._user, self._asker.sessions)
@@ -191,7 +197,7 @@ class Study:
             metrics=metrics,
             algorithm=algorithm,
             seed=seed,
-            initial=initial or (),
+            initial=() if initial is None else initial,
             sampling=sampling or "random",
         )
         given = {setting: value for setting, value in settings.items() if value is not None}
@@ -268,10 +274,9 @@ class Study:
 
     def source(self, *, reload: str = "changed", supervised: bool = False) -> Trials:
         """Return a source of trials in this process; each is a session of its own."""
-        self._owner.use(self._user)
+        check_flag("supervised", supervised)
         session = secrets.token_hex(16)
-        self._asker.sessions.append(session)
-        return Trials(
+        source = Trials(
             OwnerChannel(self._owner),
             store=self.checkpoints,
             space=self.space,
@@ -280,6 +285,9 @@ class Study:
             supervised=supervised,
             ended=None if supervised else lambda: self._end_loop(session),
         )
+        self._owner.use(self._user)
+        self._asker.sessions.append(session)
+        return source
 
     def run(
         self,
@@ -440,7 +448,7 @@ class Study:
         Raises:
             NotFound: No :meth:`run` of the study goes on.
         """
-        self._execute(Stop(now=now))
+        self._execute(Stop(now=check_flag("now", now)))
 
     def pin(self, trial: Trial | int, keep: bool = True) -> None:
         """Keep a trial's checkpoint for good, or (``keep=False``) no longer.
@@ -448,7 +456,7 @@ class Study:
         Raises:
             NotFound: There is no such trial, or its checkpoint was collected.
         """
-        self._execute(Pin(trial=self._number(trial), keep=keep))
+        self._execute(Pin(trial=self._number(trial), keep=check_flag("keep", keep)))
 
     # --- results ------------------------------------------------------------------------------------------------
 
@@ -471,6 +479,12 @@ class Study:
         Args:
             states: Only those in these states.
         """
+        if states is not None:
+            known = isinstance(states, (list, tuple, set, frozenset)) and all(
+                isinstance(state, str) and state in list(TrialState) for state in states
+            )
+            if not known:
+                raise InvalidArgument("states", states, f"a list of states: {', '.join(TrialState)}")
         with self._store.read() as connection:
             return reading.trials(connection, self._id, states=states)
 
@@ -702,11 +716,11 @@ class Study:
 
     @staticmethod
     def _number(trial: Trial | LiveTrial | int) -> int:
-        number = trial.number if isinstance(trial, (Trial, LiveTrial)) else trial
         # numbers from a data frame are numpy's
-        if isinstance(number, bool) or not hasattr(number, "__index__") or not 0 <= operator.index(number) < 2**63:
+        number = whole_number(trial.number if isinstance(trial, (Trial, LiveTrial)) else trial)
+        if number is None or not 0 <= number < 2**63:
             raise InvalidArgument("trial", trial, "a trial, or its number")
-        return operator.index(number)
+        return number
 
 
 def _let_go(owner: Owner, user: int, sessions: list[str]) -> None:

@@ -69,7 +69,7 @@ class Trials:
         supervised: bool = True,
         ended: Callable[[], None] | None = None,
     ) -> None:
-        if reload not in ("changed", "always"):
+        if not isinstance(reload, str) or reload not in ("changed", "always"):
             raise InvalidArgument("reload", reload, '"changed" or "always"')
         self._channel = channel
         self._store = store

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.coordinator.messages import Grant, Refused
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
+from phyletic.records.values import whole_number
 from phyletic.workers.apply import Applied, apply
 from phyletic.workers.reading import ReadHyperparameters
 
@@ -200,6 +201,8 @@ class LiveTrial:
         Raises:
             InvalidArgument: A value is not a number, or a step is out of range.
         """
+        if values is not None and not isinstance(values, Mapping):
+            raise InvalidArgument("metrics", values, 'a dictionary such as {"val/acc": 0.97}')
         reported = {**(values or {}), **metrics}
         checked = {check_metric_name(name): check_metric_value(name, value) for name, value in reported.items()}
         if steps_done is not None:
@@ -258,15 +261,13 @@ def check_metric_value(name: str, value: object) -> float:
         raise InvalidArgument(f"metrics[{name!r}]", value, "a number")
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # whatever an object does when it is asked for its value
         raise InvalidArgument(f"metrics[{name!r}]", value, "a number") from None
 
 
 def check_steps(name: str, value: object, least: int) -> int:
     """Return a number of steps, or raise InvalidArgument."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise InvalidArgument(name, value, f"a whole number of at least {least}")
-    steps = int(value.__index__())
-    if not least <= steps < 2**53:
+    steps = whole_number(value)
+    if steps is None or not least <= steps < 2**53:
         raise InvalidArgument(name, value, f"a whole number of at least {least}, below 2**53")
     return steps
