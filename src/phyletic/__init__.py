@@ -3,7 +3,7 @@
 Example:
     >>> import phyletic as ph
     >>> ph.Float(1e-4, 1e-1, log=True)
-    Float(low=0.0001, high=0.1, log=True, step=None, limits=None, fixed=False)
+    Float(0.0001, 0.1, log=True)
 """
 
 from __future__ import annotations
