@@ -109,7 +109,7 @@ class Coordinator:
         draft = state.draft()
         changes = Changes(expected=state.counters.sequence, counters=state.counters)
         with self._store.read() as connection:
-            again = void_leases(connection, draft, changes)
+            again = void_leases(connection, draft, changes, now)
         extend_over_gap(draft, now)
         draft.clock = now
         self._commit(draft, changes, durable=True)

@@ -137,7 +137,7 @@ def _scored(connection: Any, state: StudyState, number: int | None, most: int) -
     return found[-most:]
 
 
-def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[str]:
+def void_leases(connection: Any, state: StudyState, changes: Changes, now: float) -> list[str]:
     """Release what a dead owner's sessions held, at once: their leases lived as long as the owner.
 
     Returns ids of checkpoints that were condemned earlier and whose deletion was not confirmed.
@@ -158,6 +158,9 @@ def void_leases(connection: Any, state: StudyState, changes: Changes) -> list[st
                 state.drop_open(number)
                 state.members[trial.member] = msgspec.structs.replace(state.members[trial.member], open=None)
             changes.updated.append(TrialUpdate(trial=trial, held=opened.lease, lease=None, digest=None))
+    # their processes were ended before: noted, so that nobody looks for them at every opening to come
+    ended_sessions = [one.session for one in reading.open_sessions(connection, state.id) if one.lease_seconds is None]
+    changes.left.extend((session, now) for session in ended_sessions)
     condemned = []
     for row in reading.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED]):
         if row.state is CheckpointState.PENDING:

@@ -9,6 +9,7 @@ from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Beat, Done, Fail, Grant, Join, Leave, Refused, Tell, Wait
 from phyletic.failpoints import armed
 from phyletic.records import Evaluation, TrialState
+from phyletic.storage import reading
 
 S1, S2 = "1" * 32, "2" * 32
 
@@ -115,6 +116,21 @@ def test_a_detached_session_outlives_its_owner_and_an_attached_one_does_not(desk
     # what was lost with its owner counts against nothing
     again = desk.say(Ask(session=S2))
     assert (again.trial.number, again.trial.failures, again.trial.losses) == (near.trial.number, 0, 0)
+
+
+def test_sessions_that_ended_with_their_owner_are_looked_for_once(desk):
+    desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
+    desk.say(Join(session=S2, worker="near", pid=4_000_000, created=1.0))
+    looked_for = []
+
+    def open_sessions():
+        with desk.study._store.read() as connection:
+            return [one.session for one in reading.open_sessions(connection, desk.coordinator.state.id)]
+
+    for _ in range(2):
+        looked_for.append(sorted(open_sessions()))
+        desk.open()
+    assert looked_for == [[S1, S2], [S1]]
 
 
 def test_the_same_incarnation_gets_its_open_trial_again_and_a_new_one_another(desk):
