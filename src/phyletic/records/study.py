@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.records.values import Value
+from phyletic.records.values import Value, is_unicode
 
 __all__ = ["Budget", "Metric", "StudyControl", "StudyIdentity"]
 
@@ -27,9 +27,9 @@ class Metric(msgspec.Struct, frozen=True):
     mode: Literal["min", "max"]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name or len(self.name) > 200:
+        if not isinstance(self.name, str) or not 1 <= len(self.name) <= 200 or not is_unicode(self.name):
             raise InvalidArgument("metric", self.name, "a name of 1 to 200 characters")
-        if self.mode not in ("min", "max"):
+        if not isinstance(self.mode, str) or self.mode not in ("min", "max"):
             raise InvalidArgument("mode", self.mode, '"min" or "max"')
 
 

@@ -7,7 +7,15 @@ import operator
 from collections.abc import Mapping
 from typing import TypeAlias
 
-__all__ = ["Hyperparameters", "Value", "decode_number", "encode_number", "whole_number"]
+__all__ = [
+    "Hyperparameters",
+    "Value",
+    "as_unicode",
+    "decode_number",
+    "encode_number",
+    "is_unicode",
+    "whole_number",
+]
 
 Value: TypeAlias = float | int | str | bool | None
 """One hyperparameter's value. Floats are finite."""
@@ -30,6 +38,30 @@ def whole_number(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]
     except Exception:
         return None
+
+
+def is_unicode(text: str) -> bool:
+    r"""Whether a text can be stored and sent: one with half of a surrogate pair cannot.
+
+    Example:
+        >>> is_unicode("größe"), is_unicode("\ud800")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_unicode(text: str) -> str:
+    r"""Return a text that can be stored and sent; what is no Unicode in it (in a file's name) is written as digits.
+
+    Example:
+        >>> as_unicode("no file a\udcff")
+        'no file a\\udcff'
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def encode_number(number: float) -> float | str:

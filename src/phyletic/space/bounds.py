@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, NoReturn
 
 from phyletic.errors import InvalidSpace
@@ -120,7 +121,7 @@ def check_step(path: str, domain: Any, kind: type[float]) -> None:
     """
     step, low, high = domain.step, domain.low, domain.high
     whole = "a whole number" if kind is int else "a finite number"
-    if type(step) is not kind or not math.isfinite(step) or step <= 0:
+    if type(step) is not kind or not 0 < step <= sys.float_info.max:
         refuse(path, "step", step, f"{whole} above 0" + ("" if kind is int else ", or None"))
     if kind is float and max(abs(low), abs(high), *map(abs, domain.limits)) / step > _FINEST:
         refuse(path, "step", step, "at least a billionth of the largest bound", "Leave it out for a continuous range")

@@ -12,6 +12,7 @@ from phyletic.coordinator.messages import Ancestors, Ask, Beat, Command, Fail, G
 from phyletic.coordinator.owner import Owner
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
+from phyletic.records.values import as_unicode, is_unicode
 from phyletic.workers.trial import LiveTrial, check_metric_name, check_metric_value, check_steps
 
 __all__ = ["Asker"]
@@ -40,7 +41,9 @@ class Asker:
 
     def ask(self, worker: str | None, count: int | None) -> Any:
         """Ask for one trial, or for ``count`` in a list."""
-        if worker is not None and (not isinstance(worker, str) or not 1 <= len(worker) <= 200):
+        if worker is not None and (
+            not isinstance(worker, str) or not 1 <= len(worker) <= 200 or not is_unicode(worker)
+        ):
             raise InvalidArgument("worker", worker, "a name of 1 to 200 characters, or None")
         if count is not None:
             if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_AT_ONCE:
@@ -169,7 +172,7 @@ class Asker:
             error = "".join(traceback.format_exception(error)).rstrip()
         if not isinstance(error, str):
             raise InvalidArgument("error", error, "text, or an exception")
-        done = self.accepted(self._owner.execute([Fail(lease=live.grant.lease, error=error)])[0])
+        done = self.accepted(self._owner.execute([Fail(lease=live.grant.lease, error=as_unicode(error))])[0])
         assert done.trial is not None
         trial_record: Trial = done.trial
         return trial_record

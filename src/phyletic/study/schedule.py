@@ -183,7 +183,7 @@ def load_schedule(schedule: Schedule | str | Path | Mapping[str, Any]) -> Schedu
     if isinstance(schedule, Mapping):
         try:
             return msgspec.convert(schedule, Schedule)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeError) as error:
             raise InvalidArgument("schedule", schedule, f"the JSON form of a schedule ({error})") from None
     allowed = "a Schedule, or a file that Schedule.save wrote as JSON"
     path = local_path("schedule", schedule, allowed)

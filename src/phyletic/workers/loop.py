@@ -31,6 +31,7 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrialFailed
 from phyletic.records import CheckpointReference, Timings
+from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
 from phyletic.workers.ending import check_unused, check_values, final_evaluations, steps_trained
@@ -346,7 +347,7 @@ class Trials:
         return trial  # type: ignore[return-value]
 
     def _fail(self, grant: Grant, error: str, cause: Any) -> None:
-        self._exchange([Fail(lease=grant.lease, error=error, cause=cause)])
+        self._exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])
 
     # Beating
 

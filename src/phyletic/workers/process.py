@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.failpoints import failpoint
+from phyletic.records.values import as_unicode
 from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 from phyletic.workers.lifeline import end_with_owner
 from phyletic.workers.shipping import become_main, unpack
@@ -104,7 +105,7 @@ class SocketChannel:
         kind = next(kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
         text = "".join(traceback.format_exception(error)).rstrip()
         with self._speaking, contextlib.suppress(OSError):
-            send(self._connection, Broken(error=kind.__name__, message=f"{error}\n\n{text}"))
+            send(self._connection, Broken(error=kind.__name__, message=as_unicode(f"{error}\n\n{text}")))
 
 
 def _beat(trials: Trials, seconds: float) -> None:

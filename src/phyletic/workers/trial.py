@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.coordinator.messages import Grant, Refused
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
-from phyletic.records.values import whole_number
+from phyletic.records.values import is_unicode, whole_number
 from phyletic.workers.apply import Applied, apply
 from phyletic.workers.reading import ReadHyperparameters
 
@@ -250,7 +250,7 @@ class LiveTrial:
 
 def check_metric_name(name: object) -> str:
     """Return a metric's name, or raise InvalidArgument."""
-    if not isinstance(name, str) or not 1 <= len(name) <= 200:
+    if not isinstance(name, str) or not 1 <= len(name) <= 200 or not is_unicode(name):
         raise InvalidArgument("metrics", name, "names of 1 to 200 characters")
     return name
 
