@@ -88,9 +88,42 @@ ANYTHING = st.recursive(
     max_leaves=4,
 )
 FEW = settings(
-    max_examples=40,
+    max_examples=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
+
+
+WRONG: list[Any] = [
+    *(None, 0, -1, 0.5, 1.5, True, math.nan, math.inf, 10**30, 10**400, np.int64(2), np.float64("nan"), 1j),
+    *(
+        "",
+        "a/b",
+        "a\x00b",
+        "\ud800",
+        "x" * 5000,
+        b"",
+        b"\xff",
+        [],
+        [0],
+        (),
+        {},
+        {"": 0},
+        {1: 2},
+        {"\ud800": 1.0},
+        set(),
+        range(2),
+    ),
+    *(object(), Hostile(), int, print, np.array(1.0), np.array([1, 2]), np.array([]), Path("x"), ph.PBT, ph.Budget()),
+]
+
+
+def each_wrong(good: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield good arguments with one replaced: each by each of what is wrong for most."""
+    for name in good:
+        for value in WRONG:
+            if name == "train" and callable(value):
+                continue  # is called, and what it does then is its own
+            yield {**good, name: value}
 
 
 def refused(function: Callable[..., Any], *arguments: Any, **named: Any) -> PhyleticError | None:
@@ -173,6 +206,14 @@ def test_what_is_configured_is_made_or_refused(name: str, data: st.DataObject) -
     refused(function, **one_wrong(data, good))
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_each_argument_is_checked(name: str) -> None:
+    function, good = MADE[name]
+    errors = [refused(function, **given_) for given_ in each_wrong(good)]
+    assert refused(function, **good) is None or name == "Schedule.from_json"
+    assert sum(error is not None for error in errors) > len(errors) // 4
+
+
 @FEW
 @given(data=st.data(), text=TEXTS)
 def test_a_document_that_is_no_schedule_is_refused(data: st.DataObject, text: str) -> None:
@@ -241,7 +282,18 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@settings(FEW, max_examples=150)
+def test_each_argument_of_a_study_is_checked_before_anything_is_written() -> None:
+    with empty_folder() as folder:
+        before = files(folder)
+        for number, given_ in enumerate(each_wrong({**STUDY, "checkpoints": None})):
+            path = folder / f"{number}.db"
+            error = refused(lambda given_=given_, path=path: ph.Study(**given_, storage=path).close())
+            made = files(folder)
+            assert error is None or made == before, error
+            before = made
+
+
+@settings(FEW, max_examples=60)
 @given(data=st.data())
 def test_a_study_that_is_refused_leaves_no_trace(data: st.DataObject) -> None:
     with empty_folder() as folder:
@@ -293,6 +345,11 @@ class Opened:
     def renew(self) -> None:
         """Have a trial that runs, whatever the last example did to it; failures in a row are ended by a result."""
         running = {trial.number for trial in self.study.trials(states=[ph.TrialState.RUNNING])}
+        control = self.study.control
+        if control.budget != STUDY["budget"] or control.population != 2 or control.paused:
+            self.study.set_budget(STUDY["budget"])
+            self.study.resize(2)
+            self.study.resume()
         while self.trial.number not in running or self.trial.record.failures:
             if self.trial.number in running:
                 self.study.tell(self.trial, score=0.5, steps_done=2)
@@ -376,7 +433,20 @@ METHODS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-@settings(FEW, max_examples=30, suppress_health_check=list(HealthCheck))
+def test_each_argument_of_a_method_is_checked(name: str, opened: Opened) -> None:
+    call, good = METHODS[name]
+    with empty_folder() as elsewhere:
+        for given_ in each_wrong(good):
+            opened.renew()
+            before, around = opened.rows(), files(elsewhere)
+            error = refused(call, opened.study, opened.trial, **given_)
+            if error is not None:
+                assert opened.rows() == before, error
+                assert files(elsewhere) == around
+
+
+@pytest.mark.parametrize("name", METHODS)
+@settings(FEW, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_a_study_is_told_is_done_or_refused_without_a_trace(
     name: str, data: st.DataObject, opened: Opened
@@ -390,6 +460,21 @@ def test_what_a_study_is_told_is_done_or_refused_without_a_trace(
         if error is not None:
             assert opened.rows() == before, error
             assert files(elsewhere) == around
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_whose_text_is_no_unicode_is_recorded(tmp_path: Path, workers: int) -> None:
+    def broken(trials: Any) -> None:
+        for trial in trials.attach(lambda trial: {"x": 0.0}):
+            dict(trial.hyperparameters)
+            if trial.record.failures == 0:
+                raise FileNotFoundError("no file a\udcff")
+            trial.report(score=1.0)
+
+    study = ph.Study(**{**STUDY, "budget": ph.Budget(trials=2)}, storage=tmp_path / "a.db")
+    study.run(broken, workers=workers, verbose=0)
+    assert [trial.failures for trial in study.trials()] == [1, 1]
+    assert all("no file a\\udcff" in (trial.error or "") for trial in study.trials())
 
 
 # --- the command line ---------------------------------------------------------------------------------------------
