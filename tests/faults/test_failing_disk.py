@@ -105,7 +105,8 @@ def run_failing(folder, failing, code, synchronous=True):
     """Create and run a study in a failing world; returns the error that it ended with, if any."""
     with armed(failing):
         try:
-            make(folder, synchronous).run(code, workers=0, verbose=0)
+            study = make(folder, synchronous)  # outlives the failing world, so that its finalizer runs in a sound one
+            study.run(code, workers=0, verbose=0)
         except PhyleticError as error:
             return error
     return None
