@@ -124,7 +124,7 @@ def _check(
 def _run_here(study: Study, train: Callable[[Any], object], reload: str, grace: float, display: LiveDisplay) -> None:
     """Call the training code in this process, anew after an exception, until there are no more trials."""
     source = study.source(reload=reload, supervised=True)
-    with _Draining(source, grace, display):
+    with _Draining(study.identity.uuid, source, grace, display):
         while source.finished is None:
             granted = source.granted
             try:
@@ -158,8 +158,8 @@ class _Draining(Interrupts):
     nowhere else, which leaves the training code.
     """
 
-    def __init__(self, source: Trials, grace: float, display: LiveDisplay) -> None:
-        super().__init__()
+    def __init__(self, study: str, source: Trials, grace: float, display: LiveDisplay) -> None:
+        super().__init__(study)
         self._source = source
         self._grace = grace
         self._display = display

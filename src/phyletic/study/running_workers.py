@@ -41,4 +41,5 @@ def run_workers(
         environment=environment,
         supervision=Supervision(trial_timeout=trial_timeout, grace=grace),
         announce=display.line,
+        study=study.identity.uuid,
     )

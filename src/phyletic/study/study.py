@@ -7,6 +7,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -230,7 +231,7 @@ class Study:
                 checkpoints=self.checkpoints,
                 evict=kill_survivors,
                 inbox=None if self._store.path is None else self._inbox,
-                interrupt=Interrupts.request,
+                interrupt=partial(Interrupts.request, self.identity.uuid),
             )
         return owner
 
@@ -253,7 +254,7 @@ class Study:
             return
         try:
             if isinstance(command, Stop):
-                found = Interrupts.request(command.now)
+                found = Interrupts.request(self.identity.uuid, command.now)
                 reply: Reply = Done() if found else Refused(error="NotFound", message=NO_RUN)
             else:
                 (reply,) = self._owner.execute([command])

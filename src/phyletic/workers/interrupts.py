@@ -16,6 +16,9 @@ class Interrupts:
     The first Ctrl-C asks to drain, the second to stop. SIGTERM and SIGHUP ask to hand back what runs. Handlers are set
     in the main thread alone, only where nobody else set one, and put back at the end.
 
+    Args:
+        study: The uuid of the study that runs meanwhile, by which :meth:`request` finds it.
+
     Attributes:
         draining: Whether running trials shall end and no other shall begin.
         stopping: Whether everything shall stop now.
@@ -25,7 +28,8 @@ class Interrupts:
     entered: ClassVar[list[Interrupts]] = []
     """Those that are entered now, so that a request from elsewhere can do what a signal does."""
 
-    def __init__(self) -> None:
+    def __init__(self, study: str = "") -> None:
+        self.study = study
         self.draining = False
         self.stopping = False
         self.terminated: int | None = None
@@ -51,13 +55,13 @@ class Interrupts:
             Interrupts.entered.remove(self)
 
     @classmethod
-    def request(cls, now: bool) -> bool:
-        """Do what Ctrl-C does, once or (``now``) twice; returns whether there is a run that it ends.
+    def request(cls, study: str, now: bool) -> bool:
+        """Do to a study's run what Ctrl-C does, once or (``now``) twice; returns whether there is one.
 
         Raises:
             KeyboardInterrupt: Training code runs in this process, and is to stop now.
         """
-        found = list(cls.entered)
+        found = [interrupts for interrupts in cls.entered if interrupts.study == study]
         for interrupts in found:
             if not interrupts.draining:
                 interrupts._interrupt(signal.SIGINT, None)

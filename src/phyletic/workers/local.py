@@ -35,6 +35,7 @@ def run_local_workers(
     environment: Mapping[str, str] | None = None,
     supervision: Supervision | None = None,
     announce: Callable[[str], None] | None = None,
+    study: str = "",
 ) -> Outcome:
     """Run a study's trials in processes of this machine, until there are none left.
 
@@ -53,6 +54,7 @@ def run_local_workers(
         environment: Further environment variables of the workers.
         supervision: How workers are watched.
         announce: Takes a line for the person at the terminal; standard error by default.
+        study: The study's uuid, by which a request to stop finds this run.
 
     Returns:
         How it ended.
@@ -103,5 +105,6 @@ def run_local_workers(
         places=workers,
         supervision=supervision or Supervision(),
         announce=announce or (lambda text: print(text, file=sys.stderr, flush=True)),
+        study=study,
     )
     return supervisor.run()

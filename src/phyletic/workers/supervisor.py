@@ -82,6 +82,7 @@ class Supervisor:
         places: How many workers.
         supervision: How they are watched.
         announce: Takes a line for the person at the terminal.
+        study: The study's uuid, by which a request to stop finds this run.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Supervisor:
         places: int,
         supervision: Supervision,
         announce: Callable[[str], None],
+        study: str = "",
     ) -> None:
         self._execute = execute
         self._start = start
@@ -100,7 +102,7 @@ class Supervisor:
         self._slots = [_Slot(place) for place in range(places)]
         self._supervision = supervision
         self._announce = announce
-        self._interrupts = Interrupts()
+        self._interrupts = Interrupts(study)
         self._lifeline = Lifeline()
         self._selector = selectors.DefaultSelector()
         self._buried: list[LocalWorker] = []

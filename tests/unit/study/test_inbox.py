@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -106,3 +107,34 @@ def test_an_owner_that_does_not_answer_is_named(tmp_path, monkeypatch):
     assert study.control.paused is False
     study.pause()
     assert study.control.paused is True
+
+
+def test_a_stop_ends_the_run_of_its_study_alone(tmp_path):
+    studies = [
+        ph.Study(name, space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0, algorithm=ph.PBT(2, 1),
+                 budget=ph.Budget(seconds=60), storage=tmp_path / f"{name}.db")
+        for name in ("one", "other")
+    ]  # fmt: skip
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"x": 0.0}):
+            time.sleep(0.02)
+            trial.report(score=float(trial["lr"]))
+
+    runs = [threading.Thread(target=study.run, args=(train,), kwargs={"verbose": 0}) for study in studies]
+    for study in studies:
+        with pytest.raises(errors.NotFound, match="no run to stop"):
+            study.stop()
+    for run in runs:
+        run.start()
+    while not all(study.trials() for study in studies):
+        time.sleep(0.05)
+    studies[0].stop()
+    runs[0].join(20)
+    assert [run.is_alive() for run in runs] == [False, True]
+    went = len(studies[1].trials())
+    while len(studies[1].trials()) == went:
+        time.sleep(0.05)
+    studies[1].stop()
+    runs[1].join(20)
+    assert not runs[1].is_alive()
