@@ -3,6 +3,8 @@
 import pytest
 
 from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
+from phyletic.workers.channel import OwnerChannel
+from phyletic.workers.detached import detached_source
 
 
 class TestThisProcessDirectly(TrialSourceConformance):
@@ -11,6 +13,22 @@ class TestThisProcessDirectly(TrialSourceConformance):
 
     def run(self, study, train, reload="changed"):
         train(study if reload == "changed" else study.source(reload=reload))
+
+
+class TestDetachedSession(TrialSourceConformance):
+    here = True
+    supervised = False
+    detached = True
+
+    def run(self, study, train, reload="changed"):
+        channel = OwnerChannel(study.owner)
+        with (
+            study,
+            detached_source(
+                channel, store=study.checkpoints, space=study.space, worker="far", lease_seconds=2.0, reload=reload
+            ) as trials,
+        ):
+            train(trials)
 
 
 class TestRunInThisProcess(TrialSourceConformance):

@@ -16,7 +16,7 @@ from phyletic.checkpoints.digest import Digest, digest_of_bytes, digest_of_file,
 from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.checkpoints.packed import Array, Entry, Manifest, header_of, layout, read_header
 from phyletic.checkpoints.staging import Staging
-from phyletic.checkpoints.store import checked_id
+from phyletic.checkpoints.store import checked_id, is_id
 from phyletic.checkpoints.tree import Lowering, is_unicode
 from phyletic.checkpoints.unreadable import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StateUnsupported
@@ -191,6 +191,19 @@ class LocalCheckpoints:
     def exists(self, id: str) -> bool:
         """Whether a checkpoint is published."""
         return self._packed(id).exists() or (self._folder(id) / own_files.MANIFEST).exists()
+
+    def ids(self) -> list[str]:
+        """Return the ids of all that is published here, by whatever study, in order.
+
+        Raises:
+            CheckpointError: The folder cannot be read.
+        """
+        with _explained(f"{self.root} could not be looked through"):
+            try:
+                names = [path.name for path in self.root.iterdir()]
+            except FileNotFoundError:
+                return []
+        return sorted({name for name in (name.removesuffix(_SUFFIX) for name in names) if is_id(name)})
 
     def delete(self, *ids: str, durable: bool = True) -> None:
         """Remove checkpoints, and what is unfinished of them; fine if they are gone.

@@ -11,9 +11,14 @@ from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference
 
-__all__ = ["CheckpointStore", "checked_id"]
+__all__ = ["CheckpointStore", "checked_id", "is_id"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of a checkpoint's id."""
+    return _ID.fullmatch(text) is not None
 
 
 def checked_id(id: object) -> str:
@@ -22,7 +27,7 @@ def checked_id(id: object) -> str:
     Raises:
         InvalidArgument: It is not 32 hexadecimal digits.
     """
-    if not isinstance(id, str) or _ID.fullmatch(id) is None:
+    if not isinstance(id, str) or not is_id(id):
         raise InvalidArgument("id", id, "32 digits of 0-9 and a-f, as the coordinator gave it")
     return id
 
@@ -59,6 +64,10 @@ class CheckpointStore(Protocol):
 
     def exists(self, id: str) -> bool:
         """Whether a checkpoint is published."""
+        ...
+
+    def ids(self) -> list[str]:
+        """Return the ids of all that is published."""
         ...
 
     def delete(self, *ids: str, durable: bool = True) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from phyletic.coordinator.budget import done, failure_cap, hopeless_cap, may_grant
 from phyletic.coordinator.deciding import close_barrier, decide
 from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
-from phyletic.coordinator.sessions import overdue
+from phyletic.coordinator.sessions import forget_silent, overdue
 from phyletic.coordinator.state import OpenTrial, StudyState
 from phyletic.coordinator.telling import end_attempt
 from phyletic.records import Lease, TrialState
@@ -32,6 +32,7 @@ def answer(
     In this order: the trial it holds already, trials by number that wait or whose holder was silent past its deadline,
     a new decision for the member furthest behind.
     """
+    forget_silent(state, changes, now)
     if not command.fresh:
         for number in state.sessions.get(command.session, ()):
             return _granted(state.open[number])

@@ -34,7 +34,7 @@ from phyletic.coordinator.messages import (
 from phyletic.coordinator.sessions import extend_over_gap, hear, join
 from phyletic.coordinator.state import StudyState
 from phyletic.coordinator.telling import fail, leave, tell
-from phyletic.errors import NotFound, PhyleticError
+from phyletic.errors import LeaseLost, NotFound, PhyleticError
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
 from phyletic.records import CheckpointState, Trial, TrialState
@@ -148,17 +148,20 @@ class Coordinator:
         # a decision sees the state that its own transaction leaves, so results are taken in before anything is decided
         draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
         replies: dict[int, Reply] = {}
+        late: list[str] = []
         for place in sorted(range(len(commands)), key=lambda place: not isinstance(commands[place], (Tell, Fail))):
             hear(draft, commands[place], now)
             try:
                 replies[place] = self._handle(draft, changes, commands[place], now)
             except PhyleticError as error:
                 replies[place] = Refused(error=type(error).__name__, message=str(error))
+                if isinstance(error, LeaseLost):
+                    late += self._came_late(commands[place])
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
         durable = not all(isinstance(command, (Ask, Beat, Join, Ancestors)) for command in commands)
         self._commit(draft, changes, durable=durable)
-        return Outcome(tuple(replies[place] for place in range(len(commands))), tuple(changes.condemned))
+        return Outcome(tuple(replies[place] for place in range(len(commands))), (*changes.condemned, *late))
 
     def confirm(self, ids: Sequence[str]) -> None:
         """Note that condemned checkpoints are deleted; it is written with the next transaction."""
@@ -215,6 +218,17 @@ class Coordinator:
             return None
         fence, token, digest = found
         return (fence, token, digest or "", trial)
+
+    def _came_late(self, command: Command) -> list[str]:
+        """Return the checkpoint of a result that is refused, where it was published after it had been deleted."""
+        if not isinstance(command, Tell) or command.checkpoint is None:
+            return []
+        return self.given_up([command.checkpoint.id])
+
+    def given_up(self, ids: Sequence[str]) -> list[str]:
+        """Return those of some checkpoints that were condemned: where their bytes are there, they came late."""
+        with self._store.read() as connection:
+            return reading.given_up(connection, self.state.id, ids)
 
     def _ancestors(self, draft: StudyState, number: int) -> Done:
         with self._store.read() as connection:

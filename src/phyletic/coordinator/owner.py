@@ -108,6 +108,9 @@ class Owner:
             with suppress(CheckpointError):
                 self.checkpoints.sweep()
             self._delete(outcome.condemned)
+            with suppress(CheckpointError):
+                # published by a worker that did not know yet that its lease was lost, and ended before it was told
+                self._delete(self._coordinator.given_up(self.checkpoints.ids()))
 
     def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         """Decide a batch of commands, then delete what that condemned.

@@ -12,6 +12,7 @@ from phyletic.coordinator.beating import given_up_on, remember_curve
 from phyletic.coordinator.deciding import close_barrier, insert_resumed
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
+from phyletic.coordinator.sessions import end_session
 from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
 from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, PhyleticError, TellConflict
 from phyletic.evolution import MemberView
@@ -198,10 +199,7 @@ def leave(state: StudyState, changes: Changes, command: Leave, now: float) -> Do
     cause = "lost" if command.lost else "released"
     for number in state.sessions.get(command.session, ()):
         end_attempt(state, changes, state.open[number], command.error or "its worker left", cause, now)
-    if state.workers.pop(command.session, None) is not None:
-        changes.left.append((command.session, now))
-    state.lease_seconds.pop(command.session, None)
-    state.deadlines.pop(command.session, None)
+    end_session(state, changes, command.session, now)
     return Done()
 
 

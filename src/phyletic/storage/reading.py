@@ -325,6 +325,20 @@ def checkpoint_state(connection: Connection, study_id: int, identity: str) -> Ch
     return None if state is None else CheckpointState(state)
 
 
+def given_up(connection: Connection, study_id: int, ids: Sequence[str]) -> list[str]:
+    """Return those of some checkpoints that this study condemned."""
+    columns = tables.checkpoint.c
+    states = [str(CheckpointState.CONDEMNED), str(CheckpointState.COLLECTED)]
+    found: list[str] = []
+    for start in range(0, len(ids), 500):
+        part = ids[start : start + 500]
+        statement = sa.select(columns.id).where(
+            columns.study == study_id, columns.id.in_(part), columns.state.in_(states)
+        )
+        found += connection.execute(statement.order_by(columns.id)).scalars()
+    return found
+
+
 def pinned(connection: Connection, study_id: int) -> list[int]:
     """Return the numbers of the trials whose checkpoint is kept for good."""
     columns = tables.checkpoint.c

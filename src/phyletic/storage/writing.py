@@ -81,6 +81,12 @@ _pin_checkpoint = Prepared(
     ("pinned",),
 )
 _insert_session = Prepared(sa.insert(tables.session), tables.session.c.keys())
+_rejoin_session = Prepared(
+    sa.update(tables.session).where(
+        tables.session.c.study == bindparam("the_study"), tables.session.c.session == bindparam("the_session")
+    ),
+    [name for name in tables.session.c.keys() if name not in ("study", "session")],  # noqa: SIM118
+)
 _end_session = Prepared(
     sa.update(tables.session).where(
         tables.session.c.study == bindparam("the_study"), tables.session.c.session == bindparam("the_session")
@@ -249,24 +255,24 @@ def _write_checkpoints(connection: Connection, study_id: int, changes: Changes) 
 
 
 def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> None:
-    if changes.joined:
-        rows: list[dict[str, Any]] = [
-            {
-                "study": study_id,
-                "session": joined.session,
-                "worker": joined.worker,
-                "pid": joined.pid,
-                "pid_created": joined.created,
-                "lease_seconds": joined.lease_seconds,
-                "epoch": joined.epoch,
-                "joined": joined.joined,
-                "left": None,
-            }
-            for joined in changes.joined
-        ]
-        _insert_session.run(connection, rows)
+    for joined in changes.joined:
+        row: dict[str, Any] = {
+            "worker": joined.worker,
+            "pid": joined.pid,
+            "pid_created": joined.created,
+            "lease_seconds": joined.lease_seconds,
+            "epoch": joined.epoch,
+            "joined": joined.joined,
+            "left": None,
+        }
+        # one that was forgotten while it was silent comes back under the same identity
+        again = {**row, "the_study": study_id, "the_session": joined.session}
+        if not _rejoin_session.run(connection, [again]):
+            _insert_session.run(connection, [{**row, "study": study_id, "session": joined.session}])
     if changes.left:
-        rows = [{"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left]
+        rows: list[dict[str, Any]] = [
+            {"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left
+        ]
         _end_session.run(connection, rows)
     if changes.events:
         sequence = changes.counters.sequence

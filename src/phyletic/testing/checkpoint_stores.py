@@ -134,11 +134,14 @@ class CheckpointStoreConformance(ABC):
 
     def test_deleting_is_idempotent(self, store: CheckpointStore) -> None:
         store.delete(_A)
+        assert store.ids() == []
         kept = store.publish(_B, {"x": 1})
         store.publish(_A, {"x": 1})
+        assert store.ids() == [_A, _B]
         store.delete(_A)
         assert not store.exists(_A)
         store.delete(_A, "c" * 32)
+        assert store.ids() == [_B]
         store.verify(kept)
         with pytest.raises(NotFound):
             store.path(_A)
@@ -187,6 +190,7 @@ class CheckpointStoreConformance(ABC):
         reference = store.publish_folder(_A, staged, move=True)
         assert _contents(store.path(_A)) == expected
         assert not staged.exists()
+        assert store.ids() == [_A]
         store.verify(reference)
 
     @pytest.mark.parametrize("change", ["flip", "truncate", "remove", "add"])

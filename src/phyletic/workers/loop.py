@@ -231,7 +231,10 @@ class Trials:
             self._fail(trial.grant, str(error), "damaged")
             return
         except BaseException as error:
-            self._left(error)
+            held = self._left(error)
+            if isinstance(error, Exception) and not held:
+                # also what was being saved may have been deleted when the trial was granted to another session
+                return
             raise
         if command is None:
             self._drop()
@@ -332,12 +335,14 @@ class Trials:
         elif self._memory is not None:
             self._memory.forget()
 
-    def _left(self, error: BaseException) -> None:
+    def _left(self, error: BaseException) -> bool:
+        """Fail the open trial; returns whether it was still held by this session."""
         text = "".join(traceback.format_exception(error)).rstrip()
         trial = self._drop()
         # where a machine is taken away, processes that the training code relies on may be gone before it
         counted = worth_another_attempt(error) and trial.stop != "preempted"
-        self._fail(trial.grant, text, "error" if counted else "released")
+        reply = self._fail(trial.grant, text, "error" if counted else "released")
+        return not (isinstance(reply, Refused) and reply.error == "LeaseLost")
 
     def _drop(self) -> LiveTrial:
         with self._beating:
@@ -346,8 +351,8 @@ class Trials:
             self._memory.forget()
         return trial  # type: ignore[return-value]
 
-    def _fail(self, grant: Grant, error: str, cause: Any) -> None:
-        self._exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])
+    def _fail(self, grant: Grant, error: str, cause: Any) -> Reply:
+        return self._exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])[0]
 
     # Beating
 
