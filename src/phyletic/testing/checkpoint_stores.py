@@ -137,7 +137,7 @@ class CheckpointStoreConformance(ABC):
         assert store.ids() == []
         kept = store.publish(_B, {"x": 1})
         store.publish(_A, {"x": 1})
-        assert store.ids() == [_A, _B]
+        assert store.ids() == sorted([_A, _B])
         store.delete(_A)
         assert not store.exists(_A)
         store.delete(_A, "c" * 32)
