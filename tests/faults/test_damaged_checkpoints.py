@@ -43,7 +43,7 @@ def harm(path, how):
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, how, synchronous):
+def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, synchronous):
     study = make(tmp_path, synchronous=synchronous)
     study.set_budget(ph.Budget(steps=2))
     train(study)
@@ -52,7 +52,7 @@ def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, how, synchrono
     middle = sorted(tips, key=lambda trial: trial.score)[1]
     harm(study.checkpoint_path(middle), how)
     study.set_budget(ph.Budget(steps=4))
-    study.run(train, workers=0, verbose=0, reload="always")
+    study.run(train, workers=0, verbose=1, reload="always")
     trials = study.trials()
     (failed,) = [trial for trial in trials if trial.state is TrialState.FAILED]
     assert failed.parent == middle.number
@@ -72,16 +72,22 @@ def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, how, synchrono
     assert worst.number != middle.number
     # a parent is never changed
     assert study.trial(middle.number) == middle
+    # whoever looks on is told of both: what is damaged, and what takes its place
+    said = capsys.readouterr().err
+    assert str(study.checkpoints.root / middle.checkpoint.id) in said
+    assert f"warning: the checkpoint of trial {middle.number} is damaged, so trial {failed.number} of member" in said
+    assert f"trial {replacement.number} takes its place and starts from trial {replacement.parent}" in said
 
 
-def test_with_no_other_head_and_no_donor_a_member_starts_afresh(tmp_path):
+def test_with_no_other_head_and_no_donor_a_member_starts_afresh(tmp_path, capsys):
     study = make(tmp_path, population=1)
     study.set_budget(ph.Budget(steps=1))
     train(study)
     harm(study.checkpoint_path(0), "flipped")
     study.set_budget(ph.Budget(steps=2))
-    study.run(train, workers=0, verbose=0, reload="always")
+    study.run(train, workers=0, verbose=1, reload="always")
     first, failed, fresh, last = study.trials()
+    assert f"trial {fresh.number} takes its place and starts from the beginning" in capsys.readouterr().err
     assert failed.state is TrialState.FAILED
     assert fresh.parent is None
     assert fresh.decision.kind == "rescue"

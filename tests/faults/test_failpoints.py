@@ -139,6 +139,7 @@ def test_workers_killed_at_a_message_are_replaced_and_the_study_ends_the_same(tm
     # their trial is given up, or the study is resumed without failpoints
     _, expected = whole
     study = killed_and_resumed(tmp_path, point, workers=2)
+    assert (study.logs / "worker-0.log").read_text().count("=== worker-0, pid") > 1
     done = [trial for trial in study.trials() if trial.score is not None]
     assert {trial.member for trial in done} == {0, 1, 2}
     if all(trial.losses < 10 for trial in study.trials()):

@@ -95,3 +95,39 @@ def test_what_is_said_to_be_forced_onto_the_disk_is(tmp_path, monkeypatch):
     assert forced.pop() == tmp_path
     disk.fsync_folder(tmp_path / "folder")
     assert forced == [tmp_path / "folder"]
+
+
+def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path, monkeypatch):
+    happened = []
+
+    def noted(name):
+        change = getattr(os, name)
+
+        def noting(*arguments, **options):
+            happened.append(name)
+            return change(*arguments, **options)
+
+        return noting
+
+    monkeypatch.setattr(disk, "_FULL_FSYNC", None)
+    (tmp_path / "tree" / "inner").mkdir(parents=True)
+    (tmp_path / "tree" / "inner" / "file").touch()
+    changes = {"write": "write", "fsync": "fsync", "replace": "rename", "unlink": "unlink", "rmdir": "unlink"}
+    for name in changes:
+        monkeypatch.setattr(os, name, noted(name))
+    with armed(happened.append):
+        disk.write_file(tmp_path / "a", [b"1"])
+        disk.fsync_file(tmp_path / "a")
+        disk.rename(tmp_path / "a", tmp_path / "b")
+        disk.fsync_folder(tmp_path)
+        disk.unlink(tmp_path / "b")
+        disk.remove_tree(tmp_path / "tree")
+    made = [place for place, name in enumerate(happened) if name in changes]
+    assert [happened[place] for place in made] == [
+        *("write", "fsync", "fsync", "replace", "fsync", "unlink", "unlink", "rmdir", "rmdir")
+    ]
+    for place in made:
+        point = happened[place - 1].removesuffix(".before")
+        assert happened[place - 1 : place + 2] == [f"{point}.before", happened[place], f"{point}.after"]
+        assert point.startswith(f"disk.{changes[happened[place]]}")
+    assert len(happened) == 3 * len(made)

@@ -114,14 +114,20 @@ class LiveDisplay:
         if due:
             self._show(progress)
 
-    def note(self, trial: Trial) -> None:
+    def note(self, trial: Trial, instead: Trial | None = None) -> None:
         """Tell of a trial that was decided or has ended.
 
         Where there is no table an exploit or rescue is told when it was decided; a failure is told anywhere; with
         ``verbose=2`` every trial that ended is.
+
+        Args:
+            trial: The trial.
+            instead: The one whose place it takes, since the checkpoint that it started from was damaged.
         """
         if self._verbose == 0 or self._console is None:
             return
+        if instead is not None:
+            self._line(damage_text(instead, trial))
         if trial.state is TrialState.FAILED:
             self._line(failure_text(trial))
         elif trial.state.open:
@@ -204,6 +210,15 @@ def failure_text(trial: Trial) -> str:
     """Return that a trial failed, and of what, on one line."""
     lines = (trial.error or "no error was recorded").strip().splitlines()
     return f"member {trial.member} trial {trial.number} failed after {trial.attempts} attempts: {lines[-1]}"
+
+
+def damage_text(given_up: Trial, trial: Trial) -> str:
+    """Return that a checkpoint was damaged, and what is trained instead of the trial that loaded it, on one line."""
+    origin = "the beginning" if trial.parent is None else f"trial {trial.parent}"
+    return (
+        f"warning: the checkpoint of trial {given_up.parent} is damaged, so trial {given_up.number} of member "
+        f"{given_up.member} was given up; trial {trial.number} takes its place and starts from {origin}"
+    )
 
 
 def ended_text(trial: Trial) -> str:

@@ -51,8 +51,8 @@ def run(
 
         def watch(commands: Sequence[Command], replies: Sequence[Reply]) -> None:
             nonlocal shown, latest
-            for trial in snapshots.take_in(commands, replies):
-                display.note(trial)
+            for trial, instead in snapshots.take_in(commands, replies):
+                display.note(trial, instead)
             now = time.monotonic()
             if now - shown >= _SHOW_SECONDS:
                 shown = now

@@ -35,20 +35,28 @@ class Snapshots:
         self._exploits = self._rescues = self._failures = self._nonfinite = 0
         self._timings: dict[str, float] = {}
         self._best: dict[int, float] = {}
+        self._damaged: dict[int, Trial] = {}
         for trial in trials:
             self._count(trial)
 
-    def take_in(self, commands: Sequence[Command], replies: Sequence[Reply]) -> list[Trial]:
-        """Count what a batch of commands led to; returns the trials that began or ended with it."""
-        told = []
+    def take_in(self, commands: Sequence[Command], replies: Sequence[Reply]) -> list[tuple[Trial, Trial | None]]:
+        """Count what a batch of commands led to.
+
+        Returns:
+            The trials that began or ended with it, each with the one whose place it takes, where that one was given up
+            because the checkpoint that it started from was damaged.
+        """
+        told: list[tuple[Trial, Trial | None]] = []
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Grant) and reply.lease.fence == 1:
-                told.append(reply.trial)
+                told.append((reply.trial, self._damaged.pop(reply.trial.member, None)))
             if isinstance(command, (Tell, Fail)) and isinstance(reply, Done) and reply.trial is not None:
                 trial = reply.trial
                 if not trial.state.open:
                     self._count(trial)
-                    told.append(trial)
+                    told.append((trial, None))
+                    if isinstance(command, Fail) and command.cause == "damaged":
+                        self._damaged[trial.member] = trial
         return told
 
     def _count(self, trial: Trial) -> None:

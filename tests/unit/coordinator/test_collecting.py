@@ -1,0 +1,95 @@
+"""Checkpoints are condemned, then deleted, then noted as collected; each is on the disk before the next begins."""
+
+import pytest
+
+import phyletic as ph
+from phyletic.failpoints import armed
+from phyletic.records import CheckpointState
+from phyletic.storage import reading
+
+
+def make(storage):
+    return ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(3, 1),
+        budget=ph.Budget(steps=1000),
+        storage=storage,
+        seed=0,
+    )
+
+
+def tell(study):
+    trial = study.ask()
+    return study.tell(trial, score=trial["lr"], checkpoint={"w": [trial.number]})
+
+
+@pytest.mark.parametrize("trials", [12, 60])  # fewer and more than are confirmed at once
+def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_for_good(tmp_path, trials):
+    study = make(tmp_path / "a.db")
+    published: set[str] = set()
+    gone_for_good: set[str] = set()
+    collected: set[str] = set()
+
+    def ids(*states):
+        with study._store.read() as connection:
+            return {row.id for row in reading.checkpoints(connection, study._id, states)}
+
+    def there():
+        return {path.stem for path in study.checkpoints.root.glob("*.safetensors")}
+
+    def watch(name):
+        nonlocal published
+        if name == "disk.rename.after":
+            published |= there()
+        elif name == "disk.unlink.after":
+            missing = published - there()
+            assert missing <= ids(CheckpointState.CONDEMNED, CheckpointState.COLLECTED)
+        elif name == "disk.fsync_folder.after":
+            gone_for_good.update(published - there())
+        elif name == "storage.commit.after":
+            collected.update(ids(CheckpointState.COLLECTED))
+            assert collected <= gone_for_good
+
+    with armed(watch):
+        for _ in range(trials):
+            tell(study)
+        study.close()
+    assert collected == published - there()
+    assert len(collected) > trials // 3
+    assert there() == ids(CheckpointState.DURABLE)
+
+
+def test_a_result_is_on_the_disk_before_it_is_acknowledged_and_its_checkpoint_before_it_is_told(tmp_path):
+    """By the order of what was forced: the checkpoint's bytes, its name, then the commit that speaks of it."""
+    study = make(tmp_path / "a.db")
+    study.ask()  # the owner begins, and the folders are there
+    tell(study)
+    trial = study.ask()
+    passed = []
+
+    def note(name):
+        writer = study._store._writer
+        synced = "" if writer is None or not name.startswith("storage.commit") else _synchronous(writer)
+        passed.append(name + synced)
+
+    with armed(note):
+        study.tell(trial, score=1.0, checkpoint={"w": [0.0]})
+    order = [
+        "disk.write.after",
+        "disk.fsync.after",
+        "disk.rename.before",
+        "disk.fsync_folder.after",
+        "coordinator.decided",
+        "storage.commit.before, synced",
+        "storage.commit.after, synced",
+    ]
+    assert [name for name in passed if name in order] == order
+    study.close()
+
+
+def _synchronous(writer):
+    level = writer.connection.driver_connection.execute("PRAGMA synchronous").fetchone()[0]
+    return ", synced" if level >= 2 else ", not synced"
