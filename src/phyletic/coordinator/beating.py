@@ -12,9 +12,12 @@ from phyletic.errors import LeaseLost
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation, Trial
 
-__all__ = ["beat", "given_up_on", "remember_curve"]
+__all__ = ["MOST_CURVES", "STOPPED_EARLY", "beat", "curve_of", "given_up_on", "remember_curve"]
 
-_MOST_CURVES = 64
+MOST_CURVES = 64
+"""Of how many ended trials it is remembered what they reported: those with the highest numbers."""
+STOPPED_EARLY = "trial stopped early"
+"""Kind of the event that says so of a trial that the algorithm gave up."""
 
 
 def beat(state: StudyState, command: Beat, now: float) -> Done:
@@ -40,7 +43,7 @@ def beat(state: StudyState, command: Beat, now: float) -> Done:
 
 def _hopeless(state: StudyState, number: int) -> bool:
     running = tuple(
-        _curve(state, state.open[trial].trial, said.evaluations, running=True)
+        curve_of(state, state.open[trial].trial, said.evaluations, running=True)
         for trial, said in state.progress.items()
         if trial in state.open and said.evaluations
     )
@@ -48,7 +51,8 @@ def _hopeless(state: StudyState, number: int) -> bool:
         return number in state.algorithm.early_stop((*state.curves, *running), state.mode)
 
 
-def _curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
+def curve_of(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
+    """Return what a trial has reported of the metric that members are ranked by."""
     name = state.identity.metric.name
     points = tuple((said.step, said.value) for said in evaluations if said.metric == name)
     return TrialCurve(
@@ -64,4 +68,6 @@ def given_up_on(state: StudyState, number: int) -> bool:
 
 def remember_curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
     """Keep what a trial that ended has reported, for comparison with those that run."""
-    state.curves = (*state.curves, _curve(state, trial, evaluations, running=False))[-_MOST_CURVES:]
+    curves = (*state.curves, curve_of(state, trial, evaluations, running=False))
+    # by number, and not by the order of their ends: so the next owner finds the same ones
+    state.curves = tuple(sorted(curves, key=lambda curve: curve.trial))[-MOST_CURVES:]

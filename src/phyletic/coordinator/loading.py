@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from phyletic.coordinator.beating import MOST_CURVES, STOPPED_EARLY, curve_of
 from phyletic.coordinator.retention import heads, needed
 from phyletic.coordinator.state import HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
-from phyletic.records import CheckpointState, Trial, TrialState
+from phyletic.evolution.early_stop import TrialCurve
+from phyletic.records import CheckpointState, Evaluation, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import reading
 from phyletic.storage.changes import Changes, StoredStudy, TrialUpdate
@@ -47,6 +49,7 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
             state.workers[record.session] = record.worker
         if record.lease_seconds is not None:
             state.lease_seconds[record.session] = record.lease_seconds
+    state.curves = _curves(connection, state)
     opened = reading.open_trials(connection, stored.id)
     rows = reading.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])
     durable = {row.id for row in rows if row.state is CheckpointState.DURABLE}
@@ -95,6 +98,7 @@ def _member(connection: Any, state: StudyState, number: int, durable: set[str]) 
             scores=scores,
             history=history,
             failed=failed,
+            early_stopped=_stopped_early(connection, state, newest),
         ),
         tip=tip,
         open=newest.number if newest.state.open else None,
@@ -102,6 +106,33 @@ def _member(connection: Any, state: StudyState, number: int, durable: set[str]) 
         generation=newest.generation + 1,
         kept=kept,
     )
+
+
+def _stopped_early(connection: Any, state: StudyState, newest: Trial) -> bool:
+    """Whether a member's latest trial ended because the algorithm gave it up: its next one is then a rescue."""
+    if newest.state is not TrialState.COMPLETED:
+        return False
+    last = reading.ended_trials(connection, state.id, newest.member, after=-1, until=state.counters.sequence, limit=1)
+    return any(
+        event.kind == STOPPED_EARLY and event.payload["trial"] == newest.number
+        for ended, _ in last
+        for _, event in reading.events(connection, state.id, after=ended - 1, until=ended)
+    )
+
+
+def _curves(connection: Any, state: StudyState) -> tuple[TrialCurve, ...]:
+    """Return what the latest ended trials reported, by number."""
+    ended: list[Trial] = []
+    first = state.counters.next_trial
+    while first > 0 and len(ended) < MOST_CURVES:
+        end, first = first, max(0, first - 2 * MOST_CURVES)
+        part = reading.trials(connection, state.id, first=first, limit=end - first)
+        ended = [trial for trial in part if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)] + ended
+    ended = ended[-MOST_CURVES:]
+    reported: dict[int, list[Evaluation]] = {trial.number: [] for trial in ended}
+    for number, evaluation in reading.evaluations(connection, state.id, list(reported)):
+        reported[number].append(evaluation)
+    return tuple(curve_of(state, trial, reported[trial.number], running=False) for trial in ended)
 
 
 def _measured(

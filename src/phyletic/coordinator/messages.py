@@ -88,6 +88,8 @@ class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         steps_done: Steps trained.
         checkpoint: What was published under the id of the grant; None where nothing was.
         partial: Whether the trial was handed back early, to be continued without a decision.
+        hopeless: Whether the attempt was told to stop because it was not worth finishing; an owner that came since
+            knows it from here alone.
         timings: Where the time went.
         applied: What took effect, by path.
     """
@@ -97,6 +99,7 @@ class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     steps_done: int
     checkpoint: CheckpointReference | None = None
     partial: bool = False
+    hopeless: bool = False
     timings: Timings = Timings()
     applied: dict[str, Value] = {}
 

@@ -110,7 +110,7 @@ class StudyState:
         lease_seconds: How long the leases of detached sessions last, by session.
         deadlines: Until when they last now, by session.
         progress: What running attempts said last, by trial.
-        curves: What the latest ended trials reported, oldest first.
+        curves: What the latest ended trials reported, by number.
         hopeless: Trials completed one after another whose score was not finite.
         stopped: Why the study stopped after failures; "" while it did not.
         clock: When ``counters.active_seconds`` was last brought up to date.

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from phyletic.coordinator.beating import given_up_on, remember_curve
+from phyletic.coordinator.beating import STOPPED_EARLY, given_up_on, remember_curve
 from phyletic.coordinator.deciding import close_barrier, insert_resumed
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
@@ -61,7 +61,10 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
         changes.durable.append(command.checkpoint)
     elif opened.checkpoint is not None:
         changes.condemned.append(opened.checkpoint)
-    hopeless = given_up_on(state, trial.number)
+    hopeless = score is not None and (command.hopeless or given_up_on(state, trial.number))
+    if hopeless:
+        payload = {"trial": trial.number, "member": trial.member, "step": trial.end_step}
+        changes.events.append(Event(kind=STOPPED_EARLY, at=now, payload=payload))
     remember_curve(state, trial, command.evaluations)
     state.drop_open(trial.number)
     state.let_go(held.session, trial.number)

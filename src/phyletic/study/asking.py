@@ -141,6 +141,7 @@ class Asker:
             steps_done=done,
             checkpoint=reference,
             partial=partial,
+            hopeless=live.hopeless,
             # as it was when it was applied: one optimizer may have served other trials since
             applied={path: value for applied in live.applied for path, value in applied.values.items()},
         )
@@ -184,8 +185,8 @@ class Asker:
         evaluations = tuple(live.evaluations[live.beaten :])
         live.beaten += len(evaluations)
         done = self.accepted(self._owner.execute([Beat(lease=live.grant.lease, step=at, evaluations=evaluations)])[0])
-        live.stop = done.stop
-        return not done.stop
+        live.hear(done.stop)
+        return not live.stop
 
     def accepted(self, reply: Reply) -> Any:
         """Return a reply, or raise the error that it carries."""

@@ -538,7 +538,7 @@ class Study:
             return population_at(connection, self._id, self.identity, record.decision.as_of)
 
     def events(self) -> list[Event]:
-        """Return what happened to the study beside its trials: changes of control, trials given up."""
+        """Return what happened to the study beside its trials: changes of control, trials given up or stopped early."""
         with self._store.read() as connection:
             return [event for _, event in reading.events(connection, self._id)]
 

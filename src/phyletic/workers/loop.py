@@ -293,6 +293,7 @@ class Trials:
             steps_done=done,
             checkpoint=checkpoint,
             partial=partial,
+            hopeless=trial.hopeless,
             timings=timings,
             applied=drifted,
         )
@@ -372,7 +373,7 @@ class Trials:
                 trial.refused = None if reply.error == "LeaseLost" else reply
                 trial.stop = "lost"
             elif isinstance(reply, Done) and reply.stop:
-                trial.stop = reply.stop
+                trial.hear(reply.stop)
 
     def preempt(self) -> None:
         """Ask the open trial to hand back what it has: the machine is to be taken away."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phyletic.coordinator.messages import Grant, Refused
+from phyletic.coordinator.messages import HOPELESS, Grant, Refused
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.records.values import is_unicode, whole_number
@@ -37,6 +37,7 @@ class LiveTrial:
         self.hyperparameters = ReadHyperparameters(grant.trial.hyperparameters)
         self.loaded = False
         self.stop = ""
+        self.hopeless = False
         self.refused: Refused | None = None
         self.heeded = False
         self.applied: list[Applied] = []
@@ -146,6 +147,15 @@ class LiveTrial:
     def __getitem__(self, path: str) -> Any:
         """Return a hyperparameter's value, or what is below a group's path as a nested dictionary."""
         return self.hyperparameters[path]
+
+    def hear(self, stop: str) -> None:
+        """Take in what the answer to a heartbeat says: why the trial should end, "" where it should not.
+
+        What was given up stays given up, also where an owner that came since knows nothing of it.
+        """
+        self.hopeless = self.hopeless or stop == HOPELESS
+        if stop or not self.hopeless:
+            self.stop = stop
 
     @property
     def should_stop(self) -> bool:

@@ -41,6 +41,8 @@ def test_scores_and_history_are_read_back(tmp_path, options):
         number: member.view for number, member in held.members.items()
     }
     assert again.open == held.open
+    assert again.curves == held.curves
+    assert len(again.curves) == 64
     study.close()
 
 

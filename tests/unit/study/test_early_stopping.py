@@ -7,7 +7,9 @@ import pytest
 
 import phyletic as ph
 from phyletic import errors
+from phyletic.coordinator.messages import HOPELESS, Ask, Beat, Join, Tell
 from phyletic.evolution.early_stop import TrialCurve
+from phyletic.records import Evaluation
 
 
 def curve(number, values, start=0, running=False):
@@ -85,3 +87,95 @@ def test_a_users_rule_is_asked_and_its_name_recorded():
 def test_a_rule_that_is_none_is_refused():
     with pytest.raises(errors.InvalidArgument, match="early_stop"):
         ph.PBT(3, 5, early_stopping="median")
+
+
+def stored(folder, rule, population=2):
+    return ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(population, 10, early_stopping=rule),
+        budget=ph.Budget(steps=1000),
+        seed=0,
+        storage=folder / "study.db",
+    )
+
+
+def not_member_1(curve, others):
+    return curve.member == 1
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_member_whose_trial_was_stopped_early_is_rescued_by_the_next_owner_too(tmp_path, reopened):
+    study = stored(tmp_path, not_member_1)
+    for trial in study.ask(count=2):
+        trial.report(score=0.5, step=2)
+        goes_on = study.heartbeat(trial)
+        assert goes_on is (trial.member == 0)
+        study.tell(trial, score=0.5, steps_done=10 if goes_on else 3)
+    (event,) = [event for event in study.events() if event.kind == "trial stopped early"]
+    assert event.payload == {"trial": 1, "member": 1, "step": 3}
+    if reopened:
+        study.close()
+        study = stored(tmp_path, not_member_1)
+    decisions = {trial.member: trial.record.decision for trial in study.ask(count=2)}
+    assert (decisions[1].kind, decisions[1].note) == ("rescue", "its latest trial was stopped early")
+    assert decisions[0].kind == "continue"
+    study.close()
+    # once it is decided, it is over
+    study = stored(tmp_path, not_member_1)
+    assert not any(member.view.early_stopped for member in study.owner.state.population())
+    study.close()
+
+
+def test_the_next_owner_compares_with_what_ended_trials_reported_before_it(tmp_path):
+    rule = ph.MedianStopping(grace=1, least=1)
+    study = stored(tmp_path, rule)
+    good, bad = study.ask(worker="good"), study.ask(worker="bad")
+    good.report(score=5.0, step=2)
+    study.tell(good, score=5.0)
+    study.close()
+    study = stored(tmp_path, rule)
+    again = study.ask(worker="bad")
+    assert again.number == bad.number
+    again.report(score=1.0, step=2)
+    assert not study.heartbeat(again)
+    study.close()
+
+
+def test_a_worker_that_outlived_the_owner_that_gave_its_trial_up_says_so(tmp_path):
+    study = stored(tmp_path, not_member_1)
+    session = "d" * 32
+    said = []
+
+    def say(*commands):
+        replies = study.owner.execute(commands)
+        said.extend(replies)
+        return replies[-1]
+
+    first = say(Join(session="a" * 32, worker="a"), Ask(session="a" * 32))
+    grant = say(Join(session=session, worker="far", lease_seconds=1000.0), Ask(session=session))
+    assert (first.trial.member, grant.trial.member) == (0, 1)
+    report = (Evaluation(2, "score", 0.5, "progress"),)
+    assert say(Beat(lease=grant.lease, step=2, evaluations=report)).stop == HOPELESS
+    study.close()
+    study = stored(tmp_path, not_member_1)
+    result = (*report, Evaluation(3, "score", 0.5))
+    told = say(Tell(lease=grant.lease, evaluations=result, steps_done=3, hopeless=True))
+    assert told.trial.steps_done == 3
+    assert study.owner.state.member(1).view.early_stopped
+    study.close()
+
+
+def test_the_loop_tells_that_a_trial_was_given_up(tmp_path):
+    study = study_with(ph.NonFiniteStopping())
+    told = {}
+    study.owner.watch(
+        lambda commands, replies: told.update(
+            {command.lease.trial: command.hopeless for command in commands if isinstance(command, Tell)}
+        )
+    )
+    code(study)
+    stopped = next(trial for trial in study.trials() if trial.member == 1)
+    assert [number for number, hopeless in told.items() if hopeless] == [stopped.number]
