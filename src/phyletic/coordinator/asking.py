@@ -9,6 +9,7 @@ import msgspec
 
 from phyletic.coordinator.budget import done, failure_cap, hopeless_cap, may_grant
 from phyletic.coordinator.deciding import close_barrier, decide
+from phyletic.coordinator.lowering import cut, give_up_beyond
 from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
 from phyletic.coordinator.sessions import forget_silent, overdue
 from phyletic.coordinator.state import OpenTrial, StudyState
@@ -47,6 +48,7 @@ def answer(
         return Finished(state.stopped, failed=True)
     if state.control.paused:
         return Wait("the study is paused")
+    give_up_beyond(state, changes, now)
     close_barrier(state, changes, now)
     opened = _next_open(state, changes, now)
     if opened is None and not may_grant(state):
@@ -56,7 +58,7 @@ def answer(
         if member is not None:
             opened = decide(state, changes, member, now)
     if opened is not None:
-        return _grant(state, changes, opened, command.session, now, identity)
+        return _grant(state, changes, cut(state, changes, opened, now), command.session, now, identity)
     if state.open:
         return Wait("every trial that can run is running")
     return Finished(f"every member has trained {state.limit} steps")

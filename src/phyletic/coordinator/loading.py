@@ -8,7 +8,7 @@ import msgspec
 
 from phyletic.coordinator.beating import MOST_CURVES, STOPPED_EARLY, curve_of
 from phyletic.coordinator.retention import heads, needed
-from phyletic.coordinator.state import HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
+from phyletic.coordinator.state import BEYOND, HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import CheckpointState, Evaluation, Trial, TrialState
@@ -90,7 +90,8 @@ def _member(connection: Any, state: StudyState, number: int, durable: set[str]) 
     # a trial that was given up before its attempts were used up had a damaged parent: its member has another head
     control = state.control
     used_up = newest.failures >= control.max_failures or newest.losses >= control.max_losses
-    failed = not newest.state.open and (head is None or (newest.state is TrialState.FAILED and used_up))
+    again = newest.error == BEYOND and newest.decision.kind == "rescue"
+    failed = not newest.state.open and (head is None or (newest.state is TrialState.FAILED and (used_up or again)))
     return Member(
         view=MemberView(
             member=number,

@@ -17,9 +17,10 @@ from phyletic.records import Evaluation, Lease, StudyControl, StudyIdentity, Tri
 from phyletic.space import Space
 from phyletic.storage.changes import Counters
 
-__all__ = ["HISTORY", "TAKEN_OUT", "Member", "OpenTrial", "Progress", "StudyState"]
+__all__ = ["BEYOND", "HISTORY", "TAKEN_OUT", "Member", "OpenTrial", "Progress", "StudyState"]
 
 TAKEN_OUT = "its member was taken out of the population"
+BEYOND = "the budget was lowered, and ends before its first step"
 HISTORY = 64
 """How many scores along a lineage are kept for comparison at equal age."""
 

@@ -423,7 +423,10 @@ class Study:
         return self._require().control
 
     def set_budget(self, budget: Budget) -> None:
-        """Change the budget; raising it continues a finished study."""
+        """Change the budget; raising it continues a finished study.
+
+        Where ``steps`` is lowered, trials that run go on to their end, and trials that wait are cut to fit.
+        """
         if not isinstance(budget, Budget):
             raise InvalidArgument("budget", budget, "a Budget, such as ph.Budget(steps=3000)")
         self._execute(Control(budget=budget))
@@ -538,7 +541,7 @@ class Study:
             return population_at(connection, self._id, self.identity, record.decision.as_of)
 
     def events(self) -> list[Event]:
-        """Return what happened to the study beside its trials: changes of control, trials given up or stopped early."""
+        """Return what happened beside results: changes of control, trials given up, cut or stopped early."""
         with self._store.read() as connection:
             return [event for _, event in reading.events(connection, self._id)]
 
