@@ -117,7 +117,8 @@ def check_files(study):
     study.source()
     study.owner.begin()
     with open_store(study.storage).read() as connection:
-        rows = reading.checkpoints(connection, study._id, [CheckpointState.DURABLE])
+        stored = reading.load_study(connection, study.name)
+        rows = reading.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     for row in rows:
         study.checkpoints.verify(row.reference)
     root = study.checkpoints.root

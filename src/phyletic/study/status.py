@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from phyletic.records import Budget, Metric, TrialState
+from phyletic.errors import NotFound
+from phyletic.records import Budget, Metric, StudyIdentity, Trial, TrialState
+from phyletic.storage import reading
+from phyletic.storage.changes import StoredStudy
+from phyletic.storage.store import Store
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -52,9 +56,9 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...]
 
 
-def status_of(study: Study) -> StudyStatus:
+def status_of(study: Study, store: Store) -> StudyStatus:
     """Return the status of a study, as it is stored."""
-    stored, counts, ages, best = study.figures()
+    stored, counts, ages, best = _figures(store, study.identity)
     control, counters = stored.control, stored.counters
     budget = control.budget
     still = counts.get(TrialState.RUNNING, 0)
@@ -92,3 +96,21 @@ def status_of(study: Study) -> StudyStatus:
         checkpoints=str(study.checkpoints.root),
         logs=tuple(str(path) for path in logs),
     )
+
+
+def _figures(
+    store: Store, identity: StudyIdentity
+) -> tuple[StoredStudy, dict[TrialState, int], dict[int, int], Trial | None]:
+    """Return the stored study, trials by state, members' ages, and the best trial, as of one moment."""
+    with store.read() as connection:
+        stored = reading.load_study(connection, identity.name)
+        if stored is None:
+            raise NotFound(f"there is no study {identity.name!r} in {store.name} any more")
+        counts = reading.state_counts(connection, stored.id)
+        ages = {}
+        for member in range(stored.control.population):
+            ended = [trial for trial in reading.last_trials(connection, stored.id, member, 4) if trial.end_step]
+            if ended:
+                ages[member] = ended[0].end_step or 0
+        best = reading.best_trials(connection, stored.id, identity.metric.mode, 1)
+    return stored, counts, ages, best[0] if best else None

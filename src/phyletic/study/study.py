@@ -4,52 +4,31 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
-from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.control import check_count
-from phyletic.coordinator.inbox import Inbox, Request
-from phyletic.coordinator.messages import Control, Done, Leave, Pin, Refused, Reply, Stop
-from phyletic.coordinator.owner import NO_RUN, Owner
-from phyletic.disk import local_path
-from phyletic.errors import InvalidArgument, NotFound, StorageOwned
+from phyletic.coordinator.inbox import Request
+from phyletic.coordinator.messages import Control, Pin, Stop
+from phyletic.coordinator.owner import Owner
 from phyletic.evolution import Algorithm
-from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, Evaluation, Metric, StudyControl, StudyIdentity, Trial, TrialState
-from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.storage import reading
-from phyletic.storage.changes import Event, StoredStudy
-from phyletic.storage.store import Store, open_store
-from phyletic.storage.writing import create_study
+from phyletic.storage.changes import Event
+from phyletic.storage.store import open_store
 from phyletic.study.asking import Asker
-from phyletic.study.identity import (
-    Sampling,
-    check_flag,
-    check_name,
-    check_sampling,
-    check_seed,
-    create_identity,
-    describe_algorithm,
-    make_initial,
-    make_metrics,
-    make_space,
-    require_same,
-)
-from phyletic.study.population import population_at
+from phyletic.study.closing import end_loop, let_go
+from phyletic.study.control import change
+from phyletic.study.identity import Sampling, check_flag
+from phyletic.study.opening import check_arguments, check_budget, open_or_create
+from phyletic.study.results import Results, trial_number
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, status_of
 from phyletic.workers.channel import OwnerChannel
-from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Build, Iteration, Trials
-from phyletic.workers.process_tree import kill_survivors
 from phyletic.workers.state import Load, Save
 from phyletic.workers.trial import LiveTrial
 
@@ -58,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "studies"]
 
-_INBOX_SECONDS = 10.0
-_owners: weakref.WeakValueDictionary[tuple[int, str], Owner] = weakref.WeakValueDictionary()
 _users = itertools.count()
 
 
@@ -126,142 +103,39 @@ class Study:
         max_losses: int | None = None,
         keep_best: int | None = None,
     ) -> None:
-        check_name(name)
-        if budget is not None and not isinstance(budget, Budget):
-            raise InvalidArgument("budget", budget, "a Budget, such as ph.Budget(steps=3000)")
-        if algorithm is not None and (isinstance(algorithm, type) or not isinstance(algorithm, Algorithm)):
-            raise InvalidArgument("algorithm", algorithm, "an algorithm, such as ph.PBT(population=8, interval=100)")
-        settings: dict[str, Any] = {"max_failures": max_failures, "max_losses": max_losses, "keep_best": keep_best}
-        for setting, value in settings.items():
-            if value is not None:
-                check_count(setting, value)
-        made_space = None if space is None else make_space(space)
-        made_metrics = None if metric is None and mode is None else make_metrics(metric, mode)
-        folder = None
-        if checkpoints is not None:
-            folder = local_path("checkpoints", checkpoints, "a folder, or None for one beside the storage")
-        seed = None if seed is None else check_seed(seed)
-        sampling = None if sampling is None else check_sampling(sampling)
-        self._store: Store = open_store(storage)
-        stored = self._stored(name)
-        self._user = next(_users)
-        if stored is None:
-            if made_space is None:
-                raise NotFound(f"there is no study {name!r} in {self._store.name}; to create it, give space=, ...")
-            stored, algorithm = self._create(
-                name, made_space, made_metrics, algorithm, seed, initial, sampling, budget, settings
-            )
-        self.identity: StudyIdentity = stored.identity
-        self.space: Space = Space.from_json(self.identity.space)
-        described = None if algorithm is None else describe_algorithm(algorithm, made_space or self.space)
-        require_same(
-            self.identity,
-            space=made_space,
-            metrics=made_metrics,
-            algorithm=described,
-            seed=seed,
-            initial=None
-            if initial is None
-            else make_initial(initial, self.space, self.identity.algorithm["population"]),
-            sampling=sampling,
-        )
-        self.algorithm: Algorithm = algorithm if algorithm is not None else algorithm_from_json(self.identity.algorithm)
-        self.checkpoints = LocalCheckpoints(
-            folder or self._store.checkpoints_folder, durable=self._store.path is not None
-        )
-        self._owner = self._shared_owner()
-        self._asker = Asker(self._owner, self.checkpoints, self.identity)
-        self._finalizer = weakref.finalize(self, _let_go, self._owner, self._user, self._asker.sessions)
-        if self._store.path is None:
-            self._owner.use(self._user)
-        self._change(Control(budget=budget, **settings), stored.control)
-
-    def _create(
-        self,
-        name: str,
-        space: Space,
-        metrics: tuple[Metric, ...] | None,
-        algorithm: Algorithm | None,
-        seed: int | None,
-        initial: Sequence[Mapping[str, Any]] | None,
-        sampling: Sampling | None,
-        budget: Budget | None,
-        settings: Mapping[str, Any],
-    ) -> tuple[StoredStudy, Algorithm]:
-        if metrics is None:
-            metrics = make_metrics(None, None)
-        if algorithm is None:
-            raise InvalidArgument("algorithm", None, "an algorithm, such as ph.PBT(population=8, interval=100)")
-        identity = create_identity(
+        given = check_arguments(
             name,
             space=space,
-            metrics=metrics,
+            metric=metric,
+            mode=mode,
             algorithm=algorithm,
+            budget=budget,
+            checkpoints=checkpoints,
             seed=seed,
-            initial=() if initial is None else initial,
-            sampling=sampling or "random",
+            initial=initial,
+            sampling=sampling,
+            max_failures=max_failures,
+            max_losses=max_losses,
+            keep_best=keep_best,
         )
-        given = {setting: value for setting, value in settings.items() if value is not None}
-        control = StudyControl(budget=budget or Budget(), population=identity.algorithm["population"], **given)
-        try:
-            self._store.own()
-        except StorageOwned:
-            # whoever has it may have created this very study since
-            stored = self._stored(name)
-            if stored is None:
-                raise
-            return stored, algorithm
-        try:
-            with self._store.transaction() as connection:
-                stored = reading.load_study(connection, name)
-                return stored or create_study(connection, identity, control, time.time()), algorithm
-        finally:
-            self._store.release()
+        opened = open_or_create(storage, given)
+        self.identity: StudyIdentity = opened.stored.identity
+        self.space: Space = opened.space
+        self.algorithm: Algorithm = opened.algorithm
+        self.checkpoints = opened.checkpoints
+        self._store = opened.store
+        self._owner = opened.owner
+        self._user = next(_users)
+        self._asker = Asker(self._owner, self.checkpoints, self.identity)
+        self._results = Results(self._store, opened.stored, self.checkpoints)
+        self._finalizer = weakref.finalize(self, let_go, self._owner, self._user, self._asker.sessions)
+        if self._store.path is None:
+            self._owner.use(self._user)
+        if opened.change is not None:
+            self._change(opened.change)
 
-    def _shared_owner(self) -> Owner:
-        # two objects for one study in one process (a notebook's cell run again) decide through the same owner
-        key = (id(self._store), self.identity.uuid)
-        owner = _owners.get(key)
-        if owner is None or owner.store is not self._store:
-            owner = _owners[key] = Owner(
-                self._store,
-                self.identity.name,
-                space=self.space,
-                algorithm=self.algorithm,
-                checkpoints=self.checkpoints,
-                evict=kill_survivors,
-                inbox=None if self._store.path is None else self._inbox,
-                interrupt=partial(Interrupts.request, self.identity.uuid),
-            )
-        return owner
-
-    def _change(self, command: Control, control: StudyControl) -> None:
-        wanted = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not None}
-        if any(value != getattr(control, name) for name, value in wanted.items()):
-            self._execute(command)
-
-    @property
-    def _inbox(self) -> Inbox:
-        return Inbox(self._store.inbox_folder, self.identity.uuid)
-
-    def _execute(self, command: Request) -> None:
-        """Change the study: as its owner, or, where another process is its owner, through that one's inbox."""
-        begun = self._owner.begun
-        try:
-            self._owner.begin()
-        except StorageOwned:
-            self._asker.accepted(self._inbox.ask(command, _INBOX_SECONDS))
-            return
-        try:
-            if isinstance(command, Stop):
-                found = Interrupts.request(self.identity.uuid, command.now)
-                reply: Reply = Done() if found else Refused(error="NotFound", message=NO_RUN)
-            else:
-                (reply,) = self._owner.execute([command])
-            self._asker.accepted(reply)
-        finally:
-            if not begun:
-                self._owner.release(self._user)
+    def _change(self, request: Request) -> None:
+        change(self._owner, self.identity.uuid, self._user, request)
 
     # --- a source of trials -------------------------------------------------------------------------------------
 
@@ -284,7 +158,7 @@ class Study:
             session=session,
             reload=reload,
             supervised=supervised,
-            ended=None if supervised else lambda: self._end_loop(session),
+            ended=None if supervised else lambda: end_loop(self._owner, self._user, self._asker.sessions, session),
         )
         self._owner.use(self._user)
         self._asker.sessions.append(session)
@@ -420,28 +294,26 @@ class Study:
     @property
     def control(self) -> StudyControl:
         """How far the study shall go, as it is now."""
-        return self._require().control
+        return self._results.stored().control
 
     def set_budget(self, budget: Budget) -> None:
         """Change the budget; raising it continues a finished study.
 
         Where ``steps`` is lowered, trials that run go on to their end, and trials that wait are cut to fit.
         """
-        if not isinstance(budget, Budget):
-            raise InvalidArgument("budget", budget, "a Budget, such as ph.Budget(steps=3000)")
-        self._execute(Control(budget=budget))
+        self._change(Control(budget=check_budget(budget)))
 
     def resize(self, population: int) -> None:
         """Change the number of members: those added are born, those with the highest numbers are taken out."""
-        self._execute(Control(population=check_count("population", population)))
+        self._change(Control(population=check_count("population", population)))
 
     def pause(self) -> None:
         """Grant no more trials until :meth:`resume`."""
-        self._execute(Control(paused=True))
+        self._change(Control(paused=True))
 
     def resume(self) -> None:
         """Grant trials again."""
-        self._execute(Control(paused=False))
+        self._change(Control(paused=False))
 
     def stop(self, *, now: bool = False) -> None:
         """End the run that goes on, here or in another process, as Ctrl-C does; it goes on when it is run again.
@@ -452,7 +324,7 @@ class Study:
         Raises:
             NotFound: No :meth:`run` of the study goes on.
         """
-        self._execute(Stop(now=check_flag("now", now)))
+        self._change(Stop(now=check_flag("now", now)))
 
     def pin(self, trial: Trial | int, keep: bool = True) -> None:
         """Keep a trial's checkpoint for good, or (``keep=False``) no longer.
@@ -460,7 +332,7 @@ class Study:
         Raises:
             NotFound: There is no such trial, or its checkpoint was collected.
         """
-        self._execute(Pin(trial=self._number(trial), keep=check_flag("keep", keep)))
+        self._change(Pin(trial=trial_number(trial), keep=check_flag("keep", keep)))
 
     # --- results ------------------------------------------------------------------------------------------------
 
@@ -471,11 +343,7 @@ class Study:
         Raises:
             NotFound: No trial has one yet.
         """
-        with self._store.read() as connection:
-            found = reading.best_trials(connection, self._id, self.identity.metric.mode, 1)
-        if not found:
-            raise NotFound(f"no trial of study {self.name!r} has completed with a finite {self.identity.metric.name}")
-        return found[0]
+        return self._results.best()
 
     def trials(self, *, states: Sequence[TrialState] | None = None) -> list[Trial]:
         """Return the trials, by number.
@@ -483,14 +351,7 @@ class Study:
         Args:
             states: Only those in these states.
         """
-        if states is not None:
-            known = isinstance(states, (list, tuple, set, frozenset)) and all(
-                isinstance(state, str) and state in list(TrialState) for state in states
-            )
-            if not known:
-                raise InvalidArgument("states", states, f"a list of states: {', '.join(TrialState)}")
-        with self._store.read() as connection:
-            return reading.trials(connection, self._id, states=states)
+        return self._results.trials(states)
 
     def trial(self, number: int) -> Trial:
         """Return a trial.
@@ -498,12 +359,7 @@ class Study:
         Raises:
             NotFound: There is none of that number.
         """
-        number = self._number(number)
-        with self._store.read() as connection:
-            found = reading.trial(connection, self._id, number)
-        if found is None:
-            raise NotFound(f"study {self.name!r} has no trial {number}")
-        return found
+        return self._results.trial(number)
 
     def lineage(self, trial: Trial | int | None = None) -> list[Trial]:
         """Return a trial and all its ancestors, the newborn first.
@@ -511,12 +367,7 @@ class Study:
         Args:
             trial: The trial or its number; the best one where left out.
         """
-        number = self.best.number if trial is None else self._number(trial)
-        with self._store.read() as connection:
-            found = reading.lineage(connection, self._id, number)
-        if not found:
-            raise NotFound(f"study {self.name!r} has no trial {number}")
-        return found
+        return self._results.lineage(trial)
 
     def schedule(self, trial: Trial | int | None = None) -> Schedule:
         """Return the hyperparameters along a trial's lineage, by step.
@@ -528,22 +379,18 @@ class Study:
 
     def evaluations(self, trial: Trial | int) -> list[Evaluation]:
         """Return all that a trial reported, in order."""
-        with self._store.read() as connection:
-            return [found for _, found in reading.evaluations(connection, self._id, [self._number(trial)])]
+        return self._results.evaluations(trial)
 
     def population_at(self, trial: Trial | int) -> list[Trial]:
         """Return the population that a trial's decision saw: each member's latest completed trial at that moment.
 
         With ``trial.decision`` this answers why its hyperparameters are what they are.
         """
-        record = self.trial(self._number(trial))
-        with self._store.read() as connection:
-            return population_at(connection, self._id, self.identity, record.decision.as_of)
+        return self._results.population_at(trial)
 
     def events(self) -> list[Event]:
         """Return what happened beside results: changes of control, trials given up, cut or stopped early."""
-        with self._store.read() as connection:
-            return [event for _, event in reading.events(connection, self._id)]
+        return self._results.events()
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """Return the trials as a pandas data frame: a row a trial, a column a hyperparameter and a metric."""
@@ -560,12 +407,7 @@ class Study:
         Raises:
             NotFound: It left none, or it was collected.
         """
-        record = self.best if trial is None else self.trial(self._number(trial))
-        if record.checkpoint is None or not self.checkpoints.exists(record.checkpoint.id):
-            raise NotFound(
-                f"trial {record.number} has no checkpoint: it left none, or it was collected (see Study.pin)"
-            )
-        return self.checkpoints.path(record.checkpoint.id)
+        return self._results.checkpoint_path(trial)
 
     def restore(self, trial: Trial | int | None = None, /, **state: Any) -> dict[str, Any]:
         """Load a trial's checkpoint into objects: ``study.restore(model=model)`` loads the best model.
@@ -578,37 +420,11 @@ class Study:
         Returns:
             The named objects, or what replaces them; with no names, every entry.
         """
-        record = self.best if trial is None else self.trial(self._number(trial))
-        self.checkpoint_path(record)
-        assert record.checkpoint is not None
-        with self.checkpoints.open(record.checkpoint) as opened:
-            opened.verify()
-            unknown = [name for name in state if name not in opened.entries]
-            if unknown:
-                raise NotFound(f"the checkpoint has no {unknown[0]!r}; it has: {', '.join(opened.entries)}")
-            if not state:
-                return {name: opened.value(name) for name in opened.entries}
-            opened.restore(state)
-            return {name: state[name] for name in state}
+        return self._results.restore(trial, state)
 
     def status(self) -> StudyStatus:
         """Return how far the study is, for people and scripts."""
-        return status_of(self)
-
-    def figures(self) -> tuple[StoredStudy, dict[TrialState, int], dict[int, int], Trial | None]:
-        """Return the stored study, trials by state, members' ages, and the best trial, as of one moment."""
-        with self._store.read() as connection:
-            stored = reading.load_study(connection, self.name)
-            if stored is None:
-                raise NotFound(f"there is no study {self.name!r} in {self._store.name} any more")
-            counts = reading.state_counts(connection, stored.id)
-            ages = {}
-            for member in range(stored.control.population):
-                ended = [trial for trial in reading.last_trials(connection, stored.id, member, 4) if trial.end_step]
-                if ended:
-                    ages[member] = ended[0].end_step or 0
-            best = reading.best_trials(connection, stored.id, self.identity.metric.mode, 1)
-        return stored, counts, ages, best[0] if best else None
+        return status_of(self, self._store)
 
     @property
     def finished(self) -> bool:
@@ -677,18 +493,7 @@ class Study:
 
     def close(self) -> None:
         """End this object's ownership of the storage, and release the trials that it holds; it can be used again."""
-        _let_go(self._owner, self._user, self._asker.sessions)
-
-    def _end_loop(self, session: str) -> None:
-        """Release what a loop in this process held, and the storage too unless this object holds other trials."""
-        sessions = self._asker.sessions
-        others = [other for other in sessions if other != session]
-        if self._owner.begun and any(other in self._owner.state.sessions for other in others):
-            sessions[:] = others
-            _leave(self._owner, [session])
-        else:
-            sessions[:] = [*others, session]
-            self.close()
+        let_go(self._owner, self._user, self._asker.sessions)
 
     def __enter__(self) -> Study:
         return self
@@ -698,49 +503,6 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, storage={self.storage!r})"
-
-    @property
-    def _id(self) -> int:
-        if not hasattr(self, "_key"):
-            self._key = self._require().id
-        return self._key
-
-    def _require(self) -> StoredStudy:
-        stored = self._stored(self.identity.name)
-        if stored is None:
-            raise NotFound(f"there is no study {self.name!r} in {self._store.name} any more")
-        return stored
-
-    def _stored(self, name: str) -> StoredStudy | None:
-        try:
-            with self._store.read() as connection:
-                return reading.load_study(connection, name)
-        except NotFound:
-            return None
-
-    @staticmethod
-    def _number(trial: Trial | LiveTrial | int) -> int:
-        # numbers from a data frame are numpy's
-        number = whole_number(trial.number if isinstance(trial, (Trial, LiveTrial)) else trial)
-        if number is None or not 0 <= number < 2**63:
-            raise InvalidArgument("trial", trial, "a trial, or its number")
-        return number
-
-
-def _let_go(owner: Owner, user: int, sessions: list[str]) -> None:
-    """Release what a study object holds."""
-    try:
-        _leave(owner, sessions)
-    finally:
-        # whatever could not be written is void when the study is owned next
-        sessions.clear()
-        owner.release(user)
-
-
-def _leave(owner: Owner, sessions: Sequence[str]) -> None:
-    held = [session for session in sessions if owner.begun and session in owner.state.sessions]
-    if held:
-        owner.execute([Leave(session=session, lost=False, error="its study was closed") for session in held])
 
 
 def studies(storage: str | Path) -> list[StudyIdentity]:

@@ -35,7 +35,8 @@ def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_f
 
     def ids(*states):
         with study._store.read() as connection:
-            return {row.id for row in reading.checkpoints(connection, study._id, states)}
+            stored = reading.load_study(connection, study.name)
+            return {row.id for row in reading.checkpoints(connection, stored.id, states)}
 
     def there():
         return {path.stem for path in study.checkpoints.root.glob("*.safetensors")}
@@ -93,3 +94,35 @@ def test_a_result_is_on_the_disk_before_it_is_acknowledged_and_its_checkpoint_be
 def _synchronous(writer):
     level = writer.connection.driver_connection.execute("PRAGMA synchronous").fetchone()[0]
     return ", synced" if level >= 2 else ", not synced"
+
+
+def test_what_an_open_trial_starts_from_is_kept_until_it_has_ended(tmp_path):
+    study = ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(2, 1, exploit=ph.Truncation(0.5)),
+        budget=ph.Budget(steps=100),
+        storage=tmp_path / "a.db",
+        seed=0,
+    )
+    for score in (0.0, 1.0):
+        study.tell(study.ask(), score=score, checkpoint={"w": [score]})
+    held = study.ask()
+    assert (held.member, held.parent, held.record.decision.kind) == (0, 1, "exploit")
+    # the donor goes on, and is better each time: nothing else asks for what it gave
+    for score in (2.0, 3.0, 4.0, 5.0):
+        trial = study.ask()
+        assert trial.member == 1
+        study.tell(trial, score=score, checkpoint={"w": [score]})
+    assert not study.checkpoints.exists(study.trial(trial.number - 2).checkpoint.id)
+    study.fail(held, "it is to be tried again")
+    study.close()
+    again = study.ask()
+    assert (again.number, again.parent) == (held.number, 1)
+    assert study.restore(1) == {"w": [1.0]}
+    assert again.load_from.exists()
+    study.tell(again, score=0.5, checkpoint={"w": [0.5]})
+    assert not study.checkpoints.exists(study.trial(1).checkpoint.id)
+    study.close()

@@ -1,0 +1,50 @@
+"""Closing a study object: what it held is released, and so is the storage when nobody uses it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phyletic.coordinator.messages import Leave
+from phyletic.coordinator.owner import Owner
+
+__all__ = ["end_loop", "let_go"]
+
+
+def let_go(owner: Owner, user: int, sessions: list[str]) -> None:
+    """Release what a study object holds.
+
+    Args:
+        owner: The study's owner.
+        user: The study object, as :meth:`Owner.use` knows it.
+        sessions: The sessions that it began; emptied.
+    """
+    try:
+        _leave(owner, sessions)
+    finally:
+        # whatever could not be written is void when the study is owned next
+        sessions.clear()
+        owner.release(user)
+
+
+def end_loop(owner: Owner, user: int, sessions: list[str], session: str) -> None:
+    """Release what a loop in this process held, and the storage too unless the study object holds other trials.
+
+    Args:
+        owner: The study's owner.
+        user: The study object, as :meth:`Owner.use` knows it.
+        sessions: The sessions that it began; that of the loop is taken out.
+        session: The session of the loop.
+    """
+    others = [other for other in sessions if other != session]
+    if owner.begun and any(other in owner.state.sessions for other in others):
+        sessions[:] = others
+        _leave(owner, [session])
+    else:
+        sessions[:] = [*others, session]
+        let_go(owner, user, sessions)
+
+
+def _leave(owner: Owner, sessions: Sequence[str]) -> None:
+    held = [session for session in sessions if owner.begun and session in owner.state.sessions]
+    if held:
+        owner.execute([Leave(session=session, lost=False, error="its study was closed") for session in held])
