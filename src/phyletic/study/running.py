@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import traceback
@@ -16,7 +17,7 @@ from phyletic.records import TrialState
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
-from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.interrupts import Interrupts, ThreadInterrupt
 from phyletic.workers.loop import Trials, worth_another_attempt
 from phyletic.workers.trial import check_steps
 
@@ -154,6 +155,8 @@ class _OutOfTime(BaseException):
 class _Draining(Interrupts):
     """In this process the first Ctrl-C drains, and the second raises KeyboardInterrupt in the training code.
 
+    Whoever asks for the same (:meth:`Study.stop`) may be another thread: the one that trains is interrupted.
+
     A first SIGTERM asks for the running trial. After the seconds of grace there is a second one, from here if from
     nowhere else, which leaves the training code.
     """
@@ -165,18 +168,25 @@ class _Draining(Interrupts):
         self._display = display
         self._last_word: threading.Timer | None = None
         self._over = False
+        self._training = ThreadInterrupt()
 
     def __exit__(self, *exception: Any) -> None:
-        # once the training code has been left, no signal that is still on its way shall do anything here
-        self._over = True
-        if self._last_word is not None:
-            self._last_word.cancel()
-            self._last_word.join()
-        super().__exit__(*exception)
+        try:
+            # once the training code has been left, no signal that is still on its way shall do anything here
+            self._over = True
+            self._training.end()
+            if self._last_word is not None:
+                self._last_word.cancel()
+                self._last_word.join()
+        finally:
+            super().__exit__(*exception)
 
     def _interrupt(self, number: int, frame: Any) -> None:
+        if self._over:
+            return
         if self.draining:
-            raise KeyboardInterrupt
+            self._training.interrupt(by_signal=signal.SIGINT in self._before)
+            return
         self.draining = self._source.draining = True
         self._display.line("finishing the running trial; press Ctrl-C again to stop now")
 

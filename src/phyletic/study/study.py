@@ -319,7 +319,9 @@ class Study:
         """End the run that goes on, here or in another process, as Ctrl-C does; it goes on when it is run again.
 
         Args:
-            now: Whether running trials are released at once; else they finish first.
+            now: Whether running trials are released at once; else they finish first. Training in this process is left
+                by KeyboardInterrupt in its own thread, which :meth:`run` raises there; in another than the main
+                thread this waits for the end of a system call that goes on, such as a sleep.
 
         Raises:
             NotFound: No :meth:`run` of the study goes on.

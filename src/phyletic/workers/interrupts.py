@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
-__all__ = ["Interrupts"]
+__all__ = ["Interrupts", "ThreadInterrupt"]
+
+_AGAIN = 20
+_AGAIN_SECONDS = 0.05
 
 
 class Interrupts:
@@ -59,7 +64,7 @@ class Interrupts:
         """Do to a study's run what Ctrl-C does, once or (``now``) twice; returns whether there is one.
 
         Raises:
-            KeyboardInterrupt: Training code runs in this process, and is to stop now.
+            KeyboardInterrupt: Training code runs in this thread, and is to stop now.
         """
         found = [interrupts for interrupts in cls.entered if interrupts.study == study]
         for interrupts in found:
@@ -76,3 +81,55 @@ class Interrupts:
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self.terminated = self.terminated or number
         self.draining = True
+
+
+class ThreadInterrupt:
+    """Raises KeyboardInterrupt in the thread that made it, from whatever thread it is asked for, until it is ended.
+
+    Other threads interrupt it once: another time would only break off what it does to end.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._asking = threading.Lock()
+        self._heard = threading.Event()
+        self._asked = False
+        self._over = False
+
+    def interrupt(self, *, by_signal: bool) -> None:
+        """Interrupt the thread.
+
+        Args:
+            by_signal: Whether SIGINT makes the main thread call this again; only a signal interrupts a system call,
+                and only in the main thread.
+
+        Raises:
+            KeyboardInterrupt: This is the thread.
+        """
+        if threading.get_ident() == self._thread:
+            self._heard.set()
+            raise KeyboardInterrupt
+        with self._asking:
+            if self._over or self._asked:
+                return
+            self._asked = True
+            if by_signal and self._thread == threading.main_thread().ident:
+                # again where it came just before a system call began, which then goes on
+                for _ in range(_AGAIN):
+                    signal.pthread_kill(self._thread, signal.SIGINT)
+                    if self._heard.wait(_AGAIN_SECONDS):
+                        return
+            else:
+                self._raise(ctypes.py_object(KeyboardInterrupt))
+
+    def end(self) -> None:
+        """Let nothing come any more that was asked for; to be called in the thread, with its handler still in place."""
+        self._heard.set()
+        with self._asking:
+            self._over = True
+        if self._asked:
+            self._raise(None)
+            time.sleep(0)  # a signal on its way arrives at the end of a system call at the latest
+
+    def _raise(self, kind: ctypes.py_object[type[BaseException]] | None) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), kind)
