@@ -52,8 +52,18 @@ class Asker:
                 raise InvalidArgument("count", count, "None for a named worker, which runs one trial at a time")
         session, joining = self._session(worker)
         commands: list[Command] = [*joining, *[Ask(session=session, fresh=worker is None)] * (count or 1)]
-        answers = [self._answer(reply) for reply in self._owner.execute(commands)[len(joining) :]]
+        replies = self._owner.execute(commands)
+        self._release_beside_refused(replies)
+        answers = [self._answer(reply) for reply in replies[len(joining) :]]
         return answers[0] if count is None else answers
+
+    def _release_beside_refused(self, replies: Sequence[Reply]) -> None:
+        """Give back what was granted together with an error: whoever asked gets the error, and could not tell it."""
+        refused = next((reply for reply in replies if isinstance(reply, Refused)), None)
+        granted = [reply.lease for reply in replies if isinstance(reply, Grant)]
+        if refused is not None and granted:
+            text = f"another trial that was asked for with it could not be decided: {refused.message}"
+            self._owner.execute([Fail(lease=lease, error=text, cause="released") for lease in granted])
 
     def _session(self, worker: str | None) -> tuple[str, list[Command]]:
         name = worker or ""

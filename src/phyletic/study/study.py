@@ -226,6 +226,9 @@ class Study:
 
         Returns:
             A :class:`LiveTrial`, :class:`Wait` when there may be one later, or :class:`Finished`.
+
+        Raises:
+            TrainingError: A function of yours that explores raised; of several trials none is held then.
         """
         self._owner.use(self._user)
         return self._asker.ask(worker, count)

@@ -3,7 +3,9 @@
 import pytest
 
 import phyletic as ph
+from phyletic import errors
 from phyletic.errors import LeaseLost
+from phyletic.records import TrialState
 
 
 def make(storage):
@@ -45,4 +47,37 @@ def test_two_names_hold_a_trial_each(tmp_path):
     one, other = study.ask(worker="one"), study.ask(worker="other")
     assert {one.number, other.number} == {0, 1}
     assert (study.ask(worker="one").grant, study.ask(worker="other").grant) == (one.grant, other.grant)
+    study.close()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_several_trials_none_is_held_where_one_cannot_be_decided(tmp_path, count):
+    broken = [True]
+
+    def explore(values, rng):
+        if broken[0]:
+            raise RuntimeError("no such luck")
+        return {"lr": 0.5}
+
+    study = ph.Study(
+        "study",
+        space={"lr": ph.Float(0, 1)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(3, 10, explore=explore),
+        budget=ph.Budget(steps=100),
+        seed=0,
+        storage=tmp_path / "study.db",
+    )
+    for trial in study.ask(count=3):
+        study.tell(trial, score=(0.0 if trial.member == 1 else 1.0), checkpoint={"w": [0]})
+    with pytest.raises(errors.TrainingError, match="no such luck"):
+        study.ask(count=count)
+    assert study.owner.state.running == 0
+    left = study.trials()[3:]
+    assert [(trial.state, trial.failures, trial.losses) for trial in left] == [(TrialState.WAITING, 0, 0)]
+    broken[0] = False
+    asked = study.ask(count=3)
+    assert sorted(trial.member for trial in asked) == [0, 1, 2]
+    assert {trial.number for trial in asked} >= {trial.number for trial in left}
     study.close()
