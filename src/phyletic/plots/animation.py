@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument, MissingDependency
-from phyletic.plots.data import best_trial
 from phyletic.plots.drawing import INK, new_figure
+from phyletic.plots.families import best_trial
 from phyletic.plots.lineage_tree import lineage_tree
 from phyletic.plots.parameter_data import ordered_trials, scale_of, spots
 from phyletic.plots.parameters import draw_pair, pair_colours

@@ -1,4 +1,4 @@
-"""What the plots show, apart from how it is drawn: pure functions from trials to frozen series."""
+"""Scores, hyperparameters and lineages against steps, apart from how they are drawn: frozen series."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from phyletic.plots.axes import levels_of, logarithmic, place_of, readable_range
+from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of, surviving
 from phyletic.records import Metric, Trial, Value
-from phyletic.space import Choice, Domain, Int, Ordinal
+from phyletic.space import Int
 
 if TYPE_CHECKING:
     from phyletic.space import Space
 
 __all__ = [
-    "Family",
     "Hop",
     "Mark",
     "Panel",
@@ -23,44 +24,10 @@ __all__ = [
     "Segment",
     "Stroke",
     "TreeSeries",
-    "best_trial",
-    "families",
-    "founders",
-    "levels_of",
-    "lineage_numbers",
-    "logarithmic",
     "panels",
-    "place_of",
-    "readable_range",
-    "score_of",
     "score_series",
-    "surviving",
     "tree_series",
 ]
-
-
-_FAR = 12.0
-"""Spreads of the better nine tenths of the values at which the worse ones would squash them."""
-
-
-_WIDE = 10.0
-"""Ratio of the largest to the smallest loss from which a logarithmic axis shows more."""
-
-
-class Family(msgspec.Struct, frozen=True):
-    """All trials whose lineage begins with the same newborn.
-
-    Attributes:
-        founder: Number of the newborn.
-        member: The newborn's member.
-        size: Trials in the family, the newborn included.
-        best: Whether the best trial is one of them.
-    """
-
-    founder: int
-    member: int
-    size: int
-    best: bool
 
 
 class Stroke(msgspec.Struct, frozen=True):
@@ -200,95 +167,6 @@ class TreeSeries(msgspec.Struct, frozen=True):
     best: int | None
 
 
-def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
-    """Return the value of ``metric`` by trial number, non-finite ones too.
-
-    Reported values of that name are taken; where no trial has one, the scores that members were ranked by are.
-    """
-    if any(metric.name in trial.metrics for trial in trials):
-        return {trial.number: trial.metrics[metric.name] for trial in trials if metric.name in trial.metrics}
-    return {trial.number: trial.score for trial in trials if trial.score is not None}
-
-
-def best_trial(trials: Sequence[Trial], metric: Metric) -> int | None:
-    """Return the number of the trial with the best finite value of ``metric``, the earliest of equals; else None."""
-    sign = 1.0 if metric.mode == "max" else -1.0
-    finite = [(sign * score, -number) for number, score in score_of(trials, metric).items() if math.isfinite(score)]
-    return -max(finite)[1] if finite else None
-
-
-def lineage_numbers(trials: Sequence[Trial], number: int | None) -> tuple[int, ...]:
-    """Return the numbers of a trial and its ancestors, root first; () for None."""
-    parents = {trial.number: trial.parent for trial in trials}
-    path: list[int] = []
-    while number is not None:
-        path.append(number)
-        number = parents.get(number)
-    return tuple(reversed(path))
-
-
-def founders(trials: Sequence[Trial]) -> dict[int, int]:
-    """Return, by trial number, the number of the newborn its lineage begins with."""
-    found: dict[int, int] = {}
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        found[trial.number] = trial.number if trial.parent is None else found.get(trial.parent, trial.parent)
-    return found
-
-
-def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
-    """Return the families: the one with the best trial first, then the largest."""
-    founder = founders(trials)
-    members = {trial.number: trial.member for trial in trials}
-    sizes: dict[int, int] = {}
-    for root in founder.values():
-        sizes[root] = sizes.get(root, 0) + 1
-    winner = founder.get(best) if best is not None else None
-    order = sorted(sizes, key=lambda root: (root != winner, -sizes[root], root))
-    return tuple(Family(root, members.get(root, 0), sizes[root], root == winner) for root in order)
-
-
-def surviving(trials: Sequence[Trial]) -> frozenset[int]:
-    """Return the numbers of the trials that a member's latest trial descends from, the latest ones included."""
-    heads: dict[int, int] = {}
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.end_step is not None or trial.state.open:
-            heads[trial.member] = trial.number
-    parents = {trial.number: trial.parent for trial in trials}
-    alive: set[int] = set()
-    for head in heads.values():
-        number: int | None = head
-        while number is not None and number not in alive:
-            alive.add(number)
-            number = parents.get(number)
-    return frozenset(alive)
-
-
-def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tuple[float, float] | None:
-    """Return the part of the axis worth showing: all values, unless a few bad ones would squash the others.
-
-    The good end is never cut. The bad end is cut where it lies very far beyond nine tenths of the values, as the scores
-    of members that diverged do; what is cut is then drawn at the edge.
-    """
-    finite = sorted(value for value in values if math.isfinite(value))
-    if not finite:
-        return None
-    low, high = finite[0], finite[-1]
-    tenth = len(finite) // 10
-    if mode == "max":
-        typical = finite[tenth]
-        low = low if typical - low <= _FAR * (high - typical) else typical - (high - typical)
-    else:
-        typical = finite[-1 - tenth]
-        high = high if high - typical <= _FAR * (typical - low) else typical + (typical - low)
-    margin = 0.05 * (high - low) or max(abs(high) * 0.05, 1e-9)
-    return low - margin, high + margin
-
-
-def logarithmic(scores: Sequence[float], metric: Metric) -> bool:
-    """Return whether finite scores are shown best on a logarithmic scale: losses that spread widely above zero."""
-    return metric.mode == "min" and bool(scores) and min(scores) > 0 and max(scores) > _WIDE * min(scores)
-
-
 def _marks(trials: Sequence[Trial], scores: Mapping[int, float], founder: Mapping[int, int]) -> tuple[Mark, ...]:
     marks = []
     for trial in trials:
@@ -371,21 +249,6 @@ def panels(
         if strokes:
             made.append(Panel(path, tuple(strokes), domain.log, isinstance(domain, Int), levels))
     return tuple(made)
-
-
-def levels_of(domain: Domain) -> tuple[Value, ...]:
-    """Return the values of a domain that an axis counts; none for numbers."""
-    if isinstance(domain, Choice):
-        return domain.options
-    return domain.values if isinstance(domain, Ordinal) else ()
-
-
-def place_of(value: Value, levels: tuple[Value, ...]) -> float:
-    """Return where a value is on an axis: the number, or its place among the levels."""
-    if not levels:
-        return float(value)  # type: ignore[arg-type]  # without levels it is a number
-    # By type too: 1 and True are two options.
-    return float([(type(level), level) for level in levels].index((type(value), value)))
 
 
 def tree_series(trials: Sequence[Trial], metric: Metric) -> TreeSeries:

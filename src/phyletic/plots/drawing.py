@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument, MissingDependency
-from phyletic.plots.data import Family, Mark
+from phyletic.plots.data import Mark
+from phyletic.plots.families import Family
 from phyletic.records import Trial
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from phyletic.plots.data import best_trial, lineage_numbers, score_of
+from phyletic.plots.families import best_trial, lineage_numbers, score_of
 from phyletic.records import Metric, Trial
 
 __all__ = [

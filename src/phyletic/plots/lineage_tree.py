@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import Segment, TreeSeries, families, logarithmic, readable_range, tree_series
+from phyletic.plots.axes import logarithmic, readable_range
+from phyletic.plots.data import Segment, TreeSeries, tree_series
 from phyletic.plots.drawing import GREY, checked, colours, draw_marks, legend, new_figure, tidy
+from phyletic.plots.families import families
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import logarithmic, readable_range, score_of
+from phyletic.plots.axes import logarithmic, readable_range
 from phyletic.plots.drawing import INK, checked, new_figure
+from phyletic.plots.families import score_of
 from phyletic.plots.parameter_data import Scale, ordered_trials, scale_of
 from phyletic.records import Metric, Trial
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import best_trial, founders, levels_of, lineage_numbers, place_of, score_of
+from phyletic.plots.axes import levels_of, place_of
+from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of
 from phyletic.records import Metric, Trial, Value
 from phyletic.space import Int
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import best_trial, families
 from phyletic.plots.drawing import GREY, INK, PALETTE, checked, colours, legend, new_figure, tidy
+from phyletic.plots.families import best_trial, families
 from phyletic.plots.parameter_data import Scale, Spot, ordered_trials, scale_of, spots
 from phyletic.records import Metric, Trial
 

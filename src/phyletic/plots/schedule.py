@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.data import Family, Panel, Stroke, best_trial, families, panels
+from phyletic.plots.data import Panel, Stroke, panels
 from phyletic.plots.drawing import checked, colours, legend, new_figure, tidy
+from phyletic.plots.families import Family, best_trial, families
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from phyletic.plots.data import families, score_series
+from phyletic.plots.data import score_series
 from phyletic.plots.drawing import checked, colours, draw_marks, legend, new_figure, tidy
+from phyletic.plots.families import families
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:

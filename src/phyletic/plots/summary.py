@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phyletic.plots.data import best_trial, families, panels
+from phyletic.plots.data import panels
 from phyletic.plots.drawing import checked, new_figure
+from phyletic.plots.families import best_trial, families
 from phyletic.plots.schedule import draw_panel
 from phyletic.plots.scores import draw_scores
 from phyletic.records import Metric, Trial

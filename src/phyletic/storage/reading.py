@@ -1,4 +1,4 @@
-"""Reading a study: rows become the records that the rest of phyletic speaks in.
+"""Reading a study: what is looked for, and in which order it comes.
 
 Each function takes a connection of :meth:`phyletic.storage.store.Store.read` (or of a transaction) and the study's key.
 """
@@ -11,9 +11,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from phyletic.records import CheckpointReference, CheckpointState, Evaluation, Lease, Trial, TrialState
+from phyletic.records import CheckpointState, Evaluation, Lease, Trial, TrialState
 from phyletic.storage import tables
-from phyletic.storage.changes import Counters, Event, SessionRecord, StoredCheckpoint, StoredStudy
+from phyletic.storage.changes import Event, SessionRecord, StoredCheckpoint, StoredStudy
+from phyletic.storage.rows import TRIALS, checkpoint_of, lease_of, session_of, study_of, trial_of
 
 __all__ = [
     "best_trials",
@@ -38,70 +39,32 @@ __all__ = [
 ]
 
 _LARGEST = 1.7976931348623157e308
-_STATES = {str(state): state for state in TrialState}
 _AT_ONCE = 5000
 
 _t = tables.trial.c
-_trials = sa.select(
-    _t.number,
-    _t.member,
-    _t.generation,
-    _t.parent,
-    _t.hyperparameters,
-    _t.start_step,
-    _t.steps,
-    _t.seconds,
-    _t.seed,
-    _t.state,
-    _t.decision,
-    _t.end_step,
-    _t.score,
-    _t.metrics,
-    _t.checkpoint,
-    tables.checkpoint.c.digest,
-    tables.checkpoint.c.size,
-    _t.worker,
-    _t.attempts,
-    _t.failures,
-    _t.losses,
-    _t.timings,
-    _t.applied,
-    _t.error,
-    _t.created,
-    _t.started,
-    _t.finished,
-    _t.session,
-    _t.fence,
-    _t.token,
-).join_from(
-    tables.trial,
-    tables.checkpoint,
-    sa.and_(tables.checkpoint.c.study == _t.study, tables.checkpoint.c.id == _t.checkpoint),
-    isouter=True,
-)
 
 
 def load_study(connection: Connection, name: str) -> StoredStudy | None:
     """Return the study of that name; None where there is none."""
     row = connection.execute(sa.select(tables.study).where(tables.study.c.name == name)).first()
-    return None if row is None else _study(row)
+    return None if row is None else study_of(row)
 
 
 def studies(connection: Connection) -> list[StoredStudy]:
     """Return all studies, in the order in which they were created."""
-    return [_study(row) for row in connection.execute(sa.select(tables.study).order_by(tables.study.c.id))]
+    return [study_of(row) for row in connection.execute(sa.select(tables.study).order_by(tables.study.c.id))]
 
 
 def open_trials(connection: Connection, study_id: int) -> list[tuple[Trial, Lease | None]]:
     """Return the trials that are still to end, by number, each with its holder."""
-    statement = _trials.where(_t.study == study_id, tables.IS_OPEN).order_by(_t.number)
-    return [(_trial(row), _lease(row)) for row in connection.execute(statement)]
+    statement = TRIALS.where(_t.study == study_id, tables.IS_OPEN).order_by(_t.number)
+    return [(trial_of(row), lease_of(row)) for row in connection.execute(statement)]
 
 
 def trial(connection: Connection, study_id: int, number: int) -> Trial | None:
     """Return one trial; None where there is none of that number."""
-    row = connection.execute(_trials.where(_t.study == study_id, _t.number == number)).first()
-    return None if row is None else _trial(row)
+    row = connection.execute(TRIALS.where(_t.study == study_id, _t.number == number)).first()
+    return None if row is None else trial_of(row)
 
 
 def trials(
@@ -121,12 +84,12 @@ def trials(
         states: Only trials in these states; None for all.
         limit: At most so many; None for all.
     """
-    statement = _trials.where(_t.study == study_id, _t.number >= first).order_by(_t.number)
+    statement = TRIALS.where(_t.study == study_id, _t.number >= first).order_by(_t.number)
     if states is not None:
         statement = statement.where(_t.state.in_([str(state) for state in states]))
     if limit is not None:
         statement = statement.limit(limit)
-    return [_trial(row) for row in connection.execute(statement)]
+    return [trial_of(row) for row in connection.execute(statement)]
 
 
 def state_counts(connection: Connection, study_id: int) -> dict[TrialState, int]:
@@ -144,8 +107,8 @@ def told_digest(connection: Connection, study_id: int, number: int) -> tuple[int
 
 def last_trials(connection: Connection, study_id: int, member: int, limit: int) -> list[Trial]:
     """Return the latest trials of a member, the newest first."""
-    statement = _trials.where(_t.study == study_id, _t.member == member).order_by(_t.number.desc()).limit(limit)
-    return [_trial(row) for row in connection.execute(statement)]
+    statement = TRIALS.where(_t.study == study_id, _t.member == member).order_by(_t.number.desc()).limit(limit)
+    return [trial_of(row) for row in connection.execute(statement)]
 
 
 def members_ever(connection: Connection, study_id: int) -> int:
@@ -164,8 +127,8 @@ def lineage(connection: Connection, study_id: int, number: int, *, most: int | N
         most: At most so many, the latest; None for all, back to the newborn.
     """
     ancestors = _ancestors(study_id, number, most)
-    found = _trials.where(_t.study == study_id, _t.number.in_(ancestors)).order_by(_t.number)
-    return [_trial(row) for row in connection.execute(found)]
+    found = TRIALS.where(_t.study == study_id, _t.number.in_(ancestors)).order_by(_t.number)
+    return [trial_of(row) for row in connection.execute(found)]
 
 
 def lineage_numbers(connection: Connection, study_id: int, number: int) -> list[int]:
@@ -205,8 +168,8 @@ def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial
         .where(_t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.ended <= sequence)
         .group_by(_t.member)
     )
-    statement = _trials.where(_t.study == study_id, _t.number.in_(latest)).order_by(_t.member)
-    return [_trial(row) for row in connection.execute(statement)]
+    statement = TRIALS.where(_t.study == study_id, _t.number.in_(latest)).order_by(_t.member)
+    return [trial_of(row) for row in connection.execute(statement)]
 
 
 def ended_trials(
@@ -225,10 +188,10 @@ def ended_trials(
         limit: At most so many.
     """
     states = [str(TrialState.COMPLETED), str(TrialState.PARTIAL)]
-    statement = _trials.add_columns(_t.ended).where(
+    statement = TRIALS.add_columns(_t.ended).where(
         _t.study == study_id, _t.member == member, _t.state.in_(states), _t.ended > after, _t.ended <= until
     )
-    return [(row.ended, _trial(row)) for row in connection.execute(statement.order_by(_t.number.desc()).limit(limit))]
+    return [(row.ended, trial_of(row)) for row in connection.execute(statement.order_by(_t.number.desc()).limit(limit))]
 
 
 def best_trials(
@@ -246,16 +209,14 @@ def best_trials(
     order = _t.score.desc() if mode == "max" else _t.score.asc()
     # NaN compares above every number in both databases, so the range leaves it out.
     statement = (
-        _trials.where(
-            _t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.score.between(-_LARGEST, _LARGEST)
-        )
+        TRIALS.where(_t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.score.between(-_LARGEST, _LARGEST))
         .order_by(order, _t.number)
         .limit(count)
     )
     if kept:
         durable = tables.checkpoint.c.state == str(CheckpointState.DURABLE)
         statement = statement.where(sa.or_(_t.checkpoint.is_(None), durable))
-    return [_trial(row) for row in connection.execute(statement)]
+    return [trial_of(row) for row in connection.execute(statement)]
 
 
 def evaluations(
@@ -304,17 +265,7 @@ def checkpoints(
         if CheckpointState.COLLECTED not in wanted:
             statement = statement.where(tables.IS_KEPT)
     rows = connection.execute(statement.order_by(columns.trial, columns.fence))
-    return [
-        StoredCheckpoint(
-            id=row.id,
-            trial=row.trial,
-            fence=row.fence,
-            state=CheckpointState(row.state),
-            reference=None if row.digest is None else CheckpointReference(row.id, row.digest, row.size),
-            pinned=row.pinned,
-        )
-        for row in rows
-    ]
+    return [checkpoint_of(row) for row in rows]
 
 
 def checkpoint_state(connection: Connection, study_id: int, identity: str) -> CheckpointState | None:
@@ -373,63 +324,4 @@ def open_sessions(connection: Connection, study_id: int) -> list[SessionRecord]:
     """Return the sessions that did not leave, in the order in which they joined."""
     columns = tables.session.c
     statement = sa.select(tables.session).where(columns.study == study_id, columns.left.is_(None))
-    return [
-        SessionRecord(
-            session=row.session,
-            worker=row.worker,
-            pid=row.pid,
-            created=row.pid_created,
-            lease_seconds=row.lease_seconds,
-            epoch=row.epoch,
-            joined=row.joined,
-        )
-        for row in connection.execute(statement.order_by(columns.joined, columns.session))
-    ]
-
-
-def _study(row: Any) -> StoredStudy:
-    counters = Counters(
-        next_trial=row.next_trial,
-        sequence=row.sequence,
-        epoch=row.epoch,
-        completed=row.completed,
-        failures_in_a_row=row.failures_in_a_row,
-        active_seconds=row.active_seconds,
-        member_steps=row.member_steps,
-    )
-    return StoredStudy(row.id, row.identity, row.control, counters, row.created)
-
-
-def _trial(row: Any) -> Trial:
-    # By position: a name costs a look-up, and a study's history has many rows.
-    return Trial(
-        number=row[0],
-        member=row[1],
-        generation=row[2],
-        parent=row[3],
-        hyperparameters=row[4],
-        start_step=row[5],
-        steps=row[6],
-        seconds=row[7],
-        seed=row[8],
-        state=_STATES[row[9]],
-        decision=row[10],
-        end_step=row[11],
-        score=row[12],
-        metrics=row[13],
-        checkpoint=None if row[15] is None else CheckpointReference(row[14], row[15], row[16]),
-        worker=row[17],
-        attempts=row[18],
-        failures=row[19],
-        losses=row[20],
-        timings=row[21],
-        applied=row[22],
-        error=row[23],
-        created=row[24],
-        started=row[25],
-        finished=row[26],
-    )
-
-
-def _lease(row: Any) -> Lease | None:
-    return None if row.session is None else Lease(row.number, row.fence, row.token, row.session)
+    return [session_of(row) for row in connection.execute(statement.order_by(columns.joined, columns.session))]

@@ -22,20 +22,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phyletic.errors import HyperparameterDrift, HyperparameterUnused, InvalidArgument, MetricMissing
 from phyletic.evolution import PBT, Truncation
 from phyletic.records import Budget, TrialState
-from phyletic.space import Choice, Float
-from phyletic.study.study import Study
 from phyletic.testing.example import example_study, reference
 from phyletic.testing.facts import facts
+from phyletic.testing.failing_trials import FailingTrialsConformance
 from phyletic.testing.same_trials import InterruptedTrialsConformance, SameTrialsConformance
 from phyletic.testing.training import Journal, Train, build, draw, drawing
 
 __all__ = ["SameTrialsConformance", "TrialSourceConformance"]
 
 
-class TrialSourceConformance(InterruptedTrialsConformance):
+class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConformance):
     """A suite for pytest: derive a class from it, and say how a study is run."""
 
     # What training code sees
@@ -276,131 +274,6 @@ class TrialSourceConformance(InterruptedTrialsConformance):
         assert study.finished
         assert [trial.score for trial in study.trials()] == [0.0, 5.0]
         assert 0 < len(journal.notes()) < 1000
-
-    # Failures
-
-    def test_a_trial_that_raises_is_tried_again_with_nothing_trusted(self, tmp_path: Path) -> None:
-        journal = Journal(tmp_path / "notes")
-
-        def fail_twice(trial: Any) -> None:
-            if trial.number == 2 and sum(note["trial"] == 2 for note in journal.notes()) < 2:
-                journal.note(trial=trial.number)
-                trial.state.weights[:] = 1e9
-                raise ValueError("by bad luck")
-
-        # a single member would go on from memory
-        study = example_study(tmp_path / "study.db", population=1)
-        raised = self.run_over(study, drawing(fail_twice))
-        assert facts(study) == reference(1)
-        failed = study.trial(2)
-        assert failed.attempts == 3
-        if self.supervised:
-            assert (raised, failed.failures) == (0, 2)
-            assert failed.error is not None
-            assert "Traceback" in failed.error
-            assert "in fail_twice" in failed.error
-            assert "ValueError: by bad luck" in failed.error
-        else:
-            assert raised == 2
-
-    def test_a_trial_that_always_raises_is_given_up_and_its_member_goes_on(self, tmp_path: Path) -> None:
-        if not self.supervised:
-            pytest.skip("what training code raises is its caller's")
-
-        def fail(trial: Any) -> None:
-            if trial.number == 8:
-                raise ValueError("for good")
-
-        study = example_study(tmp_path / "study.db", max_failures=2)
-        self.run(study, drawing(fail))
-        given_up = study.trial(8)
-        assert (given_up.state, given_up.failures, given_up.attempts) == (TrialState.FAILED, 2, 2)
-        (rescue,) = [trial for trial in study.trials() if trial.member == given_up.member and trial.generation == 2]
-        assert rescue.decision.kind == "rescue"
-        assert all(trial.state is TrialState.COMPLETED for trial in study.trials() if trial.number != 8)
-        assert study.finished
-
-    @pytest.mark.parametrize("leave", ["break", "return"])
-    def test_a_trial_that_was_left_is_never_told(self, tmp_path: Path, leave: str) -> None:
-        left = tmp_path / "left"
-
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                for _ in trial.range():
-                    trial.state.weights[:] = draw(trial, trial.state.weights)
-                if trial.number == 8 and not left.exists():
-                    left.touch()
-                    trial.report(score=1e9)
-                    if leave == "return":
-                        return
-                    break
-                trial.report(score=float(trial.state.weights.sum()))
-
-        study = example_study(tmp_path / "study.db")
-        self.run(study, train)
-        if not self.supervised:
-            assert study.trial(8).score is None
-            self.run(study, train)
-        assert [row[8] for row in facts(study)] == [row[8] for row in reference()]
-        trial = study.trial(8)
-        assert (trial.attempts, trial.failures) == (2, int(self.supervised))
-        if self.supervised:
-            assert "the loop was left while trial 8 was open" in str(trial.error)
-
-    @pytest.mark.parametrize("reported", [{}, {"accuracy": 1.0}])
-    def test_a_trial_without_its_metric_ends_the_run_and_counts_no_failure(
-        self, tmp_path: Path, reported: dict[str, float]
-    ) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                trial["lr"]
-                trial.report(reported)
-
-        study = example_study(tmp_path / "study.db")
-        shown = "accuracy" if reported else "nothing"
-        with pytest.raises(MetricMissing, match=f"(?s)'score'.*reported was: {shown}"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
-
-    def test_a_hyperparameter_that_nothing_reads_ends_the_run(self, tmp_path: Path) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                trial.report(score=trial["lr"])
-
-        study = example_study(tmp_path / "study.db", space={"lr": Float(0, 1), "width": Choice([2, 3])})
-        with pytest.raises(HyperparameterUnused, match="'width'"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
-
-    def test_a_value_that_changed_under_way_ends_the_run(self, tmp_path: Path) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                settings = {"lr": 0.5}
-                trial.apply(settings)
-                settings["lr"] *= 0.5
-                trial.report(score=1.0)
-
-        study = example_study(tmp_path / "study.db")
-        with pytest.raises(HyperparameterDrift, match="lr"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
-
-    def test_a_misuse_ends_the_run(self, tmp_path: Path) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                trial["lr"]
-                trial.report(score="high")
-
-        study = example_study(tmp_path / "study.db")
-        with pytest.raises(InvalidArgument, match=r"metrics\['score'\] is 'high', but must be a number"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
-
-    def check_nothing_counted(self, study: Study) -> None:
-        """What would fail in the same way again counts against no trial."""
-        assert not study.finished
-        assert study.trials()
-        assert all(trial.state.open and trial.failures == 0 and trial.losses == 0 for trial in study.trials())
 
 
 def _stopping(journal: Journal, reaches: Any) -> Train:

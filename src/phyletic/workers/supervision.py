@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from phyletic.coordinator.messages import Finished
 from phyletic.errors import InvalidArgument
 
-__all__ = ["Outcome", "Supervision"]
+if TYPE_CHECKING:
+    from phyletic.workers.local_worker import LocalWorker
+
+__all__ = ["Outcome", "Supervision", "overdue"]
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +57,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     finished: Finished | None = None
     interrupted: Literal["", "drained", "stopped", "terminated"] = ""
     lost: int = 0
+
+
+def overdue(worker: LocalWorker, watch: Supervision, now: float) -> str | None:
+    """Return why a worker that lives is to be killed; None where it is not.
+
+    Args:
+        worker: The worker.
+        watch: How it is watched.
+        now: In seconds of the monotonic clock.
+    """
+    if worker.finished is not None:
+        if now - worker.finished > watch.exit_grace:
+            return f"{worker.name} (pid {worker.pid}) had not ended {watch.exit_grace:g} s after its last trial"
+        return None
+    limit = watch.trial_timeout
+    if worker.lease is not None and limit is not None and now - worker.granted > limit:
+        return f"trial {worker.lease.trial} took longer than trial_timeout={limit:g} s on {worker.name}"
+    if now - worker.heard > watch.stopped_after and worker.stopped():
+        return f"{worker.name} (pid {worker.pid}) was suspended for more than {watch.stopped_after:g} s"
+    return None

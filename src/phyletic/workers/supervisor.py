@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -41,35 +40,15 @@ from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Se
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, Pending, log_tail
+from phyletic.workers.place import Place
 from phyletic.workers.process_tree import creation_time
-from phyletic.workers.supervision import Outcome, Supervision
+from phyletic.workers.supervision import Outcome, Supervision, overdue
 
 __all__ = ["Supervisor"]
 
 _SUSPENDED_SECONDS = 5.0
 """A longer turn of the loop means that this process was suspended."""
 _PIDFD = hasattr(os, "pidfd_open")
-
-
-@dataclass
-class _Slot:
-    """A worker's place: its incarnations follow one another.
-
-    Attributes:
-        place: From 0.
-        worker: The incarnation that lives.
-        over: Whether there shall be no other one.
-        early: How many in a row died before they asked for a trial.
-        restarts: How many in a row died before they told a result.
-        due: When the next one is to start, in seconds of the monotonic clock.
-    """
-
-    place: int
-    worker: LocalWorker | None = None
-    over: bool = False
-    early: int = 0
-    restarts: int = 0
-    due: float = 0.0
 
 
 class Supervisor:
@@ -99,7 +78,7 @@ class Supervisor:
         self._execute = execute
         self._start = start
         self._setup = setup
-        self._slots = [_Slot(place) for place in range(places)]
+        self._places = [Place(number) for number in range(places)]
         self._supervision = supervision
         self._announce = announce
         self._interrupts = Interrupts(study)
@@ -121,7 +100,7 @@ class Supervisor:
             stack.callback(self._selector.close)
             stack.callback(self._close_buried)
             stack.callback(self._kill_all)
-            while not all(slot.over for slot in self._slots):
+            while not all(place.over for place in self._places):
                 if self._interrupts.draining and self._drain():
                     break
                 self._start_due()
@@ -136,20 +115,20 @@ class Supervisor:
 
     @property
     def _living(self) -> list[LocalWorker]:
-        return [slot.worker for slot in self._slots if slot.worker is not None]
+        return [place.worker for place in self._places if place.worker is not None]
 
     # Beginning
 
     def _start_due(self) -> None:
         """Start workers in places that have none; they are recorded before they are told what to do."""
         now, begun = time.monotonic(), list[tuple[LocalWorker, Join]]()
-        for slot in self._slots:
-            if slot.over or slot.worker is not None or now < slot.due or self._interrupts.draining:
+        for place in self._places:
+            if self._interrupts.draining or not place.vacant(now):
                 continue
             try:
-                worker = slot.worker = self._start(slot.place, self._lifeline)
+                worker = place.worker = self._start(place.number, self._lifeline)
             except StudyFailed as error:
-                self._schedule(slot, str(error), asked=False)
+                self._schedule(place, str(error), asked=False)
                 continue
             created = creation_time(worker.pid)
             join = Join(session=worker.session, worker=worker.name, pid=worker.pid, created=created)
@@ -219,34 +198,20 @@ class Supervisor:
         """End the sessions of workers that died, or that must die; what they told before counts."""
         leaves = []
         now = time.monotonic()
-        for slot in self._slots:
-            worker = slot.worker
+        for place in self._places:
+            worker = place.worker
             if worker is None:
                 continue
-            reason = self._must_die(worker, now)
+            reason = overdue(worker, self._supervision, now)
             if reason is None and not worker.died():
                 continue
+            if reason is not None and worker.finished is not None:
+                self._announce(f"{reason}; it is killed")
             self._remove(worker)
             if self._hear(worker) and worker not in fresh:
                 fresh.append(worker)
-            leaves.append(self._leave(slot, worker, reason))
+            leaves.append(self._leave(place, worker, reason))
         return leaves
-
-    def _must_die(self, worker: LocalWorker, now: float) -> str | None:
-        """Return why a worker that lives is to be killed; None where it is not."""
-        watch = self._supervision
-        if worker.finished is not None:
-            if now - worker.finished > watch.exit_grace:
-                text = f"{worker.name} (pid {worker.pid}) had not ended {watch.exit_grace:g} s after its last trial"
-                self._announce(f"{text}; it is killed")
-                return text
-            return None
-        limit = watch.trial_timeout
-        if worker.lease is not None and limit is not None and now - worker.granted > limit:
-            return f"trial {worker.lease.trial} took longer than trial_timeout={limit:g} s on {worker.name}"
-        if now - worker.heard > watch.stopped_after and worker.stopped():
-            return f"{worker.name} (pid {worker.pid}) was suspended for more than {watch.stopped_after:g} s"
-        return None
 
     def _remove(self, worker: LocalWorker) -> None:
         """Kill a worker with its tree, and forget its process."""
@@ -258,34 +223,30 @@ class Supervisor:
             if end is not None and (end if isinstance(end, int) else end.fileno()) in watched:
                 self._selector.unregister(end)
 
-    def _leave(self, slot: _Slot, worker: LocalWorker, reason: str | None) -> Leave:
+    def _leave(self, place: Place, worker: LocalWorker, reason: str | None) -> Leave:
         """Decide what follows on a worker's end."""
         status = worker.process.returncode
-        slot.worker = None
+        place.worker = None
         expected = worker.finished is not None or self._interrupts.draining
         unforced = status in (TERMINATED, DISTRUSTED) and worker.lease is None
         lost = not expected and (reason is not None or not unforced)
         if worker.finished is not None:
-            slot.over = True
+            place.over = True
             if status != 0 and reason is None and not self._interrupts.draining:
                 self._announce(f"after the last trial, {worker.epitaph()}")
         elif self._interrupts.draining:
-            slot.over = True
+            place.over = True
         else:
             self._lost += lost
-            self._schedule(slot, worker.epitaph(), asked=worker.asked, log=worker.log)
+            self._schedule(place, worker.epitaph(), asked=worker.asked, log=worker.log)
         return Leave(session=worker.session, lost=lost, error=reason or worker.epitaph())
 
-    def _schedule(self, slot: _Slot, how: str, *, asked: bool, log: Path | None = None) -> None:
+    def _schedule(self, place: Place, how: str, *, asked: bool, log: Path | None = None) -> None:
         """Have a place's next worker started, unless its workers die before they are of any use."""
-        slot.restarts += 1
-        slot.early = 0 if asked else slot.early + 1
-        slot.due = time.monotonic() + (0.0 if slot.restarts == 1 else min(5.0, 0.05 * 2.0**slot.restarts))
-        if slot.early < self._supervision.early_deaths:
+        if place.again(time.monotonic(), asked=asked, early_deaths=self._supervision.early_deaths):
             return
-        slot.over = True
-        text = f"{how}. That was {slot.early} times in a row before it asked for a trial"
-        if all(other.over for other in self._slots) and self._finished is None:
+        text = f"{how}. That was {place.early} times in a row before it asked for a trial"
+        if all(other.over for other in self._places) and self._finished is None:
             raise StudyFailed(f"no worker could begin: {text}." + ("" if log is None else f"\n\n{log_tail(log)}"))
         self._announce(f"{text}; it is not started again")
 
@@ -297,28 +258,28 @@ class Supervisor:
         asks: list[tuple[LocalWorker, int]] = []
         for worker in fresh:
             if worker.pending is not None:
-                for place, command in enumerate(worker.pending.commands):
+                for position, command in enumerate(worker.pending.commands):
                     if not isinstance(command, Ask):
-                        said.append((worker, place))
+                        said.append((worker, position))
         changed = bool(leaves) or any(not isinstance(_command(*one), (Beat, Ancestors)) for one in said)
         now = time.monotonic()
         again = changed or now - self._asked_at >= self._supervision.ask_again or self._interrupts.draining
         for worker in self._living:
             if worker.pending is not None and (again or worker in fresh):
-                asks += [(worker, place) for place in _asks(worker.pending)]
+                asks += [(worker, position) for position in _asks(worker.pending)]
         if again:
             self._asked_at = now
         if self._interrupts.draining:
-            for worker, place in asks:
-                self._take(worker, place, Finished("the run was interrupted"))
+            for worker, position in asks:
+                self._take(worker, position, Finished("the run was interrupted"))
             asks = []
         commands = [*(_command(*one) for one in said), *leaves, *(_command(*one) for one in asks)]
         if commands:
             replies = self._execute(commands)
-            for (worker, place), reply in zip(said, replies[: len(said)], strict=True):
-                self._take(worker, place, reply)
-            for (worker, place), reply in zip(asks, replies[len(said) + len(leaves) :], strict=True):
-                self._take(worker, place, reply)
+            for (worker, position), reply in zip(said, replies[: len(said)], strict=True):
+                self._take(worker, position, reply)
+            for (worker, position), reply in zip(asks, replies[len(said) + len(leaves) :], strict=True):
+                self._take(worker, position, reply)
         for worker in self._living:
             self._send(worker)
         self._close_buried()
@@ -329,11 +290,11 @@ class Supervisor:
             worker.close()
         self._buried.clear()
 
-    def _take(self, worker: LocalWorker, place: int, reply: Reply) -> None:
+    def _take(self, worker: LocalWorker, position: int, reply: Reply) -> None:
         """Note what a reply means for a worker, and keep it for its answer."""
         assert worker.pending is not None
-        command = worker.pending.commands[place]
-        slot = next((slot for slot in self._slots if slot.worker is worker), None)
+        command = worker.pending.commands[position]
+        place = next((place for place in self._places if place.worker is worker), None)
         match command, reply:
             case Ask(), Wait():
                 worker.asked = True
@@ -350,11 +311,11 @@ class Supervisor:
                     self._finished = reply
             case ((Tell() | Fail()), _):
                 worker.lease = None
-                if slot is not None and isinstance(command, Tell):
-                    slot.restarts = 0
+                if place is not None and isinstance(command, Tell):
+                    place.restarts = 0
             case Beat(), Done() if self._interrupts.terminated is not None:
                 reply = Done(stop="preempted")
-        worker.pending.replies[place] = reply
+        worker.pending.replies[position] = reply
 
     def _send(self, worker: LocalWorker) -> None:
         if worker.pending is None or any(reply is None for reply in worker.pending.replies):
@@ -377,11 +338,11 @@ class Supervisor:
         elif not self._announced and self._deadline is None:
             self._announce(f"finishing {_trials(running)}; press Ctrl-C again to stop now")
         self._announced = True
-        for slot in self._slots:
-            slot.over = slot.over or slot.worker is None
-            if slot.worker is not None and not slot.worker.asked:
+        for place in self._places:
+            place.over = place.over or place.worker is None
+            if place.worker is not None and not place.worker.asked:
                 # still importing or loading its data: there is nothing of it to finish
-                slot.worker.kill()
+                place.worker.kill()
         return self._interrupts.stopping or (self._deadline is not None and now >= self._deadline)
 
     def _kill_all(self) -> None:
@@ -389,8 +350,8 @@ class Supervisor:
         left = self._living
         for worker in left:
             self._remove(worker)
-        for slot in self._slots:
-            slot.worker = None
+        for place in self._places:
+            place.worker = None
         if not left:
             return
         leaves = [Leave(session=worker.session, lost=False, error="the run was stopped") for worker in left]
@@ -409,16 +370,16 @@ class Supervisor:
         return "drained" if self._interrupts.draining else ""
 
 
-def _command(worker: LocalWorker, place: int) -> Command:
+def _command(worker: LocalWorker, position: int) -> Command:
     assert worker.pending is not None
-    return worker.pending.commands[place]
+    return worker.pending.commands[position]
 
 
 def _asks(pending: Pending) -> list[int]:
     return [
-        place
-        for place, command in enumerate(pending.commands)
-        if isinstance(command, Ask) and pending.replies[place] is None
+        position
+        for position, command in enumerate(pending.commands)
+        if isinstance(command, Ask) and pending.replies[position] is None
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phyletic.plots import data
+from phyletic.plots import axes, data, families
 from phyletic.records import Metric, Trial, TrialState
 from phyletic.space import Choice, Float, Int, Space
 
@@ -47,9 +47,9 @@ def test_the_best_lineage_is_the_chain_to_the_best(population: Population) -> No
     trials = population(8)
     known = {trial.number: trial for trial in trials}
     for metric, choose in ((Metric("accuracy", "max"), max), (Metric("accuracy", "min"), min)):
-        best = data.best_trial(trials, metric)
+        best = families.best_trial(trials, metric)
         assert known[best].score == choose(trial.score for trial in trials if trial.finite)
-        path = data.lineage_numbers(trials, best)
+        path = families.lineage_numbers(trials, best)
         assert known[path[0]].parent is None
         assert [known[number].parent for number in path[1:]] == list(path[:-1])
         marked = {stroke.trial for stroke in data.score_series(trials, metric).strokes if stroke.best}
@@ -58,7 +58,7 @@ def test_the_best_lineage_is_the_chain_to_the_best(population: Population) -> No
 
 def test_families_partition_the_trials(population: Population, metric: Metric) -> None:
     trials = population(12)
-    found = data.families(trials, data.best_trial(trials, metric))
+    found = families.families(trials, families.best_trial(trials, metric))
     assert sum(family.size for family in found) == len(trials)
     assert [family.best for family in found] == [True] + [False] * (len(found) - 1)
     assert [family.size for family in found[1:]] == sorted((family.size for family in found[1:]), reverse=True)
@@ -69,15 +69,15 @@ def test_another_metric_than_the_first(population: Population) -> None:
         msgspec.structs.replace(trial, metrics={**trial.metrics, "loss": float(trial.number)})
         for trial in population(2, 3, failing=False)
     ]
-    assert data.score_of(trials, Metric("loss", "min"))[5] == 5.0
-    assert data.score_of(trials, Metric("unknown", "min"))[5] == trials[5].score
+    assert families.score_of(trials, Metric("loss", "min"))[5] == 5.0
+    assert families.score_of(trials, Metric("unknown", "min"))[5] == trials[5].score
 
 
 def test_schedules_are_piecewise_constant(population: Population, metric: Metric) -> None:
     space = Space({"lr": Float(1e-4, 1e-1, log=True), "layers": Int(1, 4), "optimizer": Choice(["adam", "sgd"])})
     trials = population(8)
     known = {trial.number: trial for trial in trials}
-    lr, layers, optimizer = data.panels(trials, space, data.best_trial(trials, metric))
+    lr, layers, optimizer = data.panels(trials, space, families.best_trial(trials, metric))
     assert (lr.path, lr.log, lr.integer, lr.levels) == ("lr", True, False, ())
     assert (layers.log, layers.integer) == (False, True)
     assert optimizer.levels == ("adam", "sgd")
@@ -130,19 +130,19 @@ def test_the_tree_has_every_exploit_as_a_hop(population: Population, metric: Met
 )
 @settings(max_examples=60, derandomize=True, deadline=None)
 def test_the_good_end_is_never_cut(values: list[float], mode: str) -> None:
-    low, high = data.readable_range(values, mode)  # type: ignore[arg-type,misc]
+    low, high = axes.readable_range(values, mode)  # type: ignore[arg-type,misc]
     assert low < high
     assert high >= max(values) if mode == "max" else low <= min(values)
 
 
 def test_a_diverged_score_does_not_squash_the_others() -> None:
     losses = [1.0 - place / 100 for place in range(50)]
-    low, high = data.readable_range([*losses, 1e9], "min")  # type: ignore[misc]
+    low, high = axes.readable_range([*losses, 1e9], "min")  # type: ignore[misc]
     assert high < 2.0
-    low, high = data.readable_range([*(-loss for loss in losses), -1e9], "max")  # type: ignore[misc]
+    low, high = axes.readable_range([*(-loss for loss in losses), -1e9], "max")  # type: ignore[misc]
     assert low > -2.0
-    assert data.readable_range(losses, "min")[1] >= 1.0  # type: ignore[index]
-    assert data.readable_range([math.nan], "min") is None
+    assert axes.readable_range(losses, "min")[1] >= 1.0  # type: ignore[index]
+    assert axes.readable_range([math.nan], "min") is None
 
 
 def test_losses_that_spread_widely_have_a_logarithmic_axis(population: Population) -> None:

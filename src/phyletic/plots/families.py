@@ -1,0 +1,91 @@
+"""Who descends from whom, and who is best: what every picture of a population asks of its trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from phyletic.records import Metric, Trial
+
+__all__ = ["Family", "best_trial", "families", "founders", "lineage_numbers", "score_of", "surviving"]
+
+
+class Family(msgspec.Struct, frozen=True):
+    """All trials whose lineage begins with the same newborn.
+
+    Attributes:
+        founder: Number of the newborn.
+        member: The newborn's member.
+        size: Trials in the family, the newborn included.
+        best: Whether the best trial is one of them.
+    """
+
+    founder: int
+    member: int
+    size: int
+    best: bool
+
+
+def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
+    """Return the value of ``metric`` by trial number, non-finite ones too.
+
+    Reported values of that name are taken; where no trial has one, the scores that members were ranked by are.
+    """
+    if any(metric.name in trial.metrics for trial in trials):
+        return {trial.number: trial.metrics[metric.name] for trial in trials if metric.name in trial.metrics}
+    return {trial.number: trial.score for trial in trials if trial.score is not None}
+
+
+def best_trial(trials: Sequence[Trial], metric: Metric) -> int | None:
+    """Return the number of the trial with the best finite value of ``metric``, the earliest of equals; else None."""
+    sign = 1.0 if metric.mode == "max" else -1.0
+    finite = [(sign * score, -number) for number, score in score_of(trials, metric).items() if math.isfinite(score)]
+    return -max(finite)[1] if finite else None
+
+
+def lineage_numbers(trials: Sequence[Trial], number: int | None) -> tuple[int, ...]:
+    """Return the numbers of a trial and its ancestors, root first; () for None."""
+    parents = {trial.number: trial.parent for trial in trials}
+    path: list[int] = []
+    while number is not None:
+        path.append(number)
+        number = parents.get(number)
+    return tuple(reversed(path))
+
+
+def founders(trials: Sequence[Trial]) -> dict[int, int]:
+    """Return, by trial number, the number of the newborn its lineage begins with."""
+    found: dict[int, int] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        found[trial.number] = trial.number if trial.parent is None else found.get(trial.parent, trial.parent)
+    return found
+
+
+def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
+    """Return the families: the one with the best trial first, then the largest."""
+    founder = founders(trials)
+    members = {trial.number: trial.member for trial in trials}
+    sizes: dict[int, int] = {}
+    for root in founder.values():
+        sizes[root] = sizes.get(root, 0) + 1
+    winner = founder.get(best) if best is not None else None
+    order = sorted(sizes, key=lambda root: (root != winner, -sizes[root], root))
+    return tuple(Family(root, members.get(root, 0), sizes[root], root == winner) for root in order)
+
+
+def surviving(trials: Sequence[Trial]) -> frozenset[int]:
+    """Return the numbers of the trials that a member's latest trial descends from, the latest ones included."""
+    heads: dict[int, int] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.end_step is not None or trial.state.open:
+            heads[trial.member] = trial.number
+    parents = {trial.number: trial.parent for trial in trials}
+    alive: set[int] = set()
+    for head in heads.values():
+        number: int | None = head
+        while number is not None and number not in alive:
+            alive.add(number)
+            number = parents.get(number)
+    return frozenset(alive)
