@@ -26,6 +26,12 @@ class RandomStream:
     Args:
         key: What the stream is for, such as ``(study seed, trial number)``: non-negative integers.
 
+    Two kinds of keys name one stream, since numpy's SeedSequence reads a key as 32-bit words, and fills it up with
+    zeros: ``(7,)`` and ``(7, 0)``; ``(5, 7)`` and ``(5 + 7 * 2**32,)``. It does no harm: the decisions of a study have
+    keys of one seed and different numbers, which never meet; a trial's own stream is named by its seed alone, a hash
+    that is the study's seed by a chance of one in 2**32; and what two studies draw alike they do not share. To part
+    them would change the first decision of every study.
+
     Example:
         >>> stream = RandomStream(0, 7)
         >>> round(stream.random(), 6) == round(RandomStream(0, 7).random(), 6)

@@ -46,7 +46,7 @@ NAMES = [
 HEAVY = [
     *("alembic", "click", "cloudpickle", "msgspec", "numpy", "psutil", "rich", "sqlalchemy"),
     *("jax", "keras", "matplotlib", "pandas", "PIL", "safetensors", "scipy", "sklearn", "torch"),
-    *("grpc", "optuna", "ray"),
+    *("grpc", "optuna", "ray", "sqlalchemy.dialects.postgresql"),
 ]
 # what using every public name may import beside that
 USED = {"msgspec", "numpy", "sqlalchemy"}

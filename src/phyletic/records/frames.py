@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from phyletic.errors import MissingDependency
-from phyletic.records import Trial
+from phyletic.records import Timings, Trial
 from phyletic.space import Space
 
 if TYPE_CHECKING:
@@ -16,17 +15,45 @@ if TYPE_CHECKING:
 
 __all__ = ["trials_dataframe"]
 
+_FACTS: dict[str, Callable[[Trial], Any]] = {
+    "number": attrgetter("number"),
+    "member": attrgetter("member"),
+    "generation": attrgetter("generation"),
+    "parent": attrgetter("parent"),
+    "state": lambda trial: str(trial.state),
+    "score": attrgetter("score"),
+    "decision": attrgetter("decision.kind"),
+    "donor": attrgetter("decision.donor"),
+    "start_step": attrgetter("start_step"),
+    "end_step": attrgetter("end_step"),
+    "steps": attrgetter("steps"),
+    "worker": attrgetter("worker"),
+    "attempts": attrgetter("attempts"),
+    "failures": attrgetter("failures"),
+    "seed": attrgetter("seed"),
+    "checkpoint": lambda trial: None if trial.checkpoint is None else trial.checkpoint.id,
+    "created": attrgetter("created"),
+    "started": attrgetter("started"),
+    "finished": attrgetter("finished"),
+    "error": attrgetter("error"),
+}
+_MAY_MISS = ("parent", "donor", "end_step", "steps")
+_WHOLE = ("number", "member", "generation", "start_step", "attempts", "failures", "seed", *_MAY_MISS)
+_NUMBERS = ("metrics.", "timings.")
 
-def trials_dataframe(trials: Sequence[Trial], space: Space) -> pandas.DataFrame:
+
+def trials_dataframe(trials: Sequence[Trial], space: Space, metrics: Sequence[str] = ()) -> pandas.DataFrame:
     """Return trials as a data frame, a row a trial.
 
     Args:
         trials: The trials.
         space: The study's space, for the order of the columns.
+        metrics: Names of the study's metrics, which have a column each even where no trial has reported them yet.
 
     Returns:
         A frame indexed by the trial's number, with the trial's facts, a column ``hyperparameters.<path>`` for each
-        hyperparameter, ``metrics.<name>`` for each metric and ``timings.<part>`` for each part of its time.
+        hyperparameter, ``metrics.<name>`` for each metric and ``timings.<part>`` for each part of its time. Without
+        trials it has the same columns and no row.
 
     Raises:
         MissingDependency: pandas is not installed.
@@ -35,43 +62,26 @@ def trials_dataframe(trials: Sequence[Trial], space: Space) -> pandas.DataFrame:
         import pandas as pd
     except ImportError:
         raise MissingDependency("pandas", "pandas", "a data frame of the trials") from None
-    known = [*space.parameters, *space.constants]
-    paths = known + [path for trial in trials for path in trial.hyperparameters if path not in known]
-    names = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
-    frame = pd.DataFrame([_row(trial, list(dict.fromkeys(paths)), names) for trial in trials])
-    if not trials:
-        return frame
-    for column in ("parent", "donor", "end_step", "steps"):
-        frame[column] = frame[column].astype("Int64")
+    paths = dict.fromkeys(
+        [*space.parameters, *space.constants, *(path for one in trials for path in one.hyperparameters)]
+    )
+    names = dict.fromkeys([*metrics, *(name for one in trials for name in one.metrics)])
+    parts = Timings.__struct_fields__
+    columns = [*_FACTS, *(f"hyperparameters.{path}" for path in paths), *(f"metrics.{name}" for name in names)]
+    columns += [f"timings.{part}" for part in parts]
+
+    def row(trial: Trial) -> Iterator[Any]:
+        yield from (fact(trial) for fact in _FACTS.values())
+        yield from (trial.hyperparameters.get(path) for path in paths)
+        yield from (trial.metrics.get(name) for name in names)
+        yield from (getattr(trial.timings, part) for part in parts)
+
+    frame = pd.DataFrame([tuple(row(trial)) for trial in trials], columns=columns)
+    # also where there is nothing to tell the type from
+    frame = frame.astype({column: "Int64" if column in _MAY_MISS else "int64" for column in _WHOLE})
+    frame = frame.astype(
+        dict.fromkeys(["score", *(column for column in columns if column.startswith(_NUMBERS))], float)
+    )
     for column in ("created", "started", "finished"):
-        frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)
+        frame[column] = pd.to_datetime(frame[column].astype(float), unit="s", utc=True).astype("datetime64[ns, UTC]")
     return frame.set_index("number")
-
-
-def _row(trial: Trial, paths: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "number": trial.number,
-        "member": trial.member,
-        "generation": trial.generation,
-        "parent": trial.parent,
-        "state": str(trial.state),
-        "score": trial.score,
-        "decision": trial.decision.kind,
-        "donor": trial.decision.donor,
-        "start_step": trial.start_step,
-        "end_step": trial.end_step,
-        "steps": trial.steps,
-        "worker": trial.worker,
-        "attempts": trial.attempts,
-        "failures": trial.failures,
-        "seed": trial.seed,
-        "checkpoint": None if trial.checkpoint is None else trial.checkpoint.id,
-        "created": trial.created,
-        "started": trial.started,
-        "finished": trial.finished,
-        "error": trial.error,
-    }
-    row.update({f"hyperparameters.{path}": trial.hyperparameters.get(path) for path in paths})
-    row.update({f"metrics.{name}": trial.metrics.get(name) for name in names})
-    row.update({f"timings.{part}": spent for part, spent in msgspec.structs.asdict(trial.timings).items()})
-    return row

@@ -3,7 +3,8 @@
 Every key begins with the study, so that all rows of a study lie together and a study's work never reads another's.
 Numbers and states are columns; what is only ever read whole (hyperparameters, decisions) is JSON text.
 
-Indexes cost a page per commit each, so there are few, and partial ones where few rows are ever looked for.
+Indexes cost a page per commit each, so there are few, and partial ones where few rows are ever looked for. They are
+partial in SQLite, the one database in use; to say it for another here would import that one's dialect each time.
 """
 
 from __future__ import annotations
@@ -75,14 +76,8 @@ trial = sa.Table(
 )
 # SQLite uses a partial index only where the query repeats its condition without parameters: hence literal values.
 IS_OPEN = trial.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'running'")])
-sa.Index("trial_open", trial.c.study, trial.c.number, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
-sa.Index(
-    "trial_by_score",
-    trial.c.study,
-    trial.c.score,
-    sqlite_where=trial.c.score.is_not(None),
-    postgresql_where=trial.c.score.is_not(None),
-)
+sa.Index("trial_open", trial.c.study, trial.c.number, sqlite_where=IS_OPEN)
+sa.Index("trial_by_score", trial.c.study, trial.c.score, sqlite_where=trial.c.score.is_not(None))
 
 evaluation = sa.Table(
     "evaluation",
@@ -111,14 +106,7 @@ checkpoint = sa.Table(
     sqlite_with_rowid=False,
 )
 IS_KEPT = checkpoint.c.state != sa.literal_column("'collected'")
-sa.Index(
-    "checkpoint_kept",
-    checkpoint.c.study,
-    checkpoint.c.trial,
-    checkpoint.c.fence,
-    sqlite_where=IS_KEPT,
-    postgresql_where=IS_KEPT,
-)
+sa.Index("checkpoint_kept", checkpoint.c.study, checkpoint.c.trial, checkpoint.c.fence, sqlite_where=IS_KEPT)
 
 session = sa.Table(
     "session",

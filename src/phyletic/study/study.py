@@ -401,7 +401,7 @@ class Study:
         """Return the trials as a pandas data frame: a row a trial, a column a hyperparameter and a metric."""
         from phyletic.records.frames import trials_dataframe
 
-        return trials_dataframe(self.trials(), self.space)
+        return trials_dataframe(self.trials(), self.space, [metric.name for metric in self.metrics])
 
     def checkpoint_path(self, trial: Trial | int | None = None) -> Path:
         """Return where a trial's checkpoint is: a folder, or a packed file in the safetensors format.
