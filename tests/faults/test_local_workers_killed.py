@@ -16,6 +16,7 @@ import phyletic as ph
 from phyletic.coordinator.messages import Ask, Command, Reply
 from phyletic.failpoints import armed
 from phyletic.records import TrialState
+from phyletic.testing.facts import facts
 from phyletic.workers.local import Outcome, Supervision, run_local_workers
 
 Execute = Callable[[Sequence[Command]], Sequence[Reply]]
@@ -43,13 +44,6 @@ def train(trials: Any) -> None:
         for _ in trial.range():
             trial.state.weights[0] += trial["lr"]
         trial.report(score=trial.state.weights[0])
-
-
-def facts(study: ph.Study) -> list[tuple[object, ...]]:
-    return [
-        (one.number, one.member, one.parent, one.hyperparameters, one.end_step, one.score, one.state)
-        for one in study.trials()
-    ]
 
 
 def wait_for(path: Path, seconds: float = 20.0) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from phyletic.cli.demo_toy import toy
-from phyletic.cli.options import json_option
+from phyletic.cli.options import json_option, output_option
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -40,13 +40,7 @@ _INTERVAL = 2
     show_default=True,
     help="Local processes; 0 trains in this one.",
 )
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("phyletic-demo"),
-    show_default=True,
-    help="Folder for the picture, and for the study unless --storage is given.",
-)
+@output_option("the picture, and for the study unless --storage is given")
 @click.option("--storage", metavar="URL", help="Where the study is stored.  [default: digits.db in the output folder]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all randomness.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress, only the result.")

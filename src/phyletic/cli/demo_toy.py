@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from phyletic.cli.options import json_option
+from phyletic.cli.options import json_option, output_option
 
 __all__ = ["toy"]
 
@@ -61,13 +61,7 @@ __all__ = ["toy"]
     show_default=True,
     help="Print also the median over so many seeds, counted from 0.",
 )
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("phyletic-demo"),
-    show_default=True,
-    help="Folder for the picture, toy.png.",
-)
+@output_option("the picture, toy.png")
 @json_option
 def toy(
     variant: Literal["paper", "ray"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["json_option", "storage_option", "trial_option"]
+__all__ = ["json_option", "output_option", "storage_option", "trial_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +33,17 @@ def json_option(command: F) -> F:
         is_flag=True,
         help='Print JSON for scripts; numbers that are not finite are the texts "NaN", "Infinity" and "-Infinity".',
     )(command)
+
+
+def output_option(holds: str) -> Callable[[F], F]:
+    """Add ``--output``, the folder of a demo, whose help says what it ``holds``."""
+    return click.option(
+        "--output",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("phyletic-demo"),
+        show_default=True,
+        help=f"Folder for {holds}.",
+    )
 
 
 def trial_option(command: F) -> F:

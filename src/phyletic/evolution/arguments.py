@@ -7,9 +7,16 @@ import sys
 
 from phyletic.errors import InvalidArgument
 
-__all__ = ["check_integer", "check_intervals", "check_number", "check_probability"]
+__all__ = ["check_flag", "check_integer", "check_intervals", "check_number", "check_probability"]
 
 _LARGEST = sys.float_info.max
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return True or False, or raise InvalidArgument."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(name, value, "True or False")
+    return value
 
 
 def check_integer(name: str, value: object, least: int) -> None:

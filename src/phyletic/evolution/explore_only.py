@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
-from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
 from phyletic.evolution.population import Population
@@ -52,23 +51,15 @@ class ExploreOnly:
     interval_seconds: float | None = None
     explore: Explore | ExploreFunction | Sequence[Explore | ExploreFunction] = field(default_factory=Perturb)
     synchronous: bool = False
+    # one score is enough, and no earlier one is read
+    window: ClassVar[int] = 1
+    uses_history: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_integer("population", self.population, 1)
         check_intervals(self.interval, self.interval_seconds)
         object.__setattr__(self, "explore", as_rule(self.explore))
-        if not isinstance(self.synchronous, bool):
-            raise InvalidArgument("synchronous", self.synchronous, "True or False")
-
-    @property
-    def window(self) -> int:
-        """One score is enough."""
-        return 1
-
-    @property
-    def uses_history(self) -> bool:
-        """Never."""
-        return False
+        check_flag("synchronous", self.synchronous)
 
     @property
     def rule(self) -> Explore:

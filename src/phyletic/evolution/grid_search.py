@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.evolution.suggestion import fresh_start, newborn, unchanging
@@ -42,6 +41,9 @@ class GridSearch:
     _: KW_ONLY
     interval_seconds: float | None = None
     synchronous: bool = False
+    # one score is enough, and no earlier one is read
+    window: ClassVar[int] = 1
+    uses_history: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_intervals(self.interval, self.interval_seconds)
@@ -53,18 +55,7 @@ class GridSearch:
             check_integer("points", self.points, 1)
         if self.population is not None:
             check_integer("population", self.population, 1)
-        if not isinstance(self.synchronous, bool):
-            raise InvalidArgument("synchronous", self.synchronous, "True or False")
-
-    @property
-    def window(self) -> int:
-        """One score is enough."""
-        return 1
-
-    @property
-    def uses_history(self) -> bool:
-        """Never."""
-        return False
+        check_flag("synchronous", self.synchronous)
 
     def population_size(self, space: Space) -> int:
         """Return ``population``, or the number of points of the grid."""

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
 from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, hopeless_trials
 from phyletic.evolution.exploit import Exploit, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
@@ -84,8 +84,7 @@ class PBT:
         if isinstance(self.exploit, type) or not isinstance(self.exploit, Exploit):
             raise InvalidArgument("exploit", self.exploit, "a rule such as Truncation(), BinaryTournament() or TTest()")
         object.__setattr__(self, "explore", as_rule(self.explore))
-        if not isinstance(self.synchronous, bool):
-            raise InvalidArgument("synchronous", self.synchronous, "True or False")
+        check_flag("synchronous", self.synchronous)
         check_integer("burn_in", self.burn_in, 0)
         if not isinstance(self.inherit, str) or self.inherit not in ("both", "weights", "hyperparameters"):
             raise InvalidArgument("inherit", self.inherit, '"both", "weights" or "hyperparameters"')

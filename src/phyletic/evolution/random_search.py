@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_integer, check_intervals
+from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.evolution.suggestion import fresh_start, newborn, newborn_values, unchanging
@@ -41,22 +40,14 @@ class RandomSearch:
     _: KW_ONLY
     interval_seconds: float | None = None
     synchronous: bool = False
+    # one score is enough, and no earlier one is read
+    window: ClassVar[int] = 1
+    uses_history: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_integer("population", self.population, 1)
         check_intervals(self.interval, self.interval_seconds)
-        if not isinstance(self.synchronous, bool):
-            raise InvalidArgument("synchronous", self.synchronous, "True or False")
-
-    @property
-    def window(self) -> int:
-        """One score is enough."""
-        return 1
-
-    @property
-    def uses_history(self) -> bool:
-        """Never."""
-        return False
+        check_flag("synchronous", self.synchronous)
 
     def population_size(self, space: Space) -> int:
         """Return ``population``."""

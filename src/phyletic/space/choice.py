@@ -8,8 +8,8 @@ from typing import Any
 
 from phyletic.randomness import RandomStream
 from phyletic.space import bounds, encoding, names, scale
-from phyletic.space.options import as_options, check_options, find, position
-from phyletic.space.values import Value, plain, typed
+from phyletic.space.options import as_options, check_options, find, position, typed_options
+from phyletic.space.values import Value, plain
 
 __all__ = ["Choice"]
 
@@ -91,8 +91,7 @@ class Choice:
 
     def from_unit(self, u: float) -> Value:
         """Map ``u`` in [0, 1) to one of the options; equal parts of it are equally likely."""
-        last = len(self.options) - 1
-        return self.options[min(max(int(u * (last + 1)), 0), last)]
+        return self.options[scale.part(u, len(self.options))]
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` is one of the options, type included."""
@@ -136,5 +135,4 @@ class Choice:
         return stream.choice(self.options)
 
     def _key(self) -> object:
-        listed = self.options
-        return (tuple(map(typed, listed)) if isinstance(listed, tuple) else listed), self.fixed
+        return typed_options(self.options), self.fixed

@@ -84,8 +84,7 @@ class Int:
         """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
         if self.log:
             return self._snapped(scale.at_fraction(self.low, self.high, True, u))
-        last = (self.high - self.low) // self.step
-        return self.low + min(max(int(u * (last + 1)), 0), last) * self.step
+        return self.low + scale.part(u, (self.high - self.low) // self.step + 1) * self.step
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` is an int within the limits and on the grid."""
@@ -118,10 +117,8 @@ class Int:
 
     def grid(self, points: int) -> tuple[int, ...]:
         """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
-        fractions = scale.spread(points)
-        return tuple(
-            dict.fromkeys(self._snapped(scale.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
-        )
+        spread = scale.evenly(self.low, self.high, self.log, points)
+        return tuple(dict.fromkeys(map(self._snapped, spread)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -9,7 +9,7 @@ from phyletic.errors import InvalidSpace
 from phyletic.space.bounds import refuse
 from phyletic.space.values import Value, plain, storable, typed
 
-__all__ = ["as_options", "check_options", "find", "position"]
+__all__ = ["as_options", "check_options", "find", "position", "typed_options"]
 
 
 def as_options(values: Any) -> Any:
@@ -76,3 +76,8 @@ def find(options: tuple[Value, ...], value: Any, path: str) -> Value:
         listed = ", ".join(repr(option) for option in options[:20]) + (", ..." if len(options) > 20 else "")
         raise InvalidSpace(path, value, f"one of {listed}" if len(options) > 1 else listed)
     return options[place]
+
+
+def typed_options(options: Any) -> Any:
+    """Return options that are equal only where their types are too; what holds none as it is."""
+    return tuple(map(typed, options)) if isinstance(options, tuple) else options

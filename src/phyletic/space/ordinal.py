@@ -8,8 +8,8 @@ from typing import Any
 
 from phyletic.randomness import RandomStream
 from phyletic.space import bounds, scale
-from phyletic.space.options import as_options, check_options, find, position
-from phyletic.space.values import Value, typed
+from phyletic.space.options import as_options, check_options, find, position, typed_options
+from phyletic.space.values import Value
 
 __all__ = ["Ordinal"]
 
@@ -69,8 +69,7 @@ class Ordinal:
 
     def from_unit(self, u: float) -> Value:
         """Map ``u`` in [0, 1) to one of the values; equal parts of it are equally likely."""
-        last = len(self.values) - 1
-        return self.values[min(max(int(u * (last + 1)), 0), last)]
+        return self.values[scale.part(u, len(self.values))]
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` is one of the values, type included."""
@@ -112,5 +111,4 @@ class Ordinal:
         return self.values[min(max(index + positions, 0), len(self.values) - 1)]
 
     def _key(self) -> object:
-        values = self.values
-        return (tuple(map(typed, values)) if isinstance(values, tuple) else values), self.fixed
+        return typed_options(self.values), self.fixed

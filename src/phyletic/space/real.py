@@ -91,8 +91,7 @@ class Float:
         """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
         if self.step is None or self.log:
             return self._snapped(scale.at_fraction(self.low, self.high, self.log, u))
-        last = self._index(self.high)
-        return self._point(min(max(int(u * (last + 1)), 0), last))
+        return self._point(scale.part(u, self._index(self.high) + 1))
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` is a float within the limits and on the grid."""
@@ -131,10 +130,8 @@ class Float:
 
     def grid(self, points: int) -> tuple[float, ...]:
         """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
-        fractions = scale.spread(points)
-        return tuple(
-            dict.fromkeys(self._snapped(scale.at_fraction(self.low, self.high, self.log, part)) for part in fractions)
-        )
+        spread = scale.evenly(self.low, self.high, self.log, points)
+        return tuple(dict.fromkeys(map(self._snapped, spread)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""

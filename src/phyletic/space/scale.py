@@ -6,7 +6,7 @@ import math
 
 from phyletic.errors import InvalidArgument
 
-__all__ = ["at_fraction", "check_noise", "factor_direction", "moved", "sign", "spread", "translated"]
+__all__ = ["at_fraction", "check_noise", "evenly", "factor_direction", "moved", "part", "sign", "translated"]
 
 
 def at_fraction(low: float, high: float, log: bool, fraction: float) -> float:
@@ -28,18 +28,27 @@ def at_fraction(low: float, high: float, log: bool, fraction: float) -> float:
     return min(max(point, low), high)
 
 
-def spread(points: int) -> list[float]:
-    """Return ``points`` fractions from 0 to 1, evenly spaced with both ends; one point is the middle.
+def evenly(low: float, high: float, log: bool, points: int) -> list[float]:
+    """Return ``points`` points from ``low`` to ``high``, evenly spaced with both ends; one point is the middle.
 
     Example:
-        >>> spread(3), spread(1)
-        ([0.0, 0.5, 1.0], [0.5])
+        >>> evenly(0.0, 2.0, False, 3), evenly(1.0, 3.0, False, 1)
+        ([0.0, 1.0, 2.0], [2.0])
     """
     if isinstance(points, bool) or not isinstance(points, int) or points < 1:
         raise InvalidArgument("points", points, "a whole number of at least 1")
-    if points == 1:
-        return [0.5]
-    return [place / (points - 1) for place in range(points)]
+    fractions = [0.5] if points == 1 else [place / (points - 1) for place in range(points)]
+    return [at_fraction(low, high, log, fraction) for fraction in fractions]
+
+
+def part(u: float, count: int) -> int:
+    """Return in which of ``count`` equal parts of [0, 1) ``u`` is, from 0; below and above it, the first and the last.
+
+    Example:
+        >>> part(0.0, 4), part(0.5, 4), part(1.0, 4)
+        (0, 2, 3)
+    """
+    return min(max(int(u * count), 0), count - 1)
 
 
 def translated(value: float, noise: float, low: float, high: float, log: bool, limits: tuple[float, float]) -> float:

@@ -17,7 +17,7 @@ from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.space.paths import flatten
 
-__all__ = ["check_flag", "check_name", "create_identity", "make_metrics", "make_space", "require_same"]
+__all__ = ["check_name", "create_identity", "make_metrics", "make_space", "require_same"]
 
 Sampling = Literal["random", "sobol", "latin"]
 
@@ -108,13 +108,6 @@ def check_seed(seed: object) -> int:
     if number is None or not 0 <= number < 2**63:
         raise InvalidArgument("seed", seed, "a whole number from 0 to 2**63 - 1, or None to draw one")
     return number
-
-
-def check_flag(name: str, value: object) -> bool:
-    """Return True or False, or raise InvalidArgument."""
-    if not isinstance(value, bool):
-        raise InvalidArgument(name, value, "True or False")
-    return value
 
 
 def check_sampling(sampling: object) -> Sampling:

@@ -14,6 +14,7 @@ from phyletic.coordinator.inbox import Request
 from phyletic.coordinator.messages import Control, Pin, Stop
 from phyletic.coordinator.owner import Owner
 from phyletic.evolution import Algorithm
+from phyletic.evolution.arguments import check_flag
 from phyletic.records import Budget, Evaluation, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import reading
@@ -22,7 +23,7 @@ from phyletic.storage.store import open_store
 from phyletic.study.asking import Asker
 from phyletic.study.closing import end_loop, let_go
 from phyletic.study.control import change
-from phyletic.study.identity import Sampling, check_flag
+from phyletic.study.identity import Sampling
 from phyletic.study.opening import check_arguments, check_budget, open_or_create
 from phyletic.study.results import Results, trial_number
 from phyletic.study.schedule import Schedule

@@ -23,6 +23,7 @@ from phyletic.errors import (
     StudyFailed,
     TrainingError,
 )
+from phyletic.testing.facts import facts
 
 
 def make_study(folder: Path, name: str = "toy", **changes: Any) -> ph.Study:
@@ -47,13 +48,6 @@ def train(trials: Any) -> None:
         for _ in trial.range():
             trial.state.weights[0] += trial["lr"]
         trial.report(score=trial.state.weights[0])
-
-
-def facts(study: ph.Study) -> list[tuple[object, ...]]:
-    return [
-        (one.number, one.member, one.parent, one.hyperparameters, one.end_step, one.score, one.state)
-        for one in study.trials()
-    ]
 
 
 def test_a_synchronous_study_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
