@@ -93,3 +93,16 @@ def test_with_no_other_head_and_no_donor_a_member_starts_afresh(tmp_path, capsys
     assert fresh.decision.kind == "rescue"
     assert last.parent == fresh.number
     assert first.checkpoint is not None
+
+
+def test_what_was_pinned_is_not_deleted_though_it_is_damaged(tmp_path):
+    study = make(tmp_path, population=1)
+    study.set_budget(ph.Budget(steps=1))
+    train(study)
+    study.pin(0)
+    path = study.checkpoint_path(0)
+    harm(path, "flipped")
+    study.set_budget(ph.Budget(steps=2))
+    study.run(train, workers=0, verbose=0, reload="always")
+    assert study.trial(1).state is TrialState.FAILED
+    assert path.exists()

@@ -26,8 +26,10 @@ def test_invariants_hold_whatever_goes_wrong(part):
 def test_the_seeds_meet_every_fault_and_every_way_to_end():
     settings = [drawn_settings(seed) for seed in range(SEEDS)]
     faults = [one["faults"] for one in settings]
+    few = ("cursed", "detached", "lease", "detection", "again")
     for name in Faults.__dataclass_fields__:
-        assert len({getattr(one, name) for one in faults}) > 20 or name in ("cursed", "detection", "again"), name
+        assert len({getattr(one, name) for one in faults}) > 20 or name in few, name
+    assert {one.detached for one in faults} == {0.0, 0.5, 1.0}
     assert {one["algorithm"].synchronous for one in settings} == {True, False}
     assert max(one["workers"] for one in settings) == 32
     assert any(one["controls"] for one in settings)
@@ -55,8 +57,9 @@ def test_a_synchronous_study_is_the_same_whatever_goes_wrong(seed):
     options = {"budget": Budget(steps=30), "curve": DriftingCurve(horizon=30, noise=0.01), "seed": seed}
     calm = simulate(algorithm, workers=1, **options)
     trouble = Faults(
-        crash=0.1, pause=0.1, fail=0.1, lose=0.1, duplicate=0.1, delay=0.2, owner=0.05, leave=0.05, join=0.1, forget=0.2
-    )
+        crash=0.1, pause=0.1, fail=0.1, lose=0.1, duplicate=0.1, delay=0.2, owner=0.05, power=0.05, suspend=0.05,
+        leave=0.05, join=0.1, forget=0.2, detached=0.5, cut=0.2,
+    )  # fmt: skip
     for workers in (3, 9):
         wild = simulate(
             algorithm,

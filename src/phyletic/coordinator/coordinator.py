@@ -159,7 +159,10 @@ class Coordinator:
                     late += self._came_late(commands[place])
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
-        durable = not all(isinstance(command, (Ask, Beat, Join, Ancestors)) for command in commands)
+        # (and bytes are only deleted for what will be known to be condemned)
+        durable = bool(changes.condemned) or not all(
+            isinstance(command, (Ask, Beat, Join, Ancestors)) for command in commands
+        )
         self._commit(draft, changes, durable=durable)
         return Outcome(tuple(replies[place] for place in range(len(commands))), (*changes.condemned, *late))
 

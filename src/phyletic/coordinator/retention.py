@@ -84,10 +84,11 @@ def rank_best(state: StudyState, without: int | None = None) -> None:
 def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
     """Stop relying on a trial whose checkpoint is not what was published.
 
-    A member whose head it was goes on from its other head; where it has none, its next trial is a rescue.
+    A member whose head it was goes on from its other head; where it has none, its next trial is a rescue. What was
+    pinned stays where it is: whoever wanted it for good may still get something out of it.
     """
     assert damaged.checkpoint is not None
-    if not any(trial.parent == damaged.number for trial in (opened.trial for opened in state.open.values())):
+    if damaged.number not in state.pinned and damaged.number not in state.parents:
         changes.condemned.append(damaged.checkpoint.id)
     rank_best(state, without=damaged.number)
     for number, member in list(state.members.items()):

@@ -57,6 +57,7 @@ def drawn_settings(seed: int) -> dict[str, Any]:
     interval = 1 + chance.integer(5)
     budget = _budget(chance, population, interval)
     mode = chance.choice(("min", "max"))
+    faults = _faults(chance, population)
     return {
         "algorithm": _algorithm(chance, population, interval),
         "space": chance.choice(_SPACES),
@@ -66,9 +67,11 @@ def drawn_settings(seed: int) -> dict[str, Any]:
             overhead=chance.choice((0.0, 1.0)),
             spread=chance.choice((0.0, 0.3)),
             straggler=chance.choice((0.0, 0.0, 0.2)),
+            # who watches a very slow worker renew a very short lease sees nothing else
+            slowness=100.0 if faults.lease > 10 else 10.0,
             latency=chance.choice((0.001, 0.5)),
         ),
-        "faults": _faults(chance, population),
+        "faults": faults,
         "controls": _controls(chance, population, budget) if chance.random() < 0.5 else (),
         "curve": DriftingCurve(horizon=20, noise=chance.choice((0.0, 0.02))),
         "mode": mode,
@@ -130,7 +133,12 @@ def _faults(chance: RandomStream, population: int) -> Faults:
         duplicate=share(0.25),
         delay=share(0.3),
         owner=share(0.06),
+        power=share(0.06),
+        suspend=share(0.05),
         forget=share(0.2),
+        detached=chance.choice((0.0, 0.0, 0.5, 1.0)),
+        lease=chance.choice((4.0, 20.0)),
+        cut=share(0.3),
     )
 
 

@@ -44,7 +44,8 @@ class Faults:
     Args:
         crash: That a worker dies during an attempt. Its death is seen after ``detection`` seconds, and another worker
             takes its place.
-        pause: That a worker sleeps at the end of an attempt until it was taken for dead; its result comes too late.
+        pause: That a worker sleeps at the end of an attempt until it was taken for dead, so that its result comes too
+            late; a detached one for up to two leases, which may or may not be too late.
         fail: That the training code raises during an attempt.
         cursed: Members whose training code always raises.
         not_finite: That the loss becomes NaN or infinite; it stays so in all that inherits those weights.
@@ -57,7 +58,15 @@ class Faults:
         duplicate: That a message arrives twice.
         delay: That a message takes up to ``detection`` seconds more, so that later ones overtake it.
         owner: That the owner of the study dies while it decides, before or after the commit; another begins at once.
+        power: That the owner's machine loses power after a decision: what was not on the disk yet is gone, and so are
+            the workers on that machine; another owner begins at once.
+        suspend: That the owner is suspended after a decision, for up to three leases, and hears nobody meanwhile; it
+            then stays awake for one lease or more.
         forget: That the deletion of a checkpoint that was condemned fails.
+        detached: Share of the workers that are on machines the owner cannot look at. Nobody sees their death or their
+            leaving: their leases have a deadline, which each word from them moves.
+        lease: Seconds that a detached worker's lease lasts without a word; it says something eight times as often.
+        cut: That a detached worker reaches nobody for a while during an attempt, for up to two leases; it trains on.
         detection: Seconds until a death is seen.
         again: Seconds after which a message without an answer is sent again.
 
@@ -79,16 +88,26 @@ class Faults:
     duplicate: float = 0.0
     delay: float = 0.0
     owner: float = 0.0
+    power: float = 0.0
+    suspend: float = 0.0
     forget: float = 0.0
+    detached: float = 0.0
+    lease: float = 20.0
+    cut: float = 0.0
     detection: float = 5.0
     again: float = 2.0
 
     def __post_init__(self) -> None:
-        times = ("detection", "again")
+        times = ("lease", "detection", "again")
         shares = tuple(field.name for field in fields(self) if field.name not in (*times, "cursed"))
         _check(self, shares=shares, above=times)
         if self.lose > 0.9:
             raise InvalidArgument("lose", self.lose, "at most 0.9, so that something arrives")
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether what is said may get no answer."""
+        return bool(self.lose or self.owner or self.power or self.cut)
 
 
 def _check(checked: Speeds | Faults, *, shares: tuple[str, ...], above: tuple[str, ...]) -> None:

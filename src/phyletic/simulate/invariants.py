@@ -21,7 +21,7 @@ from phyletic.records import CheckpointState, Lease, Trial, TrialState
 from phyletic.storage import reading
 from phyletic.storage.store import Store
 
-__all__ = ["Ledger", "check_invariants", "check_stored"]
+__all__ = ["Ledger", "check_invariants", "check_left", "check_stored"]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Ledger:
 
     Attributes:
         granted: The latest lease of each trial.
-        reported: What each attempt reported as its score, by trial and fence; None for one handed back early.
+        reported: What each attempt reported as its score, by the token of its lease; None for one handed back early.
         ended: Results that are committed, by trial.
         published: Checkpoints that are there.
         deleted: Checkpoints that the coordinator let be deleted.
@@ -41,7 +41,7 @@ class Ledger:
     """
 
     granted: dict[int, Lease] = field(default_factory=dict)
-    reported: dict[tuple[int, int], float | None] = field(default_factory=dict)
+    reported: dict[str, float | None] = field(default_factory=dict)
     ended: dict[int, Trial] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
@@ -218,8 +218,8 @@ def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
             wrong.append(f"trial {number} is stored as {kept}, and was acknowledged as {seen}")
     for number, trial in ended.items():
         lease = ledger.granted.get(number)
-        if lease is not None and (number, lease.fence) in ledger.reported:
-            score = ledger.reported[number, lease.fence]
+        if lease is not None and lease.token in ledger.reported:
+            score = ledger.reported[lease.token]
             if trial.attempts != lease.fence or repr(score) != repr(trial.score):
                 wrong.append(f"trial {number} has the score {trial.score}, its latest grant reported {score}")
     for row in checkpoints:
@@ -228,6 +228,25 @@ def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
         if row.id in ledger.deleted and row.state not in (CheckpointState.CONDEMNED, CheckpointState.COLLECTED):
             wrong.append(f"checkpoint {row.id} of trial {row.trial} was deleted, but is {row.state}")
     return wrong
+
+
+def check_left(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
+    """Return which bytes were left behind, in words: only what the database calls durable may be there in the end.
+
+    Args:
+        store: The database.
+        state: The coordinator's committed state, with nothing running.
+        ledger: What was seen until now.
+    """
+    with store.read() as connection:
+        known = {row.id: row.state for row in reading.checkpoints(connection, state.id)}
+    held = {opened.checkpoint for opened in state.open.values()}
+    return [
+        f"checkpoint {checkpoint} is {known[checkpoint]}, but its bytes are still there"
+        for checkpoint in sorted(ledger.published)
+        # what was published for a grant that a loss of power undid is unknown to the database
+        if checkpoint in known and known[checkpoint] is not CheckpointState.DURABLE and checkpoint not in held
+    ]
 
 
 def _differences(state: StudyState, loaded: StudyState, damaged: set[int]) -> list[str]:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from phyletic.coordinator.coordinator import Coordinator, Outcome
-from phyletic.coordinator.messages import Command, Done, Fail, Grant, Pin, Refused, Reply, Tell
+from phyletic.coordinator.messages import (
+    Ask,
+    Beat,
+    Command,
+    Done,
+    Fail,
+    Finished,
+    Grant,
+    Join,
+    Pin,
+    Refused,
+    Reply,
+    Tell,
+    Wait,
+)
 from phyletic.coordinator.state import StudyState
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import armed
 from phyletic.randomness import RandomStream
-from phyletic.records import Trial, TrialState
+from phyletic.records import Lease, Trial, TrialState
+from phyletic.simulate.disk import SimulatedDisk
 from phyletic.simulate.faults import Faults
 from phyletic.simulate.invariants import Ledger
 from phyletic.space import Space
 from phyletic.storage import reading
-from phyletic.storage.store import Store
 
-__all__ = ["SimulatedOwner", "identities"]
+__all__ = ["SimulatedOwner", "identities", "matters"]
 
 _CONFIRM_AT_ONCE = 8
 _PLACES = ("coordinator.decided", "storage.begin.before", "storage.commit.before", "storage.commit.after")
@@ -53,11 +68,19 @@ class SimulatedOwner:
         chance: Where chance comes from.
         identity: Gives identities.
         checkpoints: What was published, by id.
+
+    Attributes:
+        store: The database.
+        ledger: What an observer saw.
+        deaths: How often it died.
+        outages: How often its machine lost power.
+        wrong: What did not hold, in words.
+        asleep_until: Until when it is suspended, and hears nobody.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: SimulatedDisk,
         name: str,
         *,
         space: Space,
@@ -69,13 +92,16 @@ class SimulatedOwner:
     ) -> None:
         self.store = store
         self.ledger = Ledger()
-        self.deaths = 0
+        self.deaths = self.outages = 0
         self.wrong: list[str] = []
+        self.asleep_until = 0.0
+        self._slept = 0.0
+        self._heard: dict[str, float] = {}
         self._make = partial(Coordinator, store, name, space=space, algorithm=algorithm, identity=identity)
         self.faults = faults
         self._chance = chance
         self._checkpoints = checkpoints
-        self._confirmed: list[str] = []
+        self._unconfirmed: dict[str, float] = {}
         self._coordinator = self._make()
 
     @property
@@ -86,9 +112,28 @@ class SimulatedOwner:
     def begin(self, now: float) -> None:
         """Begin to own the study, as a process that knows nothing of an earlier one."""
         self._coordinator = self._make()
-        self._confirmed = []
+        self._unconfirmed = {}
+        before = self._detached()
         outcome = self._coordinator.begin(now)
+        for number, lease in before.items():
+            if self._detached().get(number) != lease:
+                self.wrong.append(f"the lease {lease} of a detached worker ended with its owner")
+        self._heard = dict.fromkeys(self._heard, now - self._slept)
         self._delete(outcome.condemned)
+        self._delete(self._coordinator.given_up(sorted(self.ledger.published)))
+
+    def suspend(self, now: float, seconds: float) -> None:
+        """Hear nobody for a while."""
+        self._slept += seconds
+        self.asleep_until = now + seconds
+
+    def _detached(self) -> dict[int, Lease]:
+        """Return the leases of detached sessions, by trial."""
+        state = self.state
+        if not state.lease_seconds:
+            return {}
+        leases = {number: opened.lease for number, opened in state.open.items() if opened.lease is not None}
+        return {number: lease for number, lease in leases.items() if lease.session in state.lease_seconds}
 
     def publish(self, checkpoint: str, loss: float) -> None:
         """Take in the bytes of a checkpoint."""
@@ -97,6 +142,7 @@ class SimulatedOwner:
 
     def execute(self, commands: Sequence[Command], now: float) -> tuple[Reply, ...] | None:
         """Decide a batch; None where the owner died meanwhile, and nobody knows what became of it."""
+        held = self._detached()
         try:
             outcome = self._decide(commands, now)
         except _Death:
@@ -104,13 +150,54 @@ class SimulatedOwner:
             self.begin(now)
             self._notice(commands)
             return None
+        if self.faults.power and matters(commands, outcome.replies) and self._chance.random() < self.faults.power:
+            self._lose_power(commands, now)
+            return None
         for command, reply in zip(commands, outcome.replies, strict=True):
             self._note(command, reply)
+        self._check_silence(held, commands, now)
         self._delete(outcome.condemned)
         return outcome.replies
 
+    def _lose_power(self, commands: Sequence[Command], now: float) -> None:
+        self.outages += 1
+        ledger, unconfirmed = self.ledger, self._unconfirmed
+        self.store.lose_power()
+        self._coordinator = self._make()
+        state = self.state
+        # grants that nobody wrote down never were
+        for number in [
+            number for number in ledger.granted if number in state.open or number >= state.counters.next_trial
+        ]:
+            del ledger.granted[number]
+        ledger.granted.update({number: opened.lease for number, opened in state.open.items() if opened.lease})
+        ledger.seen = min(ledger.seen, state.counters.next_trial)
+        # what was deleted, and is not said to be, may be back
+        for checkpoint, loss in unconfirmed.items():
+            self.publish(checkpoint, loss)
+        self.begin(now)
+        ledger.open = frozenset(self.state.open)
+        self._notice(commands)
+
+    def _check_silence(self, held: dict[int, Lease], commands: Sequence[Command], now: float) -> None:
+        """Only who was silent for the length of a lease, while the owner could hear it, loses one."""
+        awake = now - self._slept
+        said = {_session(command) for command in commands} - {None}
+        ended = {command.lease.trial for command in commands if isinstance(command, (Tell, Fail))}
+        still = self._detached()
+        for number, lease in held.items():
+            if number in still and still[number] == lease:
+                continue
+            silent = awake - self._heard.get(lease.session, awake)
+            # a sleep that is much shorter than a lease is not noticed
+            if number not in ended and silent < self.faults.lease / 2:
+                self.wrong.append(f"{lease} was taken from a worker that was silent for {silent:.3g} s")
+        for session in said:
+            self._heard[str(session)] = awake
+
     def _decide(self, commands: Sequence[Command], now: float) -> Outcome:
-        if not self.faults.owner or self._chance.random() >= self.faults.owner:
+        harmless = not self.faults.owner or all(isinstance(command, Beat) for command in commands)
+        if harmless or self._chance.random() >= self.faults.owner:
             return self._coordinator.execute(commands, now)
         place = self._chance.choice(_PLACES)
 
@@ -130,6 +217,8 @@ class SimulatedOwner:
                     self.wrong.append(f"the result of trial {trial.number} was {known}, and is now {trial}")
                 if command.lease != ledger.granted.get(trial.number):
                     self.wrong.append(f"a result for {command.lease} was taken; granted last was another")
+            case Tell() | Fail() | Beat(), Refused() if self._detached().get(command.lease.trial) == command.lease:
+                self.wrong.append(f"{command} was refused, though its worker holds the lease: {reply.message}")
             case Tell(), Refused() if command.lease.trial in ledger.ended:
                 if command.lease == ledger.granted.get(command.lease.trial):
                     self.wrong.append(f"the result for {command.lease} was committed, and is refused when said again")
@@ -164,10 +253,28 @@ class SimulatedOwner:
         for checkpoint in ids:
             if self.faults.forget and self._chance.random() < self.faults.forget:
                 continue
-            self._checkpoints.pop(checkpoint, None)
+            loss = self._checkpoints.pop(checkpoint, None)
             self.ledger.published.discard(checkpoint)
             self.ledger.deleted.add(checkpoint)
-            self._confirmed.append(checkpoint)
-        if len(self._confirmed) >= _CONFIRM_AT_ONCE:
-            self._coordinator.confirm(self._confirmed)
-            self._confirmed = []
+            self._unconfirmed.setdefault(checkpoint, math.nan if loss is None else loss)
+        if len(self._unconfirmed) >= _CONFIRM_AT_ONCE:
+            self._coordinator.confirm(list(self._unconfirmed))
+            self._unconfirmed = {}
+
+
+def matters(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
+    """Whether a batch was more than signs of life and asks for what there is not."""
+    return any(
+        not isinstance(command, (Join, Beat)) and not isinstance(reply, (Wait, Finished))
+        for command, reply in zip(commands, replies, strict=True)
+    )
+
+
+def _session(command: Command) -> str | None:
+    match command:
+        case Ask() | Join():
+            return command.session
+        case Tell() | Fail() | Beat():
+            return command.lease.session
+        case _:
+            return None

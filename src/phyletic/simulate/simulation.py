@@ -13,12 +13,12 @@ from phyletic.evolution.codec import algorithm_to_json
 from phyletic.records import Budget, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.records.frames import trials_dataframe
 from phyletic.simulate.curve import SPACE, DriftingCurve
+from phyletic.simulate.disk import SimulatedDisk
 from phyletic.simulate.events import Events
 from phyletic.simulate.faults import Faults, Speeds
 from phyletic.simulate.owner import identities
 from phyletic.space import Float, Space
 from phyletic.storage import reading
-from phyletic.storage.store import Store, open_store
 from phyletic.storage.writing import create_study
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def simulate(
         keep_best=keep_best,
     )
     metric = Metric("loss" if mode == "min" else "score", mode)
-    store = _create(algorithm, space, metric, control, seed)
+    store = _create(algorithm, space, metric, control, seed, SimulatedDisk(remember=faults.power > 0))
     try:
         events = Events(
             store,
@@ -173,7 +173,9 @@ def simulate(
         store.close()
 
 
-def _create(algorithm: Algorithm, space: Space, metric: Metric, control: StudyControl, seed: int) -> Store:
+def _create(
+    algorithm: Algorithm, space: Space, metric: Metric, control: StudyControl, seed: int, store: SimulatedDisk
+) -> SimulatedDisk:
     identity = StudyIdentity(
         uuid=identities(seed)(),
         name=_NAME,
@@ -182,7 +184,6 @@ def _create(algorithm: Algorithm, space: Space, metric: Metric, control: StudyCo
         algorithm={**algorithm_to_json(algorithm), "population": control.population},
         seed=seed,
     )
-    store = open_store(None)
     with store.transaction() as connection:
         create_study(connection, identity, control, 0.0)
     return store
@@ -193,8 +194,8 @@ def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: 
     finite = [abs(trial.score or 0.0) for trial in completed if trial.finite]
     steps = budget.steps or max((trial.end_step or 0 for trial in completed), default=0)
     return Simulation(
-        wall_seconds=events.last_result,
-        utilisation=events.utilisation,
+        wall_seconds=events.workforce.last_result,
+        utilisation=events.workforce.utilisation,
         regret=curve.regret(min(finite), steps) if finite else float("inf"),
         exploits=sum(trial.decision.donor is not None for trial in trials),
         completed=len(completed),
@@ -202,8 +203,8 @@ def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: 
         losses=sum(trial.losses for trial in trials),
         failures=sum(trial.failures for trial in trials),
         member_steps=sum(trial.steps_done or 0 for trial in trials),
-        owners=1 + events.owner.deaths,
-        events=events.count,
+        owners=1 + events.owner.deaths + events.owner.outages,
+        events=events.queue.count,
         digest=events.digest,
         violations=tuple(events.violations),
         finished=events.finished,

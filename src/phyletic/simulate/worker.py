@@ -32,6 +32,10 @@ class Worker:
         awaited: Number of the request whose answer it waits for; None while it waits for none.
         request: That request.
         idle: Whether it was told that there is nothing to run now.
+        finished: Whether it was told that there is nothing left to run.
+        detached: Whether the owner cannot look at it.
+        cut: Until when it reaches nobody.
+        asleep: Whether it is suspended.
         busy: Seconds of attempts whose results were taken.
     """
 
@@ -45,6 +49,10 @@ class Worker:
     awaited: int | None = None
     request: tuple[Command, ...] = ()
     idle: bool = False
+    finished: bool = False
+    detached: bool = False
+    cut: float = 0.0
+    asleep: bool = False
     busy: float = 0.0
 
 

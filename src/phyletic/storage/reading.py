@@ -126,33 +126,38 @@ def lineage(connection: Connection, study_id: int, number: int, *, most: int | N
         number: The trial.
         most: At most so many, the latest; None for all, back to the newborn.
     """
-    ancestors = _ancestors(study_id, number, most)
-    found = TRIALS.where(_t.study == study_id, _t.number.in_(ancestors)).order_by(_t.number)
-    return [trial_of(row) for row in connection.execute(found)]
+    chosen = {"the_study": study_id, "the_number": number, "most": _ALL if most is None else most}
+    return [trial_of(row) for row in connection.execute(_LINEAGE, chosen)]
 
 
 def lineage_numbers(connection: Connection, study_id: int, number: int) -> list[int]:
     """Return the numbers of a trial and all its ancestors, the newborn's first."""
-    return sorted(connection.execute(_ancestors(study_id, number)).scalars())
+    chosen = {"the_study": study_id, "the_number": number, "most": _ALL}
+    return sorted(connection.execute(_ANCESTORS, chosen).scalars())
 
 
-def _ancestors(study_id: int, number: int, most: int | None = None) -> sa.Select[Any]:
-    """Return a statement for the numbers of a trial and all its ancestors, or of the latest ``most`` of them."""
+def _ancestors() -> sa.Select[Any]:
+    """Return a statement for the numbers of a trial and the latest of its ancestors."""
+    study: sa.BindParameter[int] = sa.bindparam("the_study")
     ancestors = (
         sa.select(_t.number, _t.parent, sa.literal_column("1").label("place"))
-        .where(_t.study == study_id, _t.number == number)
+        .where(_t.study == study, _t.number == sa.bindparam("the_number"))
         .cte("ancestors", recursive=True)
     )
     older = tables.trial.alias("older")
     further = (
         sa.select(older.c.number, older.c.parent, ancestors.c.place + 1)
         .join_from(ancestors, older, older.c.number == ancestors.c.parent)
-        .where(older.c.study == study_id)
+        .where(older.c.study == study, ancestors.c.place < sa.bindparam("most"))
     )
-    if most is not None:
-        further = further.where(ancestors.c.place < most)
     ancestors = ancestors.union_all(further)
     return sa.select(ancestors.c.number)
+
+
+_ALL = 2**62
+# made once: to put it together takes longer than to run it
+_ANCESTORS = _ancestors()
+_LINEAGE = TRIALS.where(_t.study == sa.bindparam("the_study"), _t.number.in_(_ANCESTORS)).order_by(_t.number)
 
 
 def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial]:
