@@ -153,7 +153,7 @@ def _controls(chance: RandomStream, population: int, budget: Budget) -> tuple[tu
             planned += [(at, Control(paused=True)), (at + 10.0 * chance.random(), Control(paused=False))]
         elif kind == 2:
             more = {
-                "steps": None if budget.steps is None else budget.steps + 3,
+                "steps": None if budget.steps is None else max(1, budget.steps + chance.choice((3, 3, -3))),
                 "trials": None if budget.trials is None else budget.trials + 5,
             }
             planned.append((at, Control(budget=Budget(**more, seconds=budget.seconds, target=budget.target))))

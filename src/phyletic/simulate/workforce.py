@@ -327,7 +327,9 @@ class Workforce:
 
     def _told(self, worker: Worker, command: Tell | Fail, reply: Reply) -> None:
         attempt, worker.attempt = worker.attempt, None
-        if isinstance(reply, Refused) and reply.error != "LeaseLost":
+        # what is handed back may be all that is left to train, since the budget was lowered: then it is trained on
+        bounced = isinstance(command, Tell) and command.partial
+        if isinstance(reply, Refused) and reply.error != "LeaseLost" and not bounced:
             self._complain(f"{command} was refused: {reply.message}")
         elif isinstance(command, Tell) and isinstance(reply, Done):
             self.last_result = self._queue.now
