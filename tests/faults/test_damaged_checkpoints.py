@@ -1,8 +1,10 @@
 """A checkpoint whose bytes changed is found before the trial that loaded it is told."""
 
+import numpy as np
 import pytest
 
 import phyletic as ph
+from phyletic.errors import CheckpointDamaged
 from phyletic.records import TrialState
 
 
@@ -106,3 +108,62 @@ def test_what_was_pinned_is_not_deleted_though_it_is_damaged(tmp_path):
     study.run(train, workers=0, verbose=0, reload="always")
     assert study.trial(1).state is TrialState.FAILED
     assert path.exists()
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_member_alone_goes_on_from_its_other_head_and_without_one_starts_afresh(tmp_path, damaged, reopened):
+    study = make(tmp_path, population=1)
+    study.set_budget(ph.Budget(steps=3))
+    train(study)
+    heads = study.trials()[1:]
+    for head in heads[-damaged:]:
+        harm(study.checkpoint_path(head), "flipped")
+    if reopened:
+        study.close()
+        study = ph.Study("study", storage=tmp_path / "study.db")
+    study.set_budget(ph.Budget(steps=4))
+    study.run(train, workers=0, verbose=0, reload="always")
+    failed, others = study.trials()[3 : 3 + damaged], study.trials()[3 + damaged :]
+    assert [(trial.state, trial.parent) for trial in failed] == [
+        (TrialState.FAILED, head.number) for head in reversed(heads[-damaged:])
+    ]
+    assert others[0].parent == (heads[0].number if damaged == 1 else None)
+    assert others[0].start_step == (2 if damaged == 1 else 0)
+    assert {trial.state for trial in others} == {TrialState.COMPLETED}
+    assert others[-1].end_step == 4
+    assert study.trials()[:3] == [study.trial(0), *heads]
+
+
+def train_arrays(trials):
+    for trial in trials.attach(lambda trial: {"weights": np.zeros(4096)}):
+        trial.state.weights += trial["lr"]
+        trial.report(score=float(trial.state.weights[0]))
+
+
+def train_files(trials):
+    for trial in trials:
+        start = 0.0 if trial.newborn else np.load(trial.load_from / "weights.npy")[0]
+        np.save(trial.save_to / "weights.npy", np.full(4096, start + trial["lr"]))
+        trial.report(score=float(start + trial["lr"]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("train", [train_arrays, train_files])
+def test_what_only_the_digest_tells_is_found_before_the_result_counts(tmp_path, train, workers):
+    """A flipped bit of a weight is a number as good as any: nothing but the digest tells."""
+    study = make(tmp_path, population=1)
+    study.set_budget(ph.Budget(steps=2))
+    study.run(train, workers=workers, verbose=0)
+    path = study.checkpoint_path(1)
+    path = path / "weights.npy" if path.is_dir() else path
+    harm(path, "flipped")
+    with pytest.raises(CheckpointDamaged, match="sha256"):
+        study.restore(1)
+    study.set_budget(ph.Budget(steps=3))
+    study.run(train, workers=workers, verbose=0, reload="always")
+    _, _, failed, *others = study.trials()
+    assert (failed.state, failed.parent, failed.score, failed.checkpoint) == (TrialState.FAILED, 1, None, None)
+    assert [trial.parent for trial in others] == [0, others[0].number]
+    lr = [trial.hyperparameters["lr"] for trial in others]
+    assert others[-1].score == pytest.approx(study.trial(0).score + sum(lr))

@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 import phyletic as ph
 from phyletic.coordinator.messages import (
+    Ancestors,
     Ask,
     Beat,
     Control,
@@ -25,13 +26,15 @@ from phyletic.coordinator.messages import (
     Pin,
     Refused,
     Tell,
+    Wait,
 )
 from phyletic.records import Evaluation, TrialState
 from phyletic.simulate import Ledger, check_invariants, check_stored
 
 SPACE = {"lr": ph.Float(1e-3, 1e-1, log=True), "depth": ph.Choice([1, 2], fixed=True)}
 STEPS = 4
-WORKERS = st.sampled_from(["a", "b", "c"])
+WORKERS = st.sampled_from(["a", "b", "c", "far"])
+LEASE = 100.0
 # SQLite keeps no sign of a zero
 SCORES = st.one_of(
     st.floats(-1, 1).map(lambda score: score + 0.0), st.sampled_from([math.nan, math.inf, -math.inf, 0.5])
@@ -39,7 +42,10 @@ SCORES = st.one_of(
 
 
 class StudyMachine(RuleBasedStateMachine):
-    """The model: who holds which trial by which lease, which results were acknowledged, what was pinned."""
+    """The model: who holds which trial by which lease and how long, which results were acknowledged, what was pinned.
+
+    One of the workers is detached: its leases have a deadline, by a clock that the machine moves.
+    """
 
     grants = Bundle("grants")
     tells = Bundle("tells")
@@ -50,6 +56,8 @@ class StudyMachine(RuleBasedStateMachine):
         self.place = 0
         self.sessions = {}
         self.held = {}
+        self.now = 1000.0
+        self.deadlines = {}
         self.weights = {}
         self.seen = Ledger()
         self.study = None
@@ -80,12 +88,17 @@ class StudyMachine(RuleBasedStateMachine):
             max_failures=2,
             max_losses=3,
         )
+        self.study.owner._clock = lambda: self.now
 
     @property
     def storage(self):
         return self.folder / f"{self.place}" / "study.db"
 
     def say(self, *commands):
+        for command in commands:
+            session = command.lease.session if hasattr(command, "lease") else getattr(command, "session", None)
+            if session in self.deadlines:
+                self.deadlines[session] = self.now + LEASE
         replies = self.study.owner.execute(commands)
         return replies[0] if len(replies) == 1 else replies
 
@@ -101,7 +114,12 @@ class StudyMachine(RuleBasedStateMachine):
         """Ask for a trial; None where there is none."""
         session = self.sessions.setdefault(worker, f"{len(self.sessions):032x}")
         held = [number for number, grant in self.held.items() if grant.lease.session == session]
-        _, answer = self.say(Join(session=session, worker=worker), Ask(session=session, fresh=fresh))
+        lease = LEASE if worker == "far" else None
+        if lease is not None:
+            self.deadlines.setdefault(session, 0.0)
+        joining = Join(session=session, worker=worker, lease_seconds=lease)
+        _, answer = self.say(joining, Ask(session=session, fresh=fresh))
+        self.expire(answer, again=bool(held) and not fresh)
         if held and not fresh:
             assert answer in [self.held[number] for number in held]
             return answer
@@ -127,6 +145,18 @@ class StudyMachine(RuleBasedStateMachine):
         self.held[number] = answer
         self.seen.granted[number] = answer.lease
         return answer
+
+    def expire(self, answer, again):
+        """What a silent session held is taken from it by an ask that finds nothing older, and by nothing else."""
+        silent = [n for n, g in self.held.items() if self.now > self.deadlines.get(g.lease.session, math.inf)]
+        for number in silent:
+            opened = self.study.owner.state.open.get(number)
+            if opened is None or opened.lease != self.held[number].lease:
+                del self.held[number]
+            elif isinstance(answer, Grant):
+                assert again or answer.trial.number < number
+            else:
+                assert not (isinstance(answer, Wait) and "every trial that can run" in answer.reason), answer
 
     def check_weights(self, grant):
         """What is to be loaded is what the parent left, byte for byte."""
@@ -200,7 +230,7 @@ class StudyMachine(RuleBasedStateMachine):
         assert repr(reply.trial.score) == repr(score)
         number = grant.trial.number
         self.seen.ended[number] = reply.trial
-        self.seen.reported[number, grant.lease.fence] = score
+        self.seen.reported[grant.lease.token] = score
         self.weights[number] = weights
         del self.held[number]
         return command
@@ -254,8 +284,35 @@ class StudyMachine(RuleBasedStateMachine):
         self.let_go(session)
 
     def let_go(self, session):
-        for number in [n for n, grant in self.held.items() if session in (None, grant.lease.session)]:
+        for number in [n for n, grant in self.held.items() if session == grant.lease.session]:
             del self.held[number]
+
+    @rule(leases=st.sampled_from([0.6, 1.2]))
+    def pass_time(self, leases):
+        """Let time go by in which the owner is awake."""
+        for _ in range(round(leases * 10)):
+            self.now += LEASE / 10
+            self.say(Ancestors(trial=0))
+
+    @rule(leases=st.sampled_from([0.5, 3.0]), back=st.booleans())
+    def sleep(self, leases, back):
+        """Suspend the owner, or set its clock: no deadline is nearer for it."""
+        gap = -leases * LEASE if back else leases * LEASE
+        self.now += gap
+        self.deadlines = {session: deadline + gap for session, deadline in self.deadlines.items()}
+        self.say(Ancestors(trial=0))
+
+    @rule(target=grants, worker=st.sampled_from(["a", "b", "c"]), how=st.sampled_from(["awake", "asleep", "set back"]))
+    def far_goes_silent(self, worker, how):
+        """Another worker gets what a silent one holds when the owner was awake for a lease, and not before."""
+        self.granted("far")
+        if how == "awake":
+            self.pass_time(1.2)
+        else:
+            self.sleep(3.0, back=how == "set back")
+            self.pass_time(1.2 if how == "set back" else 0.6)
+        grant = self.granted(worker, fresh=True)
+        return multiple() if grant is None else grant
 
     # --- control ------------------------------------------------------------------------------------------------
 
@@ -309,8 +366,12 @@ class StudyMachine(RuleBasedStateMachine):
         self.begin()
 
     def begin(self):
+        self.study.owner._clock = lambda: self.now
         self.study.owner.begin()
-        self.let_go(None)
+        # who is out of the owner's sight outlives it, and has its whole time anew
+        self.deadlines = dict.fromkeys(self.deadlines, self.now + LEASE)
+        for session in set(self.sessions.values()) - set(self.deadlines):
+            self.let_go(session)
         assert self.study.control.population == self.population
         self.check_stored()
 

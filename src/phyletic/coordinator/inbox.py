@@ -18,7 +18,7 @@ import msgspec
 
 from phyletic import disk
 from phyletic.coordinator.messages import Control, Done, Pin, Refused, Stop
-from phyletic.errors import StorageBusy
+from phyletic.errors import StorageBusy, StorageError
 
 __all__ = ["Inbox", "Request"]
 
@@ -54,11 +54,15 @@ class Inbox:
 
         Raises:
             StorageBusy: The owner did not answer in time; the request is withdrawn.
+            StorageError: The request cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         stem = f"{self._study}-{secrets.token_hex(8)}"
         command, answer = self._folder / (stem + _COMMAND), self._folder / (stem + _ANSWER)
-        self._write(command, msgspec.json.encode(request))
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._write(command, msgspec.json.encode(request))
+        except OSError as error:
+            raise StorageError(f"a request cannot be left in {self._folder}: {error.strerror}") from error
         deadline = self._clock() + seconds
         try:
             while self._clock() < deadline:

@@ -113,7 +113,9 @@ def _check(
     if count > 10_000:
         raise InvalidArgument("workers", count, "at most 10000")
     for name, seconds in (("trial_timeout", trial_timeout), ("grace", grace)):
-        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds <= 0):
+        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        # so that NaN, too, is refused
+        if seconds is not None and not (number and seconds > 0):
             raise InvalidArgument(name, seconds, "a number of seconds above 0")
     if study.control.budget.unlimited:
         raise InvalidArgument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phyletic.coordinator.messages import Command, Reply
-from phyletic.errors import InvalidArgument
+from phyletic.errors import InvalidArgument, StorageError
 from phyletic.workers.environment import check_devices, visible_devices, worker_environment
 from phyletic.workers.framing import Setup
 from phyletic.workers.lifeline import Lifeline
@@ -61,6 +61,7 @@ def run_local_workers(
 
     Raises:
         InvalidArgument: An argument is out of range, or ``train`` cannot be sent to another process.
+        StorageError: The folder of the logs cannot be made.
         TrainingError: The training code broke the contract of the loop.
         StudyFailed: No worker could begin, and the message ends with what they wrote; or this is a process that
             multiprocessing spawned and that imports its program again.
@@ -86,7 +87,10 @@ def run_local_workers(
         main_file=None if file is None else str(Path(file).absolute()),
         python_path=os.environ.get("PYTHONPATH"),
     )
-    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder of the workers' logs, {logs}, cannot be made: {error.strerror}") from error
 
     def start(place: int, lifeline: Lifeline) -> LocalWorker:
         session, worker = new_session(), f"worker-{place}"

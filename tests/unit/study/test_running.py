@@ -1,0 +1,48 @@
+"""What is wrong with a run is said in phyletic's own words, before anything is trained."""
+
+import math
+
+import pytest
+
+import phyletic as ph
+from phyletic.coordinator.messages import Control
+from phyletic.errors import InvalidArgument, StorageError
+
+
+def make(tmp_path, **options):
+    return ph.Study(
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0,
+        algorithm=ph.PBT(2, 1), budget=ph.Budget(steps=1), storage=tmp_path / "study.db", **options,
+    )  # fmt: skip
+
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+        trial.report(score=trial["lr"])
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, math.nan, "10", True])
+@pytest.mark.parametrize(("name", "workers"), [("grace", 0), ("grace", 1), ("trial_timeout", 1)])
+def test_seconds_are_numbers_above_0(tmp_path, name, workers, seconds):
+    study = make(tmp_path)
+    with pytest.raises(InvalidArgument, match=f"{name} is .* a number of seconds above 0"):
+        study.run(train, workers=workers, verbose=0, **{name: seconds})
+    assert study.trials() == []
+
+
+def test_a_folder_of_logs_that_cannot_be_made_is_named(tmp_path):
+    study = make(tmp_path)
+    (tmp_path / "study.logs").write_text("a file is in the way")
+    with pytest.raises(StorageError, match=r"study\.logs, cannot be made: "):
+        study.run(train, workers=1, verbose=0)
+    study.run(train, workers=0, verbose=0)
+    assert study.finished
+
+
+def test_an_inbox_that_cannot_be_written_is_named(tmp_path):
+    study = make(tmp_path)
+    study.close()
+    (tmp_path / "study.inbox").write_text("a file is in the way")
+    inbox = study.owner.inbox
+    with pytest.raises(StorageError, match=r"a request cannot be left in .*study\.inbox: "):
+        inbox.ask(Control(paused=True), 0.1)
