@@ -208,6 +208,29 @@ def test_a_worker_asked_to_end_hands_its_trial_back_and_is_replaced(tmp_path: Pa
     assert sum(trial.steps_done or 0 for trial in trials) == 36
 
 
+def test_a_grant_on_its_way_to_a_worker_asked_to_end_counts_as_nothing(tmp_path: Path) -> None:
+    def asked(trials: Any) -> None:
+        passed = []
+
+        def end_before_the_grant_is_seen(point: str) -> None:
+            passed.append(point)
+            if passed.count("channel.receive.after") == 2 and point == "channel.receive.after":
+                (tmp_path / "asked").touch()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        if (tmp_path / "asked").exists():
+            train(trials)
+        else:
+            with armed(end_before_the_grant_is_seen):
+                train(trials)
+
+    study = make_study(tmp_path)
+    study.run(asked, workers=1, verbose=0)
+    assert (tmp_path / "asked").exists()
+    assert max(trial.attempts for trial in study.trials()) == 2
+    assert all((trial.losses, trial.failures) == (0, 0) for trial in study.trials())
+
+
 def test_a_waiting_worker_asked_to_end_does_so_at_once(tmp_path: Path) -> None:
     def waiting(trials: Any) -> None:
         (tmp_path / f"pid-{os.getpid()}").touch()
@@ -239,3 +262,31 @@ def test_a_waiting_worker_asked_to_end_does_so_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "ended").exists()
     assert [trial.state for trial in study.trials()] == [TrialState.COMPLETED]
     assert study.trials()[0].losses == 0
+
+
+def test_a_worker_that_hangs_before_it_asks_is_told_of_and_the_others_go_on(tmp_path: Path) -> None:
+    hanging, over = tmp_path / "hanging", tmp_path / "over"
+
+    def code(trials: Any) -> None:
+        try:
+            hanging.touch(exist_ok=False)
+        except FileExistsError:
+            train(trials)
+            over.touch()
+            return
+        while not over.exists():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        train(trials)
+
+    study = make_study(tmp_path)
+    told: list[str] = []
+    watch = Supervision(quiet_start=0.4)
+    outcome = run_with(study, study.owner.execute, code, workers=2, supervision=watch, announce=told.append)
+    assert outcome.lost == 0
+    assert study.finished
+    slow = [line for line in told if "has not asked for a trial" in line]
+    assert slow
+    assert all("its output is in" in line for line in slow)
+    # at each doubling, and not at each look
+    assert len(slow) <= 2 * 12

@@ -192,8 +192,9 @@ class Study:
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
             reload: ``"always"`` loads the parent's checkpoint for every trial, also where it is in memory.
             verbose: 0 is silent, 1 a live display (plain lines where there is no terminal), 2 a line for each trial.
-            trial_timeout: Seconds after which a trial's local worker is killed; the trial is tried again. In this
-                process nothing can be killed, so it needs ``workers`` of at least 1.
+            trial_timeout: Seconds after which a trial's local worker is killed; the trial is tried again. They begin
+                with the trial, not with imports and data before the first. In this process nothing can be killed, so
+                it needs ``workers`` of at least 1.
             grace: Seconds that running trials get to end after SIGTERM.
             environment: Further environment variables of the workers.
 

@@ -57,6 +57,7 @@ class LocalWorker:
         finished: When it was told that there is nothing to run any more; None before.
         pending: Its request that is not answered yet.
         killed: Whether its tree was killed.
+        told_of: How often a person was told that it has not asked for a trial yet.
     """
 
     name: str
@@ -72,6 +73,7 @@ class LocalWorker:
     finished: float | None = None
     pending: Pending | None = None
     killed: bool = False
+    told_of: int = 0
 
     @property
     def pid(self) -> int:

@@ -12,14 +12,16 @@ from phyletic.errors import InvalidArgument
 if TYPE_CHECKING:
     from phyletic.workers.local_worker import LocalWorker
 
-__all__ = ["Outcome", "Supervision", "overdue"]
+__all__ = ["Outcome", "Supervision", "overdue", "slow_start"]
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     """How workers are watched; times are in seconds.
 
     Attributes:
-        trial_timeout: A trial that takes longer is killed with its worker and counts as lost; None sets no limit.
+        trial_timeout: A trial that takes longer is killed with its worker and counts as lost; None sets no limit. It
+            begins with the grant: how long imports and data take before the first trial is no part of it.
+        quiet_start: A worker that has not asked for a trial for so long is told of, and again at each doubling.
         grace: How long running trials have to hand back what they have once this process was asked to end.
         exit_grace: How long a worker may take to end once there is nothing to run any more.
         stopped_after: A worker that was suspended (SIGSTOP) and silent for so long is killed.
@@ -29,6 +31,7 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     trial_timeout: float | None = None
+    quiet_start: float = 60.0
     grace: float = 10.0
     exit_grace: float = 30.0
     stopped_after: float = 10.0
@@ -77,3 +80,22 @@ def overdue(worker: LocalWorker, watch: Supervision, now: float) -> str | None:
     if now - worker.heard > watch.stopped_after and worker.stopped():
         return f"{worker.name} (pid {worker.pid}) was suspended for more than {watch.stopped_after:g} s"
     return None
+
+
+def slow_start(worker: LocalWorker, watch: Supervision, now: float) -> str | None:
+    """Return what to tell of a worker that does not get as far as asking for a trial; None where there is nothing new.
+
+    It holds nothing, so nobody waits for it and it is not killed: loading data may take its time. But where all workers
+    hang so, only a person can tell.
+
+    Args:
+        worker: The worker; how often it was told of is noted in it.
+        watch: How it is watched.
+        now: In seconds of the monotonic clock.
+    """
+    waited = now - worker.heard
+    if worker.asked or worker.pending is not None or waited <= watch.quiet_start * 2**worker.told_of:
+        return None
+    worker.told_of += 1
+    text = f"{worker.name} (pid {worker.pid}) has not asked for a trial in the {waited:.0f} s since it was started"
+    return f"{text}: it still imports, loads its data, or hangs; its output is in {worker.log}"

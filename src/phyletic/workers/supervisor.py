@@ -42,7 +42,7 @@ from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, Pending, log_tail
 from phyletic.workers.place import Place
 from phyletic.workers.process_tree import creation_time
-from phyletic.workers.supervision import Outcome, Supervision, overdue
+from phyletic.workers.supervision import Outcome, Supervision, overdue, slow_start
 
 __all__ = ["Supervisor"]
 
@@ -204,6 +204,8 @@ class Supervisor:
                 continue
             reason = overdue(worker, self._supervision, now)
             if reason is None and not worker.died():
+                if (told := slow_start(worker, self._supervision, now)) is not None:
+                    self._announce(told)
                 continue
             if reason is not None and worker.finished is not None:
                 self._announce(f"{reason}; it is killed")
@@ -228,7 +230,8 @@ class Supervisor:
         status = worker.process.returncode
         place.worker = None
         expected = worker.finished is not None or self._interrupts.draining
-        unforced = status in (TERMINATED, DISTRUSTED) and worker.lease is None
+        # asked to end, it has handed back what it ran: what it still holds is a grant that it never saw
+        unforced = status == TERMINATED or (status == DISTRUSTED and worker.lease is None)
         lost = not expected and (reason is not None or not unforced)
         if worker.finished is not None:
             place.over = True
