@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ from phyletic.coordinator.messages import (
     Tell,
     Wait,
 )
-from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrialFailed
+from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrainingError, TrialFailed
 from phyletic.records import CheckpointReference, Timings
 from phyletic.records.values import as_unicode
 from phyletic.space import Space
@@ -87,6 +88,7 @@ class Trials:
         self._body_began = 0.0
         self._answer: Reply | None = None
         self._abandoned = False
+        self._loop: weakref.ref[object] | None = None
         self.draining = False
         self.granted = 0
         self.finished: Finished | None = None
@@ -114,8 +116,12 @@ class Trials:
         """Loop over trials that load and save themselves, by ``load_from`` and ``save_to``."""
         return iter(Iteration(self, None))
 
-    def next_trial(self, memory: Memory | None) -> LiveTrial:
+    def next_trial(self, memory: Memory | None, loop: object) -> LiveTrial:
         """Tell the open trial, whose body has ended, and get the next one.
+
+        Args:
+            memory: What the loop has in memory; None where trials load themselves.
+            loop: Which one it is.
 
         Raises:
             StopIteration: There are no more trials, or the loop was asked to drain.
@@ -125,9 +131,14 @@ class Trials:
         if self._open is not None:
             if self._abandoned:
                 self.close()
+            elif self._loop is not None and self._loop() not in (None, loop):
+                raise TrainingError(
+                    f"a loop over trials began while trial {self._open.number} of another one is open. End that loop "
+                    "first: the trials of one worker run one after another, so loops cannot be nested"
+                )
             else:
                 self._end()
-        self._memory = memory
+        self._memory, self._loop = memory, weakref.ref(loop)
         while True:
             grant = self._ask(memory)
             try:
@@ -416,7 +427,7 @@ class _Running:
         return self
 
     def __next__(self) -> LiveTrial:
-        return self._trials.next_trial(self._memory)
+        return self._trials.next_trial(self._memory, self)
 
     def __del__(self) -> None:
         self._trials.left()

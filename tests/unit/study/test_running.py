@@ -6,7 +6,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.messages import Control
-from phyletic.errors import InvalidArgument, StorageError
+from phyletic.errors import InvalidArgument, StorageError, TrainingError
 
 
 def make(tmp_path, **options):
@@ -46,3 +46,34 @@ def test_an_inbox_that_cannot_be_written_is_named(tmp_path):
     inbox = study.owner.inbox
     with pytest.raises(StorageError, match=r"a request cannot be left in .*study\.inbox: "):
         inbox.ask(Control(paused=True), 0.1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loop_inside_another_is_an_error_that_says_so(tmp_path, workers):
+    def nested(trials):
+        for trial in trials:
+            for other in trials:
+                other.report(score=trial["lr"])
+
+    study = make(tmp_path)
+    with pytest.raises(TrainingError, match="began while trial 0 of another one is open"):
+        study.run(nested, workers=workers, verbose=0)
+    assert [(trial.state.value, trial.failures) for trial in study.trials()] == [("waiting", 0)] * len(study.trials())
+
+
+def test_a_loop_in_an_except_block_does_not_tell_the_trial_that_raised(tmp_path):
+    def loop(trials, broken):
+        for trial in trials:
+            trial.report(score=trial["lr"])
+            if broken:
+                raise ValueError("broken")
+
+    def train(trials):
+        try:
+            loop(trials, broken=True)
+        except ValueError:
+            loop(trials, broken=False)
+
+    study = make(tmp_path)
+    study.run(train, workers=0, verbose=0)
+    assert [(trial.attempts, trial.failures) for trial in study.trials()] == [(2, 1), (1, 0)]
