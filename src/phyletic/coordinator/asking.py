@@ -74,18 +74,19 @@ def _failing(state: StudyState, alive: int) -> Answer:
 
 def _next_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | None:
     """Return the first trial, by number, that waits, or whose holder was silent past its deadline."""
-    for number in sorted(state.open):
-        if number not in state.open:
-            continue
-        opened = state.open[number]
+    for number, opened in sorted(state.open.items()):
         if opened.lease is None:
             if may_grant(state):
                 return opened
         elif overdue(state, opened, now):
             silent = f"session {opened.lease.session} was silent past its deadline"
             end_attempt(state, changes, opened, silent, "lost", now)
+            give_up_beyond(state, changes, now)
             if number in state.open:
                 return state.open[number]
+            # given up: that may have closed a barrier, and others wait now
+            close_barrier(state, changes, now)
+            return _next_open(state, changes, now)
     return None
 
 

@@ -86,7 +86,9 @@ def _member(connection: Any, state: StudyState, number: int, durable: set[str]) 
     tip = ended[0] if ended else None
     head = next((trial for trial in ended if trial.state is TrialState.COMPLETED), None)
     scores, history = _measured(connection, state, head)
-    kept = heads([trial for trial in ended if trial.checkpoint is not None])
+    # what one that was taken out left is kept for other reasons, if at all, and may go with them
+    there = number < state.control.population
+    kept = heads([trial for trial in ended if trial.checkpoint is not None]) if there else ()
     # a trial that was given up before its attempts were used up had a damaged parent: its member has another head
     control = state.control
     used_up = newest.failures >= control.max_failures or newest.losses >= control.max_losses

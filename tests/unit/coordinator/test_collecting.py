@@ -3,6 +3,7 @@
 import pytest
 
 import phyletic as ph
+from phyletic.coordinator.messages import Control
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointState
 from phyletic.storage import reading
@@ -126,3 +127,21 @@ def test_what_an_open_trial_starts_from_is_kept_until_it_has_ended(tmp_path):
     study.tell(again, score=0.5, checkpoint={"w": [0.5]})
     assert not study.checkpoints.exists(study.trial(1).checkpoint.id)
     study.close()
+
+
+def test_what_a_member_left_that_was_taken_out_is_not_counted_on_after_a_reopening(tmp_path):
+    def tell(study, trial, score):
+        study.tell(trial, {"score": score}, checkpoint={"w": [score]})
+
+    options = {"space": {"lr": ph.Float(0, 1)}, "metric": "score", "mode": "max", "seed": 0}
+    study = ph.Study("out", algorithm=ph.PBT(3, 1), budget=ph.Budget(trials=20), storage=tmp_path / "a.db", **options)
+    for trial, score in zip(study.ask(count=3), (1.0, 2.0, 9.0), strict=True):
+        tell(study, trial, score)
+    study.resize(2)
+    assert study.checkpoints.exists(study.trial(2).checkpoint.id)  # it is the best one
+    study.close()
+    with ph.Study("out", storage=tmp_path / "a.db") as again:
+        tell(again, again.ask(), 20.0)
+        assert not again.checkpoints.exists(again.trial(2).checkpoint.id)
+        again.owner.execute([Control(keep_best=3)])
+        assert all(again.checkpoints.exists(trial.checkpoint.id) for trial in again.owner.state.best)

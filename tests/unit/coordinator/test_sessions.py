@@ -6,7 +6,20 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.coordinator import Coordinator
-from phyletic.coordinator.messages import Ask, Beat, Done, Fail, Grant, Join, Leave, Refused, Tell, Wait
+from phyletic.coordinator.messages import (
+    Ask,
+    Beat,
+    Control,
+    Done,
+    Fail,
+    Finished,
+    Grant,
+    Join,
+    Leave,
+    Refused,
+    Tell,
+    Wait,
+)
 from phyletic.failpoints import armed
 from phyletic.records import Evaluation, TrialState
 from phyletic.storage import reading
@@ -206,3 +219,17 @@ def test_a_write_that_fails_makes_no_silent_session_immortal(desk):
         answer = desk.say(Ask(session=S2, fresh=True), after=2.0)
     assert answer.trial.number == lost.trial.number
     assert desk.say(tell(lost)).error == "LeaseLost"
+
+
+def test_what_a_silent_session_runs_beyond_a_lowered_budget_is_given_up(desk):
+    for session in (S1, S2):
+        desk.say(Join(session=session, worker=session[0], lease_seconds=10.0))
+        desk.say(tell(desk.say(Ask(session=session))))
+    silent, other = desk.say(Ask(session=S1)), desk.say(Ask(session=S2))
+    assert (silent.trial.start_step, other.trial.start_step) == (5, 5)
+    desk.say(Control(budget=ph.Budget(steps=5)))
+    for _ in range(5):
+        desk.say(Beat(lease=other.lease), after=2.4)
+    desk.say(tell(other))
+    assert desk.say(Ask(session=S2)) == Finished("every member has trained 5 steps")
+    assert desk.study.trial(silent.trial.number).state is TrialState.FAILED
