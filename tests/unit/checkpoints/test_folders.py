@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
 from phyletic.checkpoints import LocalCheckpoints, difference
-from phyletic.errors import CheckpointError, InvalidArgument
+from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 from phyletic.failpoints import armed
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -126,3 +127,16 @@ def test_difference_names_files(store, mine):
     assert difference(store, first, first) == []
     assert difference(store, first, second) == ["new", "é ü.txt"]
     assert difference(store, first, store.publish("c" * 32, {"x": 1})) == ["inner/weights.bin", "x", "é ü.txt"]
+
+
+def test_a_whole_other_checkpoint_in_its_place_is_damage(store, mine):
+    """Each file is as its manifest says: that it is another manifest is told by the reference alone."""
+    reference = store.publish_folder(ID, mine)
+    (mine / "é ü.txt").write_text("tale")
+    other = store.publish_folder(OTHER, mine)
+    assert other.size == reference.size
+    shutil.rmtree(store.path(ID).parent)
+    shutil.copytree(store.path(OTHER).parent, store.root / ID)
+    for use in (store.verify, store.open):
+        with pytest.raises(CheckpointDamaged):
+            use(reference)

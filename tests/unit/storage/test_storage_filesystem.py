@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import phyletic as ph
 from phyletic.errors import StorageUnsupported
 from phyletic.storage.filesystem import mounts_of_this_machine, refuse_network_file_system
 
@@ -59,3 +60,11 @@ def test_a_local_file_system_is_not(table: str, path: str) -> None:
 
 def test_this_machine_has_mounts() -> None:
     assert " / " in mounts_of_this_machine()
+
+
+def test_a_study_on_one_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = f"server:/export {tmp_path} nfs4 rw 0 0\n"
+    monkeypatch.setattr("phyletic.storage.filesystem.mounts_of_this_machine", lambda: table)
+    with pytest.raises(StorageUnsupported, match="nfs4"):
+        ph.Study("study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", storage=tmp_path / "a.db")
+    assert list(tmp_path.iterdir()) == []
