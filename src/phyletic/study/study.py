@@ -29,7 +29,8 @@ from phyletic.study.results import Results, trial_number
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, status_of
 from phyletic.workers.channel import OwnerChannel
-from phyletic.workers.loop import Build, Iteration, Trials
+from phyletic.workers.iteration import Iteration
+from phyletic.workers.loop import Build, Trials
 from phyletic.workers.state import Load, Save
 from phyletic.workers.trial import LiveTrial
 

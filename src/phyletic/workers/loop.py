@@ -36,11 +36,12 @@ from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
 from phyletic.workers.ending import check_unused, check_values, final_evaluations, steps_trained
+from phyletic.workers.iteration import Iteration
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
 
-__all__ = ["Build", "Iteration", "Trials", "worth_another_attempt"]
+__all__ = ["Build", "Trials", "worth_another_attempt"]
 
 Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
@@ -404,30 +405,3 @@ def worth_another_attempt(error: BaseException) -> bool:
     and a person who presses Ctrl-C says nothing about the trial.
     """
     return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, TrialFailed))
-
-
-class Iteration:
-    """One ``for`` loop over trials."""
-
-    def __init__(self, trials: Trials, memory: Memory | None) -> None:
-        self._trials = trials
-        self._memory = memory
-
-    def __iter__(self) -> Iterator[LiveTrial]:
-        # the loop's own object: only the for statement holds it, so that leaving the loop drops it at once
-        return _Running(self._trials, self._memory)
-
-
-class _Running:
-    def __init__(self, trials: Trials, memory: Memory | None) -> None:
-        self._trials = trials
-        self._memory = memory
-
-    def __iter__(self) -> Iterator[LiveTrial]:
-        return self
-
-    def __next__(self) -> LiveTrial:
-        return self._trials.next_trial(self._memory, self)
-
-    def __del__(self) -> None:
-        self._trials.left()
