@@ -462,6 +462,50 @@ def test_what_a_study_is_told_is_done_or_refused_without_a_trace(
             assert files(elsewhere) == around
 
 
+# what was let pass once would be stored without a complaint, and be found much later
+
+
+@pytest.mark.parametrize("worker", ["", "x" * 201, "\ud800", "a\udcff"])
+def test_a_name_that_no_worker_can_have_is_named(worker: str, opened: Opened) -> None:
+    before = opened.rows()
+    error = refused(opened.study.ask, worker=worker)
+    assert isinstance(error, ph.errors.InvalidArgument)
+    assert str(error).startswith("worker")
+    assert opened.rows() == before
+
+
+@pytest.mark.parametrize("value", ["0.5", "nan", b"1", None])
+def test_text_is_no_value_of_a_metric_though_it_reads_like_a_number(value: Any, opened: Opened) -> None:
+    opened.renew()
+    before = opened.rows()
+    calls: list[Callable[[], Any]] = [
+        lambda: opened.study.tell(opened.trial, {"score": value}),
+        lambda: opened.study.tell([opened.trial], [{"score": value}]),
+        lambda: opened.trial.report({"score": value}),
+        lambda: opened.trial.report(score=value),
+    ]
+    for call in calls:
+        error = refused(call)
+        assert isinstance(error, ph.errors.InvalidArgument)
+        assert "'score'" in str(error)
+    assert opened.trial.evaluations == []
+    assert opened.rows() == before
+
+
+@pytest.mark.parametrize(("seed", "good"), [(0, True), (2**63 - 1, True), (-1, False), (2**63, False)])
+def test_the_seeds_are_those_that_can_be_stored(seed: int, good: bool) -> None:
+    with empty_folder() as folder:
+        before = files(folder)
+        error = refused(lambda: ph.Study(**{**STUDY, "seed": seed}, storage=folder / "a.db").close())
+        if good:
+            assert error is None
+            assert ph.Study("study", storage=folder / "a.db").identity.seed == seed
+        else:
+            assert isinstance(error, ph.errors.InvalidArgument)
+            assert str(error).startswith("seed")
+            assert files(folder) == before
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_whose_text_is_no_unicode_is_recorded(tmp_path: Path, workers: int) -> None:
     def broken(trials: Any) -> None:

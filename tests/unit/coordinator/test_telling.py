@@ -79,6 +79,27 @@ def test_a_result_that_differs_in_anything_that_counts_is_a_conflict(say, other)
     assert repr(say(told)) == repr(first)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("steps_done", {"steps_done": 0}),
+        ("steps_done", {"steps_done": -1}),
+        ("steps_done", {"steps_done": 2**53}),
+        ("checkpoint", {"checkpoint": CheckpointReference("f" * 32, "sha256:0", 1)}),
+    ],
+)
+def test_a_result_that_the_attempt_cannot_have_is_refused_and_the_attempt_goes_on(say, name, other):
+    """Whoever speaks to the coordinator over a wire may have checked nothing."""
+    told = result(say(Ask(session=SESSION)), 0.5)
+    refused = say(msgspec.structs.replace(told, **other))
+    assert isinstance(refused, Refused)
+    assert refused.error == "InvalidArgument"
+    assert name in refused.message
+    done = say(told)
+    assert isinstance(done, Done)
+    assert (done.trial.steps_done, done.trial.checkpoint) == (5, told.checkpoint)
+
+
 @pytest.mark.parametrize("score", [0.5, math.nan])
 def test_the_same_result_from_five_threads_at_once_has_one_effect(tmp_path, score):
     study = make(tmp_path / "a.db")

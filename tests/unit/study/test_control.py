@@ -72,6 +72,15 @@ def test_25_trials_are_25_completed_trials(population, synchronous):
     assert [trial.state for trial in study.trials()].count(TrialState.COMPLETED) == 26
 
 
+def test_a_study_that_ends_with_a_generation_decides_no_other_until_its_budget_is_raised():
+    study = make(3, ph.Budget(trials=6))
+    train(study)
+    assert [trial.state for trial in study.trials()] == [TrialState.COMPLETED] * 6
+    study.set_budget(ph.Budget(trials=7))
+    train(study)
+    assert [trial.generation for trial in study.trials()] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
 def test_no_more_trials_are_granted_than_the_budget_has_left():
     study = make(8, ph.Budget(trials=3), synchronous=False)
     answers = study.ask(count=5)

@@ -1,15 +1,20 @@
 """Another process reaches a running study's control through its owner."""
 
+import itertools
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 
+import msgspec
 import pytest
 
 import phyletic as ph
 from phyletic import errors
+from phyletic.coordinator.inbox import Inbox
+from phyletic.coordinator.messages import Control, Done, Refused
+from phyletic.failpoints import armed
 
 OWNER = """
 import sys, time
@@ -138,3 +143,90 @@ def test_a_stop_ends_the_run_of_its_study_alone(tmp_path):
     studies[1].stop()
     runs[1].join(20)
     assert not runs[1].is_alive()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_stop_now_from_elsewhere_releases_what_runs(tmp_path, workers):
+    script = OWNER.replace("time.sleep(0.02)", "[time.sleep(0.02) for _ in iter(lambda: trial.should_stop, True)]")
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "a.db"), workers]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert owner.stdout.readline() == "ready\n"
+        study = ph.Study("study", storage=tmp_path / "a.db")
+        while len(study.trials(states=[ph.TrialState.RUNNING])) < max(1, int(workers)):
+            time.sleep(0.05)
+        study.stop(now=True)
+        said, _ = owner.communicate(timeout=20)
+    finally:
+        owner.kill()
+        owner.wait()
+    assert "KeyboardInterrupt" in said if workers == "0" else said == "ended\n"
+    attempted = [trial for trial in study.trials() if trial.attempts]
+    assert [(trial.state, trial.failures, trial.losses) for trial in attempted] == [
+        (ph.TrialState.WAITING, 0, 0)
+    ] * max(1, int(workers))
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Makes studies of one database, whose owner looks into its inbox whenever it decides."""
+    monkeypatch.setattr("phyletic.coordinator.inbox._LOOK_SECONDS", 0.0)
+    return lambda name: ph.Study(
+        name, space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0, algorithm=ph.PBT(2, 1),
+        storage=tmp_path / "a.db",
+    )  # fmt: skip
+
+
+def leave(study, content):
+    """Leave a request, as a process does that is killed while it waits for the answer."""
+    folder = study.checkpoints.root.with_suffix(".inbox")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{study.identity.uuid}-0000000000000000.command").write_bytes(content)
+    return folder
+
+
+PAUSE = msgspec.json.encode(Control(paused=True))
+
+
+def test_a_request_takes_effect_once_though_nobody_takes_it_back(make):
+    with make("study") as study:
+        leave(study, PAUSE)
+        assert isinstance(study.ask(), ph.Wait)
+        study.resume()
+        assert study.ask().number == 0
+
+
+def test_a_request_is_for_its_study_alone(make):
+    with make("one") as one, make("other") as other:
+        leave(other, PAUSE)
+        assert one.ask().number == 0
+        one.close()
+        assert isinstance(other.ask(), ph.Wait)
+        assert (one.control.paused, other.control.paused) == (False, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"type": "Ask", "session": "1"}', PAUSE[:-1]])
+def test_what_is_no_request_is_refused_and_hinders_nothing(make, content):
+    with make("study") as study:
+        folder = leave(study, content)
+        assert study.ask().number == 0
+        (answer,) = folder.iterdir()
+        refused = msgspec.json.decode(answer.read_bytes(), type=Refused)
+        assert refused.error == "InvalidArgument"
+        assert "holds no request" in refused.message
+
+
+def test_whoever_looks_at_any_moment_finds_a_whole_request_or_none(tmp_path):
+    asker, owner = Inbox(tmp_path, "study"), Inbox(tmp_path, "study", clock=itertools.count().__next__)
+    found = []
+
+    def look(point):
+        with armed(lambda point: None):
+            for request, answer in owner.requests():
+                found.append(request)
+                answer(Done())
+
+    with armed(look):
+        assert asker.ask(Control(paused=True), 20.0) == Done()
+    assert found == [Control(paused=True)]
+    assert list(tmp_path.iterdir()) == []
