@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Command, Reply
+from phyletic.coordinator.messages import Ask, Beat, Command, Reply
 from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.facts import facts
+from phyletic.workers import supervisor
 from phyletic.workers.local import Outcome, Supervision, run_local_workers
 
 Execute = Callable[[Sequence[Command]], Sequence[Reply]]
@@ -85,6 +89,38 @@ def test_a_killed_worker_is_named_with_its_signal_and_replaced(tmp_path: Path) -
     assert "was killed by signal 11 (SIGSEGV)" in (lost.error or "")
     assert str(study.logs) in (lost.error or "")
     assert psutil.Process().children(recursive=True) == []
+
+
+def test_what_a_worker_that_died_by_itself_has_started_is_ended_before_its_trial_is_tried_again(tmp_path: Path) -> None:
+    def dying(trials: Any) -> None:
+        for trial in trials.attach(build):
+            if trial.number == 0 and trial.record.losses == 0:
+                started = [
+                    subprocess.Popen(["sleep", "600"]).pid,
+                    subprocess.Popen(["sleep", "600"], start_new_session=True).pid,
+                ]
+                (tmp_path / "started").write_text(" ".join(map(str, started)))
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if trial.number == 0:
+                pids = [int(pid) for pid in (tmp_path / "started").read_text().split()]
+                (tmp_path / "left").write_text(" ".join(str(pid) for pid in pids if runs(pid)))
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    def runs(pid: int) -> bool:
+        try:
+            return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+    study = make_study(tmp_path)
+    study.run(dying, workers=1, verbose=0)
+    left = [int(pid) for pid in (tmp_path / "left").read_text().split()]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+    assert study.trials()[0].losses == 1
 
 
 def test_a_trial_that_takes_too_long_is_killed_with_its_tree_and_tried_again(tmp_path: Path) -> None:
@@ -290,3 +326,107 @@ def test_a_worker_that_hangs_before_it_asks_is_told_of_and_the_others_go_on(tmp_
     assert all("its output is in" in line for line in slow)
     # at each doubling, and not at each look
     assert len(slow) <= 2 * 12
+
+
+@pytest.mark.parametrize(
+    ("raised", "same"),
+    [("RuntimeError('broken')", [True, False]), ("MemoryError()", [False]), ("RuntimeError('CUDA error: x')", [False])],
+)
+def test_a_process_is_not_trusted_after_errors_that_may_stay_in_it(
+    tmp_path: Path, raised: str, same: list[bool]
+) -> None:
+    """Each attempt but the last raises; ``same`` says whether the next one is in the same process."""
+
+    def raising(trials: Any) -> None:
+        for trial in trials.attach(build):
+            with (tmp_path / "pids").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            if trial.record.failures < len(same):
+                raise eval(raised)
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    algorithm = ph.PBT(population=1, interval=4)
+    study = make_study(tmp_path, algorithm=algorithm, budget=ph.Budget(steps=4), max_failures=5)
+    outcome = run_with(study, study.owner.execute, raising, workers=1)
+    pids = (tmp_path / "pids").read_text().split()
+    assert [before == after for before, after in pairwise(pids)] == same
+    assert outcome.lost == 0
+    (trial,) = study.trials()
+    assert (trial.state, trial.failures, trial.losses) == (TrialState.COMPLETED, len(same), 0)
+
+
+def test_a_worker_is_heard_while_its_code_is_busy(tmp_path: Path) -> None:
+    heard, asked = tmp_path / "heard", tmp_path / "asked"
+
+    def busy(trials: Any) -> None:
+        for trial in trials.attach(build):
+            asked.touch()
+            deadline = time.monotonic() + 5
+            # nothing is asked of the trial meanwhile
+            while not heard.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            (tmp_path / ("before" if heard.exists() else "never")).touch()
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    def listening(commands: Sequence[Command]) -> Sequence[Reply]:
+        if asked.exists() and any(isinstance(command, Beat) for command in commands):
+            heard.touch()
+        return study.owner.execute(commands)
+
+    algorithm = ph.PBT(population=1, interval=4)
+    study = make_study(tmp_path, algorithm=algorithm, budget=ph.Budget(steps=4))
+    run_with(study, listening, busy, workers=1, supervision=Supervision(beat_seconds=0.05))
+    assert (tmp_path / "before").exists()
+    assert not (tmp_path / "never").exists()
+
+
+def test_time_for_which_the_owner_was_suspended_is_not_counted_against_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, beats = tmp_path / "begun", tmp_path / "beats"
+    slept = 0.0
+
+    def code(trials: Any) -> None:
+        for trial in trials.attach(build):
+            begun.touch()
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            wait_for(beats)
+            trial.report(score=trial.state.weights[0])
+
+    def execute(commands: Sequence[Command]) -> Sequence[Reply]:
+        nonlocal slept
+        if begun.exists() and any(isinstance(command, Beat) for command in commands):
+            if slept:
+                beats.touch()  # the loop has looked at its workers since
+            slept = 1000.0
+        return study.owner.execute(commands)
+
+    algorithm = ph.PBT(population=1, interval=4)
+    study = make_study(tmp_path, algorithm=algorithm, budget=ph.Budget(steps=4))
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + slept))
+    watch = Supervision(beat_seconds=0.05, trial_timeout=500.0)
+    outcome = run_with(study, execute, code, workers=1, supervision=watch)
+    assert outcome.lost == 0
+    assert [(trial.state, trial.attempts) for trial in study.trials()] == [(TrialState.COMPLETED, 1)]
+
+
+def test_a_worker_that_does_not_end_after_the_last_trial_is_killed(tmp_path: Path) -> None:
+    def lingering(trials: Any) -> None:
+        train(trials)
+        time.sleep(15)
+        (tmp_path / "ended by itself").touch()
+
+    study = make_study(tmp_path)
+    told: list[str] = []
+    outcome = run_with(
+        study, study.owner.execute, lingering, workers=1, supervision=Supervision(exit_grace=0.1), announce=told.append
+    )
+    assert not (tmp_path / "ended by itself").exists()
+    assert [line for line in told if "had not ended 0.1 s after its last trial; it is killed" in line]
+    assert outcome.lost == 0
+    assert study.finished

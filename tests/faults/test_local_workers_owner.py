@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 import phyletic as ph
+from phyletic.coordinator.messages import Ask, Grant, Join
 from phyletic.records import TrialState
+from phyletic.workers.process_tree import creation_time
 
 SCRIPT = """
 import os, pathlib, signal, subprocess, sys, time
@@ -222,3 +224,40 @@ def test_a_terminated_owner_kills_what_does_not_hand_back_in_time(start: Start, 
     assert alive(owner.trees()) == []
     trials = reopen(tmp_path).trials()
     assert [(trial.state, trial.losses) for trial in trials] == [(TrialState.WAITING, 0)] * 2
+
+
+@pytest.fixture
+def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Three processes that lead groups of their own, as workers do; the last one is suspended."""
+    processes = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(3)]
+    os.kill(processes[2].pid, signal.SIGSTOP)
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_new_owner_ends_the_workers_that_are_recorded_and_run_on(
+    tmp_path: Path, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    """As when the lifeline and the reaper were killed with the owner."""
+    stranger, *survivors = sleepers
+    settings = {"space": {"lr": ph.Float(1e-3, 1e-1)}, "metric": "score", "mode": "max", "seed": 0}
+    study = ph.Study("toy", storage=tmp_path / "toy.db", algorithm=ph.PBT(population=2, interval=5), **settings)
+    for number, process in enumerate(sleepers):
+        created = creation_time(process.pid)
+        assert created is not None
+        # the number of a worker that died may be another process's by now, which was created later
+        created -= 60.0 * (process is stranger)
+        session = f"{number}" * 32
+        join = Join(session=session, worker=f"worker-{number}", pid=process.pid, created=created)
+        grant = study.owner.execute([join, Ask(session=session)])[1]
+        assert isinstance(grant, Grant) is (number < 2)
+    study.close()
+    study = reopen(tmp_path)
+    assert [process.poll() for process in sleepers] == [None] * 3  # who only looks on ends nobody
+    assert study.owner.state.sessions == {}
+    assert [process.wait(10) for process in survivors] == [-signal.SIGKILL] * 2
+    assert stranger.poll() is None
+    assert {trial.state for trial in study.trials()} == {TrialState.WAITING}
+    study.close()

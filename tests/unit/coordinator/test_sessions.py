@@ -30,10 +30,11 @@ S1, S2 = "1" * 32, "2" * 32
 class Desk:
     """A coordinator under a clock that the test moves."""
 
-    def __init__(self, tmp_path, budget=None, population=2):
+    def __init__(self, tmp_path, budget=None, population=2, **options):
         self.study = ph.Study(
-            "study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0,
+            "study", space={"lr": ph.Float(0, 1)}, metric="score", seed=0,
             algorithm=ph.PBT(population, 5), budget=budget or ph.Budget(steps=50), storage=tmp_path / "a.db",
+            **{"mode": "max", **options},
         )  # fmt: skip
         self.now = 1000.0
         self.study._store.own()
@@ -162,7 +163,10 @@ def test_a_session_that_left_has_lost_its_trials_and_the_next_gets_them(desk):
     assert (again.trial.number, again.trial.losses, again.trial.failures) == (first.trial.number, 1, 0)
     assert again.trial.error == "killed by signal 9"
     desk.say(Leave(session=S2, lost=False))
-    assert desk.say(Ask(session=S1)).trial.losses == 1
+    released = desk.say(Ask(session=S1)).trial
+    # what was merely given back says nothing of the trial, and hides nothing that was said of it
+    assert (released.losses, released.error) == (1, "killed by signal 9")
+    assert desk.study.trial(first.trial.number).error == "killed by signal 9"
 
 
 def test_a_trial_lost_too_often_is_given_up_and_its_member_rescued(tmp_path):
@@ -233,3 +237,52 @@ def test_what_a_silent_session_runs_beyond_a_lowered_budget_is_given_up(desk):
     desk.say(tell(other))
     assert desk.say(Ask(session=S2)) == Finished("every member has trained 5 steps")
     assert desk.study.trial(silent.trial.number).state is TrialState.FAILED
+
+
+def test_a_member_that_failed_for_good_gets_no_other_trial_while_others_run(tmp_path):
+    desk = Desk(tmp_path, population=2, max_failures=1)
+    running, failing = desk.say(Ask(session=S1)), desk.say(Ask(session=S2))
+    desk.say(Fail(lease=failing.lease, error="cursed"))
+    assert desk.study.trial(failing.trial.number).state is TrialState.FAILED
+    assert isinstance(desk.say(Ask(session=S2)), Wait)
+    desk.say(tell(running))
+    rescue = desk.say(Ask(session=S1))
+    assert (rescue.trial.member, rescue.trial.decision.kind) == (1, "rescue")
+
+
+@pytest.mark.parametrize("completes", [True, False])
+def test_failures_end_a_study_only_once_nothing_runs_that_may_complete(tmp_path, completes):
+    desk = Desk(tmp_path, population=6, max_failures=1)
+    running = desk.say(Ask(session=S1))
+    for _ in range(5):
+        desk.say(Fail(lease=desk.say(Ask(session=S2)).lease, error="cursed"))
+    waits = desk.say(Ask(session=S2))
+    assert isinstance(waits, Wait)
+    assert "5 attempts failed" in waits.reason
+    desk.say(tell(running) if completes else Fail(lease=running.lease, error="cursed"))
+    answer = desk.say(Ask(session=S2))
+    if completes:
+        assert isinstance(answer, Grant)
+    else:
+        assert isinstance(answer, Finished)
+        assert answer.failed
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_not_finite_reaches_no_target(tmp_path, score, mode):
+    desk = Desk(tmp_path, budget=ph.Budget(steps=50, target=3.0), mode=mode)
+    for reached, value in ((False, score), (True, 3.0)):
+        desk.say(tell(desk.say(Ask(session=S1)), value))
+        assert isinstance(desk.say(Ask(session=S1)), Finished) is reached
+
+
+def test_what_is_told_in_a_batch_is_taken_in_before_anything_is_decided(tmp_path):
+    desk = Desk(tmp_path, population=1)
+    first = desk.say(Ask(session=S1))
+    granted, told = desk.say(Ask(session=S2), tell(first, 2.0))
+    assert told.trial.score == 2.0
+    assert granted.trial.parent == first.trial.number
+    # a failure, too: whoever asked before it was said gets that trial
+    again, _ = desk.say(Ask(session=S1), Fail(lease=granted.lease, error="broken"))
+    assert (again.trial.number, again.trial.failures) == (granted.trial.number, 1)

@@ -129,16 +129,19 @@ def test_a_member_whose_trial_was_stopped_early_is_rescued_by_the_next_owner_too
     study.close()
 
 
-def test_the_next_owner_compares_with_what_ended_trials_reported_before_it(tmp_path):
+@pytest.mark.parametrize("reopened", [False, True])
+def test_what_runs_is_compared_with_what_ended_trials_reported_by_the_next_owner_too(tmp_path, reopened):
     rule = ph.MedianStopping(grace=1, least=1)
     study = stored(tmp_path, rule)
     good, bad = study.ask(worker="good"), study.ask(worker="bad")
     good.report(score=5.0, step=2)
     study.tell(good, score=5.0)
-    study.close()
-    study = stored(tmp_path, rule)
-    again = study.ask(worker="bad")
-    assert again.number == bad.number
+    again = bad
+    if reopened:
+        study.close()
+        study = stored(tmp_path, rule)
+        again = study.ask(worker="bad")
+        assert again.number == bad.number
     again.report(score=1.0, step=2)
     assert not study.heartbeat(again)
     study.close()
@@ -179,3 +182,20 @@ def test_the_loop_tells_that_a_trial_was_given_up(tmp_path):
     code(study)
     stopped = next(trial for trial in study.trials() if trial.member == 1)
     assert [number for number, hopeless in told.items() if hopeless] == [stopped.number]
+
+
+def below_zero(curve, others):
+    return curve.points[-1][1] < 0.0
+
+
+def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_path):
+    study = stored(tmp_path, below_zero)
+    (grant,) = study.owner.execute([Ask(session="a" * 32)])
+    stops = []
+    for step, value in ((1, 1.0), (2, -1.0), (3, 1.0), (4, None)):
+        report = () if value is None else (Evaluation(step, "score", value, "progress"),)
+        stops += [reply.stop for reply in study.owner.execute([Beat(lease=grant.lease, step=step, evaluations=report)])]
+    assert stops == ["", HOPELESS, HOPELESS, HOPELESS]
+    study.owner.execute([Tell(lease=grant.lease, evaluations=(Evaluation(4, "score", 1.0),), steps_done=4)])
+    assert study.owner.state.member(0).view.early_stopped
+    study.close()
