@@ -35,7 +35,7 @@ def test_the_seeds_meet_every_fault_and_every_way_to_end():
     assert any(one["controls"] for one in settings)
 
 
-@pytest.mark.parametrize("seed", [3, 39, 77])
+@pytest.mark.parametrize("seed", [3, 77, 99])
 def test_a_seed_is_repeated_exactly(seed):
     first, again = simulate_drawn(seed), simulate_drawn(seed)
     assert first.digest == again.digest, f"simulate_drawn({seed}) is not repeated"

@@ -194,5 +194,4 @@ class Events:
         if self._check:
             owner.begin(self.queue.now)
             self.violations += owner.wrong
-            self.violations += check_stored(owner.store, owner.state, owner.ledger)
             self.violations += check_left(owner.store, owner.state, owner.ledger)

@@ -111,9 +111,9 @@ class SimulatedOwner:
 
     def begin(self, now: float) -> None:
         """Begin to own the study, as a process that knows nothing of an earlier one."""
+        before = self._detached()
         self._coordinator = self._make()
         self._unconfirmed = {}
-        before = self._detached()
         outcome = self._coordinator.begin(now)
         for number, lease in before.items():
             if self._detached().get(number) != lease:

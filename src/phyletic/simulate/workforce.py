@@ -312,12 +312,12 @@ class Workforce:
                     self._told(worker, command, reply)
                 case Ask(), Grant():
                     self._begin(worker, reply)
-                case Ask(), Finished(failed=False):
-                    worker.finished = True
                 case Ask(), Wait() | Finished():
-                    # after failures it may go on, with the result of one who was silent
-                    worker.idle = True
-                    if seen != self._owner.state.counters.sequence:
+                    changed = seen != self._owner.state.counters.sequence
+                    # what is finished is so for good, unless something came in between, or failures were the reason
+                    worker.finished = isinstance(reply, Finished) and not reply.failed and not changed
+                    worker.idle = not worker.finished
+                    if changed:
                         self.wake()
                     elif isinstance(reply, Wait):
                         self._look_again()
