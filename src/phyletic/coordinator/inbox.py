@@ -25,6 +25,8 @@ __all__ = ["Inbox", "Request"]
 Request: TypeAlias = Control | Pin | Stop
 
 _LOOK_SECONDS = 0.5
+_FORSAKEN_SECONDS = 300.0
+"""Much longer than anybody waits."""
 _COMMAND, _ANSWER = ".command", ".answer"
 _requests = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Done | Refused] = msgspec.json.Decoder(Done | Refused)
@@ -53,7 +55,7 @@ class Inbox:
             seconds: How long to wait.
 
         Raises:
-            StorageBusy: The owner did not answer in time; the request is withdrawn.
+            StorageBusy: The owner did not answer in time; the message says whether the request is withdrawn.
             StorageError: The request cannot be written.
         """
         stem = f"{self._study}-{secrets.token_hex(8)}"
@@ -65,16 +67,21 @@ class Inbox:
             raise StorageError(f"a request cannot be left in {self._folder}: {error.strerror}") from error
         deadline = self._clock() + seconds
         try:
-            while self._clock() < deadline:
+            while (now := self._clock()) < deadline + seconds:
                 with contextlib.suppress(FileNotFoundError):
                     return _answers.decode(answer.read_bytes())
+                if now >= deadline and _removed(command):
+                    raise StorageBusy(
+                        f"the process that owns the study did not answer within {seconds:g} s. It looks into its inbox "
+                        "whenever a trial begins, reports or ends; nothing was changed"
+                    )
                 time.sleep(0.05)
         finally:
             for path in (command, answer):
                 path.unlink(missing_ok=True)
         raise StorageBusy(
-            f"the process that owns the study did not answer within {seconds:g} s. It looks into its inbox whenever a "
-            "trial begins, reports or ends; nothing was changed"
+            f"the process that owns the study took the request, and did not answer within {2 * seconds:g} s: it may "
+            "have been done, or not; the study's events tell"
         )
 
     def requests(self) -> Iterator[tuple[Request, Callable[[Done | Refused], None]]]:
@@ -84,11 +91,14 @@ class Inbox:
             return
         self._looked = now
         try:
-            found = sorted(path for path in self._folder.iterdir() if path.suffix == _COMMAND)
+            found = sorted(path for path in self._folder.iterdir() if path.name.startswith(f"{self._study}-"))
         except FileNotFoundError:
             return
         for path in found:
-            if not path.name.startswith(f"{self._study}-"):
+            if _forsaken(path):
+                path.unlink(missing_ok=True)
+                continue
+            if path.suffix != _COMMAND:
                 continue
             try:
                 request = _requests.decode(path.read_bytes())
@@ -98,8 +108,9 @@ class Inbox:
                 path.unlink(missing_ok=True)
                 self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
                 continue
-            # withdrawn before it takes effect, so that it never does twice
-            path.unlink(missing_ok=True)
+            # whoever removes it has it: it never takes effect twice, nor after it was withdrawn
+            if not _removed(path):
+                continue
             yield request, lambda reply, path=path: self._answer(path, reply)  # type: ignore[misc]
 
     def _answer(self, command: Path, reply: Done | Refused) -> None:
@@ -112,3 +123,20 @@ class Inbox:
         temporary.unlink(missing_ok=True)
         disk.write_file(temporary, [content])
         disk.rename(temporary, path)
+
+
+def _removed(path: Path) -> bool:
+    """Remove a file; returns whether it was there."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _forsaken(path: Path) -> bool:
+    """Whether nobody can be waiting any more for what becomes of a file: who left it was killed."""
+    try:
+        return time.time() - path.stat().st_mtime > _FORSAKEN_SECONDS
+    except FileNotFoundError:
+        return False

@@ -1,6 +1,7 @@
 """Another process reaches a running study's control through its owner."""
 
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -230,3 +231,55 @@ def test_whoever_looks_at_any_moment_finds_a_whole_request_or_none(tmp_path):
         assert asker.ask(Control(paused=True), 20.0) == Done()
     assert found == [Control(paused=True)]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_request_was_withdrawn_or_taken_is_said(tmp_path):
+    asker, owner = Inbox(tmp_path, "s"), Inbox(tmp_path, "s")
+    with pytest.raises(errors.StorageBusy, match="nothing was changed"):
+        asker.ask(Control(paused=True), 0.1)
+    assert list(tmp_path.iterdir()) == []
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(asker.ask(Control(paused=True), 0.5)))
+    thread.start()
+    end = time.monotonic() + 30
+    while not any(path.suffix == ".command" for path in tmp_path.iterdir()):
+        assert time.monotonic() < end
+    ((request, answer),) = owner.requests()
+    time.sleep(0.6)  # the owner is longer about it than the asker meant to wait
+    answer(Done())
+    thread.join()
+    assert (request, answers) == (Control(paused=True), [Done()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_taken_and_never_answered_may_have_been_done(tmp_path):
+    asker, owner = Inbox(tmp_path, "s"), Inbox(tmp_path, "s")
+    raised = []
+
+    def ask():
+        try:
+            asker.ask(Control(paused=True), 0.3)
+        except errors.StorageBusy as error:
+            raised.append(str(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    end = time.monotonic() + 30
+    while not any(path.suffix == ".command" for path in tmp_path.iterdir()):
+        assert time.monotonic() < end
+    list(owner.requests())
+    thread.join()
+    assert "may have been done, or not" in raised[0]
+
+
+def test_what_somebody_left_who_was_killed_is_not_done_much_later(tmp_path):
+    owner = Inbox(tmp_path, "s")
+    left = {suffix: tmp_path / f"s-0{suffix}" for suffix in (".command", ".answer", ".writing")}
+    for path in left.values():
+        path.write_bytes(msgspec.json.encode(Control(paused=True)))
+        os.utime(path, (time.time() - 1000,) * 2)
+    other = tmp_path / "t-0.command"
+    other.write_bytes(b"")
+    os.utime(other, (0, 0))
+    assert list(owner.requests()) == []
+    assert list(tmp_path.iterdir()) == [other]
