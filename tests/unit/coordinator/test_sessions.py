@@ -1,10 +1,12 @@
 """Attached sessions live as long as their owner; detached ones until another session gets their trial."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 import phyletic as ph
+from phyletic.coordinator.budget import target_reached
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import (
     Ask,
@@ -273,7 +275,9 @@ def test_failures_end_a_study_only_once_nothing_runs_that_may_complete(tmp_path,
 def test_a_score_that_is_not_finite_reaches_no_target(tmp_path, score, mode):
     desk = Desk(tmp_path, budget=ph.Budget(steps=50, target=3.0), mode=mode)
     for reached, value in ((False, score), (True, 3.0)):
-        desk.say(tell(desk.say(Ask(session=S1)), value))
+        told = desk.say(tell(desk.say(Ask(session=S1)), value))
+        # and would not, were it taken for the best one
+        assert target_reached(replace(desk.coordinator.state, best=(told.trial,))) is reached
         assert isinstance(desk.say(Ask(session=S1)), Finished) is reached
 
 

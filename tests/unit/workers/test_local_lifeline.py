@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -21,6 +22,42 @@ from phyletic.workers.lifeline import end_with_owner
 end_with_owner(int(sys.argv[1]), int(sys.argv[2]))
 print("ready", flush=True)
 time.sleep(600)
+"""
+LEADER = """
+import subprocess, sys, time
+sys.platform = "other"
+from phyletic.workers.lifeline import end_with_owner
+end_with_owner(int(sys.argv[1]), int(sys.argv[2]))
+print(subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL).pid, flush=True)
+time.sleep(600)
+"""
+BUSY = """
+import ctypes, sys
+from phyletic.workers.lifeline import end_with_owner
+end_with_owner(int(sys.argv[1]), int(sys.argv[2]))
+system = ctypes.PyDLL(None)  # calls through which no other thread of this interpreter comes to run
+sys.setswitchinterval(1000)
+system.write(1, b"ready\\n", 6)
+system.sleep(600)
+"""
+OWNER = """
+import os, subprocess, sys
+lifeline, held = os.pipe()
+command = [sys.executable, "-c", sys.argv[1], str(lifeline), str(os.getpid())]
+worker = subprocess.Popen(command, pass_fds=[lifeline], stdout=subprocess.PIPE, text=True, start_new_session=True)
+print(worker.pid, worker.stdout.readline(), flush=True)
+sys.stdin.read()
+"""
+SPEAKER = """
+import socket, sys
+from phyletic.coordinator.messages import Ask
+from phyletic.workers.process import SocketChannel
+worker, owner = socket.socketpair()
+{gone}
+try:
+    SocketChannel(worker).exchange([Ask(session="0" * 32)])
+finally:
+    print("training code cleans up")
 """
 
 
@@ -114,3 +151,52 @@ def test_a_process_forked_from_the_owner_does_not_hold_the_lifeline() -> None:
         os.close(write_end)
         os.close(read_end)
         os.waitpid(child, 0)
+
+
+def wait_for_end(pid: int) -> bool:
+    """Whether a process that is nobody's child here ends."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    return False
+
+
+def test_a_worker_takes_its_group_with_it() -> None:
+    lifeline = Lifeline()
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADER, str(lifeline.worker_end), str(os.getpid())],
+        pass_fds=[lifeline.worker_end],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as worker:
+        assert worker.stdout is not None
+        child = int(worker.stdout.readline())
+        lifeline.close()
+        assert worker.wait(20) == -signal.SIGKILL
+        assert wait_for_end(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_worker_none_of_whose_threads_can_run_ends_with_its_owner() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", OWNER, BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        pid, ready = owner.stdout.readline().split()
+        assert ready == "ready"
+        owner.kill()
+        assert wait_for_end(int(pid))
+
+
+@pytest.mark.parametrize("gone", ["owner.close()", "owner.shutdown(socket.SHUT_WR)"])
+def test_a_worker_that_speaks_to_nobody_ends_before_its_code_can_do_anything(gone: str) -> None:
+    code = SPEAKER.format(gone=gone)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")

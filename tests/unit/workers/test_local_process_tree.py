@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from phyletic.storage.changes import SessionRecord
+from phyletic.workers import reaper
 from phyletic.workers.process_tree import creation_time, kill_survivors, kill_tree
-from phyletic.workers.reaper import MARKER
+from phyletic.workers.reaper import MARKER, kill_groups, members
 
 SESSION = "5" * 32
 
@@ -119,3 +120,18 @@ def test_survivors_are_killed_only_where_number_and_creation_time_agree(start: C
     assert kill_survivors([record(process.pid, created)]) == [process.pid]
     assert process.wait() == -signal.SIGKILL
     assert running(pids) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="groups are read from /proc")
+def test_a_process_is_found_by_its_group_also_where_it_emptied_its_environment() -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True, env={"PATH": os.environ["PATH"]}) as process:
+        found, others = members({process.pid: "7" * 32}), members({2**22 + 1: "7" * 32})
+        process.kill()
+    assert (found, others) == ([process.pid], [])
+
+
+def test_groups_are_killed_also_where_processes_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaper, "_PROCESSES", "/nowhere")
+    with subprocess.Popen(["sleep", "20"], start_new_session=True) as process:
+        assert kill_groups({process.pid: SESSION}) == []
+        assert process.wait() == -signal.SIGKILL
