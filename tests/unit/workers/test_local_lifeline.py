@@ -82,12 +82,16 @@ def start_worker(lifeline: Lifeline, owner: int) -> subprocess.Popen[str]:
 
 
 def start_sleeper(session: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["sleep", "600"], start_new_session=True, env={**os.environ, MARKER: session})
+    return subprocess.Popen(["sleep", "60"], start_new_session=True, env={**os.environ, MARKER: session})
 
 
 def reaper_of(lifeline: Lifeline) -> psutil.Process:
-    (found,) = [child for child in psutil.Process().children() if "reaper" in str(child.cmdline())]
-    return found
+    found, deadline = list[psutil.Process](), time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        # a process that has just been started may have no command line yet
+        found = [child for child in psutil.Process().children() if "reaper" in str(child.cmdline())]
+    (reaper,) = found
+    return reaper
 
 
 def test_a_worker_ends_when_the_pipe_does() -> None:
