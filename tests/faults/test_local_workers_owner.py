@@ -193,8 +193,7 @@ def test_the_second_interrupt_stops_now(start: Start, tmp_path: Path) -> None:
     owner.wait_for("began-*", 2)
     owner.signal(signal.SIGINT)
     assert owner.process.stdout is not None
-    while "finishing 2" not in owner.process.stdout.readline():
-        pass
+    assert any("finishing 2" in line for line in owner.process.stdout)
     owner.signal(signal.SIGINT)
     assert "returned" in owner.wait()
     assert alive(owner.trees()) == []
