@@ -16,6 +16,8 @@ settings.load_profile("phyletic")
 # Keras asks when it is imported, here and in the processes that tests start; torch is what the tests install.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every process that they start.
+# A shell that starts the tests in the background, or nohup, has them and all that they start ignore these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
