@@ -41,6 +41,8 @@ def main() -> int:
             total.update(seeds=1, events=events, attempts=attempts, owners=owners, violations=bool(violations))
             if violations:
                 print(f"seed {seed}: {violations}", flush=True)
+            if total["seeds"] % 1000 == 0:
+                print(f"{total['seeds']} seeds after {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     seconds = time.perf_counter() - began
     print(
         f"{total['seeds']} seeds, {total['events']} events, {total['attempts']} attempts, {total['owners']} owners, "
