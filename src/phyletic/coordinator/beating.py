@@ -28,17 +28,18 @@ def beat(state: StudyState, command: Beat, now: float) -> Done:
         TrainingError: The algorithm raised.
     """
     number = command.lease.trial
-    opened = state.open.get(number)
-    held = None if opened is None else opened.lease
-    if opened is None or held is None or held.fence != command.lease.fence or held.token != command.lease.token:
+    if state.held(command.lease) is None:
         raise LeaseLost(f"trial {number} is no longer held by this session")
     before = state.progress.get(number, Progress(at=now))
-    evaluations = (*before.evaluations, *command.evaluations)
+    known = before.evaluations
+    # said twice, or overtaken by a later one, it says nothing new; after a gap the worker says all of it again
+    news = command.evaluations[len(known) - command.first :] if command.first <= len(known) else ()
+    evaluations = (*known, *news)
     state.progress[number] = Progress(now, command.step, evaluations, before.hopeless)
-    hopeless = before.hopeless or (bool(command.evaluations) and _hopeless(state, number))
+    hopeless = before.hopeless or (bool(news) and _hopeless(state, number))
     if hopeless and not before.hopeless:
         state.progress[number] = Progress(now, command.step, evaluations, True)
-    return Done(stop=HOPELESS if hopeless else done(state))
+    return Done(stop=HOPELESS if hopeless else done(state), heard=len(evaluations))
 
 
 def _hopeless(state: StudyState, number: int) -> bool:
@@ -52,11 +53,15 @@ def _hopeless(state: StudyState, number: int) -> bool:
 
 
 def curve_of(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
-    """Return what a trial has reported of the metric that members are ranked by."""
+    """Return what a trial has reported, as rules of early stopping see it."""
     name = state.identity.metric.name
-    points = tuple((said.step, said.value) for said in evaluations if said.metric == name)
     return TrialCurve(
-        trial=trial.number, member=trial.member, start_step=trial.start_step, running=running, points=points
+        trial=trial.number,
+        member=trial.member,
+        start_step=trial.start_step,
+        running=running,
+        points=tuple((said.step, said.value) for said in evaluations if said.metric == name),
+        latest={said.metric: said.value for said in evaluations},
     )
 
 

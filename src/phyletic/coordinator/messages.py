@@ -125,11 +125,13 @@ class Beat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     Attributes:
         lease: The attempt it is for.
         step: Step along the lineage that was reached; None where unknown.
-        evaluations: Reported since the last beat.
+        first: How many of the attempt's reports come before these: so many has its owner, as far as it has said.
+        evaluations: What was reported after them.
     """
 
     lease: Lease
     step: int | None = None
+    first: int = 0
     evaluations: tuple[Evaluation, ...] = ()
 
 
@@ -222,11 +224,13 @@ class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     Attributes:
         trial: The trial as it is now, for Tell and Fail.
         stop: For Beat: why the attempt should stop, "" while it should not. ``"preempted"`` hands the trial back.
+        heard: For Beat: how many of the attempt's reports the owner has.
         lineage: For Ancestors: the numbers of the trial and its ancestors, the newborn's first.
     """
 
     trial: Trial | None = None
     stop: str = ""
+    heard: int = 0
     lineage: tuple[int, ...] = ()
 
 

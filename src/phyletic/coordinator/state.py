@@ -200,6 +200,14 @@ class StudyState:
         self.progress.pop(number, None)
         return opened
 
+    def held(self, lease: Lease) -> OpenTrial | None:
+        """Return the running trial that a lease gives the right to; None where it was granted again or has ended."""
+        opened = self.open.get(lease.trial)
+        if opened is None or opened.lease is None:
+            return None
+        same = opened.lease.fence == lease.fence and opened.lease.token == lease.token
+        return opened if same else None
+
     def hold(self, session: str, number: int) -> None:
         """Note that a session runs a trial."""
         self.sessions[session] = (*self.sessions.get(session, ()), number)

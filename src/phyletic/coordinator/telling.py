@@ -16,7 +16,7 @@ from phyletic.coordinator.sessions import end_session
 from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
 from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, PhyleticError, TellConflict
 from phyletic.evolution import MemberView
-from phyletic.records import Lease, Trial, TrialState
+from phyletic.records import Trial, TrialState
 from phyletic.storage.changes import Changes, Event, TrialUpdate
 
 __all__ = ["StoredTell", "end_attempt", "fail", "leave", "tell"]
@@ -37,8 +37,8 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
         InvalidArgument: The result is not one that this attempt can have.
     """
     digest = _digest(command)
-    opened = state.open.get(command.lease.trial)
-    if opened is None or opened.lease is None or not _same(opened.lease, command.lease):
+    opened = state.held(command.lease)
+    if opened is None:
         return _told_before(changes, command, digest, stored)
     _check(state, opened, command)
     before = opened.trial
@@ -55,6 +55,7 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
         finished=now,
     )
     held = opened.lease
+    assert held is not None
     changes.updated.append(TrialUpdate(trial=trial, held=held, lease=held, digest=digest))
     changes.evaluations.extend((trial.number, evaluation) for evaluation in command.evaluations)
     if command.checkpoint is not None:
@@ -97,10 +98,6 @@ def _digest(command: Tell) -> str:
         command.applied,
     )
     return hashlib.blake2b(_encoder.encode(payload), digest_size=16).hexdigest()
-
-
-def _same(held: Lease, shown: Lease) -> bool:
-    return held.fence == shown.fence and held.token == shown.token
 
 
 def _told_before(changes: Changes, command: Tell, digest: str, stored: StoredTell) -> Done:
@@ -191,8 +188,8 @@ def fail(state: StudyState, changes: Changes, command: Fail, now: float) -> Done
     Raises:
         LeaseLost: The attempt's lease was granted again or has ended.
     """
-    opened = state.open.get(command.lease.trial)
-    if opened is None or opened.lease is None or not _same(opened.lease, command.lease):
+    opened = state.held(command.lease)
+    if opened is None:
         raise LeaseLost(f"trial {command.lease.trial} is no longer held by this session")
     return Done(trial=end_attempt(state, changes, opened, command.error, command.cause, now))
 

@@ -8,7 +8,7 @@ When a report arrives depends on time, so a study with early stopping is not the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -34,14 +34,16 @@ Mode = Literal["max", "min"]
 
 
 class TrialCurve(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial has reported of the metric that members are ranked by.
+    """What a trial has reported.
 
     Attributes:
         trial: The trial's number.
         member: Its member.
         start_step: Its first step along the lineage.
         running: Whether it still runs.
-        points: ``(step, value)`` in the order of the reports; the steps are along the lineage.
+        points: ``(step, value)`` of the metric that members are ranked by, in the order of the reports; the steps are
+            along the lineage.
+        latest: The latest value of each metric that was reported.
     """
 
     trial: int
@@ -49,6 +51,7 @@ class TrialCurve(msgspec.Struct, frozen=True, kw_only=True):
     start_step: int
     running: bool
     points: tuple[tuple[int, float], ...]
+    latest: Mapping[str, float] = {}
 
 
 EarlyStopFunction = Callable[[TrialCurve, Sequence[TrialCurve]], bool]
@@ -66,17 +69,17 @@ class EarlyStop(Protocol):
 
 @dataclass(frozen=True)
 class NonFiniteStopping:
-    """Stop a trial whose latest value is NaN or infinite.
+    """Stop a trial whose latest value of any metric is NaN or infinite.
 
     Example:
-        >>> curve = TrialCurve(trial=3, member=0, start_step=0, running=True, points=((5, float("nan")),))
+        >>> curve = TrialCurve(trial=3, member=0, start_step=0, running=True, points=(), latest={"loss": float("nan")})
         >>> NonFiniteStopping().hopeless(curve, (), "max")
         True
     """
 
     def hopeless(self, curve: TrialCurve, others: Sequence[TrialCurve], mode: Mode) -> bool:
-        """Whether the latest value is not finite."""
-        return bool(curve.points) and not math.isfinite(curve.points[-1][1])
+        """Whether a latest value is not finite."""
+        return not all(map(math.isfinite, curve.latest.values()))
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,8 @@ class Events:
         if replies is None:
             self.workforce.orphaned(all_of_them=owner.outages > outages)
         mattered = replies is None or matters(commands, replies)
-        if mattered and owner.state.counters.sequence != before:
+        # the next owner counts failures anew, so those ask again who were told that there were too many
+        if replies is None or (mattered and owner.state.counters.sequence != before):
             self.workforce.wake()
         rested = now >= owner.asleep_until + self._faults.lease
         if mattered and rested and happens(self._faults.suspend, self._chance):

@@ -217,6 +217,9 @@ class SimulatedOwner:
                     self.wrong.append(f"the result of trial {trial.number} was {known}, and is now {trial}")
                 if command.lease != ledger.granted.get(trial.number):
                     self.wrong.append(f"a result for {command.lease} was taken; granted last was another")
+            case Tell(partial=True), Refused(error="InvalidArgument"):
+                # the budget was lowered, and what is handed back is all that was left to train
+                pass
             case Tell() | Fail() | Beat(), Refused() if self._detached().get(command.lease.trial) == command.lease:
                 self.wrong.append(f"{command} was refused, though its worker holds the lease: {reply.message}")
             case Tell(), Refused() if command.lease.trial in ledger.ended:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.coordinator.messages import Ancestors, Ask, Beat, Command, Fail, Grant, Join, Refused, Reply, Tell
+from phyletic.coordinator.messages import Ancestors, Ask, Command, Fail, Grant, Join, Refused, Reply, Tell
 from phyletic.coordinator.owner import Owner
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
@@ -192,10 +192,7 @@ class Asker:
         """Say that a trial is alive; returns whether it should go on."""
         live = _live(trial)
         at = None if step is None else check_steps("step", step, 0)
-        evaluations = tuple(live.evaluations[live.beaten :])
-        live.beaten += len(evaluations)
-        done = self.accepted(self._owner.execute([Beat(lease=live.grant.lease, step=at, evaluations=evaluations)])[0])
-        live.hear(done.stop)
+        live.hear(self.accepted(self._owner.execute([live.sign_of_life(at)])[0]))
         return not live.stop
 
     def accepted(self, reply: Reply) -> Any:

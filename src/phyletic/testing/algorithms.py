@@ -221,7 +221,14 @@ class AlgorithmConformance:
         algorithm = self.make(4)
         assert algorithm.early_stop((), "max") == ()
         curves = tuple(
-            TrialCurve(trial=number, member=number, start_step=0, running=number % 2 == 0, points=((1, value),))
+            TrialCurve(
+                trial=number,
+                member=number,
+                start_step=0,
+                running=number % 2 == 0,
+                points=((1, value),),
+                latest={"score": value},
+            )
             for number, value in enumerate((0.5, 1.0, math.nan, 2.0, -math.inf, 0.1))
         )
         for mode in ("max", "min"):

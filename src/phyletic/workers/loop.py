@@ -19,7 +19,6 @@ from phyletic.coordinator.messages import (
     HOPELESS,
     Ancestors,
     Ask,
-    Beat,
     Command,
     Done,
     Fail,
@@ -375,17 +374,15 @@ class Trials:
             trial = self._open
             if trial is None or trial.stop == "lost":
                 return
-            evaluations = tuple(trial.evaluations[trial.beaten :])
-            trial.beaten += len(evaluations)
             done = trial.steps_done
             step = None if done is None else trial.start_step + done
-            reply = self._exchange([Beat(lease=trial.grant.lease, step=step, evaluations=evaluations)])[0]
+            reply = self._exchange([trial.sign_of_life(step)])[0]
             if isinstance(reply, Refused):
                 # what is wrong is raised in the thread that trains, when the body has ended
                 trial.refused = None if reply.error == "LeaseLost" else reply
                 trial.stop = "lost"
-            elif isinstance(reply, Done) and reply.stop:
-                trial.hear(reply.stop)
+            elif isinstance(reply, Done):
+                trial.hear(reply)
 
     def preempt(self) -> None:
         """Ask the open trial to hand back what it has: the machine is to be taken away."""

@@ -317,7 +317,7 @@ class Supervisor:
                 if place is not None and isinstance(command, Tell):
                     place.restarts = 0
             case Beat(), Done() if self._interrupts.terminated is not None:
-                reply = Done(stop="preempted")
+                reply = msgspec.structs.replace(reply, stop="preempted")
         worker.pending.replies[position] = reply
 
     def _send(self, worker: LocalWorker) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phyletic.coordinator.messages import HOPELESS, Grant, Refused
+from phyletic.coordinator.messages import HOPELESS, Beat, Done, Grant, Refused
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.records.values import is_unicode, whole_number
@@ -44,7 +44,6 @@ class LiveTrial:
         self.evaluations: list[Evaluation] = []
         self.saved_to: Path | None = None
         self.published: CheckpointReference | None = None
-        self.beaten = 0
         self.beat: Callable[[], None] | None = None
         self.ancestors: Callable[[int], tuple[int, ...]] | None = None
         self.ranged: float | None = None
@@ -54,6 +53,7 @@ class LiveTrial:
         self._lineage: str | None = None
         self._done: int | None = None
         self._said_done: int | None = None
+        self._heard = 0
         self._beaten = time.monotonic()
 
     def __repr__(self) -> str:
@@ -148,14 +148,22 @@ class LiveTrial:
         """Return a hyperparameter's value, or what is below a group's path as a nested dictionary."""
         return self.hyperparameters[path]
 
-    def hear(self, stop: str) -> None:
-        """Take in what the answer to a heartbeat says: why the trial should end, "" where it should not.
+    def sign_of_life(self, step: int | None) -> Beat:
+        """Return a heartbeat with what its owner has not heard yet, at a step along the lineage where that is known."""
+        return Beat(
+            lease=self.grant.lease, step=step, first=self._heard, evaluations=tuple(self.evaluations[self._heard :])
+        )
 
-        What was given up stays given up, also where an owner that came since knows nothing of it.
+    def hear(self, answer: Done) -> None:
+        """Take in the answer to a heartbeat: how much was heard, and why the trial should end if it should.
+
+        What was given up stays given up, also where an owner that came since knows nothing of it; a reason that the
+        training code knows of stays, too.
         """
-        self.hopeless = self.hopeless or stop == HOPELESS
-        if stop or not self.hopeless:
-            self.stop = stop
+        self._heard = answer.heard
+        self.hopeless = self.hopeless or answer.stop == HOPELESS
+        if answer.stop or not (self.hopeless or self.heeded or self.stop == "preempted"):
+            self.stop = answer.stop
 
     @property
     def should_stop(self) -> bool:

@@ -36,6 +36,30 @@ def test_the_median_rule_compares_at_the_same_age_only():
     assert not ph.MedianStopping(least=4).hopeless(curve(9, [0.0, 0.0], running=True), OTHERS, "max")
 
 
+def test_the_rule_of_finite_values_looks_at_every_metric():
+    rule = ph.NonFiniteStopping()
+    for value in (math.nan, math.inf, -math.inf, 1.0):
+        shown = TrialCurve(
+            trial=1, member=1, start_step=0, running=True, points=((1, 0.5),), latest={"score": 0.5, "loss": value}
+        )
+        assert rule.hopeless(shown, (), "max") is not math.isfinite(value)
+
+
+def test_a_loss_that_explodes_ends_a_trial_before_its_score_is_known():
+    study = study_with(ph.NonFiniteStopping())
+    for trial in study.attach(lambda trial: {"x": 0.0}):
+        bad = trial.number == 1
+        for step in trial.range():
+            trial.report(loss=math.inf if bad else 1.0, step=step)
+            if not bad:
+                break
+            time.sleep(0.02)
+        trial.report(score=float(trial["lr"]), steps_done=trial.steps_done if bad else trial.steps)
+    assert study.trial(1).end_step < 1000
+    stopped = [event.payload["trial"] for event in study.events() if event.kind == "trial stopped early"]
+    assert stopped == [1]
+
+
 def study_with(rule):
     return ph.Study(
         "study",
@@ -194,7 +218,8 @@ def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_p
     stops = []
     for step, value in ((1, 1.0), (2, -1.0), (3, 1.0), (4, None)):
         report = () if value is None else (Evaluation(step, "score", value, "progress"),)
-        stops += [reply.stop for reply in study.owner.execute([Beat(lease=grant.lease, step=step, evaluations=report)])]
+        beat = Beat(lease=grant.lease, step=step, first=step - 1, evaluations=report)
+        stops += [reply.stop for reply in study.owner.execute([beat])]
     assert stops == ["", HOPELESS, HOPELESS, HOPELESS]
     study.owner.execute([Tell(lease=grant.lease, evaluations=(Evaluation(4, "score", 1.0),), steps_done=4)])
     assert study.owner.state.member(0).view.early_stopped
