@@ -275,7 +275,9 @@ def check_metric_name(name: object) -> str:
 
 def check_metric_value(name: str, value: object) -> float:
     """Return a metric's value as a float, or raise InvalidArgument; NaN and infinities are values."""
-    if isinstance(value, (str, bytes)) or value is None:
+    # float() reads numbers from text, also from numpy's, and drops imaginary parts
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if isinstance(value, (str, bytes, bytearray, memoryview)) or kind in ("S", "U", "c", "M", "m"):
         raise InvalidArgument(f"metrics[{name!r}]", value, "a number")
     try:
         return float(value)  # type: ignore[arg-type]
