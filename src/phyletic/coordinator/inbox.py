@@ -19,6 +19,7 @@ import msgspec
 from phyletic import disk
 from phyletic.coordinator.messages import Control, Done, Pin, Refused, Stop
 from phyletic.errors import StorageBusy, StorageError
+from phyletic.failpoints import failpoint
 
 __all__ = ["Inbox", "Request"]
 
@@ -62,7 +63,9 @@ class Inbox:
         command, answer = self._folder / (stem + _COMMAND), self._folder / (stem + _ANSWER)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            failpoint("inbox.ask.before")
             self._write(command, msgspec.json.encode(request))
+            failpoint("inbox.ask.after")
         except OSError as error:
             raise StorageError(f"a request cannot be left in {self._folder}: {error.strerror}") from error
         deadline = self._clock() + seconds
@@ -109,13 +112,17 @@ class Inbox:
                 self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
                 continue
             # whoever removes it has it: it never takes effect twice, nor after it was withdrawn
+            failpoint("inbox.take.before")
             if not _removed(path):
                 continue
+            failpoint("inbox.take.after")
             yield request, lambda reply, path=path: self._answer(path, reply)  # type: ignore[misc]
 
     def _answer(self, command: Path, reply: Done | Refused) -> None:
         answered = Done() if isinstance(reply, Done) else reply
+        failpoint("inbox.answer.before")
         self._write(command.with_suffix(_ANSWER), msgspec.json.encode(answered))
+        failpoint("inbox.answer.after")
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from phyletic.coordinator.messages import Command, Reply
+from phyletic.failpoints import failpoint
 
 __all__ = ["DISTRUSTED", "TERMINATED", "Answers", "Broken", "FramedSocket", "Request", "Setup", "receive", "send"]
 
@@ -149,8 +150,10 @@ class FramedSocket:
 
     def send(self, message: Setup | Answers) -> None:
         """Send a message now as far as the socket takes it; :meth:`flush` sends the rest."""
+        failpoint("owner.send.before")
         self._outgoing += _framed(message)
         self.flush()
+        failpoint("owner.send.after")
 
     def flush(self) -> None:
         """Send what waits, as far as the socket takes it; what a dead worker would have got is dropped."""
@@ -169,6 +172,7 @@ class FramedSocket:
         Raises:
             msgspec.DecodeError: The bytes are no message (training code wrote into a file that was not its own).
         """
+        failpoint("owner.receive.before")
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             while chunk := self._socket.recv(_CHUNK):
                 self._incoming += chunk
@@ -183,6 +187,7 @@ class FramedSocket:
                 break
             messages.append(_from_worker.decode(bytes(self._incoming[_LENGTH.size : end])))
             del self._incoming[:end]
+            failpoint("owner.receive.after")
         return messages
 
     def close(self) -> None:

@@ -86,6 +86,7 @@ class SocketChannel:
         self._waiting = asks
         if asks and self._terminated:
             raise _TerminatedWhileWaiting
+        failpoint("channel.receive.before")
         message = receive(self._connection)
         failpoint("channel.receive.after")
         assert isinstance(message, Answers)
