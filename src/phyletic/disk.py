@@ -1,7 +1,7 @@
 """The one module through which files are written.
 
-Each write, fsync, rename and unlink passes a failpoint before and after it, so that a test can stop a process at any
-of them. What a function here has returned from is on the disk, not only in the system's cache, wherever its
+Each creation of a file or folder, each write, fsync, rename and unlink passes a failpoint before and after it, so that a
+test can stop a process at any of them. What a function here has returned from is on the disk, not only in the system's cache, wherever its
 documentation says so.
 """
 
@@ -19,6 +19,8 @@ from phyletic.failpoints import failpoint
 
 __all__ = [
     "Part",
+    "create_file",
+    "create_folder",
     "fsync",
     "fsync_file",
     "fsync_folder",
@@ -112,6 +114,34 @@ def gathered(parts: Iterable[Part], size: int = _GATHER) -> Iterator[Part]:
         yield b"".join(pending) if len(pending) > 1 else pending[0]
 
 
+def create_file(path: Path) -> int:
+    """Create a file, and return its descriptor, for reading and writing; its name is not yet durable.
+
+    Args:
+        path: A name that must not exist.
+    """
+    failpoint("disk.create.before")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    try:
+        failpoint("disk.create.after")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def create_folder(path: Path, *, fine_if_there: bool = False) -> None:
+    """Make a folder in one that is there; its name is not yet durable.
+
+    Args:
+        path: The folder.
+        fine_if_there: Whether it may exist.
+    """
+    failpoint("disk.mkdir.before")
+    path.mkdir(exist_ok=fine_if_there)
+    failpoint("disk.mkdir.after")
+
+
 def write_file(path: Path, parts: Iterable[Part], *, durable: bool = True) -> None:
     """Create a file, write the parts in order, and force them onto the disk; the name is not yet durable.
 
@@ -123,7 +153,7 @@ def write_file(path: Path, parts: Iterable[Part], *, durable: bool = True) -> No
     Raises:
         OSError: The file exists or could not be written; what was written of it is left, for the caller to remove.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    descriptor = create_file(path)
     try:
         for piece in gathered(parts):
             failpoint("disk.write.before")
@@ -161,7 +191,7 @@ def make_folder(path: Path) -> None:
         missing.append(folder)
         folder = folder.parent
     for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+        create_folder(folder, fine_if_there=True)
         fsync_folder(folder.parent)
 
 

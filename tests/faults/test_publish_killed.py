@@ -145,5 +145,5 @@ def test_a_small_publication_costs_two_fsyncs(tmp_path):
     with armed(passed.append):
         store.publish(ID, {"x": 1.5, "y": 2.5})
     assert [name for name in passed if name.endswith("after")] == [
-        "disk.write.after", "disk.fsync.after", "disk.rename.after", "disk.fsync_folder.after",
+        "disk.create.after", "disk.write.after", "disk.fsync.after", "disk.rename.after", "disk.fsync_folder.after",
     ]  # fmt: skip

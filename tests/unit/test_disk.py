@@ -38,7 +38,7 @@ def test_a_file_is_written_and_forced_before_it_is_renamed(tmp_path):
         disk.unlink(tmp_path / "b")
     assert passed == [
         f"disk.{name}.{when}"
-        for name in ("write", "write", "fsync", "rename", "fsync_folder", "unlink", "unlink")
+        for name in ("create", "write", "write", "fsync", "rename", "fsync_folder", "unlink", "unlink")
         for when in ("before", "after")
     ]
 
@@ -112,11 +112,14 @@ def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path
     monkeypatch.setattr(disk, "_FULL_FSYNC", None)
     (tmp_path / "tree" / "inner").mkdir(parents=True)
     (tmp_path / "tree" / "inner" / "file").touch()
-    changes = {"write": "write", "fsync": "fsync", "replace": "rename", "unlink": "unlink", "rmdir": "unlink"}
+    changes = {"open": "create", "mkdir": "mkdir", "write": "write", "fsync": "fsync", "replace": "rename", "unlink": "unlink", "rmdir": "unlink"}
+    opened = os.open
     for name in changes:
         monkeypatch.setattr(os, name, noted(name))
     with armed(happened.append):
         disk.write_file(tmp_path / "a", [b"1"])
+        disk.create_folder(tmp_path / "folder")
+        monkeypatch.setattr(os, "open", opened)  # from here on only files that are there are opened
         disk.fsync_file(tmp_path / "a")
         disk.rename(tmp_path / "a", tmp_path / "b")
         disk.fsync_folder(tmp_path)
@@ -124,7 +127,7 @@ def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path
         disk.remove_tree(tmp_path / "tree")
     made = [place for place, name in enumerate(happened) if name in changes]
     assert [happened[place] for place in made] == [
-        *("write", "fsync", "fsync", "replace", "fsync", "unlink", "unlink", "rmdir", "rmdir")
+        *("open", "write", "fsync", "mkdir", "fsync", "replace", "fsync", "unlink", "unlink", "rmdir", "rmdir")
     ]
     for place in made:
         point = happened[place - 1].removesuffix(".before")

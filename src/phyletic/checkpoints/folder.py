@@ -98,9 +98,9 @@ def copy_in(source: Path, target: Path) -> FolderManifest:
         OSError: A file could not be read or written.
     """
     files, folders = contents(source)
-    target.mkdir()
+    disk.create_folder(target)
     for path in folders:
-        (target / path).mkdir()
+        disk.create_folder(target / path)
     stored = {}
     for path in files:
         stored[path] = _copy_file(source, path, target / path)

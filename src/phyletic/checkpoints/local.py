@@ -117,7 +117,7 @@ class LocalCheckpoints:
             if move:
                 manifest = own_files.describe(temporary / own_files.FILES)
             else:
-                temporary.mkdir()
+                disk.create_folder(temporary)
                 manifest = own_files.copy_in(folder, temporary / own_files.FILES)
             encoded = own_files.write_manifest(temporary, manifest)
             digest = Digest(0)
@@ -131,9 +131,10 @@ class LocalCheckpoints:
         Raises:
             CheckpointError: It cannot be made.
         """
-        with _explained(f"no folder for checkpoint {checked_id(id)} could be made"):
-            folder = self._staging.entry(id) / own_files.FILES
-            folder.mkdir(parents=True)
+        with self._publishing(checked_id(id)) as temporary:
+            folder = temporary / own_files.FILES
+            disk.create_folder(temporary)
+            disk.create_folder(folder)
         return folder
 
     def open(self, reference: CheckpointReference) -> OpenCheckpoint:

@@ -139,7 +139,7 @@ class Staging:
         while True:
             token = secrets.token_hex(8)
             path = self._owner(token)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = disk.create_file(path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_open_at(descriptor, path):
                 break
