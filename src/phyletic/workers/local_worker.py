@@ -50,6 +50,7 @@ class LocalWorker:
         connection: Its socket.
         log: Where its output goes.
         pidfd: File descriptor that becomes readable at its death; None where the system has none.
+        signals: File descriptor from which the numbers of signals that it got are read; None once that is closed.
         lease: The attempt it runs; None while it runs none.
         granted: When that was granted, in seconds of the monotonic clock.
         heard: When it last said something.
@@ -58,6 +59,8 @@ class LocalWorker:
         pending: Its request that is not answered yet.
         killed: Whether its tree was killed.
         told_of: How often a person was told that it has not asked for a trial yet.
+        asked_to_end: When it was asked to end (SIGTERM), in seconds of the monotonic clock; None while it was not.
+        urged: Whether it was asked more than once.
     """
 
     name: str
@@ -66,6 +69,7 @@ class LocalWorker:
     connection: FramedSocket
     log: Path
     pidfd: int | None
+    signals: int | None = None
     lease: Lease | None = None
     granted: float = 0.0
     heard: float = field(default_factory=time.monotonic)
@@ -74,6 +78,8 @@ class LocalWorker:
     pending: Pending | None = None
     killed: bool = False
     told_of: int = 0
+    asked_to_end: float | None = None
+    urged: bool = False
 
     @property
     def pid(self) -> int:
@@ -90,6 +96,19 @@ class LocalWorker:
             except ChildProcessError:
                 pass  # someone else reaped it
         return self.process.poll() is not None
+
+    def hear_signals(self) -> bool:
+        """Notice that it was asked to end, whatever its code is doing; returns whether more can be heard."""
+        if self.signals is None:
+            return False
+        try:
+            said = os.read(self.signals, 4096)
+        except BlockingIOError:
+            return True
+        for _ in range(said.count(signal.SIGTERM)):
+            self.urged = self.asked_to_end is not None
+            self.asked_to_end = self.asked_to_end or time.monotonic()
+        return bool(said)
 
     def stopped(self) -> bool:
         """Whether its process is suspended (SIGSTOP)."""
@@ -113,9 +132,10 @@ class LocalWorker:
     def close(self) -> None:
         """Close what this process holds of it."""
         self.connection.close()
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
+        for end in (self.pidfd, self.signals):
+            if end is not None:
+                os.close(end)
+        self.pidfd = self.signals = None
 
     def epitaph(self) -> str:
         """Say how its process ended."""
@@ -145,10 +165,17 @@ def start_worker(
     Raises:
         StudyFailed: The process could not be started.
     """
-    ours, theirs = socket.socketpair()
     try:
-        with theirs, log.open("ab", buffering=0) as output:
-            inherited = (theirs.fileno(), lifeline.worker_end)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            connection, their_connection = socket.socketpair()
+            ours.callback(connection.close)
+            theirs.callback(their_connection.close)
+            signals, their_signals = os.pipe()
+            ours.callback(os.close, signals)
+            theirs.callback(os.close, their_signals)
+            os.set_blocking(signals, False)
+            output = theirs.enter_context(log.open("ab", buffering=0))
+            inherited = (their_connection.fileno(), lifeline.worker_end, their_signals)
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "phyletic.workers.process", *map(str, inherited), str(os.getpid()), name],
                 stdin=subprocess.DEVNULL,
@@ -159,12 +186,14 @@ def start_worker(
                 start_new_session=True,
             )
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            output.write(f"=== {name}, pid {process.pid}, session {session}, {now} ===\n".encode())
+            with contextlib.suppress(OSError):
+                # the worker lives: that its log cannot be written is no reason to forget it
+                output.write(f"=== {name}, pid {process.pid}, session {session}, {now} ===\n".encode())
+            ours.pop_all()
     except OSError as error:
-        ours.close()
         raise StudyFailed(f"{name} could not be started: {error}") from error
     lifeline.guard(process.pid, session)
-    return LocalWorker(name, session, process, FramedSocket(ours), log, _pidfd(process.pid))
+    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid), signals)
 
 
 def _pidfd(pid: int) -> int | None:

@@ -198,12 +198,14 @@ def _let_forked_children_end() -> None:
 
     def end() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # the owner is told of this process's signals alone
+        signal.set_wakeup_fd(-1)
         release()
 
     os.register_at_fork(before=hold, after_in_parent=release, after_in_child=end)
 
 
-def _run(setup: Setup, channel: SocketChannel) -> int:
+def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
     from phyletic.checkpoints.local import LocalCheckpoints
     from phyletic.space import Space
     from phyletic.workers.loop import Trials
@@ -229,6 +231,8 @@ def _run(setup: Setup, channel: SocketChannel) -> int:
         trials.preempt()
         channel.terminate()
 
+    # written where the signal arrives, so the owner hears of it also while the training code holds the interpreter
+    signal.set_wakeup_fd(signals_end, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, terminate)
     _let_forked_children_end()
     threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
@@ -238,10 +242,11 @@ def _run(setup: Setup, channel: SocketChannel) -> int:
 
 def main() -> None:
     """Work for the owner that started this process, until it has no more trials."""
-    socket_end, lifeline_end, owner = map(int, sys.argv[1:4])
+    socket_end, lifeline_end, signals_end, owner = map(int, sys.argv[1:5])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for inherited in (socket_end, lifeline_end):
+    for inherited in (socket_end, lifeline_end, signals_end):
         os.set_inheritable(inherited, False)
+    os.set_blocking(signals_end, False)
     end_with_owner(lifeline_end, owner)
     connection = socket.socket(fileno=socket_end)
     try:
@@ -250,7 +255,7 @@ def main() -> None:
         sys.exit(1)
     assert isinstance(setup, Setup)
     _begin(setup)
-    sys.exit(_run(setup, SocketChannel(connection)))
+    sys.exit(_run(setup, SocketChannel(connection), signals_end))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
         trial_timeout: A trial that takes longer is killed with its worker and counts as lost; None sets no limit. It
             begins with the grant: how long imports and data take before the first trial is no part of it.
         quiet_start: A worker that has not asked for a trial for so long is told of, and again at each doubling.
-        grace: How long running trials have to hand back what they have once this process was asked to end.
+        grace: How long running trials have to hand back what they have once this process or their worker's was asked
+            to end.
         exit_grace: How long a worker may take to end once there is nothing to run any more.
         stopped_after: A worker that was suspended (SIGSTOP) and silent for so long is killed.
         beat_seconds: Time between a worker's heartbeats.
@@ -74,6 +75,10 @@ def overdue(worker: LocalWorker, watch: Supervision, now: float) -> str | None:
         if now - worker.finished > watch.exit_grace:
             return f"{worker.name} (pid {worker.pid}) had not ended {watch.exit_grace:g} s after its last trial"
         return None
+    asked = worker.asked_to_end
+    if asked is not None and (worker.urged or now - asked > watch.grace):
+        late = "was asked to end twice" if worker.urged else f"had not ended {watch.grace:g} s after it was asked to"
+        return f"{worker.name} (pid {worker.pid}) {late}"
     limit = watch.trial_timeout
     if worker.lease is not None and limit is not None and now - worker.granted > limit:
         return f"trial {worker.lease.trial} took longer than trial_timeout={limit:g} s on {worker.name}"

@@ -134,8 +134,9 @@ class Supervisor:
             join = Join(session=worker.session, worker=worker.name, pid=worker.pid, created=created)
             begun.append((worker, join))
             self._selector.register(worker.connection, selectors.EVENT_READ, worker)
-            if worker.pidfd is not None:
-                self._selector.register(worker.pidfd, selectors.EVENT_READ, worker)
+            for end in (worker.pidfd, worker.signals):
+                if end is not None:
+                    self._selector.register(end, selectors.EVENT_READ, worker)
         if not begun:
             return
         for reply in self._execute([join for _, join in begun]):
@@ -164,6 +165,8 @@ class Supervisor:
             worker.connection.flush()
             if self._hear(worker):
                 fresh.append(worker)
+            if not worker.hear_signals():
+                self._forget(worker.signals)
             self._watch(worker)
         return fresh
 
@@ -193,6 +196,8 @@ class Supervisor:
             for worker in self._living:
                 worker.granted += missed
                 worker.heard += missed
+                if worker.asked_to_end is not None:
+                    worker.asked_to_end += missed
 
     def _bury_the_dead(self, fresh: list[LocalWorker]) -> list[Leave]:
         """End the sessions of workers that died, or that must die; what they told before counts."""
@@ -207,9 +212,10 @@ class Supervisor:
                 if (told := slow_start(worker, self._supervision, now)) is not None:
                     self._announce(told)
                 continue
-            if reason is not None and worker.finished is not None:
+            if reason is not None and (worker.finished is not None or worker.asked_to_end is not None):
                 self._announce(f"{reason}; it is killed")
             self._remove(worker)
+            worker.hear_signals()
             if self._hear(worker) and worker not in fresh:
                 fresh.append(worker)
             leaves.append(self._leave(place, worker, reason))
@@ -220,16 +226,19 @@ class Supervisor:
         worker.kill()
         self._buried.append(worker)
         self._lifeline.release(worker.pid)
-        watched = self._selector.get_map()
-        for end in (worker.connection, worker.pidfd):
-            if end is not None and (end if isinstance(end, int) else end.fileno()) in watched:
-                self._selector.unregister(end)
+        for end in (worker.connection.fileno(), worker.pidfd, worker.signals):
+            self._forget(end)
+
+    def _forget(self, end: int | None) -> None:
+        """Have the selector wait for a file descriptor no more."""
+        if end is not None and end in self._selector.get_map():
+            self._selector.unregister(end)
 
     def _leave(self, place: Place, worker: LocalWorker, reason: str | None) -> Leave:
         """Decide what follows on a worker's end."""
         status = worker.process.returncode
         place.worker = None
-        expected = worker.finished is not None or self._interrupts.draining
+        expected = worker.finished is not None or worker.asked_to_end is not None or self._interrupts.draining
         # asked to end, it has handed back what it ran: what it still holds is a grant that it never saw
         unforced = status == TERMINATED or (status == DISTRUSTED and worker.lease is None)
         lost = not expected and (reason is not None or not unforced)
