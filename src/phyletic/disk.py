@@ -1,8 +1,8 @@
 """The one module through which files are written.
 
-Each creation of a file or folder, each write, fsync, rename and unlink passes a failpoint before and after it, so that a
-test can stop a process at any of them. What a function here has returned from is on the disk, not only in the system's cache, wherever its
-documentation says so.
+Each creation of a file or folder, each write, fsync, rename and unlink passes a failpoint before and after it, so that
+a test can stop a process at any of them. What a function here has returned from is on the disk, not only in the
+system's cache, wherever its documentation says so.
 """
 
 from __future__ import annotations

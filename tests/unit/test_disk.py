@@ -112,7 +112,15 @@ def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path
     monkeypatch.setattr(disk, "_FULL_FSYNC", None)
     (tmp_path / "tree" / "inner").mkdir(parents=True)
     (tmp_path / "tree" / "inner" / "file").touch()
-    changes = {"open": "create", "mkdir": "mkdir", "write": "write", "fsync": "fsync", "replace": "rename", "unlink": "unlink", "rmdir": "unlink"}
+    changes = {
+        "open": "create",
+        "mkdir": "mkdir",
+        "write": "write",
+        "fsync": "fsync",
+        "replace": "rename",
+        "unlink": "unlink",
+        "rmdir": "unlink",
+    }
     opened = os.open
     for name in changes:
         monkeypatch.setattr(os, name, noted(name))
