@@ -20,26 +20,66 @@ from phyletic.records import TrialState
 from phyletic.workers.process_tree import creation_time
 
 SCRIPT = """
-import os, pathlib, signal, subprocess, sys, time
+import multiprocessing, os, pathlib, subprocess, sys, time
+import psutil
 import phyletic as ph
 
 folder = pathlib.Path(sys.argv[1])
 slow, population = float(sys.argv[2]), int(sys.argv[3])
 stubborn = "stubborn" in sys.argv
 
+def start_processes():
+    subprocess.Popen(["sleep", "600"])
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    if os.fork() == 0:
+        time.sleep(600)
+
+class Samples:
+    def __len__(self):
+        return 100
+
+    def __getitem__(self, index):
+        if index > 0:
+            time.sleep(600)  # fetched ahead, from a disk that does not answer
+        return float(index)
+
+def start_loader():
+    from torch.utils.data import DataLoader
+
+    batches = iter(DataLoader(Samples(), batch_size=1, num_workers=1, persistent_workers=True))
+    next(batches)
+    return batches
+
+def serve(environment, held_by_the_parent):
+    held_by_the_parent.close()
+    while True:
+        word = environment.recv()
+        if word == "step":
+            time.sleep(600)
+        environment.send(word)
+
+def start_environments():
+    ends = []
+    for method, last_word in (("forkserver", "reset"), ("fork", "step")):
+        context = multiprocessing.get_context(method)
+        ours, theirs = context.Pipe()
+        context.Process(target=serve, args=(theirs, ours), daemon=True).start()
+        theirs.close()
+        ours.send("reset")
+        assert ours.recv() == "reset"
+        if last_word == "step":
+            ours.send("step")  # one is in the middle of a step; the other one waits for the next
+        ends.append(ours)
+    return ends
+
 def build(trial):
     return {"weights": [0.0]}
 
 def train(trials):
-    children = [
-        os.getpid(),
-        subprocess.Popen(["sleep", "600"]).pid,
-        subprocess.Popen(["sleep", "600"], start_new_session=True).pid,
-    ]
-    forked = os.fork()
-    if forked == 0:
-        time.sleep(600)
-    (folder / f"tree-{os.getpid()}.part").write_text(" ".join(map(str, [*children, forked])))
+    start = {"loader": start_loader, "environments": start_environments}.get(sys.argv[-1], start_processes)
+    held = start()
+    tree = [os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))]
+    (folder / f"tree-{os.getpid()}.part").write_text(" ".join(map(str, tree)))
     (folder / f"tree-{os.getpid()}.part").rename(folder / f"tree-{os.getpid()}")
     for trial in trials.attach(build):
         (folder / f"began-{trial.number}").touch()
@@ -48,11 +88,12 @@ def train(trials):
             time.sleep(slow)
         trial.report(score=trial.state.weights[0])
 
-study = ph.Study("toy", space={"lr": ph.Float(1e-3, 1e-1, log=True)}, metric="score", mode="max", seed=0,
-                 algorithm=ph.PBT(population=population, interval=5), budget=ph.Budget(steps=10),
-                 storage=folder / "toy.db")
-study.run(train, workers=2, verbose=1, grace=2.0)
-print("returned", flush=True)
+if __name__ == "__main__":
+    study = ph.Study("toy", space={"lr": ph.Float(1e-3, 1e-1, log=True)}, metric="score", mode="max", seed=0,
+                     algorithm=ph.PBT(population=population, interval=5), budget=ph.Budget(steps=10),
+                     storage=folder / "toy.db")
+    study.run(train, workers=2, verbose=1, grace=2.0)
+    print("returned", flush=True)
 """
 
 
@@ -143,12 +184,16 @@ def finish(study: ph.Study) -> None:
         trial.report(score=trial.state.weights[0])
 
 
+@pytest.mark.parametrize(("children", "count"), [("processes", 3), ("loader", 1), ("environments", 4)])
 @pytest.mark.parametrize("suspended", [False, True])
-def test_nothing_outlives_an_owner_that_was_killed(start: Start, tmp_path: Path, suspended: bool) -> None:
-    owner = start(slow=60.0)
+def test_nothing_outlives_an_owner_that_was_killed(
+    start: Start, tmp_path: Path, suspended: bool, children: str, count: int
+) -> None:
+    """Children that training code starts, the process of a DataLoader, and environments behind pipes."""
+    owner = start(slow=60.0, words=(children,))
     owner.wait_for("began-*", 2)
     trees = owner.trees()
-    assert len(trees) == 8
+    assert len(trees) == 2 * (1 + count)
     if suspended:
         for worker in owner.workers():
             os.kill(worker, signal.SIGSTOP)
