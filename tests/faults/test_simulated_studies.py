@@ -145,9 +145,9 @@ def test_bad_arguments_are_named(options, message):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Faults, {"crash": 1.5}, "crash is 1.5, but must be a share"),
+        (Faults, {"crash": 1.5}, "crash is 1.5, but must be a probability from 0 to 1"),
         (Faults, {"lose": 1.0}, "lose is 1.0, but must be at most 0.9"),
-        (Faults, {"again": 0}, "again is 0, but must be above 0"),
+        (Faults, {"again": 0}, "again is 0, but must be a finite number, above 0"),
         (Speeds, {"step": math.nan}, "step is nan, but must be a finite"),
         (Speeds, {"slowness": -1}, "slowness is -1, but must be a finite"),
     ],

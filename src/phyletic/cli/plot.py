@@ -9,6 +9,8 @@ import click
 
 from phyletic.cli.opening import open_study
 from phyletic.cli.options import storage_option
+from phyletic.disk import local_path
+from phyletic.errors import InvalidArgument
 
 __all__ = ["plot"]
 
@@ -34,7 +36,7 @@ _SUFFIXES = (".png", ".svg", ".pdf", ".gif")
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    callback=lambda context, option, given: local_path("--output", given, "the name of a file"),
     metavar="FILE",
     help="Where to; its ending is the format: .png, .svg or .pdf, and .gif with --kind animate.",
 )
@@ -75,7 +77,11 @@ def plot(
             options["dpi"] = dpi
         plots.animate(opened.trials(), opened.space, metric_of(opened, metric), **options).save(output)
     else:
-        plots.plot(opened, kind, metric=metric, **options).savefig(output, dpi=dpi or 120)
+        figure = plots.plot(opened, kind, metric=metric, **options)
+        try:
+            figure.savefig(output, dpi=dpi or 120)
+        except OSError as error:
+            raise InvalidArgument("--output", str(output), f"a file that can be written ({error.strerror})") from error
     click.echo(f"picture: {output.resolve()}")
 
 
@@ -89,7 +95,11 @@ def _options(kind: str, output: Path, pair: tuple[str, str] | None, colour: str 
     if suffix not in _SUFFIXES or (suffix == ".gif") != (kind == "animate"):
         wanted = ".gif" if kind == "animate" else ".png, .svg or .pdf"
         raise click.BadParameter(f"{str(output)!r} has to end in {wanted} with --kind {kind}", param_hint="--output")
-    if not output.parent.is_dir():
+    try:
+        known = output.parent.is_dir()
+    except OSError:  # its name is too long
+        known = False
+    if not known:
         raise click.BadParameter(f"there is no folder {str(output.parent)!r}", param_hint="--output")
     options: dict[str, Any] = {}
     if pair is not None:

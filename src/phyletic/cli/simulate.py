@@ -35,18 +35,22 @@ _FIGURES = ("wall_seconds", "utilisation", "regret", "exploits", "completed", "l
 @click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Steps of each member.")
 @click.option("--synchronous", is_flag=True, help="Members wait for each other.")
 @click.option(
-    "--step-seconds", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Seconds of a step."
+    "--step-seconds",
+    type=click.FloatRange(0, 10**9, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Seconds of a step.",
 )
 @click.option(
     "--overhead",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 10**9),
     default=0.0,
     show_default=True,
     help="Seconds of a trial beside its steps: loading, evaluating, saving.",
 )
 @click.option(
     "--spread",
-    type=click.FloatRange(0),
+    type=click.FloatRange(0, 10),
     default=0.0,
     show_default=True,
     help="How much workers' speeds differ: the standard deviation of their logarithm.",
@@ -107,7 +111,7 @@ def simulate(
                 speeds=Speeds(step=step_seconds, overhead=overhead, spread=spread, straggler=straggler),
                 # a death is seen within a step, and a member is not given up for it
                 faults=Faults(crash=crash_rate, detection=step_seconds),
-                max_losses=1_000_000,
+                max_losses=100_000,
                 curve=DriftingCurve(horizon=steps),
                 check=False,
                 seed=seed,

@@ -10,10 +10,11 @@ from phyletic.coordinator.messages import Control, Done, Pin
 from phyletic.coordinator.retention import condemn_unneeded, rank_best
 from phyletic.coordinator.state import TAKEN_OUT, StudyState
 from phyletic.errors import InvalidArgument, NotFound
-from phyletic.records import Trial, TrialState
+from phyletic.evolution.arguments import check_flag, check_instance
+from phyletic.records import Budget, Trial, TrialState
 from phyletic.storage.changes import Changes, Event, TrialUpdate
 
-__all__ = ["change", "pin"]
+__all__ = ["change", "check_control", "check_count", "pin"]
 
 LARGEST_POPULATION = 100_000
 
@@ -25,16 +26,26 @@ def check_count(name: str, value: object, most: int = LARGEST_POPULATION) -> int
     return value
 
 
+def check_control(command: Control) -> dict[str, Any]:
+    """Return the settings that a change of control gives, or raise InvalidArgument naming one that cannot be."""
+    settings = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not None}
+    for name in ("population", "max_failures", "max_losses", "keep_best"):
+        if name in settings:
+            check_count(name, settings[name])
+    if "paused" in settings:
+        check_flag("paused", settings["paused"])
+    if "budget" in settings:
+        check_instance("budget", settings["budget"], Budget, "a Budget, such as ph.Budget(steps=3000)")
+    return settings
+
+
 def change(state: StudyState, changes: Changes, command: Control, now: float) -> Done:
     """Apply a change of control.
 
     Raises:
         InvalidArgument: A setting is out of its range.
     """
-    settings = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not None}
-    for name in ("population", "max_failures", "max_losses", "keep_best"):
-        if name in settings:
-            check_count(name, settings[name])
+    settings = check_control(command)
     before = state.control
     control = msgspec.structs.replace(before, **settings)
     if control == before:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from phyletic.errors import InvalidArgument
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
 
-__all__ = ["Algorithm"]
+__all__ = ["Algorithm", "check_algorithm"]
 
 
 @runtime_checkable
@@ -95,3 +96,10 @@ class Algorithm(Protocol):
             mode: Which way the metric is better.
         """
         ...
+
+
+def check_algorithm(algorithm: object) -> Algorithm:
+    """Return an algorithm, or raise InvalidArgument."""
+    if isinstance(algorithm, type) or not isinstance(algorithm, Algorithm):
+        raise InvalidArgument("algorithm", algorithm, "an algorithm, such as ph.PBT(population=8, interval=100)")
+    return algorithm

@@ -1,13 +1,32 @@
-"""Checks of arguments that several algorithms take."""
+"""Checks of arguments: each passes what is good, or raises InvalidArgument: the name, the value, what is allowed.
+
+Algorithms take such arguments, and so do simulations and pictures of what algorithms did.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from phyletic.errors import InvalidArgument
+from phyletic.records.values import whole_number
 
-__all__ = ["check_flag", "check_integer", "check_intervals", "check_number", "check_probability"]
+__all__ = [
+    "check_flag",
+    "check_instance",
+    "check_integer",
+    "check_intervals",
+    "check_mapping",
+    "check_number",
+    "check_one_of",
+    "check_probability",
+    "check_seed",
+    "check_sequence",
+]
+
+T = TypeVar("T")
 
 _LARGEST = sys.float_info.max
 
@@ -22,19 +41,20 @@ def check_flag(name: str, value: object) -> bool:
 def check_integer(name: str, value: object, least: int) -> None:
     """Raise InvalidArgument unless ``value`` is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
-        raise InvalidArgument(name, value, f"a whole number of at least {least}")
+        raise InvalidArgument(name, value, f"a whole number of at least {least}, below 2**53")
 
 
-def check_number(name: str, value: object, *, least: float = -math.inf, above: float = -math.inf) -> None:
-    """Raise InvalidArgument unless ``value`` is a finite number, at least ``least`` and above ``above``."""
-    allowed = "a finite number"
-    if least > -math.inf:
-        allowed += f" of at least {least:g}"
-    if above > -math.inf:
-        allowed += f" above {above:g}"
+def check_number(
+    name: str, value: object, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
+) -> None:
+    """Raise InvalidArgument unless ``value`` is a finite number from ``least`` to ``most``, and above ``above``."""
+    bounds = [f"at least {least:g}"] if least > -math.inf else []
+    bounds += [f"above {above:g}"] if above > -math.inf else []
+    bounds += [f"at most {most:g}"] if most < math.inf else []
+    allowed = "a finite number" + (f", {' and '.join(bounds)}" if bounds else "")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
         raise InvalidArgument(name, value, allowed)
-    if value < least or value <= above:
+    if not least <= value <= most or value <= above:
         raise InvalidArgument(name, value, allowed)
 
 
@@ -42,6 +62,41 @@ def check_probability(name: str, value: object) -> None:
     """Raise InvalidArgument unless ``value`` is a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise InvalidArgument(name, value, "a probability from 0 to 1")
+
+
+def check_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise InvalidArgument unless ``value`` is one of some words."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidArgument(name, value, "one of " + ", ".join(f'"{word}"' for word in allowed))
+
+
+def check_instance(name: str, value: object, kind: type[T], allowed: str) -> T:
+    """Return what is an instance of a class, or raise InvalidArgument that says what is ``allowed``."""
+    if not isinstance(value, kind):
+        raise InvalidArgument(name, value, allowed)
+    return value
+
+
+def check_sequence(name: str, value: object, allowed: str) -> tuple[Any, ...]:
+    """Return a sequence, such as a list, as a tuple; text and bytes are none, though they have items."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray, memoryview)):
+        raise InvalidArgument(name, value, allowed)
+    return tuple(value)
+
+
+def check_mapping(name: str, value: object, allowed: str) -> dict[Any, Any]:
+    """Return a mapping as a dictionary."""
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(name, value, allowed)
+    return dict(value)
+
+
+def check_seed(seed: object) -> int:
+    """Return a seed, or raise InvalidArgument."""
+    number = whole_number(seed)
+    if number is None or not 0 <= number < 2**63:
+        raise InvalidArgument("seed", seed, "a whole number from 0 to 2**63 - 1")
+    return number
 
 
 def check_intervals(interval: object, interval_seconds: object) -> None:

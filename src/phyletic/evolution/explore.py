@@ -9,14 +9,14 @@ fixed parameters under it stays as it is, like them: the weights were made for i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_number, check_probability
+from phyletic.evolution.arguments import check_number, check_probability, check_sequence
 from phyletic.randomness import RandomStream
 from phyletic.records import Value
 from phyletic.space import Choice, Ordinal, Parameter, Space
@@ -88,9 +88,10 @@ class Perturb:
     resample_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        factors: object = self.factors
-        if not isinstance(factors, Sequence) or isinstance(factors, str) or not factors:
-            raise InvalidArgument("factors", factors, "one or more numbers above 0, such as (0.8, 1.2)")
+        allowed = "one or more numbers above 0, such as (0.8, 1.2)"
+        factors = check_sequence("factors", self.factors, allowed)
+        if not factors:
+            raise InvalidArgument("factors", factors, allowed)
         for factor in factors:
             check_number("factors", factor, above=0)
         object.__setattr__(self, "factors", tuple(float(factor) for factor in factors))

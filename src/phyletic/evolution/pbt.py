@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
+from phyletic.evolution.arguments import check_flag, check_integer, check_intervals, check_one_of
 from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, hopeless_trials
 from phyletic.evolution.exploit import Exploit, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
@@ -86,10 +86,8 @@ class PBT:
         object.__setattr__(self, "explore", as_rule(self.explore))
         check_flag("synchronous", self.synchronous)
         check_integer("burn_in", self.burn_in, 0)
-        if not isinstance(self.inherit, str) or self.inherit not in ("both", "weights", "hyperparameters"):
-            raise InvalidArgument("inherit", self.inherit, '"both", "weights" or "hyperparameters"')
-        if not isinstance(self.compare, str) or self.compare not in ("latest", "matched"):
-            raise InvalidArgument("compare", self.compare, '"latest" or "matched"')
+        check_one_of("inherit", self.inherit, ("both", "weights", "hyperparameters"))
+        check_one_of("compare", self.compare, ("latest", "matched"))
         if self.gate is not None and not isinstance(self.gate, NoiseGate):
             raise InvalidArgument("gate", self.gate, "a NoiseGate, or None")
         object.__setattr__(self, "early_stopping", as_early_stop(self.early_stopping) or None)

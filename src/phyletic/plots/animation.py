@@ -8,7 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from phyletic.coordinator.control import check_count
+from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.evolution.arguments import check_instance, check_number, check_one_of
+from phyletic.plots.arguments import check_metric, check_names, check_seconds, check_space, check_trials
 from phyletic.plots.drawing import INK, new_figure
 from phyletic.plots.families import best_trial
 from phyletic.plots.lineage_tree import lineage_tree
@@ -27,6 +31,8 @@ __all__ = ["Animation", "animate"]
 
 _HOLD = 1.5
 """Seconds for which the last frame stays."""
+_FASTEST = 50
+"""Frames in a second: a GIF counts hundredths of one, and what shows it takes less than two of them for ten."""
 
 
 class Animation:
@@ -40,7 +46,7 @@ class Animation:
     """
 
     def __init__(self, gif: bytes) -> None:
-        self.gif = gif
+        self.gif = check_instance("gif", gif, bytes, "the content of a GIF file")
 
     def save(self, path: str | Path) -> None:
         """Write the file.
@@ -49,11 +55,16 @@ class Animation:
             path: Its name, which ends in ``.gif``.
 
         Raises:
-            InvalidArgument: It ends otherwise.
+            InvalidArgument: It ends otherwise, or cannot be written.
         """
-        if Path(path).suffix.lower() != ".gif":
-            raise InvalidArgument("path", str(path), "a file name that ends in .gif")
-        Path(path).write_bytes(self.gif)
+        allowed = "a file name that ends in .gif, in a folder that exists"
+        target = local_path("path", path, allowed)
+        if target.suffix.lower() != ".gif":
+            raise InvalidArgument("path", str(path), allowed)
+        try:
+            target.write_bytes(self.gif)
+        except OSError as error:
+            raise InvalidArgument("path", str(path), f"{allowed} ({error.strerror})") from error
 
     def __repr__(self) -> str:
         return f"Animation({len(self.gif)} bytes)"
@@ -86,8 +97,8 @@ def animate(
         pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
         colour: In a pair: by the newborn that a lineage began with, or by member (of 6 members at most).
         frames: At most so many, from 1 to 500.
-        seconds: From the first frame to the last.
-        dpi: Resolution; the size of the file grows with its square.
+        seconds: From the first frame to the last, from 0.01 to 600.
+        dpi: Resolution, from 10 to 600; the size of the file grows with its square.
 
     Returns:
         What has ``save(path)``, and is played by a notebook.
@@ -96,30 +107,30 @@ def animate(
         InvalidArgument: No trial has ended, or an argument cannot be used.
         MissingDependency: matplotlib or pillow is not installed.
     """
-    ended = ordered_trials(trials)
+    space, metric = check_space(space), check_metric(metric)
+    check_one_of("kind", kind, ("scores", "schedule", "lineage", "parameters"))
+    check_one_of("colour", colour, ("founder", "member"))
+    check_count("frames", frames, 500)
+    check_seconds(seconds)
+    check_number("dpi", dpi, least=10, most=600)
+    names = None if pair is None else check_names("pair", pair, 2, '("lr", "momentum")')
+    if (names is not None) != (kind == "parameters"):
+        raise InvalidArgument("pair", pair, 'two names with kind="parameters", and None with others')
+    ended = ordered_trials(check_trials(trials))
     if not ended:
         raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
-    if kind not in ("scores", "schedule", "lineage", "parameters"):
-        raise InvalidArgument("kind", kind, '"scores", "schedule", "lineage" or "parameters"')
-    if (pair is not None) != (kind == "parameters"):
-        raise InvalidArgument("pair", pair, 'two names with kind="parameters", and None with others')
-    if isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= 500:
-        raise InvalidArgument("frames", frames, "a whole number from 1 to 500")
-    for name, value in (("seconds", seconds), ("dpi", dpi)):
-        if not 0 < value < 10_000:
-            raise InvalidArgument(name, value, "above 0")
     steps = sorted({trial.end_step or 0 for trial in ended})
     every = -(-len(steps) // frames)
     shown = steps[::-1][::every][::-1]
-    if pair is not None:
-        figure, draw = _growing_pair(ended, space, metric, pair, colour)
+    if names is not None:
+        figure, draw = _growing_pair(ended, space, metric, names, colour)
     else:
         figure, draw = _unveiled(ended, space, metric, kind)
     return Animation(_film(figure, draw, shown, seconds / max(1, len(shown)), dpi))
 
 
 def _growing_pair(
-    ended: Sequence[Trial], space: Space, metric: Metric, pair: tuple[str, str], colour: str
+    ended: Sequence[Trial], space: Space, metric: Metric, pair: Sequence[str], colour: str
 ) -> tuple[Figure, Callable[[int], None]]:
     x, y = (scale_of(name, ended, space) for name in pair)
     made = spots(ended, metric, x, y)
@@ -177,7 +188,7 @@ def _film(figure: Figure, draw: Callable[[int], None], steps: Sequence[int], eac
     # the layout is that of the whole, once: it would shake from frame to frame
     figure.canvas.draw()
     figure.set_layout_engine("none")
-    writer: Any = PillowWriter(fps=max(1, round(1 / each)))
+    writer: Any = PillowWriter(fps=min(_FASTEST, max(1, round(1 / each))))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.gif"
         with writer.saving(figure, str(path), dpi):

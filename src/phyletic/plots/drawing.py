@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.errors import MissingDependency
 from phyletic.plots.data import Mark
 from phyletic.plots.families import Family
-from phyletic.records import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GREY", "checked", "colours", "draw_marks", "legend", "new_figure", "tidy"]
+__all__ = ["GREY", "colours", "draw_marks", "legend", "new_figure", "tidy"]
 
 # Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the best family's first; yellow,
 # which is weak on white, and black are left out.
@@ -39,17 +38,6 @@ def new_figure(width: float, height: float) -> Figure:
     figure = NotebookFigure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
-
-
-def checked(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """Return ``trials``; raise if there is nothing to draw.
-
-    Raises:
-        InvalidArgument: There are no trials.
-    """
-    if not trials:
-        raise InvalidArgument("trials", trials, "at least one trial", "Run the study before plotting it")
-    return trials
 
 
 def colours(shown: Sequence[Family]) -> dict[int, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_instance, check_one_of
 from phyletic.plots.lineage_tree import lineage_tree
 from phyletic.plots.parallel_coordinates import parallel_coordinates
 from phyletic.plots.parameters import parameters
@@ -23,13 +25,13 @@ __all__ = ["KINDS", "metric_of", "plot"]
 
 KINDS: Mapping[str, Callable[..., Figure]] = {
     "summary": summary,
-    "scores": lambda trials, space, metric, **options: scores(trials, metric, **options),
+    "scores": scores,
     "schedule": schedule,
-    "lineage": lambda trials, space, metric, **options: lineage_tree(trials, metric, **options),
+    "lineage": lineage_tree,
     "parameters": parameters,
     "parallel": parallel_coordinates,
 }
-"""From a name to what draws it from trials, space and metric."""
+"""From a name to what draws it from trials, where it takes one a space, and a metric."""
 
 
 def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **options: Any) -> Figure:
@@ -46,12 +48,21 @@ def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **op
         A figure, which a notebook shows, with ``savefig``.
 
     Raises:
-        InvalidArgument: There is no such kind or metric, or no trial to draw.
+        InvalidArgument: There is no such kind, metric or option, or no trial to draw.
         MissingDependency: matplotlib is not installed.
     """
-    if kind not in KINDS:
-        raise InvalidArgument("kind", kind, "one of " + ", ".join(f'"{name}"' for name in KINDS))
-    return KINDS[kind](study.trials(), study.space, metric_of(study, metric), **options)
+    from phyletic.study.study import Study
+
+    check_instance("study", study, Study, "a study")
+    check_one_of("kind", kind, tuple(KINDS))
+    draw = KINDS[kind]
+    takes = inspect.signature(draw).parameters
+    known = [name for name in takes if takes[name].kind is inspect.Parameter.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise InvalidArgument(name, options[name], f"left out with {kind!r}: its options are {known or 'none'}")
+    of = {"space": study.space} if "space" in takes else {}
+    return draw(study.trials(), metric=metric_of(study, metric), **of, **options)
 
 
 def metric_of(study: Study, name: str | None) -> Metric:
@@ -62,7 +73,6 @@ def metric_of(study: Study, name: str | None) -> Metric:
     """
     if name is None:
         return study.metrics[0]
-    for metric in study.metrics:
-        if metric.name == name:
-            return metric
-    raise InvalidArgument("metric", name, "one of " + ", ".join(f'"{metric.name}"' for metric in study.metrics))
+    known = {metric.name: metric for metric in study.metrics}
+    check_one_of("metric", name, tuple(known))
+    return known[name]

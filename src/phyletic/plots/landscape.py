@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.evolution.arguments import check_number
 from phyletic.plots.animation import Animation
-from phyletic.plots.drawing import INK, PALETTE, checked, new_figure, tidy
+from phyletic.plots.arguments import (
+    check_metric,
+    check_names,
+    check_origin,
+    check_seconds,
+    check_surface,
+    check_title,
+    check_trials,
+)
+from phyletic.plots.drawing import INK, PALETTE, new_figure, tidy
 from phyletic.plots.line_data import best_lineage
 from phyletic.plots.paths import Move, Point, Surface, lineage_points, moves
 from phyletic.records import Metric, Trial
@@ -49,7 +59,10 @@ def landscape(
         InvalidArgument: ``trials`` is empty.
         MissingDependency: matplotlib is not installed.
     """
-    made = moves(checked(trials), coordinates, origin=origin)
+    trials, metric, surface = check_trials(trials), check_metric(metric), check_surface(surface)
+    coordinates, origin = _coordinates(coordinates), check_origin(origin)
+    title = check_title(title)
+    made = moves(trials, coordinates, origin=origin)
     best = lineage_points(best_lineage(trials, metric), coordinates, origin=origin)
     figure = new_figure(6.4, 5.4)
     axes = figure.add_subplot()
@@ -87,8 +100,8 @@ def landscape_animation(
         metric: What the title tells the best value of.
         surface: What lies below.
         coordinates: Names of the two metrics that say where a trial ended.
-        seconds: From the first frame to the last, above 0.
-        width: In inches, of 80 pixels each.
+        seconds: From the first frame to the last, from 0.01 to 600.
+        width: In inches, of 80 pixels each; from 1 to 40.
 
     Returns:
         What has ``save(path)``, and is played by a notebook.
@@ -97,7 +110,11 @@ def landscape_animation(
         InvalidArgument: ``trials`` is empty, or none of them ended somewhere finite.
         MissingDependency: matplotlib or pillow is not installed.
     """
-    made = moves(checked(trials), coordinates)
+    trials, metric, surface = check_trials(trials), check_metric(metric), check_surface(surface)
+    coordinates = _coordinates(coordinates)
+    check_seconds(seconds)
+    check_number("width", width, least=1, most=40)
+    made = moves(trials, coordinates)
     if not made:
         raise InvalidArgument("coordinates", coordinates, "two metrics that trials reported finite values of")
     figure = new_figure(width, 0.86 * width)
@@ -132,6 +149,11 @@ def landscape_animation(
     content = io.BytesIO()
     frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, optimize=True)
     return Animation(content.getvalue())
+
+
+def _coordinates(coordinates: object) -> tuple[str, str]:
+    x, y = check_names("coordinates", coordinates, 2, '("x", "y")')
+    return x, y
 
 
 def _pixels(canvas: Any) -> Any:

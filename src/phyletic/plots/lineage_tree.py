@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_one_of
+from phyletic.plots.arguments import check_metric, check_trials
 from phyletic.plots.axes import logarithmic, readable_range
 from phyletic.plots.data import Segment, TreeSeries, tree_series
-from phyletic.plots.drawing import GREY, checked, colours, draw_marks, legend, new_figure, tidy
+from phyletic.plots.drawing import GREY, colours, draw_marks, legend, new_figure, tidy
 from phyletic.plots.families import families
 from phyletic.records import Metric, Trial
 
@@ -38,9 +39,9 @@ def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["fo
         InvalidArgument: ``trials`` is empty, or ``colour`` is not one of the two.
         MissingDependency: matplotlib is not installed.
     """
-    if colour not in ("founder", "score"):
-        raise InvalidArgument("colour", colour, '"founder" or "score"')
-    members = 1 + max(trial.member for trial in checked(trials))
+    check_one_of("colour", colour, ("founder", "score"))
+    trials, metric = check_trials(trials), check_metric(metric)
+    members = 1 + max(trial.member for trial in trials)
     figure = new_figure(9.0, min(12.0, 1.6 + 0.22 * max(6, members)))
     axes = figure.add_subplot()
     entries = draw_lineage_tree(figure, axes, trials, metric, colour)

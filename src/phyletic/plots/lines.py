@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
+from phyletic.plots.arguments import check_title
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.line_data import Line, LinePanel
 
@@ -31,10 +33,13 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
         InvalidArgument: There are no panels, or ``columns`` is below 1.
         MissingDependency: matplotlib is not installed.
     """
+    panels = check_sequence("panels", panels, "a list of panels")
+    for panel in panels:
+        check_instance("panels", panel, LinePanel, "panels")
     if not panels:
         raise InvalidArgument("panels", panels, "at least one panel")
-    if columns < 1:
-        raise InvalidArgument("columns", columns, "at least 1")
+    check_integer("columns", columns, 1)
+    title = check_title(title)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(4.6 * columns, 3.5 * rows + 0.3 * bool(title))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
+from phyletic.plots.arguments import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.axes import logarithmic, readable_range
-from phyletic.plots.drawing import INK, checked, new_figure
+from phyletic.plots.drawing import INK, new_figure
 from phyletic.plots.families import score_of
 from phyletic.plots.parameter_data import Scale, ordered_trials, scale_of
 from phyletic.records import Metric, Trial
@@ -46,16 +47,15 @@ def parallel_coordinates(
         InvalidArgument: No trial has a finite score, or a path is not one of the space's.
         MissingDependency: matplotlib is not installed.
     """
-    scores = score_of(checked(trials), metric)
+    trials, space, metric = check_trials(trials), check_space(space), check_metric(metric)
+    chosen = check_hyperparameters(hyperparameters, space)
+    scores = score_of(trials, metric)
     shown = [trial for trial in ordered_trials(trials) if math.isfinite(scores.get(trial.number, math.nan))]
     if not shown:
         raise InvalidArgument("trials", len(trials), f"trials of which at least one has a finite {metric.name}")
     known = list(space.parameters)
-    for path in hyperparameters or ():
-        if path not in known:
-            raise InvalidArgument("hyperparameters", path, f"one of the space's paths: {', '.join(known)}")
     varied = [path for path in known if len({trial.hyperparameters.get(path) for trial in shown}) > 1]
-    scales = [scale_of(path, shown, space) for path in hyperparameters or varied or known]
+    scales = [scale_of(path, shown, space) for path in chosen or varied or known]
     figure = new_figure(min(16.0, 3.0 + 1.7 * (len(scales) + 1)), 4.8)
     axes = figure.add_subplot()
     heights = [_heights(scale, shown) for scale in scales]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.drawing import GREY, INK, PALETTE, checked, colours, legend, new_figure, tidy
+from phyletic.evolution.arguments import check_one_of
+from phyletic.plots.arguments import check_hyperparameters, check_metric, check_names, check_space, check_trials
+from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, tidy
 from phyletic.plots.families import best_trial, families
 from phyletic.plots.parameter_data import Scale, Spot, ordered_trials, scale_of, spots
 from phyletic.records import Metric, Trial
@@ -59,17 +61,20 @@ def parameters(
         InvalidArgument: ``trials`` is empty, a name is not known, or an argument does not go with another.
         MissingDependency: matplotlib is not installed.
     """
-    if not ordered_trials(checked(trials)):
+    trials, space = check_trials(trials), check_space(space)
+    metric = None if metric is None else check_metric(metric)
+    chosen = check_hyperparameters(hyperparameters, space)
+    check_one_of("colour", colour, ("founder", "member"))
+    if not ordered_trials(trials):
         raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
     if pair is None:
         if colour != "founder":
             raise InvalidArgument("colour", colour, "given with pair; against the step, colours are standings")
-        return _against_steps(trials, space, metric, hyperparameters)
+        return _against_steps(trials, space, metric, chosen)
     if hyperparameters is not None:
         raise InvalidArgument("hyperparameters", hyperparameters, "None, where pair is given")
-    if isinstance(pair, str) or len(pair) != 2:
-        raise InvalidArgument("pair", pair, 'two names, such as ("lr", "momentum")')
-    x, y = (scale_of(name, trials, space) for name in pair)
+    names = check_names("pair", pair, 2, '("lr", "momentum")')
+    x, y = (scale_of(name, trials, space) for name in names)
     made = spots(trials, metric, x, y)
     tints, entries = pair_colours(trials, metric, made, colour)
     figure = new_figure(7.6, 5.4)
@@ -186,16 +191,11 @@ def set_scale(axes: Axes, scale: Scale, which: Literal["x", "y"]) -> None:
     axis.set_label_text(scale.name if len(scale.name) <= 40 else "…" + scale.name[-39:], fontsize=9)
 
 
-def _against_steps(
-    trials: Sequence[Trial], space: Space, metric: Metric | None, hyperparameters: Sequence[str] | None
-) -> Figure:
+def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None, chosen: Sequence[str]) -> Figure:
     known = list(space.parameters)
-    for path in hyperparameters or ():
-        if path not in known:
-            raise InvalidArgument("hyperparameters", path, f"one of the space's paths: {', '.join(known)}")
     ended = ordered_trials(trials)
     varied = [path for path in known if len({trial.hyperparameters.get(path) for trial in ended}) > 1]
-    scales = [scale_of(path, ended, space) for path in hyperparameters or varied or known]
+    scales = [scale_of(path, ended, space) for path in chosen or varied or known]
     columns = 1 if len(scales) <= 3 else 2
     rows = -(-len(scales) // columns)
     figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)

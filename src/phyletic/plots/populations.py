@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_instance, check_integer, check_mapping, check_sequence
+from phyletic.plots.arguments import check_metric, check_names, check_origin, check_runs, check_target
 from phyletic.plots.line_data import Line, LinePanel, along_lineage, best_lineage
 from phyletic.plots.lines import lines, ordered_colours
 from phyletic.plots.paths import Point, lineage_points
@@ -98,14 +100,19 @@ def populations(
         InvalidArgument: A run has no trials, or there are none.
         MissingDependency: matplotlib is not installed.
     """
-    if not runs or not all(runs.values()):
-        raise InvalidArgument("runs", list(runs), "one study or more, each with trials", "Run them before plotting")
+    runs, metric = check_runs(runs, int), check_metric(metric)
+    check_instance("loss", loss, str, "a metric's name")
+    x, y = check_names("coordinates", coordinates, 2, '("x", "y")')
+    origin = check_origin(origin)
+    needed = _check_needed(needed)
+    check_target(target)
+    names = check_names("names", names, 4, '("Q", "loss", "θ0", "θ1")')
     colours = ordered_colours(len(runs))
     panels = population_panels(
         runs,
         metric,
         loss=loss,
-        coordinates=coordinates,
+        coordinates=(x, y),
         origin=origin,
         needed=needed,
         target=target,
@@ -113,3 +120,18 @@ def populations(
         colours=colours,
     )
     return lines(panels, columns=2)
+
+
+def _check_needed(needed: object) -> dict[int, tuple[int, ...]] | None:
+    if needed is None:
+        return None
+    allowed = "a dictionary from sizes to the steps that were needed, or None"
+    made = {}
+    for size, steps in check_mapping("needed", needed, allowed).items():
+        check_integer("needed", size, 1)
+        made[size] = check_sequence(f"needed[{size}]", steps, "the steps of each seed")
+        if not made[size]:
+            raise InvalidArgument(f"needed[{size}]", steps, "the steps of one seed or more")
+        for count in made[size]:
+            check_integer(f"needed[{size}]", count, 0)
+    return made

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
+from phyletic.plots.arguments import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.data import Panel, Stroke, panels
-from phyletic.plots.drawing import checked, colours, legend, new_figure, tidy
+from phyletic.plots.drawing import colours, legend, new_figure, tidy
 from phyletic.plots.families import Family, best_trial, families
 from phyletic.records import Metric, Trial
 
@@ -41,14 +42,11 @@ def schedule(
         InvalidArgument: ``trials`` is empty, or a path is not one of the space's.
         MissingDependency: matplotlib is not installed.
     """
-    checked(trials)
-    known = list(space.parameters)
-    for path in hyperparameters or ():
-        if path not in known:
-            raise InvalidArgument("hyperparameters", path, f"one of the space's paths: {', '.join(known)}")
-    best = None if metric is None else best_trial(trials, metric)
+    trials, space = check_trials(trials), check_space(space)
+    chosen = check_hyperparameters(hyperparameters, space)
+    best = None if metric is None else best_trial(trials, check_metric(metric))
     shown = families(trials, best)
-    made = panels(trials, space, best, hyperparameters)
+    made = panels(trials, space, best, chosen or None)
     if not made:
         raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
     columns = 1 if len(made) <= 3 else 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from phyletic.plots.arguments import check_metric, check_trials
 from phyletic.plots.data import score_series
-from phyletic.plots.drawing import checked, colours, draw_marks, legend, new_figure, tidy
+from phyletic.plots.drawing import colours, draw_marks, legend, new_figure, tidy
 from phyletic.plots.families import families
 from phyletic.records import Metric, Trial
 
@@ -35,9 +36,10 @@ def scores(trials: Sequence[Trial], metric: Metric) -> Figure:
         InvalidArgument: ``trials`` is empty.
         MissingDependency: matplotlib is not installed.
     """
+    trials, metric = check_trials(trials), check_metric(metric)
     figure = new_figure(8.0, 4.5)
     axes = figure.add_subplot()
-    entries = draw_scores(axes, checked(trials), metric)
+    entries = draw_scores(axes, trials, metric)
     axes.set_xlabel("step")
     figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
     return figure

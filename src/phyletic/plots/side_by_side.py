@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from phyletic.errors import InvalidArgument
+from phyletic.plots.arguments import (
+    check_metric,
+    check_names,
+    check_origin,
+    check_runs,
+    check_surface,
+    check_target,
+    check_title,
+)
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.landscape import draw_moves, draw_surface
 from phyletic.plots.line_data import member_scores
@@ -50,9 +58,11 @@ def side_by_side(
         InvalidArgument: A run has no trials.
         MissingDependency: matplotlib is not installed.
     """
-    for name, trials in runs.items():
-        if not trials:
-            raise InvalidArgument(f"runs[{name!r}]", trials, "at least one trial", "Run the study before plotting it")
+    runs, metric, surface = check_runs(runs, str), check_metric(metric), check_surface(surface)
+    x, y = check_names("coordinates", coordinates, 2, '("x", "y")')
+    origin = check_origin(origin)
+    check_target(target)
+    names, title = check_names("names", names, 3, '("θ0", "θ1", "Q")'), check_title(title)
     scores = {name: member_scores(trials, metric) for name, trials in runs.items()}
     figure = new_figure(3.2 * len(runs), 6.4)
     grid = figure.subplots(2, len(runs), squeeze=False, sharex="row", sharey="row")
@@ -60,7 +70,7 @@ def side_by_side(
     for column, (name, trials) in enumerate(runs.items()):
         top, bottom = grid[0][column], grid[1][column]
         draw_surface(top, surface, filled=False)
-        draw_moves(top, moves(trials, coordinates, origin=origin), PALETTE)
+        draw_moves(top, moves(trials, (x, y), origin=origin), PALETTE)
         top.set_title(name, loc="left", fontsize=11, fontweight="bold")
         top.set_xlabel(names[0])
         tidy(bottom)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from phyletic.plots.arguments import check_metric, check_space, check_title, check_trials
 from phyletic.plots.data import panels
-from phyletic.plots.drawing import checked, new_figure
+from phyletic.plots.drawing import new_figure
 from phyletic.plots.families import best_trial, families
 from phyletic.plots.schedule import draw_panel
 from phyletic.plots.scores import draw_scores
@@ -36,7 +37,9 @@ def summary(trials: Sequence[Trial], space: Space, metric: Metric, *, title: str
         InvalidArgument: ``trials`` is empty.
         MissingDependency: matplotlib is not installed.
     """
-    best = best_trial(checked(trials), metric)
+    trials, space, metric = check_trials(trials), check_space(space), check_metric(metric)
+    title = check_title(title)
+    best = best_trial(trials, metric)
     shown = families(trials, best)
     made = panels(trials, space, best)
     columns = 1 if len(made) <= 4 else 2

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_integer, check_number
 from phyletic.randomness import RandomStream
 from phyletic.space import Float
 
@@ -20,6 +21,8 @@ __all__ = ["SPACE", "DriftingCurve"]
 
 SPACE = {"lr": Float(1e-5, 1.0, log=True)}
 """Wider than the drift of the default curve by a factor of 10 below and above."""
+_LEAST = 1e-100
+_MOST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +30,11 @@ class DriftingCurve:
     """A learning curve with a best learning rate that drifts geometrically.
 
     Args:
-        first: Best learning rate at step 0.
-        last: Best learning rate from step ``horizon`` on.
+        first: Best learning rate at step 0, from 1e-100 to 1e100.
+        last: Best learning rate from step ``horizon`` on, in the same range.
         horizon: Steps over which it drifts, at least 1.
         width: s, how far from the best a learning rate may be, in natural logarithms: at a factor of e^width, a step
-            gains 61 % of what the best one gains.
+            gains 61 % of what the best one gains. From 1e-100 on.
         speed: k, the share of the excess loss that a step with the best rate removes, in (0, 1).
         start: Loss at step 0.
         floor: L∞, the loss that is approached, below ``start``.
@@ -62,17 +65,19 @@ class DriftingCurve:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("first", "last", "width"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidArgument(name, getattr(self, name), "a finite number above 0")
-        if self.horizon < 1:
-            raise InvalidArgument("horizon", self.horizon, "at least 1")
-        if not 0 < self.speed < 1:
-            raise InvalidArgument("speed", self.speed, "between 0 and 1")
-        if not self.floor < self.start:
+        # within these ranges nothing overflows
+        check_number("first", self.first, least=_LEAST, most=1 / _LEAST)
+        check_number("last", self.last, least=_LEAST, most=1 / _LEAST)
+        check_integer("horizon", self.horizon, 1)
+        check_number("width", self.width, least=_LEAST)
+        check_number("speed", self.speed, above=0)
+        if self.speed >= 1:
+            raise InvalidArgument("speed", self.speed, "above 0 and below 1")
+        check_number("start", self.start, most=_MOST)
+        check_number("floor", self.floor, least=-_MOST)
+        if self.floor >= self.start:
             raise InvalidArgument("floor", self.floor, f"below start, {self.start}")
-        if not 0 <= self.noise < math.inf:
-            raise InvalidArgument("noise", self.noise, "a finite number of at least 0")
+        check_number("noise", self.noise, least=0)
 
     def best_learning_rate(self, step: int) -> float:
         """Return lr* at a step."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from phyletic.coordinator.messages import Control, Pin
 from phyletic.evolution import PBT, Algorithm, BinaryTournament, NoiseGate, Perturb, RandomSearch, Resample, Truncation
+from phyletic.evolution.arguments import check_seed
 from phyletic.evolution.exploit import Exploit
 from phyletic.evolution.explore import Explore
 from phyletic.randomness import RandomStream
@@ -39,7 +40,10 @@ def simulate_drawn(seed: int) -> Simulation:
     """Simulate a study whose algorithm, space, budget, workers, faults and controls are drawn from a seed.
 
     Args:
-        seed: At least 0.
+        seed: A whole number from 0 on.
+
+    Raises:
+        InvalidArgument: It is none.
 
     Example:
         >>> simulation = simulate_drawn(3)
@@ -50,7 +54,12 @@ def simulate_drawn(seed: int) -> Simulation:
 
 
 def drawn_settings(seed: int) -> dict[str, Any]:
-    """Return the arguments of :func:`simulate` that a seed stands for."""
+    """Return the arguments of :func:`simulate` that a seed stands for.
+
+    Raises:
+        InvalidArgument: The seed is no whole number from 0 on.
+    """
+    seed = check_seed(seed)
     chance = RandomStream(seed, 0x5EED)
     large = seed % _LARGE == _LARGE - 1
     population = 32 if large else 1 + chance.integer(6)

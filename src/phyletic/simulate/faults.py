@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_integer, check_number, check_probability, check_sequence
 
 __all__ = ["Faults", "Speeds"]
+
+_LONGEST = 1e9
+"""Seconds: some thirty years."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """How long things take.
+    """How long things take, in seconds of at most 1e9.
 
     Args:
         step: Seconds of one step on an average worker.
         overhead: Seconds of a trial beside its steps: loading, evaluating, saving.
-        spread: Standard deviation of the logarithm of a worker's speed; 0 makes all workers alike.
+        spread: Standard deviation of the logarithm of a worker's speed, at most 10; 0 makes all workers alike.
         straggler: Share of the workers that are slow, from 0 to 1.
-        slowness: How many times slower those are.
+        slowness: How many times slower those are, at most 1e9.
         latency: Mean seconds that a message is on its way.
 
     Raises:
@@ -34,7 +37,12 @@ class Speeds:
     latency: float = 0.001
 
     def __post_init__(self) -> None:
-        _check(self, shares=("straggler",), above=("step", "slowness"))
+        for name in ("step", "slowness"):
+            check_number(name, getattr(self, name), above=0, most=_LONGEST)
+        for name in ("overhead", "latency"):
+            check_number(name, getattr(self, name), least=0, most=_LONGEST)
+        check_number("spread", self.spread, least=0, most=10)
+        check_probability("straggler", self.straggler)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +107,15 @@ class Faults:
 
     def __post_init__(self) -> None:
         times = ("lease", "detection", "again")
-        shares = tuple(field.name for field in fields(self) if field.name not in (*times, "cursed"))
-        _check(self, shares=shares, above=times)
+        for name in times:
+            check_number(name, getattr(self, name), above=0, most=_LONGEST)
+        cursed = check_sequence("cursed", self.cursed, "the numbers of members, such as (0, 3)")
+        for member in cursed:
+            check_integer("cursed", member, 0)
+        object.__setattr__(self, "cursed", cursed)
+        for field in fields(self):
+            if field.name not in (*times, "cursed"):
+                check_probability(field.name, getattr(self, field.name))
         if self.lose > 0.9:
             raise InvalidArgument("lose", self.lose, "at most 0.9, so that something arrives")
 
@@ -108,16 +123,3 @@ class Faults:
     def unanswered(self) -> bool:
         """Whether what is said may get no answer."""
         return bool(self.lose or self.owner or self.power or self.cut)
-
-
-def _check(checked: Speeds | Faults, *, shares: tuple[str, ...], above: tuple[str, ...]) -> None:
-    for field in fields(checked):
-        value = getattr(checked, field.name)
-        if field.name == "cursed":
-            continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise InvalidArgument(field.name, value, "a finite number of at least 0")
-        if field.name in shares and value > 1:
-            raise InvalidArgument(field.name, value, "a share from 0 to 1")
-        if field.name in above and value == 0:
-            raise InvalidArgument(field.name, value, "above 0")

@@ -10,10 +10,10 @@ import msgspec
 
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
+from phyletic.evolution.arguments import check_seed
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
-from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.space.paths import flatten
 
@@ -100,14 +100,6 @@ def create_identity(
 def describe_algorithm(algorithm: Algorithm, space: Space) -> dict[str, Any]:
     """Return the JSON form of an algorithm, with the population it begins with."""
     return {**algorithm_to_json(algorithm), "population": algorithm.population_size(space)}
-
-
-def check_seed(seed: object) -> int:
-    """Return a seed, or raise InvalidArgument."""
-    number = whole_number(seed)
-    if number is None or not 0 <= number < 2**63:
-        raise InvalidArgument("seed", seed, "a whole number from 0 to 2**63 - 1, or None to draw one")
-    return number
 
 
 def check_sampling(sampling: object) -> Sampling:

@@ -20,6 +20,8 @@ from phyletic.coordinator.owner import Owner
 from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
+from phyletic.evolution.algorithm import check_algorithm
+from phyletic.evolution.arguments import check_seed
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, Metric, StudyControl, StudyIdentity
 from phyletic.space import Space
@@ -31,7 +33,6 @@ from phyletic.study.identity import (
     Sampling,
     check_name,
     check_sampling,
-    check_seed,
     create_identity,
     describe_algorithm,
     make_initial,
@@ -43,8 +44,6 @@ from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.process_tree import kill_survivors
 
 __all__ = ["Arguments", "Opened", "check_arguments", "check_budget", "open_or_create", "stored_study"]
-
-_ALGORITHMS = "an algorithm, such as ph.PBT(population=8, interval=100)"
 
 _owners: weakref.WeakValueDictionary[tuple[int, str], Owner] = weakref.WeakValueDictionary()
 
@@ -127,14 +126,12 @@ def check_arguments(
     """
     check_name(name)
     checked_budget = None if budget is None else check_budget(budget)
-    if algorithm is not None and (isinstance(algorithm, type) or not isinstance(algorithm, Algorithm)):
-        raise InvalidArgument("algorithm", algorithm, _ALGORITHMS)
     control: dict[str, Any] = {count: check_count(count, value) for count, value in counts.items() if value is not None}
     return Arguments(
         name=name,
         space=None if space is None else make_space(space),
         metrics=None if metric is None and mode is None else make_metrics(metric, mode),
-        algorithm=algorithm,
+        algorithm=None if algorithm is None else check_algorithm(algorithm),
         checkpoints=None
         if checkpoints is None
         else local_path("checkpoints", checkpoints, "a folder, or None for one beside the storage"),
@@ -188,13 +185,12 @@ def stored_study(store: Store, name: str) -> StoredStudy | None:
 
 def _create(store: Store, space: Space, given: Arguments) -> StoredStudy:
     metrics = make_metrics(None, None) if given.metrics is None else given.metrics
-    if given.algorithm is None:
-        raise InvalidArgument("algorithm", None, _ALGORITHMS)
+    algorithm = check_algorithm(given.algorithm)
     identity = create_identity(
         given.name,
         space=space,
         metrics=metrics,
-        algorithm=given.algorithm,
+        algorithm=algorithm,
         seed=given.seed,
         initial=() if given.initial is None else given.initial,
         sampling=given.sampling or "random",

@@ -145,7 +145,13 @@ class LiveTrial:
         self._state = state
 
     def __getitem__(self, path: str) -> Any:
-        """Return a hyperparameter's value, or what is below a group's path as a nested dictionary."""
+        """Return a hyperparameter's value, or what is below a group's path as a nested dictionary.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        if not isinstance(path, str):
+            raise InvalidArgument("path", path, "a hyperparameter's name, as in trial['lr']")
         return self.hyperparameters[path]
 
     def sign_of_life(self, step: int | None) -> Beat:
