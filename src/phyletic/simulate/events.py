@@ -135,11 +135,11 @@ class Events:
         owner, now = self.owner, self.queue.now
         if now < owner.asleep_until:
             return None
-        before, outages = owner.state.counters.sequence, owner.outages
+        before, outages = owner.state.counters.sequence, owner.happened["outages"]
         replies = owner.execute(commands, now)
         self._log.update(_encoder.encode((now, commands, replies)))
         if replies is None:
-            self.workforce.orphaned(all_of_them=owner.outages > outages)
+            self.workforce.orphaned(all_of_them=owner.happened["outages"] > outages)
         mattered = replies is None or matters(commands, replies)
         # the next owner counts failures anew, so those ask again who were told that there were too many
         if replies is None or (mattered and owner.state.counters.sequence != before):

@@ -46,6 +46,7 @@ class Network:
     ) -> None:
         self._queue, self._owner, self._execute, self._answer = queue, owner, execute, answer
         self._speeds, self._faults, self._chance, self._gone = speeds, faults, chance, gone
+        self._happened = owner.happened
         self._requests = 0
 
     def request(self, worker: Worker, *commands: Command) -> None:
@@ -60,19 +61,23 @@ class Network:
         if number is not None and faults.unanswered:
             queue.after(faults.again, partial(self._again, worker, number))
         if queue.now < worker.cut:
+            self._happened["unreachable"] += 1
             return
-        copies = 1 + happens(faults.duplicate, chance) - happens(faults.lose, chance)
-        for _ in range(copies):
+        doubled, lost = happens(faults.duplicate, chance), happens(faults.lose, chance)
+        self._happened.update(doubled=doubled, lost=lost)
+        for _ in range(1 + doubled - lost):
             queue.after(self._delay(), partial(self._arrives, worker, worker.session, number, commands))
 
     def _delay(self) -> float:
         delay = self._speeds.latency * 2 * self._chance.random()
         if happens(self._faults.delay, self._chance):
+            self._happened["delayed"] += 1
             delay += self._faults.detection * self._chance.random()
         return delay
 
     def _again(self, worker: Worker, number: int) -> None:
         if worker.awaited == number and worker.left is None:
+            self._happened["repeated"] += 1
             self.send(worker, number, worker.request)
 
     def _arrives(self, worker: Worker, session: str, number: int | None, commands: tuple[Command, ...]) -> None:
@@ -85,7 +90,9 @@ class Network:
         if not commands:
             return
         replies = self._execute(*commands)
-        lost = happens(self._faults.lose, self._chance) or self._queue.now < worker.cut
-        if replies is not None and not lost:
+        lost = happens(self._faults.lose, self._chance)
+        cut = self._queue.now < worker.cut
+        self._happened.update(lost=lost, unreachable=cut and not lost)
+        if replies is not None and not lost and not cut:
             seen = self._owner.state.counters.sequence
             self._queue.after(self._delay(), partial(self._answer, worker, session, number, commands, replies, seen))

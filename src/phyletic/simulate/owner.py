@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -72,8 +73,7 @@ class SimulatedOwner:
     Attributes:
         store: The database.
         ledger: What an observer saw.
-        deaths: How often it died.
-        outages: How often its machine lost power.
+        happened: What went wrong, by the names of :class:`~phyletic.simulate.Incidents`.
         wrong: What did not hold, in words.
         asleep_until: Until when it is suspended, and hears nobody.
     """
@@ -92,10 +92,10 @@ class SimulatedOwner:
     ) -> None:
         self.store = store
         self.ledger = Ledger()
-        self.deaths = self.outages = 0
+        self.happened: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.asleep_until = 0.0
-        self._slept = 0.0
+        self._slept = self._woken = 0.0
         self._heard: dict[str, float] = {}
         self._make = partial(Coordinator, store, name, space=space, algorithm=algorithm, identity=identity)
         self.faults = faults
@@ -124,6 +124,7 @@ class SimulatedOwner:
 
     def suspend(self, now: float, seconds: float) -> None:
         """Hear nobody for a while."""
+        self.happened["suspended"] += 1
         self._slept += seconds
         self.asleep_until = now + seconds
 
@@ -135,6 +136,15 @@ class SimulatedOwner:
         leases = {number: opened.lease for number, opened in state.open.items() if opened.lease is not None}
         return {number: lease for number, lease in leases.items() if lease.session in state.lease_seconds}
 
+    def _overslept(self, now: float) -> set[tuple[int, Lease]]:
+        """Return the leases of detached sessions whose deadlines passed while the owner was suspended, by trial."""
+        if self._woken == self.asleep_until:
+            return set()
+        self._woken, deadlines = self.asleep_until, self.state.deadlines
+        return {
+            (number, lease) for number, lease in self._detached().items() if now > deadlines.get(lease.session, now)
+        }
+
     def publish(self, checkpoint: str, loss: float) -> None:
         """Take in the bytes of a checkpoint."""
         self._checkpoints[checkpoint] = loss
@@ -142,11 +152,11 @@ class SimulatedOwner:
 
     def execute(self, commands: Sequence[Command], now: float) -> tuple[Reply, ...] | None:
         """Decide a batch; None where the owner died meanwhile, and nobody knows what became of it."""
-        held = self._detached()
+        held, overslept = self._detached(), self._overslept(now)
         try:
             outcome = self._decide(commands, now)
         except _Death:
-            self.deaths += 1
+            self.happened["deaths"] += 1
             self.begin(now)
             self._notice(commands)
             return None
@@ -156,21 +166,27 @@ class SimulatedOwner:
         for command, reply in zip(commands, outcome.replies, strict=True):
             self._note(command, reply)
         self._check_silence(held, commands, now)
+        self.happened["spared"] += len(overslept & self._detached().items())
         self._delete(outcome.condemned)
         return outcome.replies
 
     def _lose_power(self, commands: Sequence[Command], now: float) -> None:
-        self.outages += 1
+        self.happened["outages"] += 1
         ledger, unconfirmed = self.ledger, self._unconfirmed
         self.store.lose_power()
         self._coordinator = self._make()
         state = self.state
         # grants that nobody wrote down never were
-        for number in [
-            number for number in ledger.granted if number in state.open or number >= state.counters.next_trial
-        ]:
+        undone = {
+            number: lease
+            for number, lease in ledger.granted.items()
+            if number in state.open or number >= state.counters.next_trial
+        }
+        for number in undone:
             del ledger.granted[number]
-        ledger.granted.update({number: opened.lease for number, opened in state.open.items() if opened.lease})
+        left = {number: opened.lease for number, opened in state.open.items() if opened.lease}
+        ledger.granted.update(left)
+        self.happened["undone"] += len(undone.items() - left.items())
         ledger.seen = min(ledger.seen, state.counters.next_trial)
         # what was deleted, and is not said to be, may be back
         for checkpoint, loss in unconfirmed.items():
@@ -188,6 +204,7 @@ class SimulatedOwner:
         for number, lease in held.items():
             if number in still and still[number] == lease:
                 continue
+            self.happened["regranted"] += number in still
             silent = awake - self._heard.get(lease.session, awake)
             # a sleep that is much shorter than a lease is not noticed
             if number not in ended and silent < self.faults.lease / 2:
@@ -210,6 +227,10 @@ class SimulatedOwner:
 
     def _note(self, command: Command, reply: Reply) -> None:
         ledger = self.ledger
+        if isinstance(command, Tell):
+            late = isinstance(reply, Refused) and reply.error == "LeaseLost"
+            again = isinstance(reply, Done) and command.lease.trial in ledger.ended
+            self.happened.update(refused=late, told_again=again)
         match command, reply:
             case Tell(), Done(trial=trial) if trial is not None:
                 known = ledger.ended.setdefault(trial.number, trial)
@@ -243,6 +264,7 @@ class SimulatedOwner:
                 trial: Trial | None = reading.trial(connection, self.state.id, number)
                 if trial is not None and trial.state in (TrialState.COMPLETED, TrialState.PARTIAL):
                     self.ledger.ended[number] = trial
+                    self.happened["unheard"] += 1
         for command in commands:
             if isinstance(command, Fail) and command.cause == "damaged" and command.lease.trial not in self.state.open:
                 with self.store.read() as connection:
@@ -255,6 +277,7 @@ class SimulatedOwner:
     def _delete(self, ids: Sequence[str]) -> None:
         for checkpoint in ids:
             if self.faults.forget and self._chance.random() < self.faults.forget:
+                self.happened["forgotten"] += 1
                 continue
             loss = self._checkpoints.pop(checkpoint, None)
             self.ledger.published.discard(checkpoint)

@@ -16,6 +16,7 @@ from phyletic.simulate.curve import SPACE, DriftingCurve
 from phyletic.simulate.disk import SimulatedDisk
 from phyletic.simulate.events import Events
 from phyletic.simulate.faults import Faults, Speeds
+from phyletic.simulate.incidents import Incidents
 from phyletic.simulate.owner import identities
 from phyletic.space import Float, Space
 from phyletic.storage import reading
@@ -51,6 +52,7 @@ class Simulation:
         finished: What the last worker was told when it asked for a trial: why there is none.
         seed: The seed.
         space: What varied.
+        incidents: What went wrong, and how often.
     """
 
     wall_seconds: float
@@ -69,6 +71,7 @@ class Simulation:
     finished: str
     seed: int
     space: Space
+    incidents: Incidents
     _trials: tuple[Trial, ...] = field(repr=False)
 
     def trials(self) -> list[Trial]:
@@ -190,6 +193,7 @@ def _create(
 
 
 def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: DriftingCurve, seed: int) -> Simulation:
+    happened = events.owner.happened
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETED]
     finite = [abs(trial.score or 0.0) for trial in completed if trial.finite]
     steps = budget.steps or max((trial.end_step or 0 for trial in completed), default=0)
@@ -203,12 +207,13 @@ def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: 
         losses=sum(trial.losses for trial in trials),
         failures=sum(trial.failures for trial in trials),
         member_steps=sum(trial.steps_done or 0 for trial in trials),
-        owners=1 + events.owner.deaths + events.owner.outages,
+        owners=1 + happened["deaths"] + happened["outages"],
         events=events.queue.count,
         digest=events.digest,
         violations=tuple(events.violations),
         finished=events.finished,
         seed=seed,
         space=events.owner.state.space,
+        incidents=Incidents(**happened),
         _trials=tuple(trials),
     )

@@ -76,6 +76,13 @@ class Attempt:
     steps_done: int
     partial: bool = False
 
+    def incidents(self) -> dict[str, int]:
+        """Return what of it went wrong in the training code, by the names of :class:`~phyletic.simulate.Incidents`."""
+        if self.fate in ("raises", "damaged"):
+            return {"raised": self.fate == "raises", "damaged": self.fate == "damaged"}
+        uneven = self.grant.trial.steps not in (None, self.steps_done) and not self.partial
+        return {"partial": self.partial, "uneven": uneven, "not_finite": not math.isfinite(self.loss)}
+
     def result(self, metric: str, mode: str, curve: DriftingCurve) -> Tell | Fail:
         """Return what is said of it at its end."""
         trial, lease = self.grant.trial, self.grant.lease

@@ -73,6 +73,7 @@ class Workforce:
     ) -> None:
         self.last_result = 0.0
         self._queue, self._owner, self._execute, self._complain = queue, owner, execute, complain
+        self._happened = owner.happened
         self._metric, self._speeds, self._faults, self._curve = metric, speeds, faults, curve
         self._chance, self._identity, self._checkpoints = chance, identity, checkpoints
         self._workers: list[Worker] = []
@@ -98,6 +99,7 @@ class Workforce:
         number, speeds = len(self._workers), self._speeds
         seconds = speeds.step * math.exp(speeds.spread * self._chance.normal() if speeds.spread else 0.0)
         if happens(speeds.straggler, self._chance):
+            self._happened["stragglers"] += 1
             seconds *= speeds.slowness
         detached = happens(self._faults.detached, self._chance)
         worker = Worker(f"worker {number}", self._identity(), seconds, self._queue.now, detached=detached)
@@ -197,6 +199,7 @@ class Workforce:
             self._queue.after(self._faults.lease / BEATS_PER_LEASE, partial(self._renews, worker, session, attempt))
 
     def _cut(self, worker: Worker) -> None:
+        self._happened["cuts"] += 1
         worker.cut = self._queue.now + 2 * self._faults.lease * self._chance.random()
 
     def _ends(self, worker: Worker, session: str, attempt: Attempt) -> None:
@@ -204,6 +207,7 @@ class Workforce:
         if not self._runs(worker, session, attempt):
             return
         detection = self._faults.detection
+        self._happened.update(crashed=attempt.fate == "crashes", slept=attempt.fate == "sleeps")
         if attempt.fate == "crashes":
             if not worker.detached:
                 self._queue.after(detection, partial(self._leaves, worker.session))
@@ -236,6 +240,7 @@ class Workforce:
             score = None if said.partial else said.evaluations[0].value
             self._owner.ledger.reported[said.lease.token] = score
             self._owner.publish(attempt.grant.checkpoint, attempt.loss)
+        self._happened.update(attempt.incidents())
         return said
 
     def _late(self, worker: Worker, session: str, attempt: Attempt) -> None:
@@ -281,6 +286,7 @@ class Workforce:
         """
         for worker in self._workers:
             if worker.left is None and not worker.detached and (all_of_them or self._chance.random() < 0.3):
+                self._happened["orphaned"] += 1
                 self._gone.add(worker.session)
                 self._die(worker)
 
@@ -351,8 +357,10 @@ class Workforce:
             return
         there = sum(other.left is None for other in self._workers)
         if there < _MOST_WORKERS and happens(self._faults.join, self._chance):
+            self._happened["joined"] += 1
             self.join()
         elif there > 1 and happens(self._faults.leave, self._chance):
+            self._happened["left"] += 1
             worker.left = self._queue.now
             if not worker.detached:
                 self._queue.after(self._speeds.latency, partial(self._leaves, worker.session))
