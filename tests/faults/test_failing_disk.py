@@ -3,17 +3,24 @@
 import contextlib
 import errno
 import itertools
+import json
 import os
+import random
 import resource
-import shutil
 import signal
 import sqlite3
+import struct
+import tempfile
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import phyletic as ph
-from phyletic.errors import CheckpointError, PhyleticError, StorageBusy, StorageError
+from phyletic.checkpoints.digest import digest_of_file
+from phyletic.checkpoints.folder import check_folder
+from phyletic.errors import CheckpointError, NotFound, PhyleticError, StorageBusy, StorageError
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointState, TrialState
 from phyletic.storage import reading
@@ -63,57 +70,197 @@ def make(folder, synchronous=True, steps=4, **options):
     return ph.Study("study", **{**settings, **options})
 
 
-def passing_error(code):
-    """What SQLite raises where the database is locked or the disk is full."""
-    text = {"SQLITE_BUSY": "database is locked", "SQLITE_FULL": "database or disk is full"}[code]
-    error = sqlite3.OperationalError(text)
-    error.sqlite_errorname = code
-    return error
+# --- the nth operation of each kind -----------------------------------------------------------------------------------
+
+WHOLE = os.environ.get("PHYLETIC_ALL_FAULTS") == "1"
+"""Whether to try all combinations; else a spread that has each N, and each kind with all that it is tried with."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+KINDS = {
+    "create": (*DISK_ERRORS, errno.EMFILE),
+    "mkdir": DISK_ERRORS,
+    "write": DISK_ERRORS,
+    "fsync": DISK_ERRORS,
+    "rename": DISK_ERRORS,
+    "unlink": DISK_ERRORS,
+}
+ONCE, FOR_GOOD = 1, 10**9
+LAST = 50
+
+
+def disk_error(number):
+    return lambda: OSError(number, os.strerror(number))
+
+
+def database_error(code, text="it cannot be used"):
+    """What SQLite's driver raises, with the name of SQLite's own code."""
+
+    def make_error():
+        error = sqlite3.OperationalError(text)
+        error.sqlite_errorname = code
+        return error
+
+    return make_error
+
+
+LOCKED = database_error("SQLITE_BUSY", "database is locked")
 
 
 class Failing:
-    """Fails at the nth operation whose failpoint begins with a prefix, and at ``times`` of them in all."""
+    """Raises at the nth operation of a kind: before it is done, or though it was done.
 
-    def __init__(self, prefix, nth, times=1):
-        self.prefix, self.left, self.times, self.failed_at = prefix, nth, times, []
+    Args:
+        kind: How the names of its failpoints begin.
+        nth: From 1.
+        error: Makes what is raised.
+        times: So many operations in a row fail.
+        when: ``"before"`` or ``"after"``.
+    """
 
-    def error(self, name):
-        return next(error for kind, error in ERRORS.items() if name.startswith(kind))
+    def __init__(self, kind, nth, error, times=ONCE, when="before"):
+        self.kind, self.left, self.error, self.times, self.when = kind, nth, error, times, when
+        self.failed = 0
 
     def __call__(self, name):
-        if name.startswith(self.prefix) and name != "coordinator.decided":
+        if name.startswith(self.kind) and name.endswith(self.when):
             self.left -= 1
-            if self.left <= 0 < self.times:
-                self.times -= 1
-                self.failed_at.append(name)
-                if name.startswith("storage"):
-                    raise passing_error("SQLITE_BUSY" if "begin" in name else "SQLITE_FULL")
-                raise OSError(self.error(name), os.strerror(self.error(name)))
+            if self.left <= 0 and self.failed < self.times:
+                self.failed += 1
+                raise self.error()
+
+
+class Undoing:
+    """Changes the database's surroundings before the nth transaction begins; one or all later ones meet the change.
+
+    Args:
+        nth: From 1.
+        times: So many transactions in a row meet it.
+        change: Makes the change; returns what undoes it.
+    """
+
+    def __init__(self, nth, times, change):
+        self.left, self.times, self.change = nth, times, change
+        self.failed, self.undo = 0, None
+
+    def __call__(self, name):
+        if name != "storage.begin.before":
+            return
+        self.left -= 1
+        if self.left <= 0 and self.failed < self.times:
+            self.failed += 1
+            if self.undo is None:
+                self.undo = self.change()
+        else:
+            self.end()
+
+    def end(self):
+        if self.undo is not None:
+            self.undo()
+            self.undo = None
+
+
+def locking(database):
+    """Have another connection hold the right to write."""
+
+    def change():
+        other = sqlite3.connect(database, timeout=0, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        return other.close
+
+    return change
+
+
+def setting(database, pragma, value, before):
+    """Have the connection that writes meet a limit of SQLite's own."""
+
+    def change():
+        driver = open_store(database)._writer.connection.driver_connection
+        driver.execute(f"PRAGMA {pragma}={value}")
+
+        def undo():
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed meanwhile
+                driver.execute(f"PRAGMA {pragma}={before}")
+
+        return undo
+
+    return change
+
+
+class Undisturbed:
+    """Studies that nothing disturbs: their facts, and how often they pass each failpoint."""
+
+    def __init__(self, folder):
+        self.folder, self.known = folder, {}
+
+    def __call__(self, layout, steps=4):
+        if (layout, steps) not in self.known:
+            passed = []
+            study = make(self.folder / f"{layout}-{steps}", steps=steps)
+            with armed(passed.append):
+                study.run(TRAIN[layout], workers=0, verbose=0)
+            self.known[layout, steps] = facts(study), Counter(passed)
+        return self.known[layout, steps][0]
+
+    def steps(self, layout, kind, nth):
+        """Return the least budget in which the nth operation of a kind comes, with a generation after it; or None."""
+        for steps in range(1, 22):
+            self(layout, steps)
+            passed = self.known[layout, steps][1]
+            if sum(passed[name] for name in passed if name.startswith(kind) and name.endswith("before")) >= nth:
+                return steps + 1
+        return None
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    found = {}
-    for states, code in TRAIN.items():
-        study = make(tmp_path_factory.mktemp("undisturbed"))
-        study.run(code, verbose=0)
-        found[states] = facts(study)
-    return found
+def quick(tmp_path_factory):
+    """A folder in memory where there is one: nothing here is about waiting for a disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("quick")
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
-def run_failing(folder, failing, code, synchronous=True):
+@pytest.fixture(scope="module")
+def undisturbed(quick):
+    return Undisturbed(quick)
+
+
+def run_failing(folder, failing, code, **options):
     """Create and run a study in a failing world; returns the error that it ended with, if any."""
+    workers = options.pop("workers", 0)
     with armed(failing):
         try:
-            study = make(folder, synchronous)  # outlives the failing world, so that its finalizer runs in a sound one
-            study.run(code, workers=0, verbose=0)
+            study = make(folder, **options)  # outlives the failing world, so that its finalizer runs in a sound one
+            study.run(code, workers=workers, verbose=0)
         except PhyleticError as error:
             return error
     return None
 
 
+def check_visible(folder, expected):
+    """Nothing half-written is to be seen, before anybody has put anything in order."""
+    assert not open_store(folder / "study.db").owned  # nothing is held on to, so another process could go on
+    root = folder / "study.checkpoints"
+    for path in root.iterdir() if root.exists() else ():
+        if path.suffix:
+            size = path.stat().st_size
+            (header,) = struct.unpack("<Q", path.read_bytes()[:8])
+            entries = json.loads(path.read_bytes()[8 : 8 + header])
+            ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
+            assert size == 8 + header + max(ends, default=0)
+        elif path.name != "staging":
+            check_folder(path, digest_of_file(path / "manifest.json"))
+    try:
+        study = ph.Study("study", storage=folder / "study.db")
+    except NotFound:
+        return
+    assert all(fact in expected for fact in facts(study) if TrialState.COMPLETED in fact)
+
+
 def check_files(study):
-    """Every durable checkpoint is as it was published, and nothing else is there once the study was opened."""
+    """Every durable checkpoint is as it was published, and nothing else is there; leaves the study open."""
     study.source()
     study.owner.begin()
     with open_store(study.storage).read() as connection:
@@ -127,69 +274,182 @@ def check_files(study):
     assert there == {row.id for row in rows}
     if (root / "staging").exists():
         assert [path.suffix for path in (root / "staging").iterdir()] in ([], [".owner"])
-    study.close()
 
 
-ERRORS = {"disk.write": errno.ENOSPC, "disk.fsync": errno.EIO, "disk.rename": errno.EACCES, "disk.unlink": errno.EIO}
+def check_goes_on(folder, layout, steps, expected):
+    """What was left is sound; opened again, the study ends as one that nothing disturbed."""
+    check_visible(folder, expected)
+    with make(folder, steps=steps) as study:
+        check_files(study)
+        study.run(TRAIN[layout], workers=0, verbose=0)
+        assert facts(study) == expected
+        check_files(study)
 
 
-def try_nth(folder, nth, undisturbed, prefix=""):
-    """Fail at the nth operation, reopen, and compare; returns what was passed when it failed, and the error."""
-    folder.mkdir()
-    states = ("packed", "folders")[nth % 2]
-    failing = Failing(prefix, nth)
-    raised = run_failing(folder, failing, TRAIN[states])
-    if not failing.failed_at:
-        return "", None
-    (point,) = failing.failed_at
-    if raised is not None:
-        assert isinstance(raised, StorageBusy if point.startswith("storage") else CheckpointError)
-        assert isinstance(raised, StorageBusy) or os.strerror(failing.error(point)) in str(raised)
-    # nothing is held on to, so another process could go on
-    assert not open_store(folder / "study.db").owned
+def spread(nths, *choices):
+    """Yield (nth, one of each of the choices): all there are for N = 1..50, or one for each N that is given."""
+    combinations = list(itertools.product(*choices))
+    if WHOLE:
+        yield from ((nth, *chosen) for nth in range(1, LAST + 1) for chosen in combinations)
+        return
+    drawn = list(itertools.islice(itertools.cycle(combinations), len(nths)))
+    random.Random(nths.start).shuffle(drawn)
+    yield from ((nth, *chosen) for nth, chosen in zip(nths, drawn, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_nth_operation_on_the_disk_fails(quick, undisturbed, kind):
+    met = Counter()
+    nths = range(1 + list(KINDS).index(kind) % 3, LAST + 1, 3)
+    for nth, error, layout, times in spread(nths, KINDS[kind], TRAIN, (ONCE, FOR_GOOD)):
+        case = f"{kind} {nth} {errno.errorcode[error]} {layout} {times}"
+        steps = undisturbed.steps(layout, f"disk.{kind}", nth)
+        if steps is None:
+            layout, steps = "folders", undisturbed.steps("folders", f"disk.{kind}", nth)
+        failing = Failing(f"disk.{kind}", nth, disk_error(error), times)
+        raised = run_failing(quick / case, failing, TRAIN[layout], steps=steps)
+        assert failing.failed, case
+        assert raised is None or type(raised) is CheckpointError, case
+        assert raised is None or os.strerror(error) in str(raised), case
+        check_goes_on(quick / case, layout, steps, undisturbed(layout, steps))
+        met[raised is not None] += 1
+    # what cannot be removed keeps nobody from training; what cannot be written is said
+    assert met[True] == 0 if kind == "unlink" else met[True] > met[False]
+    assert kind not in ("create", "mkdir", "write") or met[False] == 0
+
+
+def test_the_database_is_locked_at_the_nth_begin(quick, undisturbed, monkeypatch):
+    monkeypatch.setattr("phyletic.storage.sqlite._BUSY_SECONDS", 0.0)
+    for nth, layout, times in spread(range(1, LAST + 1, 2), TRAIN, (ONCE, FOR_GOOD)):
+        folder = quick / f"begin {nth} {layout} {times}"
+        folder.mkdir()
+        steps = undisturbed.steps(layout, "storage.begin", nth)
+        failing = Undoing(nth, times, locking(folder / "study.db"))
+        raised = run_failing(folder, failing, TRAIN[layout], steps=steps)
+        failing.end()
+        assert type(raised) is StorageBusy, folder
+        assert "database is locked" in str(raised)
+        check_goes_on(folder, layout, steps, undisturbed(layout, steps))
+
+
+def test_the_database_is_locked_at_the_nth_commit(quick, undisturbed):
+    for nth, layout, times in spread(range(2, LAST + 1, 2), TRAIN, (ONCE, FOR_GOOD)):
+        folder = quick / f"commit {nth} {layout} {times}"
+        steps = undisturbed.steps(layout, "storage.commit", nth)
+        raised = run_failing(folder, Failing("storage.commit", nth, LOCKED, times), TRAIN[layout], steps=steps)
+        assert type(raised) is StorageBusy, folder
+        check_goes_on(folder, layout, steps, undisturbed(layout, steps))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("SQLITE_FULL", StorageBusy),
+        ("SQLITE_IOERR_WRITE", StorageBusy),
+        ("SQLITE_IOERR_FSYNC", StorageBusy),
+        ("SQLITE_READONLY", StorageError),
+        ("SQLITE_CANTOPEN", StorageError),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("point", ["storage.begin", "storage.commit"])
+def test_the_database_fails_in_other_ways(quick, undisturbed, point, when, code, kind):
+    for nth, times in ((1, FOR_GOOD), (6, ONCE)):
+        folder = quick / f"{point} {when} {nth} {code}"
+        failing = Failing(point, nth, database_error(code), times, when)
+        raised = run_failing(folder, failing, train)
+        assert type(raised) is kind, folder
+        check_goes_on(folder, "packed", 4, undisturbed("packed"))
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value", "before", "kind", "text"),
+    [
+        ("max_page_count", 1, 2**30, StorageBusy, "database or disk is full"),
+        ("query_only", "ON", "OFF", StorageError, "readonly database"),
+    ],
+)
+@pytest.mark.parametrize("times", [ONCE, FOR_GOOD])
+def test_the_database_itself_refuses_what_is_written(quick, undisturbed, pragma, value, before, kind, text, times):
+    raised = []
+    nths = range(2, LAST + 1, 8)
+    for nth in nths:
+        folder = quick / f"{pragma} {nth} {times}"
+        steps = undisturbed.steps("packed", "storage.begin", nth)
+        failing = Undoing(nth, times, setting(folder / "study.db", pragma, value, before))
+        error = run_failing(folder, failing, train, steps=steps)
+        if error is not None:
+            assert type(error) is kind, folder
+            assert text in str(error), folder
+            raised.append(error)
+        check_goes_on(folder, "packed", steps, undisturbed("packed", steps))
+    # a full database still has room in its pages for a while
+    assert raised if pragma == "max_page_count" else len(raised) == len(nths)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_operation_fails_though_it_was_done(quick, undisturbed, kind):
+    for nth in (1, 2, 7):
+        layout = "packed" if nth % 2 and kind != "mkdir" else "folders"
+        folder = quick / f"{kind} done {nth}"
+        failing = Failing(f"disk.{kind}", nth, disk_error(errno.EIO), when="after")
+        raised = run_failing(folder, failing, TRAIN[layout])
+        assert failing.failed, (kind, nth)
+        assert raised is None or type(raised) is CheckpointError
+        check_goes_on(folder, layout, 4, undisturbed(layout))
+
+
+@pytest.mark.parametrize("kind", [*(f"disk.{kind}" for kind in KINDS), "storage.begin", "storage.commit"])
+def test_an_asynchronous_study_goes_on_too(quick, kind):
+    for nth, times in ((1, ONCE), (4, FOR_GOOD), (7, ONCE)):
+        folder = quick / f"asynchronous {kind} {nth}"
+        failing = Failing(kind, nth, disk_error(errno.ENOSPC) if kind.startswith("disk") else LOCKED, times)
+        run_failing(folder, failing, train_with_folders, synchronous=False)
+        assert failing.failed
+        with make(folder, synchronous=False) as study:
+            check_files(study)
+            study.run(train_with_folders, workers=0, verbose=0)
+            trials = study.trials()
+            assert {trial.state for trial in trials} == {TrialState.COMPLETED}
+            assert {trial.member for trial in trials if trial.end_step == 4} == {0, 1, 2}
+            assert all(trial.failures == 0 and trial.losses == 0 for trial in trials)
+            check_files(study)
+
+
+@pytest.mark.parametrize(
+    ("kind", "nth", "times", "layout"),
+    [
+        ("disk.write", 2, ONCE, "packed"),
+        ("disk.fsync", 3, FOR_GOOD, "folders"),
+        ("disk.rename", 1, FOR_GOOD, "packed"),
+        ("disk.mkdir", 3, ONCE, "folders"),
+    ],
+)
+def test_the_disk_fails_in_a_local_worker(quick, undisturbed, kind, nth, times, layout):
+    folder = quick / f"worker {kind}"
+    failing, code = Failing(kind, nth, disk_error(errno.ENOSPC), times), TRAIN[layout]
+
+    def train_failing(trials):
+        with armed(failing):
+            code(trials)
+
     study = make(folder)
-    check_files(study)
-    study.run(TRAIN[states], workers=0, verbose=0)
-    assert facts(study) == undisturbed[states], (nth, point, raised)
-    check_files(study)
-    return point, raised
+    with pytest.raises(CheckpointError, match=os.strerror(errno.ENOSPC)) as raised:
+        study.run(train_failing, workers=2, verbose=0)
+    assert type(raised.value) is CheckpointError
+    # the full disk counts against no trial
+    assert {(trial.failures, trial.losses) for trial in study.trials()} == {(0, 0)}
+    assert TrialState.WAITING in {trial.state for trial in study.trials()}
+    check_goes_on(folder, layout, 4, undisturbed(layout))
 
 
-@pytest.mark.parametrize("first", [1, 18, 35])
-def test_the_nth_operation_fails_and_the_study_ends_as_one_never_interrupted(tmp_path, undisturbed, first):
-    met = [try_nth(tmp_path / str(nth), nth, undisturbed) for nth in range(first, min(first + 17, 51))]
-    assert all(point for point, _ in met)
-    assert sum(raised is not None for _, raised in met) > len(met) / 2
-
-
-@pytest.mark.parametrize("prefix", [*ERRORS, "storage.begin", "storage.commit"])
-def test_a_later_operation_of_each_kind_fails(tmp_path, undisturbed, prefix):
-    met = [try_nth(tmp_path / str(nth), nth, undisturbed, prefix) for nth in (3, 8, 14, 20)]
-    assert sum(point.startswith(prefix) for point, _ in met) >= 2
-
-
-@pytest.mark.parametrize("nth", [1, 2, 3, 5, 8, 13, 21, 34, 55])
-def test_a_world_that_goes_on_failing_gives_a_typed_error_and_lets_go(tmp_path, undisturbed, nth):
-    raised = run_failing(tmp_path, Failing("", nth, times=10**9), train)
-    assert isinstance(raised, (CheckpointError, StorageBusy))
-    assert not open_store(tmp_path / "study.db").owned
-    study = make(tmp_path)
-    check_files(study)
-    study.run(train, workers=0, verbose=0)
-    assert facts(study) == undisturbed["packed"]
-
-
-@pytest.mark.parametrize("nth", range(3, 53, 7))
-def test_an_asynchronous_study_goes_on_too(tmp_path, nth):
-    run_failing(tmp_path, Failing("", nth), train, synchronous=False)
-    study = make(tmp_path, synchronous=False)
-    check_files(study)
-    study.run(train, workers=0, verbose=0)
-    trials = study.trials()
-    assert {trial.state for trial in trials} == {TrialState.COMPLETED}
-    assert {trial.member for trial in trials if trial.end_step == 4} == {0, 1, 2}
-    assert all(trial.failures == 0 and trial.losses == 0 for trial in trials)
-    check_files(study)
+@pytest.mark.parametrize(("kind", "nth", "times"), [("storage.begin", 9, FOR_GOOD), ("storage.commit", 12, ONCE)])
+def test_the_database_fails_under_local_workers(quick, undisturbed, kind, nth, times):
+    folder = quick / f"workers {kind}"
+    raised = run_failing(folder, Failing(kind, nth, LOCKED, times), train, workers=2)
+    assert type(raised) is StorageBusy
+    assert {(trial.failures, trial.losses) for trial in make(folder).trials()} == {(0, 0)}
+    check_goes_on(folder, "packed", 4, undisturbed("packed"))
 
 
 def test_what_cannot_be_removed_keeps_nobody_from_training(tmp_path, undisturbed):
@@ -197,10 +457,10 @@ def test_what_cannot_be_removed_keeps_nobody_from_training(tmp_path, undisturbed
     staging = tmp_path / "study.checkpoints" / "staging"
     left = staging / f"{'0' * 16}.{'a' * 32}.0"
     left.write_bytes(b"unfinished")
-    assert run_failing(tmp_path, Failing("disk.unlink", 1, times=10**9), train) is None
+    assert run_failing(tmp_path, Failing("disk.unlink", 1, disk_error(errno.EIO), FOR_GOOD), train) is None
     assert left.exists()
     study = make(tmp_path)
-    assert facts(study) == undisturbed["packed"]
+    assert facts(study) == undisturbed("packed")
     check_files(study)
 
 
@@ -226,14 +486,14 @@ def test_writes_that_the_system_refuses(tmp_path, undisturbed, grown):
     assert not open_store(tmp_path / "study.db").owned
     check_files(study)
     study.run(train, workers=0, verbose=0)
-    assert facts(study) == undisturbed["packed"]
+    assert facts(study) == undisturbed("packed")
 
 
 def test_a_told_result_that_could_not_be_written_can_be_told_again(tmp_path):
     study = make(tmp_path)
     trial = study.ask()
-    for point in ("storage.begin.before", "storage.commit.before", "storage.commit.after"):
-        with armed(Failing(point, 1)), pytest.raises(StorageBusy):
+    for point, when in (("storage.begin", "before"), ("storage.commit", "before"), ("storage.commit", "after")):
+        with armed(Failing(point, 1, LOCKED, when=when)), pytest.raises(StorageBusy):
             study.tell(trial, score=1.0, checkpoint={"weights": [0.0]})
     told = study.tell(trial, score=1.0, checkpoint={"weights": [0.0]})
     assert (told.score, told.attempts) == (1.0, 1)
@@ -248,7 +508,7 @@ def test_a_study_that_cannot_write_its_last_word_lets_go_all_the_same(tmp_path, 
         trial = study.ask()
         study.tell(trial, score=float(trial.number), checkpoint={"weights": [0.0]})
     waiting = study.ask() if held else None
-    with armed(Failing("storage.begin", 1, times=10**9)), pytest.raises(StorageBusy):
+    with armed(Failing("storage.begin", 1, LOCKED, FOR_GOOD)), pytest.raises(StorageBusy):
         study.close()
     assert not open_store(tmp_path / "study.db").owned
     again = make(tmp_path)
@@ -282,70 +542,3 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged_and_not_dele
         for descriptor in held:
             os.close(descriptor)
     study.checkpoints.verify(first.checkpoint)
-
-
-# --- an older copy of the database ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("synchronous", [True, False])
-@pytest.mark.parametrize("states", TRAIN)
-def test_an_older_copy_of_the_database_goes_on_from_what_is_there(tmp_path, synchronous, states):
-    study = make(tmp_path, synchronous, steps=3)
-    study.run(TRAIN[states], workers=0, verbose=0)
-    shutil.copy(tmp_path / "study.db", tmp_path / "older.db")
-    known = {trial.number: trial for trial in study.trials()}
-    make(tmp_path, synchronous, steps=8).run(TRAIN[states], workers=0, verbose=0)
-    shutil.copy(tmp_path / "older.db", tmp_path / "study.db")
-    root = study.checkpoints.root
-    newer = {path.name.partition(".")[0] for path in root.iterdir() if path.name != "staging"}
-    again = make(tmp_path, synchronous, steps=6)
-    again.run(TRAIN[states], workers=0, verbose=0)
-    trials = {trial.number: trial for trial in again.trials()}
-    # what it knew it still says, what is missing was found to be so, and every member reached the end
-    assert {number: trials[number] for number in known} == known
-    ended = [trial for trial in trials.values() if trial.state is TrialState.COMPLETED and trial.end_step == 6]
-    assert {trial.member for trial in ended} == {0, 1, 2}
-    failed = [trial for trial in trials.values() if trial.state is TrialState.FAILED]
-    assert all("missing" in trial.error and trial.failures == 0 for trial in failed)
-    assert {event.payload["cause"] for event in again.events() if event.kind == "trial given up"} <= {"damaged"}
-    # bytes that this database never condemned are left alone
-    condemned = {trial.checkpoint.id for trial in trials.values() if trial.checkpoint}
-    left = {path.name.partition(".")[0] for path in root.iterdir()}
-    assert newer - condemned <= left
-
-
-def test_an_older_copy_loses_no_checkpoint_that_is_still_there(tmp_path):
-    study = make(tmp_path, steps=3)
-    study.run(train, workers=0, verbose=0)
-    for trial in study.trials()[-3:]:
-        study.pin(trial)
-    study.close()
-    shutil.copy(tmp_path / "study.db", tmp_path / "older.db")
-    make(tmp_path, steps=8).run(train, workers=0, verbose=0)
-    shutil.copy(tmp_path / "older.db", tmp_path / "study.db")
-    again = make(tmp_path, steps=8)
-    again.run(train, workers=0, verbose=0)
-    # pinned in both, so the heads are there: nothing is damaged, and it ends as it would have
-    whole = make(tmp_path / "whole", steps=8)
-    whole.run(train, workers=0, verbose=0)
-    assert facts(again) == facts(whole)
-
-
-def test_two_databases_with_one_folder_delete_nothing_of_each_other(tmp_path):
-    folder = tmp_path / "checkpoints"
-    studies = [make(tmp_path / name, steps=3, checkpoints=folder, seed=seed) for seed, name in enumerate("ab")]
-    for study in studies:
-        study.run(train, workers=0, verbose=0)
-    first = [trial.checkpoint for trial in studies[0].trials()[-3:]]
-    staged = studies[0].checkpoints.staging("f" * 32)  # unfinished, of a process that lives
-    for study in [make(tmp_path / name, steps=6, checkpoints=folder, seed=seed) for seed, name in [(1, "b"), (1, "b")]]:
-        study.run(train, workers=0, verbose=0)
-    for reference in first:
-        studies[0].checkpoints.verify(reference)
-    assert staged.is_dir()
-    make(tmp_path / "a", steps=6, checkpoints=folder, seed=0).run(train, workers=0, verbose=0)
-    for study in studies:
-        trials = study.trials()
-        assert {trial.state for trial in trials} == {TrialState.COMPLETED}
-        for trial in trials[-3:]:
-            study.checkpoints.verify(trial.checkpoint)
