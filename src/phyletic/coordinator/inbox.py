@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,6 +29,12 @@ Request: TypeAlias = Control | Pin | Stop
 _LOOK_SECONDS = 0.5
 _FORSAKEN_SECONDS = 300.0
 """Much longer than anybody waits."""
+_UNHEARD_SECONDS = 2.0
+"""A request to a study that runs in this process does not lie for so long."""
+_ANOTHER = (
+    "the process that writes this storage runs another study of it. A storage has one writer at a time: change this "
+    "study when that process has ended, or there"
+)
 _COMMAND, _ANSWER = ".command", ".answer"
 _requests = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Done | Refused] = msgspec.json.Decoder(Done | Refused)
@@ -71,65 +78,83 @@ class Inbox:
         deadline = self._clock() + seconds
         try:
             while (now := self._clock()) < deadline + seconds:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):
                     return _answers.decode(answer.read_bytes())
                 if now >= deadline and _removed(command):
                     raise StorageBusy(
-                        f"the process that owns the study did not answer within {seconds:g} s. It looks into its inbox "
-                        "whenever a trial begins, reports or ends; nothing was changed"
+                        f"the process that owns the study did not answer within {seconds:g} s: nothing was changed. "
+                        "It looks whenever a trial begins, reports or ends; and it must be allowed to write in "
+                        f"{self._folder}"
                     )
                 time.sleep(0.05)
         finally:
             for path in (command, answer):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
         raise StorageBusy(
             f"the process that owns the study took the request, and did not answer within {2 * seconds:g} s: it may "
             "have been done, or not; the study's events tell"
         )
 
     def requests(self) -> Iterator[tuple[Request, Callable[[Done | Refused], None]]]:
-        """Yield what others have left, each with what takes its answer; looks at most twice a second."""
+        """Yield what others have left, each with what takes its answer; looks at most twice a second.
+
+        What cannot be read, taken or answered here (another user left it, the disk is full) is no business of the
+        training: who left it is told so by the lack of an answer.
+        """
         now = self._clock()
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        try:
-            found = sorted(path for path in self._folder.iterdir() if path.name.startswith(f"{self._study}-"))
-        except FileNotFoundError:
-            return
+        found: list[Path] = []
+        with contextlib.suppress(OSError):
+            found = sorted(self._folder.iterdir())
         for path in found:
-            if _forsaken(path):
-                path.unlink(missing_ok=True)
-                continue
-            if path.suffix != _COMMAND:
-                continue
-            try:
-                request = _requests.decode(path.read_bytes())
-            except FileNotFoundError:
-                continue
-            except msgspec.DecodeError as error:
-                path.unlink(missing_ok=True)
-                self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
-                continue
-            # whoever removes it has it: it never takes effect twice, nor after it was withdrawn
-            failpoint("inbox.take.before")
-            if not _removed(path):
-                continue
-            failpoint("inbox.take.after")
-            yield request, lambda reply, path=path: self._answer(path, reply)  # type: ignore[misc]
+            request = None
+            with contextlib.suppress(OSError):
+                request = self._taken(path)
+            if request is not None:
+                yield request, partial(self._answer, path)
+
+    def _taken(self, path: Path) -> Request | None:
+        """Take what was left for the owner; None where that is nothing, or nothing for it."""
+        age = time.time() - path.stat().st_mtime
+        if age > _FORSAKEN_SECONDS:
+            # nobody can be waiting any more for what becomes of it: who left it was killed
+            path.unlink(missing_ok=True)
+        if age > _FORSAKEN_SECONDS or path.suffix != _COMMAND:
+            return None
+        if not path.name.startswith(f"{self._study}-"):
+            # where its study were at work in this process, it would have been taken
+            if age > _UNHEARD_SECONDS and _removed(path):
+                self._answer(path, Refused(error="StorageOwned", message=_ANOTHER))
+            return None
+        try:
+            request = _requests.decode(path.read_bytes())
+        except msgspec.DecodeError as error:
+            path.unlink(missing_ok=True)
+            self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
+            return None
+        # whoever removes it has it: it never takes effect twice, nor after it was withdrawn
+        return request if _removed(path) else None
 
     def _answer(self, command: Path, reply: Done | Refused) -> None:
         answered = Done() if isinstance(reply, Done) else reply
         failpoint("inbox.answer.before")
-        self._write(command.with_suffix(_ANSWER), msgspec.json.encode(answered))
+        with contextlib.suppress(OSError):
+            self._write(command.with_suffix(_ANSWER), msgspec.json.encode(answered))
         failpoint("inbox.answer.after")
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         temporary = path.with_suffix(".writing")
-        temporary.unlink(missing_ok=True)
-        disk.write_file(temporary, [content])
-        disk.rename(temporary, path)
+        try:
+            disk.write_file(temporary, [content])
+            disk.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def _removed(path: Path) -> bool:
@@ -139,11 +164,3 @@ def _removed(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _forsaken(path: Path) -> bool:
-    """Whether nobody can be waiting any more for what becomes of a file: who left it was killed."""
-    try:
-        return time.time() - path.stat().st_mtime > _FORSAKEN_SECONDS
-    except FileNotFoundError:
-        return False

@@ -1,5 +1,6 @@
 """Another process reaches a running study's control through its owner."""
 
+import errno
 import itertools
 import os
 import subprocess
@@ -282,4 +283,78 @@ def test_what_somebody_left_who_was_killed_is_not_done_much_later(tmp_path):
     other.write_bytes(b"")
     os.utime(other, (0, 0))
     assert list(owner.requests()) == []
-    assert list(tmp_path.iterdir()) == [other]
+    assert list(tmp_path.iterdir()) == []
+
+
+def code(trials):
+    for trial in trials.attach(lambda trial: {"x": 0.0}):
+        trial.report(score=float(trial["lr"]))
+
+
+POINTS = ["disk.write.before", "disk.fsync.before", "disk.rename.before"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_full_disk_at_the_answer_to_a_request_is_no_business_of_the_training(make, point):
+    study = make("study")
+    study.set_budget(ph.Budget(trials=6))
+    folder = leave(study, msgspec.json.encode(Control(population=3)))
+    failed = []
+
+    def fail(name):
+        if name == point and not failed:
+            failed.append(name)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with armed(fail):
+        study.run(code, workers=0, verbose=0)
+    assert failed
+    assert study.finished
+    assert study.control.population == 3
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_request_that_cannot_be_written_is_an_error_of_who_asks(tmp_path, point):
+    def fail(name):
+        if name == point:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with armed(fail), pytest.raises(errors.StorageError, match=r"cannot be left in .*No space left"):
+        Inbox(tmp_path / "inbox", "s").ask(Control(paused=True), 0.1)
+    assert list((tmp_path / "inbox").iterdir()) == []
+
+
+def test_what_the_owner_may_not_read_hinders_nothing(make):
+    """As where another user left it: here a folder stands for it, since root may read everything."""
+    with make("study") as study:
+        folder = leave(study, PAUSE)
+        (folder / f"{study.identity.uuid}-.command").mkdir()
+        (folder / f"{study.identity.uuid}-1111111111111111.command").mkdir()
+        assert isinstance(study.ask(), ph.Wait)
+        assert study.control.paused
+
+
+def test_an_inbox_that_is_none_hinders_nothing(make):
+    with make("study") as study:
+        study.checkpoints.root.with_suffix(".inbox").write_text("a file")
+        assert study.ask().number == 0
+
+
+def test_who_asks_the_owner_of_another_study_is_told_so_at_once(tmp_path):
+    """One process writes a storage; while it runs one of its studies, nobody can answer for the others."""
+    settings = {"metric": "score", "mode": "max", "algorithm": ph.PBT(2, 1), "storage": tmp_path / "a.db"}
+    ph.Study("other", space={"lr": ph.Float(0, 1)}, **settings).close()
+    owner = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(OWNER), str(tmp_path / "a.db"), "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert owner.stdout.readline() == "ready\n"
+        study = ph.Study("study", storage=tmp_path / "a.db")
+        while not study.trials():
+            time.sleep(0.05)
+        with pytest.raises(errors.StorageOwned, match="runs another study"):
+            ph.Study("other", storage=tmp_path / "a.db").resize(3)
+    finally:
+        owner.kill()
+        owner.wait()
