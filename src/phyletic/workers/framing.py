@@ -97,7 +97,9 @@ def _framed(message: Setup | Request | Broken | Answers) -> bytes:
 
 def send(connection: socket.socket, message: Request | Broken) -> None:
     """Send a message from the worker's side; blocks until the socket took it."""
+    failpoint("channel.send.before")
     connection.sendall(_framed(message))
+    failpoint("channel.send.after")
 
 
 def receive(connection: socket.socket) -> Setup | Answers:
@@ -106,8 +108,10 @@ def receive(connection: socket.socket) -> Setup | Answers:
     Raises:
         EOFError: The owner is gone.
     """
+    failpoint("channel.receive.before")
     (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
     message: Setup | Answers = _from_owner.decode(_exactly(connection, length))
+    failpoint("channel.receive.after")
     return message
 
 

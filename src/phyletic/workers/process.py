@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
-from phyletic.failpoints import failpoint
 from phyletic.records.values import as_unicode
 from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 from phyletic.workers.lifeline import end_with_owner
@@ -80,15 +79,11 @@ class SocketChannel:
         return answered
 
     def _exchange(self, commands: Sequence[Command], asks: bool) -> tuple[Reply, ...]:
-        failpoint("channel.send.before")
         send(self._connection, Request(tuple(commands)))
-        failpoint("channel.send.after")
         self._waiting = asks
         if asks and self._terminated:
             raise _TerminatedWhileWaiting
-        failpoint("channel.receive.before")
         message = receive(self._connection)
-        failpoint("channel.receive.after")
         assert isinstance(message, Answers)
         return message.replies
 
