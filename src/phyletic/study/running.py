@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phyletic.coordinator.budget import failure_cap
 from phyletic.coordinator.messages import Command, Reply
-from phyletic.errors import InvalidArgument, StudyFailed
+from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed
 from phyletic.records import TrialState
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
@@ -221,6 +221,11 @@ def _summarise(study: Study, progress: Progress, display: LiveDisplay) -> None:
     best = progress.best
     places = {}
     if best is not None and best.checkpoint is not None:
-        places["checkpoint"] = str(study.checkpoints.path(best.checkpoint.id))
+        try:
+            places["checkpoint"] = str(study.checkpoints.path(best.checkpoint.id))
+        except NotFound as error:
+            places["checkpoint"] = f"gone; {error}"
+        except CheckpointError as error:
+            places["checkpoint"] = str(error)
     for line in summary_lines(progress, [] if best is None else study.lineage(best), places):
         display.line(line)

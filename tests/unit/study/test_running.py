@@ -3,8 +3,10 @@
 import math
 
 import pytest
+from click.testing import CliRunner
 
 import phyletic as ph
+from phyletic.cli import main
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StorageError, TrainingError
 
@@ -77,3 +79,23 @@ def test_a_loop_in_an_except_block_does_not_tell_the_trial_that_raised(tmp_path)
     study = make(tmp_path)
     study.run(train, workers=0, verbose=0)
     assert [(trial.attempts, trial.failures) for trial in study.trials()] == [(2, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_a_run_ends_well_though_the_best_checkpoint_is_gone(tmp_path, verbose, capsys):
+    def worse_and_worse(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            trial.report(score=-trial["lr"] - trial.record.start_step)
+
+    study = make(tmp_path)
+    study.set_budget(ph.Budget(steps=4))  # so that nobody goes on from the best trial, which was the first
+    study.run(worse_and_worse, verbose=0)
+    path = study.checkpoint_path()
+    path.unlink()
+    study.set_budget(ph.Budget(steps=5))
+    study.run(worse_and_worse, verbose=verbose)
+    assert study.status().state == "finished"
+    assert f"checkpoint: gone; there is no checkpoint {path.stem} in {path.parent}" in capsys.readouterr().err
+    # what only shows the study has nothing to stumble over either
+    shown = CliRunner().invoke(main, ["best", "study", "--storage", str(tmp_path / "study.db")])
+    assert (shown.exit_code, shown.output.splitlines()[-1]) == (0, "checkpoint: none is kept")
