@@ -14,7 +14,14 @@ from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_n
 from phyletic.evolution.gate import NoiseGate
 from phyletic.evolution.population import Population
 from phyletic.evolution.ranking import Ranking, rank_matched
-from phyletic.evolution.suggestion import changes_between, continuation, fresh_start, newborn, newborn_values
+from phyletic.evolution.suggestion import (
+    changes_between,
+    continuation,
+    fresh_start,
+    newborn,
+    newborn_values,
+    reason_of_rescue,
+)
 from phyletic.evolution.user_function import as_rule
 from phyletic.evolution.view import MemberView
 from phyletic.randomness import RandomStream
@@ -172,11 +179,7 @@ class PBT:
 
     def _rescue(self, population: Population, ranking: Ranking, view: MemberView, stream: RandomStream) -> Suggestion:
         """Give a member a donor from the best, or a fresh start where nobody can donate."""
-        note = "its score is not finite"
-        if view.failed:
-            note = "its latest trial was given up"
-        elif view.early_stopped:
-            note = "its latest trial was stopped early"
+        note = reason_of_rescue(view)
         rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
         for candidates in rankings:
             able = [place for place in range(candidates.finite) if _donates(population, candidates, place, view.member)]

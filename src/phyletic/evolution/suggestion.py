@@ -13,7 +13,15 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Change, Decision, Suggestion, Value
 from phyletic.space import Space
 
-__all__ = ["changes_between", "continuation", "fresh_start", "newborn", "newborn_values", "unchanging"]
+__all__ = [
+    "changes_between",
+    "continuation",
+    "fresh_start",
+    "newborn",
+    "newborn_values",
+    "reason_of_rescue",
+    "unchanging",
+]
 
 
 def newborn_values(
@@ -71,7 +79,6 @@ def fresh_start(
 ) -> Suggestion:
     """Suggest that a member starts again, without a parent."""
     ranking = population.ranking
-    reason = "its latest trial was given up" if view.failed else "its score is not finite"
     changes: tuple[Change, ...] = ()
     if view.trial is not None:
         own = view.trial.hyperparameters
@@ -82,9 +89,16 @@ def fresh_start(
         rank=ranking.places.get(view.member),
         ranked=len(ranking),
         changes=changes,
-        note=f"{reason}; no donor: started afresh",
+        note=f"{reason_of_rescue(view)}; no donor: started afresh",
     )
     return Suggestion(parent=None, hyperparameters=values, decision=decision, steps=steps, seconds=seconds)
+
+
+def reason_of_rescue(view: MemberView) -> str:
+    """Return why a member does not go on from what it has, for the person who reads the decision."""
+    if view.failed:
+        return "its latest trial was given up"
+    return "its latest trial was stopped early" if view.early_stopped else "its score is not finite"
 
 
 def changes_between(

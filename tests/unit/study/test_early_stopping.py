@@ -1,8 +1,10 @@
 """Trials that are not worth finishing end early, and their members are rescued."""
 
 import math
+import sys
 import time
 
+import cloudpickle
 import pytest
 
 import phyletic as ph
@@ -10,6 +12,8 @@ from phyletic import errors
 from phyletic.coordinator.messages import HOPELESS, Ask, Beat, Join, Tell
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation
+
+INTERVAL = 1000
 
 
 def curve(number, values, start=0, running=False):
@@ -60,14 +64,14 @@ def test_a_loss_that_explodes_ends_a_trial_before_its_score_is_known():
     assert stopped == [1]
 
 
-def study_with(rule):
+def study_with(rule, budget=ph.Budget(trials=6)):
     return ph.Study(
         "study",
         space={"lr": ph.Float(0.1, 1.0)},
         metric="score",
         mode="max",
-        algorithm=ph.PBT(3, 1000, early_stopping=rule),
-        budget=ph.Budget(trials=6),
+        algorithm=ph.PBT(3, INTERVAL, early_stopping=rule),
+        budget=budget,
         seed=0,
     )
 
@@ -153,6 +157,18 @@ def test_a_member_whose_trial_was_stopped_early_is_rescued_by_the_next_owner_too
     study.close()
 
 
+def test_a_member_alone_that_was_stopped_early_starts_afresh_and_says_why(tmp_path):
+    study = stored(tmp_path, below_zero, population=1)
+    (trial,) = study.ask(count=1)
+    trial.report(score=-1.0, step=2)
+    assert not study.heartbeat(trial)
+    study.tell(trial, score=-1.0, steps_done=2)
+    (after,) = study.ask(count=1)
+    assert after.newborn
+    assert after.record.decision.note == "its latest trial was stopped early; no donor: started afresh"
+    study.close()
+
+
 @pytest.mark.parametrize("reopened", [False, True])
 def test_what_runs_is_compared_with_what_ended_trials_reported_by_the_next_owner_too(tmp_path, reopened):
     rule = ph.MedianStopping(grace=1, least=1)
@@ -224,3 +240,59 @@ def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_p
     study.owner.execute([Tell(lease=grant.lease, evaluations=(Evaluation(4, "score", 1.0),), steps_done=4)])
     assert study.owner.state.member(0).view.early_stopped
     study.close()
+
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import all that tests import
+
+
+def ever_below_zero(curve, others):
+    return curve.running and min(value for _, value in curve.points) < 0.0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("rule", "bad"),
+    [
+        (ph.NonFiniteStopping(), math.nan),
+        (ph.MedianStopping(grace=1, least=1), -5.0),
+        (ever_below_zero, -5.0),
+    ],
+    ids=["non-finite", "median", "user's"],
+)
+def test_a_rule_reaches_training_code_that_counts_by_range_or_asks_should_stop(workers, rule, bad):
+    """Members 1 and 2 are hopeless until they are rescued; who is not told of it trains to the end, for long."""
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"x": 0.0}):
+            trial["lr"]
+            hopeless = trial.member > 0 and trial.generation == 0
+            value = bad if hopeless else 1.0
+            trial.report(score=value, step=trial.start_step + 1)
+            done = trial.steps
+            if hopeless and trial.member == 1:
+                for _ in trial.range():
+                    time.sleep(0.02)
+                    trial.report(score=value, step=2)  # as far as those have come that are compared with it
+                done = trial.steps_done
+            elif hopeless:
+                done = 0
+                while done < trial.steps and not trial.should_stop:
+                    done += 1
+                    time.sleep(0.02)
+                    trial.report(score=value, step=2)
+            trial.report(score=value, steps_done=done)
+
+    study = study_with(rule, ph.Budget(steps=2 * INTERVAL))
+    study.run(train, workers=workers, verbose=0)
+    trials = study.trials(states=[ph.TrialState.COMPLETED])
+    stopped = {trial.member: trial for trial in trials if trial.steps_done < INTERVAL}
+    assert sorted(stopped) == [1, 2]
+    assert all(trial.generation == 0 and trial.score is not None for trial in stopped.values())
+    said = [event.payload["trial"] for event in study.events() if event.kind == "trial stopped early"]
+    assert sorted(said) == sorted(trial.number for trial in stopped.values())
+    for member, trial in stopped.items():
+        after = next(one for one in trials if one.member == member and one.number > trial.number)
+        assert after.decision.kind == "rescue"
+        assert after.decision.note.startswith("its latest trial was stopped early")
+    assert all(trial.failures == 0 and trial.losses == 0 for trial in trials)
+    assert sorted(trial.member for trial in trials if trial.end_step == 2 * INTERVAL) == [0, 1, 2]
