@@ -144,7 +144,7 @@ def _faults(chance: RandomStream, population: int) -> Faults:
         delay=share(0.3),
         owner=share(0.06),
         power=share(0.06),
-        suspend=share(0.05),
+        suspend=share(0.2),
         forget=share(0.2),
         detached=chance.choice((0.0, 0.0, 0.5, 1.0)),
         lease=chance.choice((4.0, 20.0)),

@@ -18,6 +18,7 @@ from phyletic.coordinator.messages import (
     Finished,
     Grant,
     Join,
+    Leave,
     Pin,
     Refused,
     Reply,
@@ -133,8 +134,7 @@ class SimulatedOwner:
         state = self.state
         if not state.lease_seconds:
             return {}
-        leases = {number: opened.lease for number, opened in state.open.items() if opened.lease is not None}
-        return {number: lease for number, lease in leases.items() if lease.session in state.lease_seconds}
+        return {number: lease for number, lease in _leases(state).items() if lease.session in state.lease_seconds}
 
     def _overslept(self, now: float) -> set[tuple[int, Lease]]:
         """Return the leases of detached sessions whose deadlines passed while the owner was suspended, by trial."""
@@ -152,7 +152,7 @@ class SimulatedOwner:
 
     def execute(self, commands: Sequence[Command], now: float) -> tuple[Reply, ...] | None:
         """Decide a batch; None where the owner died meanwhile, and nobody knows what became of it."""
-        held, overslept = self._detached(), self._overslept(now)
+        before, overslept = self.state, self._overslept(now)
         try:
             outcome = self._decide(commands, now)
         except _Death:
@@ -165,7 +165,7 @@ class SimulatedOwner:
             return None
         for command, reply in zip(commands, outcome.replies, strict=True):
             self._note(command, reply)
-        self._check_silence(held, commands, now)
+        self._check_taken(before, commands, now)
         self.happened["spared"] += len(overslept & self._detached().items())
         self._delete(outcome.condemned)
         return outcome.replies
@@ -184,7 +184,7 @@ class SimulatedOwner:
         }
         for number in undone:
             del ledger.granted[number]
-        left = {number: opened.lease for number, opened in state.open.items() if opened.lease}
+        left = _leases(state)
         ledger.granted.update(left)
         self.happened["undone"] += len(undone.items() - left.items())
         ledger.seen = min(ledger.seen, state.counters.next_trial)
@@ -195,19 +195,23 @@ class SimulatedOwner:
         ledger.open = frozenset(self.state.open)
         self._notice(commands)
 
-    def _check_silence(self, held: dict[int, Lease], commands: Sequence[Command], now: float) -> None:
-        """Only who was silent for the length of a lease, while the owner could hear it, loses one."""
+    def _check_taken(self, before: StudyState, commands: Sequence[Command], now: float) -> None:
+        """Nobody loses a lease but by its own word, or by silence for the length of one while the owner could hear."""
         awake = now - self._slept
         said = {_session(command) for command in commands} - {None}
-        ended = {command.lease.trial for command in commands if isinstance(command, (Tell, Fail))}
-        still = self._detached()
-        for number, lease in held.items():
-            if number in still and still[number] == lease:
+        ended = {command.lease for command in commands if isinstance(command, (Tell, Fail))}
+        left = {command.session for command in commands if isinstance(command, Leave)}
+        still = _leases(self.state)
+        for number, lease in _leases(before).items():
+            if still.get(number) == lease or lease in ended or lease.session in left:
+                continue
+            if lease.session not in before.lease_seconds:
+                self.wrong.append(f"{lease} was taken from a worker that had not left")
                 continue
             self.happened["regranted"] += number in still
             silent = awake - self._heard.get(lease.session, awake)
             # a sleep that is much shorter than a lease is not noticed
-            if number not in ended and silent < self.faults.lease / 2:
+            if silent < self.faults.lease / 2:
                 self.wrong.append(f"{lease} was taken from a worker that was silent for {silent:.3g} s")
         for session in said:
             self._heard[str(session)] = awake
@@ -294,6 +298,10 @@ def matters(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
         not isinstance(command, (Join, Beat)) and not isinstance(reply, (Wait, Finished))
         for command, reply in zip(commands, replies, strict=True)
     )
+
+
+def _leases(state: StudyState) -> dict[int, Lease]:
+    return {number: opened.lease for number, opened in state.open.items() if opened.lease is not None}
 
 
 def _session(command: Command) -> str | None:
