@@ -25,6 +25,7 @@ __all__ = [
     "fsync_file",
     "fsync_folder",
     "gathered",
+    "local_folder",
     "local_path",
     "make_folder",
     "remove_tree",
@@ -55,6 +56,18 @@ def local_path(name: str, value: object, allowed: str) -> Path:
         return Path(value).expanduser().absolute()
     except (UnicodeEncodeError, RuntimeError):
         raise InvalidArgument(name, str(value), allowed) from None
+
+
+def local_folder(name: str, value: object, allowed: str) -> Path:
+    """Return a user's path as :func:`local_path` does, if it is a folder; raise InvalidArgument else."""
+    path = local_path(name, value, allowed)
+    try:
+        exists = path.is_dir()
+    except OSError:  # its name is too long
+        exists = False
+    if not exists:
+        raise InvalidArgument(name, str(value), allowed)
+    return path
 
 
 def fsync(descriptor: int) -> None:

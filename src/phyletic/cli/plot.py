@@ -9,7 +9,7 @@ import click
 
 from phyletic.cli.opening import open_study
 from phyletic.cli.options import storage_option
-from phyletic.disk import local_path
+from phyletic.disk import local_folder, local_path
 from phyletic.errors import InvalidArgument
 
 __all__ = ["plot"]
@@ -96,11 +96,9 @@ def _options(kind: str, output: Path, pair: tuple[str, str] | None, colour: str 
         wanted = ".gif" if kind == "animate" else ".png, .svg or .pdf"
         raise click.BadParameter(f"{str(output)!r} has to end in {wanted} with --kind {kind}", param_hint="--output")
     try:
-        known = output.parent.is_dir()
-    except OSError:  # its name is too long
-        known = False
-    if not known:
-        raise click.BadParameter(f"there is no folder {str(output.parent)!r}", param_hint="--output")
+        local_folder("--output", output.parent, "a file in a folder that exists")
+    except InvalidArgument as error:
+        raise click.BadParameter(f"there is no folder {str(output.parent)!r}", param_hint="--output") from error
     options: dict[str, Any] = {}
     if pair is not None:
         if kind not in ("parameters", "animate"):

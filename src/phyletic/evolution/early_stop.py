@@ -137,7 +137,10 @@ class EarlyStopRule:
         """
         if self.function is None:
             raise InvalidArgument(
-                "early_stop", self.qualified_name, "a function that this process has", "Pass the same algorithm again"
+                "early_stopping",
+                self.qualified_name,
+                "a function that this process has",
+                "Pass the same algorithm again",
             )
         return bool(self.function(curve, others))
 
@@ -157,7 +160,7 @@ def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
     if callable(given) and not isinstance(given, type):
         return (EarlyStopRule(qualified_name(given), function_hash(given), given),)
     allowed = "NonFiniteStopping(), MedianStopping(), a function (curve, others) -> bool, a list of these, or None"
-    raise InvalidArgument("early_stop", given, allowed)
+    raise InvalidArgument("early_stopping", given, allowed)
 
 
 def hopeless_trials(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
-from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
+from phyletic.evolution.arguments import check_flag, check_instance, check_integer, check_intervals
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.evolution.suggestion import fresh_start, newborn, unchanging
@@ -49,6 +49,7 @@ class GridSearch:
         check_intervals(self.interval, self.interval_seconds)
         if isinstance(self.points, Mapping):
             for path, count in self.points.items():
+                check_instance("points", path, str, "a number, or a dictionary from paths to numbers")
                 check_integer(f"points[{path!r}]", count, 1)
             object.__setattr__(self, "points", dict(self.points))
         else:

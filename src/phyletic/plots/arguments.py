@@ -9,6 +9,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_mapping, check_number, check_sequence
 from phyletic.plots.paths import Point, Surface
 from phyletic.records import Metric, Trial
+from phyletic.records.values import is_unicode
 from phyletic.space import Space
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "check_space",
     "check_surface",
     "check_target",
-    "check_title",
+    "check_text",
     "check_trials",
 ]
 
@@ -73,14 +74,16 @@ def check_names(name: str, value: object, count: int, example: str) -> tuple[str
     """Return so many texts."""
     allowed = f"{count} names, such as {example}"
     made = check_sequence(name, value, allowed)
-    if len(made) != count or not all(isinstance(text, str) for text in made):
+    if len(made) != count or not all(isinstance(text, str) and is_unicode(text) for text in made):
         raise InvalidArgument(name, value, allowed)
     return made
 
 
-def check_title(title: object) -> str:
+def check_text(name: str, value: object) -> str:
     """Return a text, which may be empty."""
-    return check_instance("title", title, str, "text")
+    if not is_unicode(check_instance(name, value, str, "text")):
+        raise InvalidArgument(name, value, "text that can be written")
+    return str(value)
 
 
 def check_surface(surface: object) -> Surface:

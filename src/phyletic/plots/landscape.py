@@ -15,7 +15,7 @@ from phyletic.plots.arguments import (
     check_origin,
     check_seconds,
     check_surface,
-    check_title,
+    check_text,
     check_trials,
 )
 from phyletic.plots.drawing import INK, PALETTE, new_figure, tidy
@@ -61,7 +61,7 @@ def landscape(
     """
     trials, metric, surface = check_trials(trials), check_metric(metric), check_surface(surface)
     coordinates, origin = _coordinates(coordinates), check_origin(origin)
-    title = check_title(title)
+    title = check_text("title", title)
     made = moves(trials, coordinates, origin=origin)
     best = lineage_points(best_lineage(trials, metric), coordinates, origin=origin)
     figure = new_figure(6.4, 5.4)

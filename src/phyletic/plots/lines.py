@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
-from phyletic.plots.arguments import check_title
+from phyletic.plots.arguments import check_text
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.line_data import Line, LinePanel
 
@@ -39,7 +39,7 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     if not panels:
         raise InvalidArgument("panels", panels, "at least one panel")
     check_integer("columns", columns, 1)
-    title = check_title(title)
+    title = check_text("title", title)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(4.6 * columns, 3.5 * rows + 0.3 * bool(title))

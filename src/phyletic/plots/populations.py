@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_instance, check_integer, check_mapping, check_sequence
-from phyletic.plots.arguments import check_metric, check_names, check_origin, check_runs, check_target
+from phyletic.evolution.arguments import check_integer, check_mapping, check_sequence
+from phyletic.plots.arguments import check_metric, check_names, check_origin, check_runs, check_target, check_text
 from phyletic.plots.line_data import Line, LinePanel, along_lineage, best_lineage
 from phyletic.plots.lines import lines, ordered_colours
 from phyletic.plots.paths import Point, lineage_points
@@ -101,7 +101,7 @@ def populations(
         MissingDependency: matplotlib is not installed.
     """
     runs, metric = check_runs(runs, int), check_metric(metric)
-    check_instance("loss", loss, str, "a metric's name")
+    check_text("loss", loss)
     x, y = check_names("coordinates", coordinates, 2, '("x", "y")')
     origin = check_origin(origin)
     needed = _check_needed(needed)

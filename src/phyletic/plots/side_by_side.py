@@ -12,7 +12,7 @@ from phyletic.plots.arguments import (
     check_runs,
     check_surface,
     check_target,
-    check_title,
+    check_text,
 )
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.landscape import draw_moves, draw_surface
@@ -62,7 +62,7 @@ def side_by_side(
     x, y = check_names("coordinates", coordinates, 2, '("x", "y")')
     origin = check_origin(origin)
     check_target(target)
-    names, title = check_names("names", names, 3, '("θ0", "θ1", "Q")'), check_title(title)
+    names, title = check_names("names", names, 3, '("θ0", "θ1", "Q")'), check_text("title", title)
     scores = {name: member_scores(trials, metric) for name, trials in runs.items()}
     figure = new_figure(3.2 * len(runs), 6.4)
     grid = figure.subplots(2, len(runs), squeeze=False, sharex="row", sharey="row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phyletic.plots.arguments import check_metric, check_space, check_title, check_trials
+from phyletic.plots.arguments import check_metric, check_space, check_text, check_trials
 from phyletic.plots.data import panels
 from phyletic.plots.drawing import new_figure
 from phyletic.plots.families import best_trial, families
@@ -38,7 +38,7 @@ def summary(trials: Sequence[Trial], space: Space, metric: Metric, *, title: str
         MissingDependency: matplotlib is not installed.
     """
     trials, space, metric = check_trials(trials), check_space(space), check_metric(metric)
-    title = check_title(title)
+    title = check_text("title", title)
     best = best_trial(trials, metric)
     shown = families(trials, best)
     made = panels(trials, space, best)

@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from phyletic.coordinator.control import check_control, check_count
 from phyletic.coordinator.messages import Control, Pin
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import Algorithm
+from phyletic.evolution.algorithm import check_algorithm
+from phyletic.evolution.arguments import (
+    check_flag,
+    check_instance,
+    check_integer,
+    check_number,
+    check_one_of,
+    check_seed,
+    check_sequence,
+)
 from phyletic.evolution.codec import algorithm_to_json
 from phyletic.records import Budget, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.records.frames import trials_dataframe
@@ -135,20 +146,24 @@ def simulate(
         >>> slow.utilisation < pbt.utilisation, slow.violations
         (True, ())
     """
-    space = Space(SPACE) if space is None else space
-    parameter = space.parameters.get("lr")
-    if parameter is None or not isinstance(parameter.domain, Float) or parameter.domain.low <= 0:
-        raise InvalidArgument("space", space, "one with a Float above 0 that is named 'lr'")
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1024:
-        raise InvalidArgument("workers", workers, "a whole number from 1 to 1024")
-    if budget.unlimited:
-        raise InvalidArgument("budget", budget, "one with a limit, so that the simulation ends")
+    check_algorithm(algorithm)
+    space = Space(SPACE) if space is None else _check_space(space)
+    check_count("workers", workers, 1024)
+    if not isinstance(budget, Budget) or budget.unlimited:
+        raise InvalidArgument("budget", budget, "a Budget with a limit, so that the simulation ends")
+    check_instance("speeds", speeds, Speeds, "Speeds, such as Speeds(straggler=0.1)")
+    check_instance("faults", faults, Faults, "Faults, such as Faults(crash=0.1)")
+    planned = _check_controls(controls)
+    check_instance("curve", curve, DriftingCurve, "a DriftingCurve")
+    check_one_of("mode", mode, ("min", "max"))
+    check_flag("check", check)
+    seed = check_seed(seed)
     control = StudyControl(
         budget=budget,
-        population=algorithm.population_size(space),
-        max_failures=max_failures,
-        max_losses=max_losses,
-        keep_best=keep_best,
+        population=check_count("population", algorithm.population_size(space)),
+        max_failures=check_count("max_failures", max_failures),
+        max_losses=check_count("max_losses", max_losses),
+        keep_best=check_count("keep_best", keep_best),
     )
     metric = Metric("loss" if mode == "min" else "score", mode)
     store = _create(algorithm, space, metric, control, seed, SimulatedDisk(remember=faults.power > 0))
@@ -166,7 +181,7 @@ def simulate(
             check=check,
             seed=seed,
         )
-        for seconds, command in controls:
+        for seconds, command in planned:
             events.control(seconds, command)
         events.run()
         with store.read() as connection:
@@ -174,6 +189,33 @@ def simulate(
         return _simulation(events, trials, budget, curve, seed)
     finally:
         store.close()
+
+
+def _check_space(space: object) -> Space:
+    allowed = "a Space with a Float that is named 'lr' and stays above 0"
+    checked = check_instance("space", space, Space, allowed)
+    parameter = checked.parameters.get("lr")
+    if parameter is None or not isinstance(parameter.domain, Float) or parameter.domain.limits[0] <= 0:
+        raise InvalidArgument("space", space, allowed)
+    return checked
+
+
+def _check_controls(controls: object) -> list[tuple[float, Control | Pin]]:
+    allowed = "a list of pairs, such as (60.0, Control(population=4))"
+    planned: list[tuple[float, Control | Pin]] = []
+    for pair in check_sequence("controls", controls, allowed):
+        if len(check_sequence("controls", pair, allowed)) != 2:
+            raise InvalidArgument("controls", pair, allowed)
+        seconds, command = pair
+        check_number("controls", seconds, least=0, most=1e9)
+        if isinstance(command, Control):
+            check_control(command)
+        else:
+            pin = check_instance("controls", command, Pin, "a Control or a Pin")
+            check_integer("trial", pin.trial, 0)
+            check_flag("keep", pin.keep)
+        planned.append((seconds, command))
+    return planned
 
 
 def _create(

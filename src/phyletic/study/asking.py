@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.messages import Ancestors, Ask, Command, Fail, Grant, Join, Refused, Reply, Tell
 from phyletic.coordinator.owner import Owner
+from phyletic.disk import local_folder
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
 from phyletic.records.values import as_unicode, is_unicode
@@ -163,10 +163,9 @@ class Asker:
         if isinstance(checkpoint, Mapping):
             reference = self._checkpoints.publish(identity, checkpoint)
         elif checkpoint is not None:
-            if not isinstance(checkpoint, (str, Path)) or not Path(checkpoint).is_dir():
-                raise InvalidArgument("checkpoint", checkpoint, "a folder, or a dictionary of what is to be saved")
-            own = live.saved_to is not None and Path(checkpoint).resolve() == live.saved_to.resolve()
-            reference = self._checkpoints.publish_folder(identity, Path(checkpoint), move=own)
+            folder = local_folder("checkpoint", checkpoint, "a folder, or a dictionary of what is to be saved")
+            own = live.saved_to is not None and folder.resolve() == live.saved_to.resolve()
+            reference = self._checkpoints.publish_folder(identity, folder, move=own)
         elif live.saved_to is not None:
             reference = self._checkpoints.publish_folder(identity, live.saved_to, move=True)
         else:

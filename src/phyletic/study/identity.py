@@ -10,7 +10,7 @@ import msgspec
 
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
-from phyletic.evolution.arguments import check_seed
+from phyletic.evolution.arguments import check_seed, check_sequence
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
@@ -111,8 +111,7 @@ def check_sampling(sampling: object) -> Sampling:
 
 def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population: int) -> tuple[dict[str, Any], ...]:
     """Return the user's initial values by flat path, checked against the space."""
-    if isinstance(initial, Mapping) or not isinstance(initial, Sequence):
-        raise InvalidArgument("initial", initial, "a list of dictionaries, one for each of the first members")
+    initial = check_sequence("initial", initial, "a list of dictionaries, one for each of the first members")
     if len(initial) > population:
         raise InvalidArgument("initial", f"a list of {len(initial)}", f"no longer than the population, {population}")
     made = []

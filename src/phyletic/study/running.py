@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from phyletic.coordinator.budget import failure_cap
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed
+from phyletic.evolution.arguments import check_number, check_sequence
 from phyletic.records import TrialState
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
+from phyletic.workers.environment import check_devices, check_environment
 from phyletic.workers.interrupts import Interrupts, ThreadInterrupt
 from phyletic.workers.loop import Trials, worth_another_attempt
 from phyletic.workers.trial import check_steps
@@ -44,6 +46,7 @@ def run(
 ) -> None:
     """Run the training code until the budget is used up; see :meth:`Study.run`."""
     count = _check(study, train, workers, devices, trial_timeout, grace)
+    check_environment(threads, environment)
     with LiveDisplay(verbose=verbose) as display:
         study.source()  # take ownership before anything starts
         snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
@@ -102,8 +105,8 @@ def _check(
 ) -> int:
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
-    if devices is not None and (isinstance(devices, str) or not isinstance(devices, Sequence) or not devices):
-        raise InvalidArgument("devices", devices, "a list such as [0, 1], or None")
+    if devices is not None:
+        devices = check_sequence("devices", devices, "a list such as [0, 1], or None")
     count = workers if workers is not None else len(devices or ())
     count = check_steps("workers", count, 0)
     if count == 0 and trial_timeout is not None:
@@ -112,11 +115,10 @@ def _check(
         )
     if count > 10_000:
         raise InvalidArgument("workers", count, "at most 10000")
-    for name, seconds in (("trial_timeout", trial_timeout), ("grace", grace)):
-        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        # so that NaN, too, is refused
-        if seconds is not None and not (number and seconds > 0):
-            raise InvalidArgument(name, seconds, "a number of seconds above 0")
+    check_devices(devices, count or len(devices or ()))
+    if trial_timeout is not None:
+        check_number("trial_timeout", trial_timeout, above=0)
+    check_number("grace", grace, above=0)
     if study.control.budget.unlimited:
         raise InvalidArgument(
             "budget", study.control.budget, "limited, to run a study to its end: ph.Budget(steps=...)"

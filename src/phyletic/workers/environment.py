@@ -9,9 +9,10 @@ from pathlib import Path
 
 import phyletic
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.arguments import check_integer, check_mapping
 from phyletic.workers.reaper import MARKER
 
-__all__ = ["THREAD_VARIABLES", "check_devices", "visible_devices", "worker_environment"]
+__all__ = ["THREAD_VARIABLES", "check_devices", "check_environment", "visible_devices", "worker_environment"]
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -52,6 +53,28 @@ def worker_environment(
     package = str(Path(phyletic.__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH", "")]))
     return environment
+
+
+def check_environment(threads: object, environment: object) -> None:
+    """Check what was given for every worker's environment.
+
+    Raises:
+        InvalidArgument: There are no so many threads, or no such environment variables.
+    """
+    if threads is not None:
+        check_integer("threads", threads, 1)
+    if environment is not None:
+        allowed = 'a dictionary from the names of environment variables to their texts, such as {"NAME": "value"}'
+        for name, text in check_mapping("environment", environment, allowed).items():
+            if not (_encodable(name) and _encodable(text)) or not name or "=" in name:
+                raise InvalidArgument("environment", {name: text}, allowed)
+
+
+def _encodable(text: object) -> bool:
+    try:
+        return isinstance(text, str) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_devices(devices: Sequence[object] | None, workers: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import InvalidArgument, StorageError
-from phyletic.workers.environment import check_devices, visible_devices, worker_environment
+from phyletic.workers.environment import check_devices, check_environment, visible_devices, worker_environment
 from phyletic.workers.framing import Setup
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, new_session, start_worker
@@ -68,8 +68,7 @@ def run_local_workers(
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise InvalidArgument("workers", workers, "a whole number of at least 1")
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise InvalidArgument("threads", threads, "a whole number of at least 1, or None")
+    check_environment(threads, environment)
     check_devices(devices, workers)
     check_not_imported_again()
     name, file = main_module()
