@@ -255,6 +255,8 @@ class LocalCheckpoints:
         for path in (self._packed(reference.id), self._folder(reference.id)):
             if path.exists():
                 return path
+        if not self.root.is_dir():
+            raise CheckpointError(f"the folder of the checkpoints, {self.root}, is not there: is its disk mounted?")
         raise CheckpointDamaged(
             f"{self._packed(reference.id)} is missing: expected {reference.size} bytes with {reference.digest}"
         )

@@ -94,6 +94,12 @@ class Coordinator:
             self._state = self._read()
         return self._state
 
+    def adopt(self, algorithm: Algorithm) -> None:
+        """Decide by an algorithm that is the same, and has the user's own functions."""
+        self._algorithm = algorithm
+        if self._state is not None:
+            self._state.algorithm = algorithm
+
     def begin(self, now: float) -> Outcome:
         """Begin to decide, as the new owner: leases of earlier owners end here.
 

@@ -146,7 +146,10 @@ class Ancestors(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Control(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """A change of the study's control; None leaves a setting as it is."""
+    """A change of the study's control; None leaves a setting as it is.
+
+    The folder of its checkpoints can be another only where no process runs the study.
+    """
 
     budget: Budget | None = None
     population: int | None = None
@@ -154,6 +157,7 @@ class Control(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     max_failures: int | None = None
     max_losses: int | None = None
     keep_best: int | None = None
+    checkpoints: str | None = None
 
 
 HOPELESS = "not worth finishing"

@@ -10,13 +10,14 @@ from contextlib import suppress
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.inbox import Inbox
-from phyletic.coordinator.messages import Command, Done, Refused, Reply, Stop
+from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
 from phyletic.coordinator.state import StudyState
 from phyletic.errors import CheckpointError, NotFound
 from phyletic.evolution import Algorithm
+from phyletic.records import CheckpointState
 from phyletic.space import Space
 from phyletic.storage import reading
-from phyletic.storage.changes import SessionRecord
+from phyletic.storage.changes import SessionRecord, StoredCheckpoint
 from phyletic.storage.store import Store
 
 __all__ = ["NO_RUN", "Owner"]
@@ -98,6 +99,7 @@ class Owner:
                     if stored is None:
                         raise NotFound(f"there is no study {self.name!r} in {self.store.path or 'memory'}")
                     survivors = reading.open_sessions(connection, stored.id)
+                    self._require_checkpoints(reading.checkpoints(connection, stored.id, [CheckpointState.DURABLE]))
                 self._evict([record for record in survivors if record.pid is not None])
                 outcome = self._coordinator.begin(self._clock())
             except BaseException:
@@ -111,6 +113,27 @@ class Owner:
             with suppress(CheckpointError):
                 # published by a worker that did not know yet that its lease was lost, and ended before it was told
                 self._delete(self._coordinator.given_up(self.checkpoints.ids()))
+
+    def _require_checkpoints(self, known: Sequence[StoredCheckpoint]) -> None:
+        """Raise CheckpointError where the folder has nothing at all of what it should have.
+
+        One checkpoint that is missing is found when it is needed. But a disk that is not mounted, or a folder that was
+        moved, is no reason to give up every member.
+        """
+        if known and not any(self.checkpoints.exists(checkpoint.id) for checkpoint in known):
+            if self.checkpoints.ids():
+                # an older copy of the database, whose checkpoints the newer one has replaced
+                return
+            raise CheckpointError(
+                f"study {self.name!r} has {len(known)} checkpoints, which should be in {self.checkpoints.root}, but "
+                "nothing is there. Is its disk mounted? If the folder was moved, say where it is: checkpoints=...; "
+                "nothing was changed, and results can be read all the same"
+            )
+
+    def adopt(self, algorithm: Algorithm) -> None:
+        """Decide by an algorithm that is the same, and has the user's own functions."""
+        with self._changed:
+            self._coordinator.adopt(algorithm)
 
     def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         """Decide a batch of commands, then delete what that condemned.
@@ -135,6 +158,9 @@ class Owner:
         for request, answer in self.inbox.requests():
             if isinstance(request, Stop):
                 self._stop(request, answer)
+                continue
+            if isinstance(request, Control) and request.checkpoints is not None:
+                answer(Refused(error="StorageOwned", message="a study that runs keeps the folder of its checkpoints"))
                 continue
             outcome = self._coordinator.execute([request], self._clock())
             self._delete(outcome.condemned)

@@ -114,6 +114,8 @@ class StudyControl(msgspec.Struct, frozen=True, kw_only=True):
         max_failures: Attempts at a trial that may raise before its member is failed.
         max_losses: Attempts at a trial that may be lost with their worker before its member is failed.
         keep_best: How many of the best trials' checkpoints are kept.
+        checkpoints: Absolute path of the folder of its checkpoints; None where that is the one beside the storage,
+            which moves with it.
     """
 
     budget: Budget
@@ -122,3 +124,4 @@ class StudyControl(msgspec.Struct, frozen=True, kw_only=True):
     max_failures: int = 3
     max_losses: int = 10
     keep_best: int = 1
+    checkpoints: str | None = None

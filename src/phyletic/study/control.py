@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phyletic.coordinator.inbox import Request
-from phyletic.coordinator.messages import Done, Refused, Reply, Stop
+from phyletic.coordinator.messages import Control, Done, Refused, Reply, Stop
 from phyletic.coordinator.owner import NO_RUN, Owner
 from phyletic.errors import StorageOwned
 from phyletic.workers.interrupts import Interrupts
@@ -29,7 +29,7 @@ def change(owner: Owner, study: str, user: int, request: Request) -> None:
     try:
         owner.begin()
     except StorageOwned:
-        if owner.inbox is None:
+        if owner.inbox is None or (isinstance(request, Control) and request.checkpoints is not None):
             raise
         _accepted(owner.inbox.ask(request, _INBOX_SECONDS))
         return

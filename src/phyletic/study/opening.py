@@ -23,7 +23,7 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.algorithm import check_algorithm
 from phyletic.evolution.arguments import check_seed
 from phyletic.evolution.codec import algorithm_from_json
-from phyletic.records import Budget, Metric, StudyControl, StudyIdentity
+from phyletic.records import Budget, CheckpointState, Metric, StudyControl, StudyIdentity
 from phyletic.space import Space
 from phyletic.storage import reading
 from phyletic.storage.changes import StoredStudy
@@ -161,17 +161,35 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
     space = Space.from_json(identity.space)
     _require_same(identity, space, given)
     algorithm = given.algorithm if given.algorithm is not None else algorithm_from_json(identity.algorithm)
-    folder = given.checkpoints or store.checkpoints_folder
-    checkpoints = LocalCheckpoints(folder, durable=store.path is not None)
+    checkpoints, control = _checkpoints(store, stored, given)
+    owner = _shared_owner(store, identity, space, algorithm, checkpoints)
+    if given.algorithm is not None:
+        owner.adopt(given.algorithm)
     return Opened(
         store=store,
         stored=stored,
         space=space,
         algorithm=algorithm,
         checkpoints=checkpoints,
-        owner=_shared_owner(store, identity, space, algorithm, checkpoints),
-        change=given.control if _differs(given.control, stored.control) else None,
+        owner=owner,
+        change=control if _differs(control, stored.control) else None,
     )
+
+
+def _checkpoints(store: Store, stored: StoredStudy, given: Arguments) -> tuple[LocalCheckpoints, Control]:
+    """Return where the study's checkpoints are, and what is said of its control: also that, where they were moved."""
+    said = stored.control.checkpoints
+    before = store.checkpoints_folder if said is None else Path(said)
+    folder = before if given.checkpoints is None else given.checkpoints
+    checkpoints = LocalCheckpoints(folder, durable=store.path is not None)
+    if folder == before:
+        return checkpoints, given.control
+    with store.read() as connection:
+        known = reading.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
+    if known and not any(checkpoints.exists(checkpoint.id) for checkpoint in known):
+        allowed = f"a folder that has the checkpoints of study {stored.identity.name!r}: they were in {before}"
+        raise InvalidArgument("checkpoints", str(folder), allowed)
+    return checkpoints, msgspec.structs.replace(given.control, checkpoints=str(folder))
 
 
 def stored_study(store: Store, name: str) -> StoredStudy | None:
@@ -196,6 +214,8 @@ def _create(store: Store, space: Space, given: Arguments) -> StoredStudy:
         sampling=given.sampling or "random",
     )
     first = {"budget": Budget(), "population": identity.algorithm["population"], **_said(given.control)}
+    if given.checkpoints not in (None, store.checkpoints_folder):
+        first["checkpoints"] = str(given.checkpoints)
     control = StudyControl(**first)
     try:
         store.own()
@@ -241,6 +261,9 @@ def _shared_owner(
     # two objects for one study in one process (a notebook's cell run again) decide through the same owner
     key = (id(store), identity.uuid)
     owner = _owners.get(key)
+    if owner is not None and owner.store is store and owner.checkpoints.root != checkpoints.root:
+        allowed = f"{owner.checkpoints.root}, which another Study object of this process uses; delete that one first"
+        raise InvalidArgument("checkpoints", str(checkpoints.root), allowed)
     if owner is None or owner.store is not store:
         owner = _owners[key] = Owner(
             store,

@@ -1,0 +1,206 @@
+"""The folder of a study's checkpoints: remembered, moved on purpose, and never given up because it is not there."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from functools import partial
+
+import pytest
+
+import phyletic as ph
+from phyletic import errors
+
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+        for _ in trial.range():
+            trial.state.weights[0] += trial["lr"]
+        trial.report(score=trial.state.weights[0])
+
+
+def make(folder, steps=4, **options):
+    return ph.Study(
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", algorithm=ph.PBT(2, 2),
+        budget=ph.Budget(steps=steps), storage=folder / "study.db", seed=0, **options,
+    )  # fmt: skip
+
+
+def trained(folder, **options):
+    """Train a study, and forget it: gives the numbers of its trials."""
+    study = make(folder, **options)
+    study.run(train, verbose=0)
+    numbers = [trial.number for trial in study.trials()]
+    del study
+    gc.collect()
+    return numbers
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir() if path.name != "staging"}
+
+
+def gone_on(folder, **options):
+    """Open the study and train on; gives what there is new, which must all continue."""
+    study = ph.Study("study", storage=folder / "study.db", budget=ph.Budget(steps=8), **options)
+    before = {trial.number for trial in study.trials()}
+    study.run(train, verbose=0)
+    new = [trial for trial in study.trials() if trial.number not in before]
+    assert new
+    assert all(trial.parent is not None for trial in new)
+    assert [event.kind for event in study.events() if event.kind != "control"] == []
+    return study
+
+
+def test_the_folder_is_remembered(tmp_path):
+    trained(tmp_path, checkpoints=tmp_path / "elsewhere")
+    study = gone_on(tmp_path)
+    assert study.checkpoints.root == tmp_path / "elsewhere"
+    assert study.checkpoint_path().is_relative_to(tmp_path / "elsewhere")
+    assert study.status().checkpoints == str(tmp_path / "elsewhere")
+    assert not (tmp_path / "study.checkpoints").exists()
+
+
+def test_a_relative_folder_is_meant_from_where_the_study_was_created(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path, checkpoints="elsewhere")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert gone_on(tmp_path).checkpoints.root == tmp_path / "elsewhere"
+
+
+def test_the_folder_beside_the_storage_moves_with_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    trained(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert gone_on(tmp_path / "b").checkpoints.root == tmp_path / "b" / "study.checkpoints"
+
+
+@pytest.mark.parametrize("options", [{}, {"checkpoints": "first"}])
+def test_a_folder_that_was_moved_is_found_where_it_is_said_to_be_and_remembered(tmp_path, options):
+    options = {name: tmp_path / value for name, value in options.items()}
+    trained(tmp_path, **options)
+    options.get("checkpoints", tmp_path / "study.checkpoints").rename(tmp_path / "moved")
+    study = gone_on(tmp_path, checkpoints=tmp_path / "moved")
+    assert study.control.checkpoints == str(tmp_path / "moved")
+    assert study.events()[0].payload["checkpoints"] == str(tmp_path / "moved")
+    del study
+    gc.collect()
+    assert make(tmp_path, steps=10).checkpoints.root == tmp_path / "moved"
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("options", [{}, {"checkpoints": "first"}])
+def test_a_folder_that_is_not_there_is_an_error_and_nothing_is_given_up(tmp_path, options, empty):
+    options = {name: tmp_path / value for name, value in options.items()}
+    numbers = trained(tmp_path, **options)
+    root = options.get("checkpoints", tmp_path / "study.checkpoints")
+    root.rename(tmp_path / "away")
+    held = names(tmp_path / "away")
+    if empty:
+        root.mkdir()
+    study = ph.Study("study", storage=tmp_path / "study.db")
+    calls = {
+        "open with another budget": lambda: make(tmp_path, steps=8),
+        "run": partial(study.run, train, verbose=0),
+        "ask": study.ask,
+        "loop": partial(train, study),
+        "resize": partial(study.resize, 3),
+    }
+    for call in calls.values():
+        with pytest.raises(errors.CheckpointError, match="mounted"):
+            call()
+    assert study.best
+    assert [trial.number for trial in study.trials()] == numbers
+    assert [event.kind for event in study.events()] == []
+    del study, calls, call
+    gc.collect()
+    # put back, it goes on as if nothing had been
+    shutil.rmtree(root, ignore_errors=True)
+    (tmp_path / "away").rename(root)
+    assert names(root) == held
+    gone_on(tmp_path)
+
+
+def test_a_folder_without_the_studys_checkpoints_is_refused_and_nothing_is_written(tmp_path):
+    trained(tmp_path)
+    (tmp_path / "other").mkdir()
+    before = names(tmp_path / "study.checkpoints"), names(tmp_path)
+    with pytest.raises(errors.InvalidArgument, match=r"checkpoints is .*other.*they were in .*study\.checkpoints"):
+        make(tmp_path, steps=8, checkpoints=tmp_path / "other")
+    assert (names(tmp_path / "study.checkpoints"), names(tmp_path)) == before
+    assert gone_on(tmp_path).control.checkpoints is None
+
+
+def test_a_folder_that_goes_away_while_the_study_runs_is_an_error_and_nothing_is_given_up(tmp_path):
+    def unmounting(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+            if trial.number == 3:
+                break
+        (tmp_path / "study.checkpoints").rename(tmp_path / "away")
+        train(trials)
+
+    study = make(tmp_path, steps=20)
+    with pytest.raises(errors.CheckpointError, match="is not there"):
+        study.run(unmounting, verbose=0)
+    shutil.rmtree(tmp_path / "study.checkpoints", ignore_errors=True)
+    (tmp_path / "away").rename(tmp_path / "study.checkpoints")
+    study.run(train, verbose=0)
+    assert study.finished
+    assert [event.kind for event in study.events()] == []
+
+
+def test_two_objects_of_one_process_have_one_folder(tmp_path):
+    first = make(tmp_path)
+    with pytest.raises(errors.InvalidArgument, match="another Study object of this process"):
+        make(tmp_path, checkpoints=tmp_path / "other")
+    first.run(train, verbose=0)
+    assert first.finished
+
+
+def explore(values, rng):
+    return {"lr": min(1.0, values["lr"] * 1.5)}
+
+
+def test_a_study_that_was_looked_at_first_is_then_run_with_the_users_own_functions(tmp_path):
+    def opened(steps, **options):
+        return ph.Study(
+            "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", budget=ph.Budget(steps=steps),
+            algorithm=ph.PBT(2, 2, explore=explore), storage=tmp_path / "study.db", seed=0, **options,
+        )  # fmt: skip
+
+    opened(4).run(train, verbose=0)
+    gc.collect()
+    looked_at = ph.Study("study", storage=tmp_path / "study.db")
+    assert looked_at.best
+    study = opened(20)
+    study.run(train, verbose=0)
+    assert study.finished
+    assert looked_at.finished
+
+
+def test_the_folder_of_a_study_that_another_process_runs_stays(tmp_path):
+    trained(tmp_path)
+    shutil.copytree(tmp_path / "study.checkpoints", tmp_path / "copy")
+    owner = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent("""
+            import sys, phyletic as ph
+            study = ph.Study("study", storage=sys.argv[1], budget=ph.Budget(steps=100))
+            study.ask()
+            print("owned", flush=True)
+            sys.stdin.read()
+        """), str(tmp_path / "study.db")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ},
+    )  # fmt: skip
+    try:
+        assert owner.stdout.readline() == "owned\n"
+        with pytest.raises(errors.StorageOwned):
+            ph.Study("study", storage=tmp_path / "study.db", checkpoints=tmp_path / "copy")
+    finally:
+        owner.communicate(timeout=20)
+    assert ph.Study("study", storage=tmp_path / "study.db").control.checkpoints is None
