@@ -1,9 +1,9 @@
 """Where checkpoints are made before they are visible, and who is making them.
 
 Everything unfinished lies in one folder, under a name that begins with its owner's token. An owner is a process; it
-holds a lock on ``<token>.owner`` for as long as it lives, and the system lets go of the lock when the process ends,
-however it ends. So what belongs to nobody alive can be told and removed, over forks, reused process ids and containers
-with process ids of their own.
+holds a lock on ``<token>.owner`` for as long as it uses the folder or has something unfinished there, and the system
+lets go of the lock when the process ends, however it ends. So what belongs to nobody alive can be told and removed,
+over forks, reused process ids and containers with process ids of their own.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import itertools
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import Collection, Iterator
 from pathlib import Path
-
-import msgspec
 
 from phyletic import disk
 
@@ -26,21 +25,37 @@ __all__ = ["Staging"]
 _OWNER = ".owner"
 
 
-class _Owner(msgspec.Struct, frozen=True):
-    process: int
-    token: str
-    descriptor: int
-    """Open, and so locked, until the process ends."""
+class _Owner:
+    """This process as the owner of what it makes in one folder."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.token: str | None = None
+        self._descriptor = -1  # open, and so locked
+
+    def become(self, token: str, descriptor: int) -> None:
+        """Begin to own under a token, with a descriptor that holds its lock."""
+        self.end()
+        self.token, self._descriptor = token, descriptor
+
+    def end(self) -> None:
+        """Let go of the lock; what is unfinished is then anybody's to sweep."""
+        descriptor, self.token, self._descriptor = self._descriptor, None, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 _owners: dict[Path, _Owner] = {}
 _count = itertools.count()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a store may be collected while this thread has it
 
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.Lock()  # another thread of the parent may have held it
+    _lock = threading.RLock()  # another thread of the parent may have held it
+    for owner in list(_owners.values()):
+        owner.end()  # the lock is the parent's, and ends with it
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -55,6 +70,10 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        with _lock:
+            self._owner = _owners.setdefault(folder, _Owner())
+            self._owner.users += 1
+        weakref.finalize(self, _leave, folder, self._owner).atexit = False
 
     def entry(self, id: str) -> Path:
         """Return a new name for something unfinished of checkpoint ``id``; it is this process's until it ends.
@@ -104,7 +123,7 @@ class Staging:
         except FileNotFoundError:
             return
         for token in sorted({name.split(".")[0] for name in names}):
-            with _held_if_free(self._owner(token)) as free:
+            with _held_if_free(self._file(token)) as free:
                 if free:
                     self._remove_entries(token, keep)
 
@@ -119,36 +138,57 @@ class Staging:
             else:
                 kept = True
         if not kept:
-            disk.unlink(self._owner(token))
+            disk.unlink(self._file(token))
 
     def _names(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())
 
-    def _owner(self, token: str) -> Path:
+    def _file(self, token: str) -> Path:
         return self.folder / (token + _OWNER)
 
     def _token(self) -> str | None:
         """Return this process's token; none if it has none yet, is a fork, or the folder was removed."""
-        owner = _owners.get(self.folder)
-        if owner is None or owner.process != os.getpid() or not self._owner(owner.token).exists():
-            return None
-        return owner.token
+        token = self._owner.token
+        return token if token is not None and self._file(token).exists() else None
 
     def _own(self) -> str:
         disk.make_folder(self.folder)
         while True:
             token = secrets.token_hex(8)
-            path = self._owner(token)
+            path = self._file(token)
             descriptor = disk.create_file(path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_open_at(descriptor, path):
-                break
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                owned = _is_open_at(descriptor, path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if owned:
+                self._owner.become(token, descriptor)
+                return token
             os.close(descriptor)  # swept between its creation and its lock
-        replaced = _owners.get(self.folder)
-        if replaced is not None:
-            os.close(replaced.descriptor)
-        _owners[self.folder] = _Owner(os.getpid(), token, descriptor)
-        return token
+
+
+def _leave(folder: Path, owner: _Owner) -> None:
+    """End one use of a folder; with the last one the lock is let go of, unless something there is unfinished."""
+    with _lock:
+        owner.users -= 1
+        if owner.users == 0 and not _unfinished(folder, owner.token):
+            owner.end()
+            if _owners.get(folder) is owner:
+                del _owners[folder]
+
+
+def _unfinished(folder: Path, token: str | None) -> bool:
+    if token is None:
+        return False
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(name.startswith(token + ".") and name != token + _OWNER for name in names)
 
 
 def _is_open_at(descriptor: int, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """What is unfinished belongs to whoever lives, and is swept when nobody does."""
 
+import gc
 import os
 import pickle
 import signal
@@ -97,3 +98,54 @@ def test_the_store_may_be_reached_through_a_link(store, tmp_path):
     staged = store.staging(ID)
     (staged / "file").touch()
     store.verify(store.publish_folder(ID, staged, move=True))
+
+
+def test_a_folder_is_let_go_of_with_its_last_store_unless_something_in_it_is_unfinished(tmp_path):
+    def open_descriptors():
+        gc.collect()
+        return len(os.listdir("/dev/fd"))  # noqa: PTH208
+
+    def sweep():
+        LocalCheckpoints(tmp_path / "checkpoints").sweep()
+
+    before = open_descriptors()
+    first = LocalCheckpoints(tmp_path / "checkpoints")
+    second = LocalCheckpoints(tmp_path / "checkpoints")
+    third = LocalCheckpoints(tmp_path / "checkpoints")
+    third.publish("b" * 32, {"x": 1})
+    del third
+    staged = first.staging(ID)
+    assert len(list(staged.parent.parent.glob("*.owner"))) == 1
+    (staged / "file").touch()
+    del first
+    sweep()
+    assert staged.exists()
+    del second
+    assert open_descriptors() == before + 1
+    sweep()
+    assert staged.exists()
+    third = LocalCheckpoints(tmp_path / "checkpoints")
+    third.verify(third.publish_folder(ID, staged, move=True))
+    assert open_descriptors() == before + 1
+    del third
+    assert open_descriptors() == before
+    sweep()
+    assert list((tmp_path / "checkpoints" / "staging").iterdir()) == []
+
+
+def test_what_a_dead_process_left_is_swept_though_a_child_that_it_forked_lives(store):
+    code = (
+        "import os, signal, sys, pathlib, phyletic.checkpoints as c\n"
+        "store = c.LocalCheckpoints(pathlib.Path(sys.argv[1])); staged = store.staging('a' * 32)\n"
+        "if os.fork() == 0: print(staged, flush=True); sys.stdin.read(); os._exit(0)\n"
+        "signal.pause()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, store.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        staged = Path(parent.stdout.readline().strip())
+        parent.kill()
+        parent.wait()
+        store.sweep()
+        assert not staged.exists()
