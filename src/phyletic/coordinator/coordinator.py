@@ -121,35 +121,43 @@ class Coordinator:
         self._commit(draft, changes, durable=True)
         return Outcome((), (*again, *changes.condemned))
 
-    def end(self, now: float) -> None:
-        """Write what is still to be noted, and forget the state: others may write the database from now on."""
+    def end(self, now: float, steady: float | None = None) -> None:
+        """Write what is still to be noted, and forget the state: others may write the database from now on.
+
+        Args:
+            now: The owner's clock, in seconds since 1970.
+            steady: As for :meth:`execute`.
+        """
         if self._confirmed or (self._state is not None and self._state.sessions):
             draft = self.state.draft()
-            _count_active(draft, now)
+            _count_active(draft, now if steady is None else steady)
             self._commit(draft, Changes(expected=draft.counters.sequence, counters=draft.counters), durable=True)
         self._state = None
 
-    def execute(self, commands: Sequence[Command], now: float) -> Outcome:
+    def execute(self, commands: Sequence[Command], now: float, steady: float | None = None) -> Outcome:
         """Decide a batch of commands in one transaction.
 
         Args:
             commands: What sessions said, in the order it arrived.
             now: The owner's clock, in seconds since 1970.
+            steady: A clock in seconds that neither a step nor a sleep of the machine moves, for the time that counts
+                against the budget; ``now`` where left out.
 
         Raises:
             StorageError: The transaction could not be committed; nothing of it is visible.
         """
         try:
-            return self._execute(commands, now)
+            return self._execute(commands, now, now if steady is None else steady)
         except BaseException:
             self._state = None
             raise
 
-    def _execute(self, commands: Sequence[Command], now: float) -> Outcome:
+    def _execute(self, commands: Sequence[Command], now: float, steady: float) -> Outcome:
         state = self.state
         draft = state.draft()
         extend_over_gap(draft, now)
-        _count_active(draft, now)
+        draft.clock = now
+        _count_active(draft, steady)
         changes = Changes(expected=state.counters.sequence, counters=state.counters)
         # a decision sees the state that its own transaction leaves, so results are taken in before anything is decided
         draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
@@ -256,13 +264,13 @@ class Coordinator:
         return found if state is CheckpointState.DURABLE else msgspec.structs.replace(found, checkpoint=None)
 
 
-def _count_active(draft: StudyState, now: float) -> None:
+def _count_active(draft: StudyState, steady: float) -> None:
     """Add the time since the last command, if trials were running meanwhile."""
-    if draft.running and draft.clock is not None and now > draft.clock:
+    if draft.running and draft.counted is not None and steady > draft.counted:
         counters = draft.counters
-        active = counters.active_seconds + (now - draft.clock)
+        active = counters.active_seconds + (steady - draft.counted)
         draft.counters = msgspec.structs.replace(counters, active_seconds=active)
-    draft.clock = now
+    draft.counted = steady
 
 
 def _empty(changes: Changes) -> bool:

@@ -42,6 +42,7 @@ class Owner:
         interrupt: Ends the run that goes on: once its running trials have finished, or (``True``) now; returns whether
             there is one.
         clock: Gives the time in seconds since 1970.
+        steady: Gives seconds that neither a step of the clock nor a sleep of the machine moves.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Owner:
         interrupt: Callable[[bool], bool],
         inbox: Inbox | None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.name = name
@@ -65,6 +67,7 @@ class Owner:
         self._evict = evict
         self._interrupt = interrupt
         self._clock = clock
+        self._steady = steady
         self._changed = threading.Condition(threading.RLock())
         self._begun = False
         self._users: set[int] = set()
@@ -144,7 +147,7 @@ class Owner:
         with self._changed:
             self.begin()
             self._look_into_inbox()
-            outcome = self._coordinator.execute(commands, self._clock())
+            outcome = self._coordinator.execute(commands, self._clock(), self._steady())
             self._delete(outcome.condemned)
             self._changed.notify_all()
             for watcher in self._watchers:
@@ -162,7 +165,7 @@ class Owner:
             if isinstance(request, Control) and request.checkpoints is not None:
                 answer(Refused(error="StorageOwned", message="a study that runs keeps the folder of its checkpoints"))
                 continue
-            outcome = self._coordinator.execute([request], self._clock())
+            outcome = self._coordinator.execute([request], self._clock(), self._steady())
             self._delete(outcome.condemned)
             (reply,) = outcome.replies
             answer(reply if isinstance(reply, Refused) else Done())
@@ -206,7 +209,7 @@ class Owner:
                 self._begun = False
                 try:
                     self._confirm()
-                    self._coordinator.end(self._clock())
+                    self._coordinator.end(self._clock(), self._steady())
                 finally:
                     self.store.release()
 

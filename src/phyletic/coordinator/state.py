@@ -114,7 +114,8 @@ class StudyState:
         curves: What the latest ended trials reported, by number.
         hopeless: Trials completed one after another whose score was not finite.
         stopped: Why the study stopped after failures; "" while it did not.
-        clock: When ``counters.active_seconds`` was last brought up to date.
+        clock: When the owner last decided something, by its clock.
+        counted: When ``counters.active_seconds`` was last brought up to date, by its steady clock.
     """
 
     id: int
@@ -137,6 +138,7 @@ class StudyState:
     hopeless: int = 0
     stopped: str = ""
     clock: float | None = None
+    counted: float | None = None
 
     def draft(self) -> StudyState:
         """Return a copy that can be changed without changing this state."""

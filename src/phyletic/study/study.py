@@ -58,7 +58,8 @@ class Study:
         budget: How far it goes; raising it continues a finished study.
         storage: ``"sqlite:///digits.db"``, or the path of such a file; None keeps the study in memory and its
             checkpoints in a temporary folder, both of which end with the process.
-        checkpoints: Folder of the checkpoints; beside the storage's file where left out.
+        checkpoints: Folder of the checkpoints; beside the storage's file where left out. It is remembered; given again,
+            it says where the checkpoints are now.
         seed: From which all of the study's randomness is derived; drawn where left out.
         initial: Values of the first members' hyperparameters, a dictionary each, which may be partly filled.
         sampling: How other first values are drawn: ``"random"``, or spread evenly: ``"sobol"``, ``"latin"``.

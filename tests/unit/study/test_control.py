@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 import phyletic as ph
@@ -107,9 +109,17 @@ def test_a_target_ends_the_study():
     assert len(below) == sum(trial.state is TrialState.COMPLETED for trial in study.trials()) - 1
 
 
-def test_active_seconds_are_counted_and_end_the_study():
-    import time
+def test_a_sleep_of_the_machine_and_a_step_of_its_clock_are_not_spent(monkeypatch):
+    study = make(budget=ph.Budget(seconds=3600))
+    trial = study.ask()
+    real = time.time
+    monkeypatch.setattr(study.owner, "_clock", lambda: real() + 8 * 3600)
+    study.tell(trial, score=1.0)
+    assert study.status().active_seconds < 60
+    assert isinstance(study.ask(), ph.LiveTrial)
 
+
+def test_active_seconds_are_counted_and_end_the_study():
     def slow(trials):
         for trial in trials.attach(lambda trial: {"x": 0}):
             assert trial["lr"]
