@@ -41,7 +41,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         steps: Age of every member, in steps along its lineage; the last trial is cut to fit.
         trials: Completed trials of the whole study, exactly.
-        seconds: Time during which trials were running, summed over all sessions of the study.
+        seconds: Time during which trials were running, summed over all sessions of the study; a sleep of the machine
+            does not count.
         target: Score at which the study ends.
 
     Raises:
