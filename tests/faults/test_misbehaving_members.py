@@ -18,6 +18,8 @@ import phyletic as ph
 from phyletic.errors import StudyFailed
 from phyletic.records import TrialState
 from phyletic.testing.facts import facts
+from phyletic.workers.channel import OwnerChannel
+from phyletic.workers.detached import detached_source
 
 STEPS = 4
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import all that tests import
@@ -52,18 +54,23 @@ def train(trials):
         trial.report(score=step(trial))
 
 
-def wait_for(path, seconds=30.0):
-    """Wait until a file is there, and fail where it does not come: nothing here is judged by its time."""
+def wait_for(path):
+    """Wait until a file is there."""
+    until(Path(path).exists)
+
+
+def until(held, seconds=30.0):
+    """Wait for something, and fail where it does not come: nothing here is judged by its time."""
     deadline = time.monotonic() + seconds
-    while not Path(path).exists():
+    while not held():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{path} did not come")
+            raise TimeoutError("it did not come")
         time.sleep(0.01)
 
 
-def undisturbed(tmp_path):
+def undisturbed(tmp_path, **options):
     (tmp_path / "undisturbed").mkdir()
-    study = make(tmp_path / "undisturbed", True)
+    study = make(tmp_path / "undisturbed", True, **options)
     study.run(train, workers=0, verbose=0)
     return facts(study)
 
@@ -106,7 +113,8 @@ def test_members_that_raise_hang_and_die_are_tried_again(tmp_path, synchronous):
         assert facts(study) == undisturbed(tmp_path)
 
 
-@pytest.mark.parametrize(("synchronous", "mode"), [(True, "min"), (False, "max")])
+@pytest.mark.parametrize("synchronous", [True, False])
+@pytest.mark.parametrize("mode", ["min", "max"])
 def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path, synchronous, mode):
     bad = {0: math.nan, 1: math.inf, 2: -math.inf}
 
@@ -135,10 +143,8 @@ def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path,
     assert math.isfinite(study.best.score)
 
 
-@pytest.mark.parametrize(
-    ("synchronous", "how", "said"),
-    [(True, "raises", "cursed"), (False, "raises", "cursed"), (False, "dies", "SIGKILL")],
-)
+@pytest.mark.parametrize("synchronous", [True, False])
+@pytest.mark.parametrize(("how", "said"), [("raises", "cursed"), ("dies", "SIGKILL")])
 def test_a_member_that_always_fails_lets_the_others_reach_the_end_and_is_reported(tmp_path, synchronous, how, said):
     def misbehave(trials):
         for trial in trials.attach(build):
@@ -179,6 +185,39 @@ def test_when_all_fail_at_once_each_failure_is_reported(tmp_path, synchronous):
     # with the code mended it goes on from where it was
     study.run(train, workers=0, verbose=0)
     check_ended(study)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+@pytest.mark.parametrize("how", ["hang", "die"])
+def test_when_all_hang_or_die_at_once_the_study_stops_and_says_how(tmp_path, synchronous, how):
+    def misbehave(trials):
+        for trial in trials.attach(build):
+            score = step(trial)
+            if how == "hang":
+                time.sleep(600)
+            if trial.generation > 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            trial.report(score=score)
+
+    algorithm = ph.PBT(2, 1, synchronous=synchronous)
+    study = make(tmp_path, synchronous, algorithm=algorithm, max_failures=1, max_losses=1)
+    timeout = 1.0 if how == "hang" else None
+    with pytest.raises(StudyFailed) as caught:
+        study.run(misbehave, workers=2, trial_timeout=timeout, verbose=0)
+    said = str(caught.value)
+    failed = [trial for trial in study.trials() if trial.state is TrialState.FAILED]
+    assert {trial.member for trial in failed} == {0, 1}
+    for trial in failed:
+        assert f"trial {trial.number} of member {trial.member}, attempt 1:" in said
+        assert ("longer than trial_timeout=1 s" if how == "hang" else "SIGKILL") in trial.error
+        assert trial.error in said
+    completed = [trial.generation for trial in study.trials() if trial.state is TrialState.COMPLETED]
+    assert completed == ([] if how == "hang" else [0, 0])
+    assert psutil.Process().children(recursive=True) == []
+    # with the code mended it goes on from where it was
+    study.run(train, workers=0, verbose=0)
+    ended = {trial.member for trial in study.trials() if trial.end_step == STEPS}
+    assert ended == {0, 1}
 
 
 def test_a_straggler_holds_nobody_in_an_asynchronous_study(tmp_path):
@@ -251,3 +290,60 @@ def test_workers_that_are_killed_from_outside_are_replaced(tmp_path, synchronous
     assert sum(trial.losses for trial in study.trials()) >= 1
     if synchronous:
         assert facts(study) == undisturbed(tmp_path)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_workers_join_and_leave_while_the_study_runs(tmp_path, synchronous):
+    """Local ones are asked to end, and replaced; others join, and leave after a trial or in the middle of one."""
+    budget = ph.Budget(steps=2 * STEPS)
+
+    def staying(trials):
+        (tmp_path / f"pid {os.getpid()}").touch()
+        for trial in trials.attach(build):
+            score = step(trial)
+            if trial.generation in (2, 4, 6):
+                wait_for(tmp_path / f"left {trial.generation // 2}")
+            trial.report(score=score)
+
+    study = make(tmp_path, synchronous, budget=budget)
+    joined, asked = [], set()
+
+    def join(leave_in_the_middle):
+        link, store = OwnerChannel(study.owner), study.checkpoints
+        with detached_source(link, store=store, space=study.space, worker="joined", lease_seconds=60.0) as trials:
+            for trial in trials.attach(build):
+                joined.append(trial.number)
+                score = step(trial)
+                last = len(joined) % 2 == 0
+                if last and leave_in_the_middle:
+                    break
+                trials.draining = last
+                trial.report(score=score)
+
+    def come_and_go():
+        for visit in (1, 2, 3):
+            until(lambda: set(tmp_path.glob("pid *")) - asked)
+            join(leave_in_the_middle=visit == 2)
+            (tmp_path / f"left {visit}").touch()
+            for path in set(tmp_path.glob("pid *")) - asked:
+                asked.add(path)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(path.name[4:]), signal.SIGTERM)
+
+    visitor = threading.Thread(target=come_and_go)
+    visitor.start()
+    try:
+        study.run(staying, workers=2, verbose=0)
+    finally:
+        visitor.join()
+    trials = study.trials()
+    assert {trial.state for trial in trials} == {TrialState.COMPLETED}
+    assert sorted(trial.member for trial in trials if trial.end_step == 2 * STEPS) == [0, 1, 2, 3]
+    assert len(joined) == 6
+    assert len(asked) >= 3
+    assert sum(trial.worker == "joined" for trial in trials) >= 5
+    assert trials[joined[3]].attempts > 1
+    assert all((trial.failures, trial.losses) == (0, 0) for trial in trials)
+    assert psutil.Process().children(recursive=True) == []
+    if synchronous:
+        assert facts(study) == undisturbed(tmp_path, budget=budget)
