@@ -136,7 +136,10 @@ class Inbox:
             self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
             return None
         # whoever removes it has it: it never takes effect twice, nor after it was withdrawn
-        return request if _removed(path) else None
+        failpoint("inbox.take.before")
+        taken = _removed(path)
+        failpoint("inbox.take.after")
+        return request if taken else None
 
     def _answer(self, command: Path, reply: Done | Refused) -> None:
         answered = Done() if isinstance(reply, Done) else reply
