@@ -18,7 +18,7 @@ from phyletic.checkpoints.packed import Array, Entry, Manifest, header_of, layou
 from phyletic.checkpoints.staging import Staging
 from phyletic.checkpoints.store import checked_id, is_id
 from phyletic.checkpoints.tree import Lowering, is_unicode
-from phyletic.checkpoints.unreadable import unreadable
+from phyletic.checkpoints.unreadable import is_folder, is_there, reading, unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StateUnsupported
 from phyletic.records import CheckpointReference
 
@@ -108,11 +108,12 @@ class LocalCheckpoints:
         """
         checked_id(id)
         folder = Path(folder)
-        if not folder.is_dir():
-            raise InvalidArgument("folder", str(folder), "a folder that exists")
-        folder = folder.absolute() if move else folder.resolve()
-        if not move and self.root.resolve().is_relative_to(folder):
-            raise InvalidArgument("folder", str(folder), f"one that does not hold the store itself ({self.root})")
+        with _explained(f"checkpoint {id} could not be made from {folder}"):
+            if not is_folder(folder):
+                raise InvalidArgument("folder", str(folder), "a folder that exists")
+            folder = folder.absolute() if move else folder.resolve()
+            if not move and self.root.resolve().is_relative_to(folder):
+                raise InvalidArgument("folder", str(folder), f"one that does not hold the store itself ({self.root})")
         with self._publishing(id, folder if move else None) as temporary:
             if move:
                 manifest = own_files.describe(temporary / own_files.FILES)
@@ -171,6 +172,7 @@ class LocalCheckpoints:
         Raises:
             CheckpointDamaged: Its bytes are not those that were published; names the file, what was expected and what
                 was found.
+            CheckpointError: It cannot be read now, for want of rights, memory or file descriptors.
         """
         path = self._located(reference)
         if path.suffix == _SUFFIX:
@@ -183,15 +185,22 @@ class LocalCheckpoints:
 
         Raises:
             NotFound: There is none.
+            CheckpointError: That cannot be known now, for want of rights, say.
         """
-        for path in (self._packed(id), self._folder(id) / own_files.FILES):
-            if path.exists():
-                return path
+        with reading(self._packed(id)):
+            for path in (self._packed(id), self._folder(id) / own_files.FILES):
+                if is_there(path):
+                    return path
         raise NotFound(f"there is no checkpoint {id} in {self.root}")
 
     def exists(self, id: str) -> bool:
-        """Whether a checkpoint is published."""
-        return self._packed(id).exists() or (self._folder(id) / own_files.MANIFEST).exists()
+        """Whether a checkpoint is published.
+
+        Raises:
+            CheckpointError: That cannot be known now, for want of rights, say.
+        """
+        with reading(self._packed(id)):
+            return is_there(self._packed(id)) or is_there(self._folder(id) / own_files.MANIFEST)
 
     def ids(self) -> list[str]:
         """Return the ids of all that is published here, by whatever study, in order.
@@ -218,12 +227,12 @@ class LocalCheckpoints:
         """
         for id in ids:
             checked_id(id)
-        if not self.root.is_dir():
-            return
         with _explained("a checkpoint could not be removed"):
+            if not is_folder(self.root):
+                return
             for id in ids:
                 disk.unlink(self._packed(id))
-                if self._folder(id).exists():
+                if is_there(self._folder(id)):
                     disk.rename(self._folder(id), self._staging.entry(id))
             if durable and self.durable:
                 disk.fsync_folder(self.root)
@@ -252,11 +261,12 @@ class LocalCheckpoints:
             raise CheckpointError(
                 f"the digest {reference.digest!r} of {reference.id} is of no kind known here (sha256)"
             )
-        for path in (self._packed(reference.id), self._folder(reference.id)):
-            if path.exists():
-                return path
-        if not self.root.is_dir():
-            raise CheckpointError(f"the folder of the checkpoints, {self.root}, is not there: is its disk mounted?")
+        with reading(self._packed(reference.id)):
+            for path in (self._packed(reference.id), self._folder(reference.id)):
+                if is_there(path):
+                    return path
+            if not is_folder(self.root):
+                raise CheckpointError(f"the folder of the checkpoints, {self.root}, is not there: is its disk mounted?")
         raise CheckpointDamaged(
             f"{self._packed(reference.id)} is missing: expected {reference.size} bytes with {reference.digest}"
         )
@@ -282,11 +292,11 @@ class LocalCheckpoints:
     def _reveal(self, temporary: Path, final: Path, digest: str, digest_of: Callable[[Path], str]) -> None:
         """Give what is complete its final name: the moment from which it is visible."""
         other = self._folder(final.stem) if final.suffix == _SUFFIX else self._packed(final.name)
-        if other.exists() or (final.exists() and digest_of(final) != digest):
+        if is_there(other) or (is_there(final) and digest_of(final) != digest):
             raise CheckpointError(
                 f"{final} is published already with other content; a checkpoint's id is never used for another"
             )
-        if final.is_dir():
+        if is_folder(final):
             disk.remove_tree(temporary)
         else:
             disk.rename(temporary, final)

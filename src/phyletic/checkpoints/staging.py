@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from phyletic import disk
+from phyletic.checkpoints.unreadable import is_there
 
 __all__ = ["Staging"]
 
@@ -149,7 +150,7 @@ class Staging:
     def _token(self) -> str | None:
         """Return this process's token; none if it has none yet, is a fork, or the folder was removed."""
         token = self._owner.token
-        return token if token is not None and self._file(token).exists() else None
+        return token if token is not None and is_there(self._file(token)) else None
 
     def _own(self) -> str:
         disk.make_folder(self.folder)

@@ -22,17 +22,19 @@ __all__ = ["best"]
 def best(study: str, storage: str, as_json: bool) -> None:
     """Print the best trial of STUDY: score, hyperparameters, lineage and checkpoint."""
     from phyletic.cli.output import echo_json
-    from phyletic.errors import NotFound
+    from phyletic.errors import CheckpointError, NotFound
     from phyletic.study.progress import lineage_text, number_text, value_text
 
     opened = open_study(study, storage)
     trial = opened.best
     lineage = opened.lineage(trial)
-    path: str | None
+    path, instead = None, "none is kept"
     try:
         path = str(opened.checkpoint_path(trial))
     except NotFound:
-        path = None
+        pass
+    except CheckpointError as error:
+        instead = str(error)
     if as_json:
         numbers = [ancestor.number for ancestor in lineage]
         document: dict[str, Any] = {"trial": trial, "lineage": numbers, "checkpoint_path": path}
@@ -48,4 +50,4 @@ def best(study: str, storage: str, as_json: bool) -> None:
         if name != metric.name:
             click.echo(f"{name} {number_text(number, 6)}")
     click.echo(f"lineage of {len(lineage)} trials: {lineage_text(lineage)}")
-    click.echo(f"checkpoint: {path or 'none is kept'}")
+    click.echo(f"checkpoint: {path or instead}")

@@ -1,0 +1,182 @@
+"""Rights to the folder of checkpoints that are lost, and come back: an expired ticket, an admin's mistake."""
+
+import ctypes
+import os
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import phyletic as ph
+from phyletic.checkpoints import LocalCheckpoints
+from phyletic.cli import main
+from phyletic.errors import CheckpointError
+from phyletic.failpoints import armed
+from phyletic.testing.facts import facts
+
+OVERRIDE = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which rights do not bind root."""
+
+
+@pytest.fixture(autouse=True)
+def rights_bind():
+    """Make rights bind also where root runs the tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if sys.platform != "linux":
+        pytest.skip("rights do not bind root")
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice
+    assert libc.capget(header, sets) == 0
+    before = sets[0]
+    sets[0] = before & ~OVERRIDE
+    assert libc.capset(header, sets) == 0
+    yield
+    sets[0] = before
+    assert libc.capset(header, sets) == 0
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A function that takes all rights to a folder away, until the test ends or ``closed.open()``."""
+    folders = []
+
+    def close(folder):
+        folders.append(folder)
+        folder.chmod(0)
+
+    def open_again():
+        while folders:
+            folders.pop().chmod(0o700)
+
+    close.open = open_again
+    yield close
+    open_again()
+
+
+def build(trial):
+    return {"weights": [0.0]}
+
+
+def packed(trials):
+    for trial in trials.attach(build):
+        for _ in trial.range():
+            trial.state.weights = [trial.state.weights[0] + trial["lr"]]
+        trial.report(score=trial.state.weights[0])
+
+
+def save(state, folder):
+    (folder / "weights").write_text(repr(state.weights))
+
+
+def load(state, folder):
+    state.weights = [float((folder / "weights").read_text().strip("[]"))]
+
+
+def folders(trials):
+    for trial in trials.attach(build, save=save, load=load):
+        for _ in trial.range():
+            trial.state.weights = [trial.state.weights[0] + trial["lr"]]
+        trial.report(score=trial.state.weights[0])
+
+
+def make(folder, steps=4):
+    return ph.Study(
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0, storage=folder / "study.db",
+        algorithm=ph.PBT(3, 1, synchronous=True), budget=ph.Budget(steps=steps),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    def run(train):
+        study = make(tmp_path_factory.mktemp("undisturbed"))
+        study.run(train, verbose=0)
+        return facts(study)
+
+    return {train: run(train) for train in (packed, folders)}
+
+
+def check_refused(use):
+    with pytest.raises(CheckpointError, match="Permission denied") as caught:
+        use()
+    assert type(caught.value) is CheckpointError
+
+
+@pytest.mark.parametrize(("train", "closing"), [(packed, "all"), (folders, "all"), (folders, "the best")])
+def test_what_cannot_be_looked_for_is_neither_missing_nor_damaged(tmp_path, closed, undisturbed, train, closing):
+    study = make(tmp_path, steps=2)
+    study.run(train, verbose=0)
+    best, root = study.best, study.checkpoints.root
+    study = make(tmp_path)
+    study.close()
+    closed(root if closing == "all" else root / best.checkpoint.id)
+    for use in (
+        study.restore,
+        study.checkpoint_path,
+        lambda: study.checkpoints.exists(best.checkpoint.id),
+        lambda: study.checkpoints.open(best.checkpoint),
+        lambda: study.checkpoints.verify(best.checkpoint),
+        lambda: study.run(train, verbose=0),
+    ):
+        check_refused(use)
+    shown = CliRunner().invoke(main, ["best", "study", "--storage", str(tmp_path / "study.db")])
+    assert shown.exit_code == 0
+    assert shown.output.splitlines()[-1].startswith("checkpoint: ")
+    assert "Permission denied" in shown.output
+    closed.open()
+    assert all((trial.failures, trial.losses) == (0, 0) for trial in study.trials())
+    study.run(train, verbose=0)
+    assert facts(study) == undisturbed[train]
+
+
+@pytest.mark.parametrize("train", [packed, folders])
+@pytest.mark.parametrize("commits", [6, 8, 11])
+def test_rights_that_are_lost_while_a_study_runs_count_against_no_trial(tmp_path, closed, undisturbed, train, commits):
+    study = make(tmp_path)
+    left = commits
+
+    def close_after_some_commits(name):
+        nonlocal left
+        left -= name == "storage.commit.after"
+        if left == 0:
+            left = -1
+            closed(study.checkpoints.root)
+
+    with armed(close_after_some_commits):
+        check_refused(lambda: study.run(train, verbose=0))
+    closed.open()
+    assert all((trial.failures, trial.losses) == (0, 0) for trial in study.trials())
+    study.run(train, verbose=0)
+    assert facts(study) == undisturbed[train]
+
+
+def test_a_run_ends_well_though_the_best_checkpoint_cannot_be_looked_for(tmp_path, closed, capsys):
+    study = make(tmp_path)
+
+    def close_at_the_end(name):
+        if name == "storage.commit.before" and study.status().trials.get("completed") == 12:
+            closed(study.checkpoints.root)
+
+    with armed(close_at_the_end):
+        study.run(packed, verbose=1)
+    assert study.status().state == "finished"
+    assert "checkpoint: " in capsys.readouterr().err
+
+
+def test_what_cannot_be_deleted_or_read_for_a_copy_is_said(tmp_path, closed):
+    store = LocalCheckpoints(tmp_path / "a" / "checkpoints")
+    reference = store.publish("0" * 32, {"x": 1})
+    (tmp_path / "mine" / "inside").mkdir(parents=True)
+    closed(tmp_path / "mine")
+    check_refused(lambda: store.publish_folder("1" * 32, tmp_path / "mine" / "inside"))
+    closed(tmp_path / "a")
+    check_refused(lambda: store.delete("0" * 32))
+    check_refused(lambda: store.publish("2" * 32, {"x": 1}))
+    check_refused(store.ids)
+    check_refused(store.sweep)
+    closed.open()
+    assert store.ids() == ["0" * 32]
+    store.verify(reference)
