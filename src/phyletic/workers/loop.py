@@ -35,7 +35,7 @@ from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
 from phyletic.workers.ending import check_unused, check_values, final_evaluations, steps_trained
-from phyletic.workers.iteration import Iteration
+from phyletic.workers.iteration import Iteration, give_back_elsewhere
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
@@ -110,6 +110,9 @@ class Trials:
             raise InvalidArgument("build", build, "a function from a trial to a dictionary of what is to be saved")
         if (save is None) != (load is None):
             raise InvalidArgument("save" if save is None else "load", None, "given, since the other one is")
+        for name, function in (("save", save), ("load", load)):
+            if function is not None and not callable(function):
+                raise InvalidArgument(name, function, f"a function {name}(state, folder), or None")
         return Iteration(self, Memory(self._store, build, save=save, load=load, reload=self._reload))
 
     def __iter__(self) -> Iterator[LiveTrial]:
@@ -171,7 +174,8 @@ class Trials:
                 case Refused():
                     raise answer.exception()
                 case Wait():
-                    self._channel.wait(_WAIT_SECONDS)
+                    if not give_back_elsewhere(self):
+                        self._channel.wait(_WAIT_SECONDS)
             answer = None
 
     def _ask_command(self, memory: Memory | None) -> Ask:
@@ -318,8 +322,14 @@ class Trials:
 
     # Failing
 
-    def left(self) -> None:
-        """Note that a loop is over: no more trials, or left by ``break``, ``return`` or an exception."""
+    def left(self, loop: object) -> None:
+        """Note that a loop is over: no more trials, or left by ``break``, ``return`` or an exception.
+
+        Args:
+            loop: Which one it is; it may be noticed late, when another one goes on.
+        """
+        if self._loop is not None and self._loop() not in (None, loop):
+            return
         if self._supervised:
             # an exception may be on its way to abort(), which knows more
             self._abandoned = self._open is not None
@@ -328,6 +338,13 @@ class Trials:
             self._drop()
             if self._ended is not None:
                 self._ended()
+
+    def release(self, waiting: Trials) -> bool:
+        """Give the open trial back where another source waits for trials of the same study; returns whether it was."""
+        if self._open is None or self._store.root != waiting._store.root:
+            return False
+        self._fail(self._drop().grant, "its thread waited for a trial in another loop", "released")
+        return True
 
     def close(self) -> None:
         """Fail a trial that the loop was left with."""

@@ -36,6 +36,10 @@ def make(population=1, budget=None, algorithm=None, **options):
     )
 
 
+def raising(*_):
+    raise RuntimeError("no such luck")
+
+
 def train_with_a_typo(trials):
     for trial in trials.attach(build):
         for _ in trial.range():
@@ -69,6 +73,95 @@ def test_a_trial_whose_result_was_refused_is_granted_again(tmp_path, storage):
     assert study.trial(0).state is TrialState.WAITING
     in_time(train, study)
     assert [trial.end_step for trial in study.trials()] == [2, 4, 6]
+
+
+def without_building(trials):
+    for _ in trials.attach(raising):
+        pass
+
+
+def without_saving(trials):
+    for trial in trials.attach(build, save=raising, load=raising):
+        trial.report(score=trial["lr"])
+
+
+def without_reading(trials):
+    for trial in trials.attach(build):
+        trial.report(score=1.0)
+
+
+def comprehending(trials):
+    return [raising(trial) for trial in trials.attach(build)]
+
+
+def generating(trials):
+    return sum(raising(trial) for trial in trials.attach(build))
+
+
+def passing_on(trials):
+    def passed_on():
+        yield from trials.attach(build)
+
+    for trial in passed_on():
+        raising(trial)
+
+
+def naming(trials):
+    loop = iter(trials.attach(build))
+    for trial in loop:
+        raising(trial)
+
+
+IN_THE_LOOP = [train_with_a_typo, without_building, without_saving, without_reading]
+IN_THE_BODY = [comprehending, generating, passing_on, naming]
+
+
+@pytest.mark.parametrize("way", [*IN_THE_LOOP, *IN_THE_BODY])
+def test_a_traceback_that_is_kept_keeps_no_trial(tmp_path, way):
+    # as a notebook keeps the last one, while a cell is run again
+    study = make(storage=tmp_path / "a.db")
+
+    def twice():
+        with pytest.raises((RuntimeError, errors.TrainingError)) as kept:
+            way(study)
+        assert way in IN_THE_BODY or not study.owner.begun
+        train(study)
+        assert kept.tb is not None
+
+    in_time(twice)
+    assert [trial.end_step for trial in study.trials()] == [2, 4, 6]
+    assert not study.owner.begun
+
+
+def test_a_loop_that_is_noticed_late_to_be_over_takes_nothing_from_the_one_that_goes_on(tmp_path):
+    study = make(storage=tmp_path / "a.db")
+    kept = []
+
+    def train_keeping(trials):
+        if not kept:
+            try:
+                comprehending(trials)
+            except RuntimeError as error:
+                kept.append(error)
+                raise
+        for trial in trials.attach(build):
+            kept[:] = [None]
+            trial.report(score=trial["lr"])
+
+    study.run(train_keeping, workers=0, verbose=0)
+    assert [(trial.end_step, trial.failures) for trial in study.trials()] == [(2, 1), (4, 0), (6, 0)]
+
+
+def test_of_a_loop_in_the_body_of_another_both_end(tmp_path):
+    study = make(storage=tmp_path / "a.db")
+
+    def nested(trials):
+        for outer in trials.attach(build):
+            train(trials)
+            outer.report(score=outer["lr"])
+
+    in_time(nested, study)
+    assert [(trial.end_step, trial.failures) for trial in study.trials()] == [(2, 0), (4, 0), (6, 0)]
 
 
 @pytest.mark.parametrize("when", ["storage.commit.before", "storage.commit.after"])
