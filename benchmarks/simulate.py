@@ -2,8 +2,9 @@
 
     python benchmarks/simulate.py --seeds 20000
 
-Runs in two processes. Prints seeds, events, violations and time; a seed that fails is printed as it is found, and is
-repeated by ``phyletic.simulate.simulate_drawn(seed)``. The exit code is 1 if an invariant was violated.
+Runs in two processes. Prints seeds, events, violations and time, and how often each thing went wrong; a seed that fails
+is printed as it is found, and is repeated by ``phyletic.simulate.simulate_drawn(seed)``. The exit code is 1 if an
+invariant was violated.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ import sys
 import time
 import traceback
 from collections import Counter
+from dataclasses import asdict
 
-from phyletic.simulate import simulate_drawn
+from phyletic.simulate import Incidents, simulate_drawn
 
 
-def run(seed: int) -> tuple[int, int, int, int, str]:
-    """Return the seed, its events, trials and owners, and what was violated."""
+def run(seed: int) -> tuple[int, dict[str, int], Incidents, str]:
+    """Return the seed, its figures, what went wrong, and what was violated."""
     try:
         simulation = simulate_drawn(seed)
     except Exception:
-        return seed, 0, 0, 0, traceback.format_exc()
-    return seed, simulation.events, simulation.attempts, simulation.owners, "\n".join(simulation.violations)
+        return seed, {}, Incidents(), traceback.format_exc()
+    figures = {name: getattr(simulation, name) for name in ("events", "attempts", "owners")}
+    return seed, figures, simulation.incidents, "\n".join(simulation.violations)
 
 
 def main() -> int:
@@ -35,10 +38,14 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.perf_counter()
     total: Counter[str] = Counter()
+    incidents: Counter[str] = Counter()
+    met: Counter[str] = Counter()
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        for seed, events, attempts, owners, violations in pool.imap_unordered(run, seeds, chunksize=20):
-            total.update(seeds=1, events=events, attempts=attempts, owners=owners, violations=bool(violations))
+        for seed, figures, wrong, violations in pool.imap_unordered(run, seeds, chunksize=20):
+            total.update(figures, seeds=1, violations=bool(violations))
+            incidents.update(asdict(wrong))
+            met.update(name for name, times in asdict(wrong).items() if times)
             if violations:
                 print(f"seed {seed}: {violations}", flush=True)
             if total["seeds"] % 1000 == 0:
@@ -48,6 +55,9 @@ def main() -> int:
         f"{total['seeds']} seeds, {total['events']} events, {total['attempts']} attempts, {total['owners']} owners, "
         f"{total['violations']} violations in {seconds:.0f} s"
     )
+    print(f"\n{'what went wrong':16}{'how often':>12}{'in seeds':>12}")
+    for name, times in incidents.items():
+        print(f"{name.replace('_', ' '):16}{times:>12}{met[name]:>12}")
     return 1 if total["violations"] else 0
 
 

@@ -19,7 +19,7 @@ class Incidents:
         unreachable: Messages and answers that did not arrive since their link was cut.
         repeated: Messages that were said again since no answer came.
         told_again: Results that were said again after they had been acknowledged.
-        refused: Results that came too late: another attempt had taken the trial.
+        refused: Results that came too late: their leases had ended.
         crashed: Workers that died during an attempt.
         orphaned: Workers that died with their owner.
         slept: Workers that were suspended at the end of an attempt.

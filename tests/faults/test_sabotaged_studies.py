@@ -1,0 +1,112 @@
+"""The invariants of simulated studies can fail: each mechanism is sabotaged, and a simulation says what does not hold.
+
+A few seeds are enough, since among them is one for each sabotage; where seeds come to stand for other studies, other
+ones may have to be found.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import msgspec
+import pytest
+
+from phyletic.coordinator import asking, coordinator, retention, sessions
+from phyletic.coordinator.coordinator import Coordinator
+from phyletic.coordinator.state import StudyState
+from phyletic.records import Lease
+from phyletic.simulate import simulate_drawn
+
+SEEDS = range(28, 44)
+
+
+def compare_no_fence(patch):
+    def held(self, lease):
+        opened = self.open.get(lease.trial)
+        return None if opened is None or opened.lease is None else opened
+
+    patch.setattr(StudyState, "held", held)
+
+
+def take_no_gap_for_a_sleep(patch):
+    original = sessions.extend_over_gap
+
+    def extend(state, now):
+        if state.clock is None:
+            original(state, now)
+
+    patch.setattr(coordinator, "extend_over_gap", extend)
+
+
+def grant_again_under_the_same_fence(patch):
+    patch.setattr(asking, "Lease", lambda **fields: Lease(**{**fields, "fence": 1}))
+
+
+def let_leases_expire_early(patch):
+    original = asking.overdue
+
+    def overdue(state, opened, now):
+        lease = 0.0 if opened.lease is None else state.lease_seconds.get(opened.lease.session, 0.0)
+        return original(state, opened, now + 0.75 * lease)
+
+    patch.setattr(asking, "overdue", overdue)
+
+
+def let_a_head_be_deleted(patch):
+    def needed(state, trial):
+        best = state.best[: state.control.keep_best]
+        return trial.number in state.parents or trial.number in state.pinned or trial in best
+
+    patch.setattr(retention, "needed", needed)
+
+
+def wait_for_no_disk(patch):
+    original = Coordinator._commit
+
+    def commit(self, draft, changes, durable):
+        original(self, draft, changes, durable=False)
+
+    patch.setattr(Coordinator, "_commit", commit)
+
+
+def leave_what_came_late(patch):
+    patch.setattr(Coordinator, "given_up", lambda self, ids: [])
+
+
+def count_a_repeated_tell(patch):
+    original = coordinator.tell
+
+    @functools.wraps(original)
+    def tell(state, changes, command, now, stored):
+        repeated = state.held(command.lease) is None
+        done = original(state, changes, command, now, stored)
+        if repeated:
+            counters = state.counters
+            state.counters = msgspec.structs.replace(counters, completed=counters.completed + 1)
+        return done
+
+    patch.setattr(coordinator, "tell", tell)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "said"),
+    [
+        (compare_no_fence, "was refused|was answered Refused|was taken from"),
+        (take_no_gap_for_a_sleep, "was taken from a worker that was silent for"),
+        (grant_again_under_the_same_fence, "does not rise above"),
+        (let_leases_expire_early, "was taken from a worker that was silent for"),
+        (let_a_head_be_deleted, "is gone, but it is a head of member"),
+        (wait_for_no_disk, "trials are counted as completed"),
+        (leave_what_came_late, "its bytes are still there"),
+        (count_a_repeated_tell, "trials are counted as completed"),
+    ],
+)
+def test_a_sabotage_is_noticed(sabotage, said, monkeypatch):
+    sabotage(monkeypatch)
+    found = next(filter(None, (simulate_drawn(seed).violations for seed in SEEDS)), ())
+    assert re.search(said, "\n".join(found)), found
+
+
+def test_without_sabotage_there_is_nothing_to_notice():
+    assert not [seed for seed in SEEDS if simulate_drawn(seed).violations]
