@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import sqlite3
 import struct
@@ -284,6 +285,7 @@ def check_goes_on(folder, layout, steps, expected):
         study.run(TRAIN[layout], workers=0, verbose=0)
         assert facts(study) == expected
         check_files(study)
+    shutil.rmtree(folder)
 
 
 def spread(nths, *choices):

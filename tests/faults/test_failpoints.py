@@ -1,146 +1,365 @@
 """A run that is killed at any write, fsync, rename, commit or message, and resumed, ends as one never interrupted."""
 
+import contextlib
+import json
 import os
+import random
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import phyletic as ph
-from phyletic.failpoints import armed
+from phyletic.coordinator.inbox import Inbox
+from phyletic.coordinator.messages import Control, Done
+from phyletic.errors import StorageBusy
 from phyletic.testing.facts import facts
 
+WHOLE = os.environ.get("PHYLETIC_ALL_FAULTS") == "1"
+"""Whether to kill at every passing of every failpoint; else at one for each (failpoint, what it was passed for)."""
+
 # a study whose trials depend on every earlier one, by weights, hyperparameters and random numbers
-PROGRAM = """
-import sys
+STUDY = """
 import numpy as np
 import phyletic as ph
 
 def build(trial):
     return {"weights": np.zeros(4)}
 
-def train(trials):
-    for trial in trials.attach(build):
+def loop(trials, **options):
+    for trial in trials.attach(build, **options):
+        if trial.number == 4 and trial.grant.lease.fence == 1:
+            raise RuntimeError("once")
         for _ in trial.range():
-            trial.state.weights += trial["lr"] * np.random.standard_normal(4)
+            trial.state.weights = trial.state.weights + trial["lr"] * np.random.standard_normal(4)
         trial.report(score=float(trial.state.weights.sum()))
 
-def make(storage):
+def save(state, folder):
+    (folder / "inner").mkdir()
+    np.save(folder / "inner" / "weights.npy", state.weights)
+
+def load(state, folder):
+    state.weights = np.load(folder / "inner" / "weights.npy")
+
+def packed(trials):
+    loop(trials)
+
+def folders(trials):
+    loop(trials, save=save, load=load)
+
+TRAIN = {"packed": packed, "folders": folders}
+
+def make(storage, steps=4):
     return ph.Study(
         "study",
         space={"lr": ph.Float(1e-3, 1.0, log=True)},
         metric="score",
         mode="max",
-        algorithm=ph.PBT(3, 2, exploit=ph.Truncation(0.34), synchronous=True),
-        budget=ph.Budget(steps=8),
+        algorithm=ph.PBT(3, 1, exploit=ph.Truncation(0.34), synchronous=True),
+        budget=ph.Budget(steps=steps),
         storage=storage,
         seed=5,
     )
 
-if __name__ == "__main__":
-    make(sys.argv[1]).run(train, workers=int(sys.argv[2]), verbose=0)
+def live(storage, layout):
+    # half-way; then it is opened again, with another budget, where somebody has left something unfinished
+    first = make(storage, steps=2)
+    first.run(TRAIN[layout], workers=0, verbose=0)
+    left = first.checkpoints.root / "staging" / f"{'0' * 16}.{'a' * 32}.0"
+    left.mkdir()
+    (left / "weights").write_bytes(bytes(100))
+    make(storage).run(TRAIN[layout], workers=0, verbose=0)
 """
 
 names: dict = {}
-exec(PROGRAM, names)
+exec(STUDY, names)
+make, TRAIN = names["make"], names["TRAIN"]
+
+# Forks a child for every kill, since a new interpreter for each would take a hundred times as long. What kills is the
+# same as for a process started with PHYLETIC_FAILPOINT, as the tests of messages start them.
+KILLING = """
+import json, os, sys
+from pathlib import Path
+from phyletic import failpoints
+
+CAUSES = (
+    "Coordinator.begin", "Coordinator.end", "LocalCheckpoints.publish", "LocalCheckpoints.publish_folder",
+    "LocalCheckpoints.staging", "LocalCheckpoints.delete", "LocalCheckpoints.sweep",
+)
+
+def cause():
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_qualname
+        if name == "Coordinator.execute":
+            return "+".join(sorted({type(command).__name__ for command in frame.f_locals["commands"]}))
+        if name in CAUSES:
+            return name
+        frame = frame.f_back
+    return "create"
+
+def forked(act):
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            act()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+def count():
+    with open(top / "passed", "w") as file:
+        with failpoints.armed(lambda name: print(json.dumps([name, cause()]), file=file)):
+            live(top / "whole.db", layout)
+
+def kill(folder, point):
+    os.environ["PHYLETIC_FAILPOINT"] = point
+    failpoints._arm_from_environment()
+    live(folder / "study.db", layout)
+
+top, layout = Path(sys.argv[1]), sys.argv[2]
+make(None).run(TRAIN[layout], workers=0, verbose=0)  # so that no child has to import what is imported when used
+assert forked(count) == 0
+print("counted", flush=True)
+for line in sys.stdin:
+    folder, point = json.loads(line)
+    os.mkdir(folder)
+    print(json.dumps(forked(lambda: kill(Path(folder), point))), flush=True)
+"""
 
 
-def all_passings(tmp_path) -> dict[str, int]:
-    """How often each failpoint is passed in one run in this process."""
-    counts: dict[str, int] = {}
+class Killing:
+    """Kills runs of one layout at named places."""
 
-    def count(name: str) -> None:
-        counts[name] = counts.get(name, 0) + 1
+    def __init__(self, top, layout):
+        self.top, self.layout = top, layout
+        top.mkdir()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", STUDY + KILLING, str(top), layout],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=top,
+        )  # fmt: skip
+        assert self.process.stdout.readline() == "counted\n"
+        self.passed = [tuple(json.loads(line)) for line in (top / "passed").read_text().splitlines()]
+        self.expected = facts(ph.Study("study", storage=top / "whole.db"))
 
-    with armed(count):
-        study = names["make"](tmp_path / "count.db")
-        study.run(names["train"], workers=0, verbose=0)
-    return counts
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        self.process.communicate()
+
+    def places(self):
+        """Return (point, nth) of every passing, or of one for each point and what it was passed for."""
+        counts, found = Counter(), []
+        for point, cause in self.passed:
+            counts[point] += 1
+            found.append((point, counts[point], cause))
+        if WHOLE:
+            return [(point, nth) for point, nth, _ in found]
+        random.Random(0).shuffle(found)
+        drawn = {(point, cause): (point, nth) for point, nth, cause in found}
+        # what is done in the database is the same for both layouts
+        return [place for (_, cause), place in drawn.items() if self.layout == "packed" or cause.startswith("Local")]
+
+    def kill(self, point, nth):
+        """Run and kill; returns the folder."""
+        folder = self.top / f"{point}:{nth}"
+        print(json.dumps([str(folder), f"{point}:{nth}"]), file=self.process.stdin, flush=True)
+        status = json.loads(self.process.stdout.readline())
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, folder
+        return folder
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    counts = all_passings(folder)
-    study = ph.Study("study", storage=folder / "count.db")
-    return counts, facts(study)
+def quick(tmp_path_factory):
+    """A folder in memory where there is one: nothing here is about waiting for a disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("quick")
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
-POINTS = [
-    "coordinator.decided",
-    "disk.fsync.after",
-    "disk.fsync.before",
-    "disk.fsync_folder.after",
-    "disk.fsync_folder.before",
-    "disk.rename.after",
-    "disk.rename.before",
-    "disk.unlink.after",
-    "disk.unlink.before",
-    "disk.write.after",
-    "disk.write.before",
-    "storage.begin.after",
-    "storage.begin.before",
-    "storage.commit.after",
-    "storage.commit.before",
-]
+@pytest.fixture(scope="module")
+def killing(quick):
+    with contextlib.ExitStack() as stack:
+        yield {layout: stack.enter_context(Killing(quick / layout, layout)) for layout in TRAIN}
 
 
-def test_every_failpoint_of_a_run_is_tried(whole):
-    counts, _ = whole
-    assert sorted(counts) == POINTS
+def points(*names):
+    return {f"{name}.{when}" for name in names for when in ("before", "after")}
 
 
-def killed_and_resumed(tmp_path: Path, failpoint: str, workers: int) -> ph.Study:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    storage = tmp_path / "study.db"
-    command = [sys.executable, str(program), str(storage), str(workers)]
-    ended = subprocess.run(
-        command, env={**os.environ, "PHYLETIC_FAILPOINT": failpoint}, capture_output=True, text=True, check=False
-    )
-    if workers == 0:
-        assert ended.returncode == -9, ended.stderr
-    study = names["make"](storage)
-    study.run(names["train"], workers=0, verbose=0)
-    return study
+RUN = {"coordinator.decided"} | points(
+    "storage.begin", "storage.commit", "disk.create", "disk.mkdir", "disk.write", "disk.fsync", "disk.fsync_folder",
+    "disk.rename", "disk.unlink",
+)  # fmt: skip
+MESSAGES = points("channel.send", "channel.receive", "owner.send", "owner.receive")
+REQUESTS = points("inbox.ask", "inbox.take", "inbox.answer")
 
 
-@pytest.mark.parametrize(
-    ("point", "place"),
-    [
-        (point, place)
-        for point in POINTS
-        for place in ("early", "middle", "late")
-        if place == "middle" or "commit" in point
-    ]
-    + [("disk.rename.after", "late"), ("disk.unlink.before", "late"), ("storage.begin.after", "early")],
-)
-def test_killed_there_and_resumed_it_ends_the_same(tmp_path, whole, point, place):
-    counts, expected = whole
-    nth = {"early": 1, "middle": max(1, counts[point] // 2), "late": max(1, counts[point] - 1)}[place]
-    study = killed_and_resumed(tmp_path, f"{point}:{nth}", workers=0)
+def test_every_failpoint_is_tried(killing):
+    for each in killing.values():
+        assert {point for point, _ in each.passed} == RUN
+        if each.layout == "packed":
+            assert {point for point, _ in each.places()} == RUN
+    named = set()
+    for path in Path(ph.__file__).parent.rglob("*.py"):
+        named |= set(re.findall(r'^ +failpoint\("([^"]+)"\)', path.read_text(), re.MULTILINE))
+    assert named == RUN | MESSAGES | REQUESTS
+
+
+def check_resumed(study, layout, expected):
+    """Resume a study that was killed; it ends as one never interrupted, and nothing unfinished is left."""
+    study.run(TRAIN[layout], workers=0, verbose=0)
     assert facts(study) == expected
-    # nothing is left of what was not finished: no temporary folder, no checkpoint that nothing needs
     staging = study.checkpoints.root / "staging"
-    left = [path.suffix for path in staging.iterdir()]
-    assert left in ([], [".owner"])  # at most this process's own mark
-    needed = {trial.number for member in study.owner.state.members.values() for trial in member.kept}
-    needed |= {trial.number for trial in study.owner.state.best[:1]}
+    assert [path.suffix for path in staging.iterdir()] in ([], [".owner"])  # at most this process's own mark
+    with study:
+        needed = {trial.number for member in study.owner.state.members.values() for trial in member.kept}
+        needed |= {trial.number for trial in study.owner.state.best[:1]}
     known = {trial.checkpoint.id: trial.number for trial in study.trials() if trial.checkpoint}
-    there = {path.name.partition(".")[0] for path in study.checkpoints.root.glob("*.safetensors")}
-    study.close()
+    there = {path.name.partition(".")[0] for path in study.checkpoints.root.iterdir() if path.name != "staging"}
     assert {known[name] for name in there} == needed
 
 
-@pytest.mark.parametrize("point", ["channel.send.before:3", "channel.send.after:2", "channel.receive.after:4"])
-def test_workers_killed_at_a_message_are_replaced_and_the_study_ends_the_same(tmp_path, whole, point):
-    # the owner passes the points of disk and storage, each worker its own messages: replacements are killed too, until
-    # their trial is given up, or the study is resumed without failpoints
-    _, expected = whole
-    study = killed_and_resumed(tmp_path, point, workers=2)
+@pytest.mark.parametrize("layout", TRAIN)
+def test_killed_anywhere_and_resumed_it_ends_the_same(killing, layout):
+    each = killing[layout]
+    causes = {cause for _, cause in each.passed}
+    assert causes >= {"create", "Ask", "Ask+Tell", "Fail", "Control", "Coordinator.begin", "Coordinator.end"}
+    assert causes >= {"LocalCheckpoints.delete", "LocalCheckpoints.sweep"}
+    for point, nth in each.places():
+        folder = each.kill(point, nth)
+        check_resumed(make(folder / "study.db"), layout, each.expected)
+        shutil.rmtree(folder)
+
+
+# --- messages between an owner and its workers ------------------------------------------------------------------------
+
+RUN_WITH_WORKERS = """
+if __name__ == "__main__":
+    import sys
+    make(sys.argv[1]).run(TRAIN["packed"], workers=2, verbose=0)
+"""
+
+
+def killed_at(folder, point):
+    """Run with two workers in a process that passes a failpoint, as do its workers; returns how it ended."""
+    folder.mkdir()
+    program = folder / "program.py"
+    program.write_text(STUDY + RUN_WITH_WORKERS)
+    command = [sys.executable, str(program), str(folder / "study.db")]
+    environment = {**os.environ, "PHYLETIC_FAILPOINT": point}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["channel.send.before:3", "channel.send.after:2", "channel.receive.before:3", "channel.receive.after:1",
+     "channel.receive.after:4"],
+)  # fmt: skip
+def test_workers_killed_at_a_message_are_replaced_and_the_study_ends_the_same(quick, killing, point):
+    # each worker passes the points of its own messages, so those that take its place are killed too
+    folder = quick / point
+    ended = killed_at(folder, point)
+    study = make(folder / "study.db")
     assert (study.logs / "worker-0.log").read_text().count("=== worker-0, pid") > 1
-    done = [trial for trial in study.trials() if trial.score is not None]
-    assert {trial.member for trial in done} == {0, 1, 2}
-    if all(trial.losses < 10 for trial in study.trials()):
-        assert facts(study) == expected
+    # a worker that dies of the owner's first message never asks for a trial, and the run gives up
+    assert (ended == 0) == (point != "channel.receive.after:1")
+    check_resumed(study, "packed", killing["packed"].expected)
+    # what is lost with a worker counts as that, and as no failure; one trial fails by itself
+    assert {trial.number for trial in study.trials() if trial.failures} <= {4}
+    assert sum(trial.losses for trial in study.trials()) > 0 or point == "channel.receive.after:1"
+
+
+@pytest.mark.parametrize("point", sorted(point for point in MESSAGES if point.startswith("owner")))
+def test_an_owner_killed_at_a_message_is_replaced_and_the_study_ends_the_same(quick, killing, point):
+    # the owner sends one message more to each worker than it receives: what to do
+    for nth in range(1, 16) if WHOLE else ((1, 9) if point.endswith("after") else (4,)):
+        folder = quick / f"{point}:{nth}"
+        assert killed_at(folder, f"{point}:{nth}") == -signal.SIGKILL
+        study = make(folder / "study.db")
+        check_resumed(study, "packed", killing["packed"].expected)
+        assert {trial.losses for trial in study.trials()} == {0}
+
+
+# --- requests from other processes ------------------------------------------------------------------------------------
+
+ASK = """
+import pathlib, sys
+from phyletic.coordinator.inbox import Inbox
+from phyletic.coordinator.messages import Control
+Inbox(pathlib.Path(sys.argv[1]), sys.argv[2]).ask(Control(paused=True), 60.0)
+"""
+RUN_HERE = """
+import sys
+make(sys.argv[1]).run(TRAIN["packed"], workers=0, verbose=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "said", "paused"),
+    [
+        ("inbox.take.before", "nothing was changed", False),
+        ("inbox.take.after", "may have been done, or not", False),
+        ("inbox.answer.before", "may have been done, or not", True),
+        ("inbox.answer.after", None, True),
+    ],
+)
+def test_an_owner_killed_at_a_request_did_what_the_asker_is_told(quick, killing, point, said, paused):
+    database = quick / point / "study.db"
+    study = make(database)
+    now, answers = [0.0], []
+    asker = Inbox(database.with_suffix(".inbox"), study.identity.uuid, clock=lambda: now[0])
+
+    def ask():
+        try:
+            answers.append(asker.ask(Control(paused=True), 10.0))
+        except StorageBusy as error:
+            answers.append(str(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    ended = time.monotonic() + 30
+    while not list(database.parent.glob("study.inbox/*.command")):
+        assert time.monotonic() < ended
+        time.sleep(0.01)
+    command = [sys.executable, "-c", STUDY + RUN_HERE, str(database)]
+    owner = subprocess.run(command, env={**os.environ, "PHYLETIC_FAILPOINT": point}, check=False, timeout=60)
+    assert owner.returncode == -signal.SIGKILL
+    for now[0] in (15.0, 25.0):
+        thread.join(1.0)
+    thread.join()
+    assert answers == [Done()] if said is None else said in answers[0]
+    assert study.control.paused is paused
+    assert [event.kind for event in study.events()].count("control") == paused
+    if paused:
+        study.resume()
+    assert list(database.with_suffix(".inbox").iterdir()) == []
+    check_resumed(study, "packed", killing["packed"].expected)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_is_killed_while_asking_has_asked_or_not(quick, killing, when):
+    database = quick / f"ask.{when}" / "study.db"
+    study = make(database)
+    command = [sys.executable, "-c", ASK, str(database.with_suffix(".inbox")), study.identity.uuid]
+    asker = subprocess.run(command, env={**os.environ, "PHYLETIC_FAILPOINT": f"inbox.ask.{when}"}, check=False)
+    assert asker.returncode == -signal.SIGKILL
+    with study:
+        assert isinstance(study.ask(worker="w"), ph.Wait) is (when == "after")
+        assert study.control.paused is (when == "after")
+        study.resume()
+    check_resumed(study, "packed", killing["packed"].expected)
