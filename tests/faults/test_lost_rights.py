@@ -1,9 +1,5 @@
 """Rights to the folder of checkpoints that are lost, and come back: an expired ticket, an admin's mistake."""
 
-import ctypes
-import os
-import sys
-
 import pytest
 from click.testing import CliRunner
 
@@ -14,46 +10,7 @@ from phyletic.errors import CheckpointError
 from phyletic.failpoints import armed
 from phyletic.testing.facts import facts
 
-OVERRIDE = 1 << 1 | 1 << 2
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which rights do not bind root."""
-
-
-@pytest.fixture(autouse=True)
-def rights_bind():
-    """Make rights bind also where root runs the tests."""
-    if os.geteuid() != 0:
-        yield
-        return
-    if sys.platform != "linux":
-        pytest.skip("rights do not bind root")
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    sets = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice
-    assert libc.capget(header, sets) == 0
-    before = sets[0]
-    sets[0] = before & ~OVERRIDE
-    assert libc.capset(header, sets) == 0
-    yield
-    sets[0] = before
-    assert libc.capset(header, sets) == 0
-
-
-@pytest.fixture
-def closed(tmp_path):
-    """A function that takes all rights to a folder away, until the test ends or ``closed.open()``."""
-    folders = []
-
-    def close(folder):
-        folders.append(folder)
-        folder.chmod(0)
-
-    def open_again():
-        while folders:
-            folders.pop().chmod(0o700)
-
-    close.open = open_again
-    yield close
-    open_again()
+pytestmark = pytest.mark.usefixtures("rights_bind")
 
 
 def build(trial):

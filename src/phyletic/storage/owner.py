@@ -8,6 +8,7 @@ not shared with forked children, which may outlive their parent.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -17,9 +18,22 @@ from pathlib import Path
 
 import msgspec
 
-from phyletic.errors import StorageError, StorageOwned, StorageUnsupported
+from phyletic.errors import StorageBusy, StorageError, StorageOwned, StorageUnsupported
 
-__all__ = ["Ownership"]
+__all__ = ["Ownership", "refused"]
+
+# A full or failing disk, as for the database itself.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def refused(what: str, error: OSError) -> StorageError:
+    """Return the error to raise where the system refuses what a database needs.
+
+    Args:
+        what: What could not be done, with the file's name.
+        error: What the system said.
+    """
+    return (StorageBusy if error.errno in _PASSING else StorageError)(f"{what}: {error.strerror or error}")
 
 
 class _Owner(msgspec.Struct):
@@ -37,6 +51,7 @@ class Ownership:
     Raises:
         StorageOwned: Another process has it; the message names that process.
         StorageUnsupported: The file system has no locks.
+        StorageBusy: The disk is full or failing.
         StorageError: The file cannot be created or opened.
     """
 
@@ -47,7 +62,7 @@ class Ownership:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StorageError(f"{path} cannot be opened for writing: {error.strerror}") from error
+            raise refused(f"{path} cannot be opened for writing", error) from error
         try:
             self.confirm()
         except BaseException:
@@ -79,7 +94,8 @@ class Ownership:
         """Give the right up."""
         if self._file >= 0 and self._pid == os.getpid():
             self._note(b"")
-            os.close(self._file)
+            with contextlib.suppress(OSError):
+                os.close(self._file)
         self._file = -1
 
     def __del__(self) -> None:
@@ -88,14 +104,15 @@ class Ownership:
             self.end()
 
     def _note(self, content: bytes) -> None:
-        # Information for people only; what counts is the lock.
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, content, 0)
+        # Information for people only; what counts is the lock, also where the disk is full.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, content, 0)
 
     def _holder(self) -> str:
         try:
             owner = msgspec.json.decode(os.pread(self._file, 1000, 0), type=_Owner)
-        except msgspec.MsgspecError:
+        except (OSError, msgspec.MsgspecError):
             return "another process"
         where = "" if owner.host == socket.gethostname() else f" on {owner.host}"
         return f"process {owner.pid}{where} (since {owner.since})"

@@ -54,7 +54,7 @@ def reader_engine(path: Path) -> Engine:
     """
 
     def uri() -> str:
-        settled = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+        settled = not os.access(path.parent, os.W_OK) and not os.path.exists(f"{path}-wal")  # noqa: PTH110 - never raises
         return f"{_uri(path)}?mode=ro" + ("&immutable=1" if settled else "")
 
     return _engine(uri, "BEGIN")

@@ -20,7 +20,7 @@ from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, NotFound, StorageError, StorageUnsupported
 from phyletic.failpoints import failpoint
 from phyletic.storage.filesystem import refuse_network_file_system
-from phyletic.storage.owner import Ownership
+from phyletic.storage.owner import Ownership, refused
 from phyletic.storage.schema import check_schema, prepare_schema, refuse_foreign
 from phyletic.storage.sqlite import (
     connect_memory,
@@ -156,7 +156,8 @@ class Store:
 
         Raises:
             StorageOwned: Another process owns it; the message names that process.
-            StorageError: The file cannot be used.
+            StorageBusy: The database stayed locked, or the disk is full or failing.
+            StorageError: The file cannot be used: it is read-only, say, or cannot be opened.
         """
         self._refuse_forked()
         with self._lock:
@@ -192,7 +193,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{path.parent} cannot be created: {error.strerror}") from error
+            raise refused(f"{path.parent} cannot be created", error) from error
         _refuse_inherited(path)
         ownership = Ownership(path)
         try:
@@ -279,8 +280,12 @@ class Store:
                     with writer.begin():
                         yield writer
             return
-        if not self.path.exists():
-            raise NotFound(f"{self.path} does not exist: no study was stored there")
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"{self.path} does not exist: no study was stored there") from None
+        except OSError as error:
+            raise refused(f"{self.path} cannot be looked at", error) from error
         _refuse_inherited(self.path)
         with translated_errors(self.name):
             if self._reader_engine is None:
@@ -319,7 +324,11 @@ class Store:
         self._refuse_forked()
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="phyletic-"))
+                try:
+                    self._folder = Path(tempfile.mkdtemp(prefix="phyletic-"))
+                except OSError as error:
+                    what = f"a study in memory needs a temporary folder; {error.filename or 'one'} cannot be made"
+                    raise refused(what, error) from error
                 self._remove_folder = weakref.finalize(self, _remove, self._folder, self._pid)
             return self._folder / what
 

@@ -1,0 +1,49 @@
+"""Faults that several tests make."""
+
+import ctypes
+import os
+import sys
+
+import pytest
+
+OVERRIDE = 1 << 1 | 1 << 2
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which rights do not bind root."""
+
+
+@pytest.fixture
+def rights_bind():
+    """Make rights bind also where root runs the tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if sys.platform != "linux":
+        pytest.skip("rights do not bind root")
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice
+    assert libc.capget(header, sets) == 0
+    before = sets[0]
+    sets[0] = before & ~OVERRIDE
+    assert libc.capset(header, sets) == 0
+    yield
+    sets[0] = before
+    assert libc.capset(header, sets) == 0
+
+
+@pytest.fixture
+def closed(rights_bind):
+    """A function that takes all rights to a folder or file away, until the test ends or ``closed.open()``."""
+    paths = []
+
+    def close(path):
+        paths.append((path, path.stat().st_mode))
+        path.chmod(0)
+
+    def open_again():
+        while paths:
+            path, mode = paths.pop()
+            path.chmod(mode)
+
+    close.open = open_again
+    yield close
+    open_again()
