@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy.engine.default import DefaultDialect
 
 import phyletic as ph
 from phyletic.checkpoints.digest import digest_of_file
@@ -334,11 +335,35 @@ def test_the_database_is_locked_at_the_nth_begin(quick, undisturbed, monkeypatch
         check_goes_on(folder, layout, steps, undisturbed(layout, steps))
 
 
-def test_the_database_is_locked_at_the_nth_commit(quick, undisturbed):
+@pytest.fixture
+def at_the_driver(monkeypatch):
+    """Has the driver's own commit raise what is raised before it; the transaction stays open in the database."""
+    pending, commit = [], DefaultDialect.do_commit
+
+    def do_commit(dialect, connection):
+        if pending:
+            raise pending.pop()
+        commit(dialect, connection)
+
+    def put_off(failing):
+        def handler(name):
+            try:
+                failing(name)
+            except sqlite3.Error as error:
+                pending.append(error)
+
+        return handler
+
+    monkeypatch.setattr(DefaultDialect, "do_commit", do_commit)
+    return put_off
+
+
+def test_the_database_is_locked_at_the_nth_commit(quick, undisturbed, at_the_driver):
     for nth, layout, times in spread(range(2, LAST + 1, 2), TRAIN, (ONCE, FOR_GOOD)):
         folder = quick / f"commit {nth} {layout} {times}"
         steps = undisturbed.steps(layout, "storage.commit", nth)
-        raised = run_failing(folder, Failing("storage.commit", nth, LOCKED, times), TRAIN[layout], steps=steps)
+        failing = at_the_driver(Failing("storage.commit", nth, LOCKED, times))
+        raised = run_failing(folder, failing, TRAIN[layout], steps=steps)
         assert type(raised) is StorageBusy, folder
         check_goes_on(folder, layout, steps, undisturbed(layout, steps))
 
@@ -491,9 +516,11 @@ def test_writes_that_the_system_refuses(tmp_path, undisturbed, grown):
     assert facts(study) == undisturbed("packed")
 
 
-def test_a_told_result_that_could_not_be_written_can_be_told_again(tmp_path):
+def test_a_told_result_that_could_not_be_written_can_be_told_again(tmp_path, at_the_driver):
     study = make(tmp_path)
     trial = study.ask()
+    with armed(at_the_driver(Failing("storage.commit", 1, LOCKED))), pytest.raises(StorageBusy):
+        study.tell(trial, score=1.0, checkpoint={"weights": [0.0]})
     for point, when in (("storage.begin", "before"), ("storage.commit", "before"), ("storage.commit", "after")):
         with armed(Failing(point, 1, LOCKED, when=when)), pytest.raises(StorageBusy):
             study.tell(trial, score=1.0, checkpoint={"weights": [0.0]})
