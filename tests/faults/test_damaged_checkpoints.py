@@ -43,9 +43,9 @@ def harm(path, how):
         path.unlink()
 
 
-@pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
+@pytest.mark.parametrize(("how", "workers"), [("truncated", 0), ("flipped", 0), ("missing", 0), ("flipped", 2)])
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, synchronous):
+def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, workers, synchronous):
     study = make(tmp_path, synchronous=synchronous)
     study.set_budget(ph.Budget(steps=2))
     train(study)
@@ -54,7 +54,7 @@ def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, s
     middle = sorted(tips, key=lambda trial: trial.score)[1]
     harm(study.checkpoint_path(middle), how)
     study.set_budget(ph.Budget(steps=4))
-    study.run(train, workers=0, verbose=1, reload="always")
+    study.run(train, workers=workers, verbose=1, reload="always")
     trials = study.trials()
     (failed,) = [trial for trial in trials if trial.state is TrialState.FAILED]
     assert failed.parent == middle.number

@@ -358,3 +358,124 @@ def test_who_asks_the_owner_of_another_study_is_told_so_at_once(tmp_path):
     finally:
         owner.kill()
         owner.wait()
+
+
+RESIZED = """
+import pathlib, sys, time
+import phyletic as ph
+
+folder, workers, synchronous, held = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", sys.argv[4]
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {"x": 0.0}):
+        time.sleep(0.02)
+        while held == f"{trial.member} {trial.generation}" and not (folder / "go").exists():
+            trial.should_stop
+            time.sleep(0.01)
+        trial.report(score=float(trial["lr"]))
+
+study = ph.Study("study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0,
+                 algorithm=ph.PBT(3, 1, synchronous=synchronous), budget=ph.Budget(seconds=300),
+                 storage=folder / "a.db")
+print("ready", flush=True)
+study.run(train, workers=workers, verbose=0)
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Starts an owner, which runs a study of three members, and gives the study as another process sees it."""
+    owners = []
+
+    def start(workers, synchronous, held="nobody"):
+        command = [sys.executable, "-c", RESIZED, str(tmp_path), str(workers), str(synchronous), held]
+        owners.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert owners[-1].stdout.readline() == "ready\n"
+        return owners[-1], ph.Study("study", storage=tmp_path / "a.db")
+
+    yield start
+    for owner in owners:
+        owner.kill()
+        owner.wait()
+
+
+def until(held):
+    deadline = time.monotonic() + 40
+    while not held():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def completed(study, *members):
+    """Give the numbers of completed trials by member."""
+    trials = study.trials(states=[ph.TrialState.COMPLETED])
+    return [[trial.number for trial in trials if trial.member == member] for member in members]
+
+
+@pytest.mark.parametrize(("synchronous", "workers"), [(False, 2), (True, 0), (True, 2)])
+def test_a_running_study_shrinks_and_grows_pauses_and_stops_at_the_wish_of_another_process(
+    elsewhere, synchronous, workers
+):
+    owner, study = elsewhere(workers, synchronous)
+    until(lambda: all(len(numbers) > 1 for numbers in completed(study, 0, 1, 2)))
+    study.resize(1)
+    assert study.control.population == 1
+    known = len(study.trials())
+    until(lambda: len([number for number in completed(study, 0)[0] if number >= known]) > 3)
+    later = [trial for trial in study.trials() if trial.number >= known]
+    assert {trial.member for trial in later} == {0}
+    # what was running when it shrank has ended by itself; nothing else of them is open
+    until(lambda: not [trial for trial in study.trials() if trial.state.open and trial.member > 0])
+    study.resize(2)
+    until(lambda: any(number >= known for number in completed(study, 1)[0]))
+    back = next(trial for trial in study.trials() if trial.member == 1 and trial.number >= known)
+    assert back.decision.kind == "rescue"
+    study.pause()
+    until(lambda: not study.trials(states=[ph.TrialState.RUNNING]))
+    paused = completed(study, 0, 1)
+    time.sleep(0.6)
+    assert not study.trials(states=[ph.TrialState.RUNNING])
+    assert completed(study, 0, 1) == paused
+    study.resume()
+    until(lambda: all(len(now) > len(then) for now, then in zip(completed(study, 0, 1), paused, strict=True)))
+    study.stop()
+    assert owner.wait(40) == 0
+    assert [event.payload for event in study.events() if event.kind == "control"] == [
+        {"population": 1},
+        {"population": 2},
+        {"paused": True},
+        {"paused": False},
+    ]
+    assert all((trial.failures, trial.losses) == (0, 0) for trial in study.trials())
+    assert all(member < 2 for member in (trial.member for trial in study.trials() if trial.number >= known))
+
+
+def test_a_generation_ends_when_the_member_that_it_waits_for_is_taken_out_from_elsewhere(elsewhere, tmp_path):
+    owner, study = elsewhere(2, True, held="2 1")
+    until(lambda: [len(numbers) for numbers in completed(study, 0, 1, 2)] == [2, 2, 1])
+    time.sleep(0.6)  # the others wait for it
+    assert len(study.trials()) == 6
+    study.resize(2)
+    until(lambda: all(len(numbers) > 4 for numbers in completed(study, 0, 1)))
+    (straggler,) = [trial for trial in study.trials() if trial.member == 2 and trial.generation == 1]
+    assert straggler.state is ph.TrialState.RUNNING
+    (tmp_path / "go").touch()
+    until(lambda: study.trial(straggler.number).state is ph.TrialState.COMPLETED)
+    study.stop()
+    assert owner.wait(40) == 0
+    assert [trial.generation for trial in study.trials() if trial.member == 2] == [0, 1]
+
+
+def test_members_that_wait_are_taken_out_of_a_generation_from_elsewhere(elsewhere, tmp_path):
+    """In one process, which looks into its inbox from the trial that runs."""
+    owner, study = elsewhere(0, True, held="0 1")
+    until(lambda: study.trials(states=[ph.TrialState.RUNNING]) and len(study.trials()) == 6)
+    until(lambda: study.trial(3).state is ph.TrialState.RUNNING)
+    study.resize(1)
+    assert [trial.state for trial in study.trials()[3:]] == [ph.TrialState.RUNNING, *[ph.TrialState.FAILED] * 2]
+    (tmp_path / "go").touch()
+    until(lambda: len(completed(study, 0)[0]) > 4)
+    study.stop()
+    assert owner.wait(40) == 0
+    assert completed(study, 1, 2) == [[1], [2]]
+    assert all((trial.failures, trial.losses) == (0, 0) for trial in study.trials())
