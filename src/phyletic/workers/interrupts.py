@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
-__all__ = ["Interrupts", "ThreadInterrupt"]
+__all__ = ["Interrupts", "ThreadInterrupt", "let_forked_children_end"]
 
 _AGAIN = 20
 _AGAIN_SECONDS = 0.05
@@ -19,7 +21,7 @@ class Interrupts:
     """While it is entered, signals are noted instead of ending the process.
 
     The first Ctrl-C asks to drain, the second to stop. SIGTERM and SIGHUP ask to hand back what runs. Handlers are set
-    in the main thread alone, only where nobody else set one, and put back at the end.
+    in the main thread alone, only where nobody else set one, and put back at the end. Forked children have none.
 
     Args:
         study: The uuid of the study that runs meanwhile, by which :meth:`request` finds it.
@@ -47,6 +49,7 @@ class Interrupts:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) is signal.SIG_DFL:
                     self._before[number] = signal.signal(number, self._terminate)
+        let_forked_children_end(self._before)
         Interrupts.entered.append(self)
         return self
 
@@ -55,6 +58,7 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+            _in_children.pop(number, None)
         self._before.clear()
         if self in Interrupts.entered:
             Interrupts.entered.remove(self)
@@ -133,3 +137,46 @@ class ThreadInterrupt:
 
     def _raise(self, kind: ctypes.py_object[type[BaseException]] | None) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), kind)
+
+
+_in_children: dict[int, tuple[Any, Any]] = {}
+"""Signals that this process handles: its handler, and what a child that it forks does instead."""
+_forking = threading.local()
+_wakes_owner = False
+
+
+def let_forked_children_end(handlers: Mapping[int, Any], *, wakes_owner: bool = False) -> None:
+    """Let children that training code forks end at a signal that this process handles; multiprocessing ends them so.
+
+    The signals are held back while a process forks: one that came before the child has put its handler back would be
+    taken for a request to this process. What the training code handles itself is left alone.
+
+    Args:
+        handlers: What a child does with each of the signals instead.
+        wakes_owner: Whether this process's signals are also written to a descriptor, for its owner alone.
+    """
+    global _wakes_owner
+    _in_children.update({number: (signal.getsignal(number), instead) for number, instead in handlers.items()})
+    _wakes_owner = _wakes_owner or wakes_owner
+
+
+def _hold() -> None:
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_in_children))
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _end_as_a_child() -> None:
+    for number, (handler, instead) in _in_children.items():
+        if signal.getsignal(number) == handler:
+            signal.signal(number, instead)
+    _in_children.clear()
+    Interrupts.entered.clear()
+    if _wakes_owner:
+        signal.set_wakeup_fd(-1)
+    _let_go()
+
+
+os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_end_as_a_child)

@@ -74,7 +74,7 @@ _begun: weakref.WeakSet[_Running] = weakref.WeakSet()
 
 
 def give_back_elsewhere(trials: Trials) -> bool:
-    """Release what another loop over a study holds in this thread, which would wait for itself; returns whether one did.
+    """Release what another loop over a study holds in this thread, which waits for itself; returns whether one did.
 
     Not every loop that was left is noticed: a kept traceback holds the frame of a comprehension, and with it the loop.
 

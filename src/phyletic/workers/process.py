@@ -21,6 +21,7 @@ from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.records.values import as_unicode
 from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
+from phyletic.workers.interrupts import let_forked_children_end
 from phyletic.workers.lifeline import end_with_owner
 from phyletic.workers.shipping import become_main, unpack
 
@@ -177,29 +178,6 @@ def _begin(setup: Setup) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def _let_forked_children_end() -> None:
-    """Let a child that training code forks end at SIGTERM, which is how multiprocessing ends it.
-
-    The signal is held back while a process forks: one that came before the child has put its handler back would be
-    taken for a request to the worker.
-    """
-    before = threading.local()
-
-    def hold() -> None:
-        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
-
-    def end() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # the owner is told of this process's signals alone
-        signal.set_wakeup_fd(-1)
-        release()
-
-    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=end)
-
-
 def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
     from phyletic.checkpoints.local import LocalCheckpoints
     from phyletic.space import Space
@@ -229,7 +207,7 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
     # written where the signal arrives, so the owner hears of it also while the training code holds the interpreter
     signal.set_wakeup_fd(signals_end, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, terminate)
-    _let_forked_children_end()
+    let_forked_children_end({signal.SIGTERM: signal.SIG_DFL}, wakes_owner=True)
     threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
     status = _work(train, trials, channel)
     return TERMINATED if trials.draining else status

@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 import threading
+import time
+from typing import Any
 
 import pytest
 
+import phyletic as ph
 from phyletic.workers.interrupts import Interrupts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,3 +63,44 @@ def test_other_threads_set_no_handlers() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def fork_one_to_be_interrupted() -> int:
+    """Fork a child that ends well after a while, unless something ends it before; returns its process."""
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.write(told, b".")
+            time.sleep(3)
+            os._exit(0)
+        os._exit(7)
+    os.read(ready, 1)
+    for end in (ready, told):
+        os.close(end)
+    return child
+
+
+@pytest.mark.parametrize("own_handler", [False, True])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_training_code_forks_ends_at_signals_as_it_would_without_a_run(number: int, own_handler: bool) -> None:
+    statuses = []
+
+    def train(trials: Any) -> None:
+        if own_handler:
+            signal.signal(number, lambda number, frame: os._exit(9))
+        for trial in trials:
+            child = fork_one_to_be_interrupted()
+            os.kill(child, number)
+            statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            trial.report(score=trial["lr"])
+
+    study = ph.Study(
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0,
+        algorithm=ph.PBT(1, 1), budget=ph.Budget(steps=2),
+    )  # fmt: skip
+    before = [signal.getsignal(other) for other in SIGNALS]
+    study.run(train, workers=0, verbose=0)
+    assert [signal.getsignal(other) for other in SIGNALS] == before
+    assert statuses == [9 if own_handler else 7 if number == signal.SIGINT else -number] * 2
+    assert study.finished
