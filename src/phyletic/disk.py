@@ -39,6 +39,8 @@ Part: TypeAlias = bytes | bytearray | memoryview
 
 _FULL_FSYNC = getattr(fcntl, "F_FULLFSYNC", None)
 _GATHER = 1 << 20
+_LONGEST_NAME = 255
+"""Bytes of a file's name: on Linux and on macOS, and on whatever their file systems are."""
 
 
 def local_path(name: str, value: object, allowed: str) -> Path:
@@ -52,10 +54,13 @@ def local_path(name: str, value: object, allowed: str) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise InvalidArgument(name, value, allowed)
     try:
-        os.fsencode(value)
-        return Path(value).expanduser().absolute()
+        path = Path(value).expanduser().absolute()
+        longest = max(len(os.fsencode(part)) for part in path.parts)
     except (UnicodeEncodeError, RuntimeError):
         raise InvalidArgument(name, str(value), allowed) from None
+    if longest > _LONGEST_NAME:
+        raise InvalidArgument(name, str(value), f"{allowed}; names of files have at most {_LONGEST_NAME} bytes")
+    return path
 
 
 def local_folder(name: str, value: object, allowed: str) -> Path:

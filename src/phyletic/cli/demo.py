@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from phyletic.cli.demo_toy import toy
-from phyletic.cli.options import json_option, output_option
+from phyletic.cli.options import json_option, make_output, output_option
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -35,14 +35,14 @@ _INTERVAL = 2
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1000),
     default=2,
     show_default=True,
     help="Local processes; 0 trains in this one.",
 )
 @output_option("the picture, and for the study unless --storage is given")
 @click.option("--storage", metavar="URL", help="Where the study is stored.  [default: digits.db in the output folder]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all randomness.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of all randomness.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress, only the result.")
 @json_option
 @click.pass_context
@@ -69,12 +69,15 @@ def demo(
     from phyletic.evolution import PBT
     from phyletic.problems import digits
     from phyletic.records import Budget
+    from phyletic.storage.store import open_store
     from phyletic.study.study import Study
 
     for module, library in (("sklearn", "scikit-learn"), ("matplotlib", "matplotlib")):
         if importlib.util.find_spec(module) is None:
             raise MissingDependency(library, "demo", "the demo")
-    output.mkdir(parents=True, exist_ok=True)
+    if storage:
+        open_store(storage)  # before the folder is made, so that a bad one leaves nothing
+    make_output(output)
     study = Study(
         "digits",
         space=digits.SPACE,

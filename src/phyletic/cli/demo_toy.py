@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from phyletic.cli.options import json_option, output_option
+from phyletic.cli.options import FiniteRange, json_option, make_output, output_option
 
 __all__ = ["toy"]
 
@@ -33,14 +33,14 @@ __all__ = ["toy"]
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    type=FiniteRange(0, 0.5, min_open=True, max_open=True),
     default=0.01,
     show_default=True,
     help="Of the gradient ascent.",
 )
 @click.option(
     "--noise",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.2,
     show_default=True,
     help="Standard deviation of what exploring adds to h, which is from 0 to 1.",
@@ -53,7 +53,9 @@ __all__ = ["toy"]
     help="What PBT copies; exploiting alone always copies weights.",
 )
 @click.option("--steps", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="Of each member.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the runs in the picture.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the runs in the picture."
+)
 @click.option(
     "--seeds",
     type=click.IntRange(0, 1_000_000),
@@ -91,7 +93,7 @@ def toy(
         raise MissingDependency("matplotlib", "plots", "the toy's picture")
     problem = replace(quadratic.PAPER if variant == "paper" else quadratic.RAY, learning_rate=learning_rate)
     algorithms = ablations.ablations(interval=interval, noise=noise, inherit=inherit)
-    output.mkdir(parents=True, exist_ok=True)
+    make_output(output)
     runs = {name: ablations.run(algorithm, problem, steps=steps, seed=seed) for name, algorithm in algorithms.items()}
     found = {name: {"q": ablations.best_at_end(trials)} for name, trials in runs.items()}
     for name, algorithm in algorithms.items():

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["json_option", "output_option", "storage_option", "trial_option"]
+from phyletic.disk import local_path
+from phyletic.errors import InvalidArgument
+
+__all__ = ["FiniteRange", "json_option", "make_output", "output_option", "storage_option", "trial_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers in which NaN is not, though it is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
 
 
 def storage_option(command: F) -> F:
@@ -39,11 +54,24 @@ def output_option(holds: str) -> Callable[[F], F]:
     """Add ``--output``, the folder of a demo, whose help says what it ``holds``."""
     return click.option(
         "--output",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("phyletic-demo"),
+        default="phyletic-demo",
+        callback=lambda context, option, given: local_path("--output", given, "the name of a folder"),
+        metavar="DIRECTORY",
         show_default=True,
         help=f"Folder for {holds}.",
     )
+
+
+def make_output(output: Path) -> None:
+    """Make the folder of ``--output``, where there is none yet.
+
+    Raises:
+        InvalidArgument: It cannot be made.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgument("--output", str(output), f"a folder that can be made ({error.strerror})") from error
 
 
 def trial_option(command: F) -> F:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phyletic.cli.options import json_option
+from phyletic.cli.options import FiniteRange, json_option
 
 if TYPE_CHECKING:
     from phyletic.evolution import Algorithm
@@ -36,35 +36,35 @@ _FIGURES = ("wall_seconds", "utilisation", "regret", "exploits", "completed", "l
 @click.option("--synchronous", is_flag=True, help="Members wait for each other.")
 @click.option(
     "--step-seconds",
-    type=click.FloatRange(0, 10**9, min_open=True),
+    type=FiniteRange(0, 10**9, min_open=True),
     default=1.0,
     show_default=True,
     help="Seconds of a step.",
 )
 @click.option(
     "--overhead",
-    type=click.FloatRange(0, 10**9),
+    type=FiniteRange(0, 10**9),
     default=0.0,
     show_default=True,
     help="Seconds of a trial beside its steps: loading, evaluating, saving.",
 )
 @click.option(
     "--spread",
-    type=click.FloatRange(0, 10),
+    type=FiniteRange(0, 10),
     default=0.0,
     show_default=True,
     help="How much workers' speeds differ: the standard deviation of their logarithm.",
 )
 @click.option(
     "--straggler",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.0,
     show_default=True,
     help="Share of the workers that are 100 times slower.",
 )
 @click.option(
     "--crash-rate",
-    type=click.FloatRange(0, 0.95),
+    type=FiniteRange(0, 0.95),
     default=0.0,
     show_default=True,
     help="How probable it is that a worker dies during a trial.",

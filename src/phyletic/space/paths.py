@@ -119,4 +119,4 @@ def lookup(values: Mapping[str, Value], path: str) -> Any:
         return nest(found)
     hint = did_you_mean(path, values)
     listed = ", ".join(values)
-    raise NotFound(f"no hyperparameter {path!r} here. " + (hint or f"There are: {listed or 'none'}"))
+    raise NotFound(f"no hyperparameter {path!r:.200} here. " + (hint or f"There are: {listed or 'none'}"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.coordinator.budget import failure_cap
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed
-from phyletic.evolution.arguments import check_number, check_sequence
+from phyletic.evolution.arguments import check_number, check_one_of, check_sequence
 from phyletic.records import TrialState
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
@@ -47,6 +47,7 @@ def run(
     """Run the training code until the budget is used up; see :meth:`Study.run`."""
     count = _check(study, train, workers, devices, trial_timeout, grace)
     check_environment(threads, environment)
+    check_one_of("reload", reload, ("changed", "always"))
     with LiveDisplay(verbose=verbose) as display:
         study.source()  # take ownership before anything starts
         snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)

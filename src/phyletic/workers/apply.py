@@ -249,7 +249,7 @@ def _named(hyperparameters: Mapping[str, Value], target: Target, names: Mapping[
         if setting is None:
             raise ApplyFailed(f"{target.kind} has no setting {name!r}: its settings are {_listed(target.settings)}")
         if not isinstance(path, str) or path not in hyperparameters:
-            raise ApplyFailed(f"{name}={path!r}, but the hyperparameters are {_listed(hyperparameters)}")
+            raise ApplyFailed(f"{name}={path!r:.200}, but the hyperparameters are {_listed(hyperparameters)}")
         if setting in chosen:
             raise ApplyFailed(f"{setting} of {target.kind} is named twice: as {chosen[setting]!r} and as {path!r}")
         chosen[setting] = path

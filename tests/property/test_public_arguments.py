@@ -1,0 +1,308 @@
+"""Each argument of all that is public: what it takes is in a table, and whatever else is refused without a trace."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from public_calls import (
+    MADE,
+    METHODS,
+    NAN,
+    SIMULATED,
+    STUDY,
+    WRONG,
+    Call,
+    Opened,
+    empty_folder,
+    files,
+    pictures,
+    refused,
+)
+
+import phyletic as ph
+from phyletic import plots, simulate, testing
+from phyletic.errors import InvalidArgument, PhyleticError
+
+PICTURES = pictures()
+
+
+_numbers = itertools.count()
+
+
+def created(**given: Any) -> None:
+    """Create a study in a new file of this folder, or in the storage that is given."""
+    ph.Study(**{"storage": f"{next(_numbers)}.db", **given}).close()
+
+
+CREATED: dict[str, tuple[Call, dict[str, Any]]] = {
+    "Study": (created, {**STUDY, "checkpoints": None}),
+    "Study in": (lambda storage: created(**STUDY, storage=storage), {"storage": "other.db"}),
+}
+ALONE = {**MADE, **SIMULATED, **PICTURES}
+
+# which of the wrong values are right, and for which arguments; an argument that is in no line takes none of them
+TAKES = {
+    "'a/b'": "Study.name",
+    "'a/b' 'a\\0b'": "Study.metric",
+    "'' 'a/b' 'a\\0b' 'xxx'": """plots.summary.title plots.landscape.title plots.lines.title plots.side_by_side.title
+        plots.populations.loss""",
+    "'' 'a/b' 'a\\0b' '\\ud800' 'xxx'": "fail.error",
+    "None 'a/b' 'a\\0b'": "ask.worker",
+    "None 'a/b' Path('x')": "Study.checkpoints",
+    "b'' b'\\xff'": "plots.Animation.gif",
+    "None": """Budget.steps Budget.trials PBT.interval_seconds PBT.gate ExploreOnly.interval_seconds
+        RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
+        studies.storage example_study.storage example_study.steps simulate.space Study.sampling Study.max_failures
+        Study.max_losses Study.keep_best Study.storage ask.count tell.trial tell.checkpoints fail.trial heartbeat.trial
+        apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads run.trial_timeout
+        plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.hyperparameters
+        plots.parameters.pair plots.animate.pair""",
+    "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
+        Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised""",
+    "None True": "Choice.fixed",
+    "True 0": "run.verbose",
+    # whole numbers
+    "0": "PBT.burn_in Schedule.at.step",
+    "int64(2)": "Int.high",
+    "None int64(2)": "Int.step tell.steps_done report.steps_done check.steps",
+    "0 int64(2)": """simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
+        population_at.trial""",
+    "None 0 int64(2)": "Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers",
+    "0 -1 int64(2)": "Int.low",
+    # real numbers
+    "0.5": "Truncation.fraction TTest.p DriftingCurve.speed",
+    "1.5": "plots.landscape_animation.width",
+    "0 0.5": """Perturb.resample_probability Gaussian.resample_probability Resample.probability Speeds.straggler
+        Faults.crash Faults.pause Faults.fail Faults.not_finite Faults.damaged Faults.partial Faults.uneven Faults.leave
+        Faults.join Faults.lose Faults.duplicate Faults.delay Faults.owner Faults.power Faults.suspend Faults.forget
+        Faults.detached Faults.cut""",
+    "0.5 1.5": """Speeds.step Speeds.slowness Faults.lease Faults.detection Faults.again plots.animate.seconds
+        plots.landscape_animation.seconds""",
+    "None 0.5": "Float.step",
+    "1.5 int64(2)": "Float.high",
+    "0 -1 0.5": "Float.low",
+    "0 0.5 1.5": "Speeds.overhead Speeds.spread Speeds.latency",
+    "0 -1 0.5 1.5": "DriftingCurve.floor",
+    "0 -1 0.5 1.5 10**30": "DriftingCurve.start",
+    "0.5 1.5 10**30": "Gaussian.scale DriftingCurve.first DriftingCurve.last DriftingCurve.width run.grace",
+    "0 0.5 1.5 10**30": "NoiseGate.k NoiseGate.a DriftingCurve.noise",
+    "None 0.5 1.5 10**30": "Budget.seconds",
+    "None 0 -1 0.5 1.5 10**30": "Budget.target plots.populations.target plots.side_by_side.target",
+    "True 0 -1 0.5 1.5 inf 10**30 int64(2) array(1.)": "tell.loss report.loss",
+    # sequences and mappings
+    "{}": "GridSearch.points Space.definition",
+    "None {}": "report.values run.environment plots.populations.needed",
+    "None {} {'':0}": "tell.checkpoint",
+    "[] ()": "Schedule.segments simulate.controls",
+    "None [] ()": """Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
+        plots.parallel_coordinates.hyperparameters""",
+    "None [] () set()": "trials.states",
+    "None [0] range(2)": "run.devices",
+    "[] [0] () range(2)": "Faults.cursed",
+    "None range(2)": "plots.landscape.origin plots.populations.origin plots.side_by_side.origin",
+    "[0] range(2) array([1,2])": "Choice.options",
+    "[0] {'':0} {1:2} range(2) array([1,2])": "Ordinal.values",
+    # objects and functions
+    "Budget()": "set_budget.budget",
+    "None Budget()": "Study.budget",
+    "print": "PBT.explore ExploreOnly.explore",
+    "None [] () print": "PBT.early_stopping",
+    "int print PBT": "attach.save attach.load",
+    " ".join(WRONG): "restore.state",
+}
+TAKEN = {argument: set(labels.split()) for labels, arguments in TAKES.items() for argument in arguments.split()}
+# values that were measured, and whatever a checkpoint is loaded into
+TAKES_NAN = {"tell.loss", "report.loss", "restore.state"}
+# what an error names instead of the argument, or beside it
+NAMES = {
+    "report.values": ["metrics"],
+    "trial.number": ["trial"],
+    "Space.definition": ["space"],
+    "Float.low": ["low", "high"],
+    "Study.metric": ["metric", "mode"],
+    "Study.space": ["space", "parameter"],
+    "tell.trial": ["trial", "metrics"],
+    "tell.checkpoints": ["checkpoint"],
+}
+# where there is something else to say than what is allowed
+ERRORS: dict[str, tuple[type[PhyleticError], ...]] = {
+    "Study.space": (ph.errors.NotFound,),
+    "tell.metrics": (ph.errors.MetricMissing,),
+    "tell.checkpoint": (ph.errors.StateUnsupported,),
+    **dict.fromkeys(["apply.target", "apply.group", "apply.scheduler", "apply.lr"], (ph.errors.ApplyFailed,)),
+    **dict.fromkeys(["__getitem__.path", "pin.trial", "checkpoint_path.trial", "restore.trial"], (ph.errors.NotFound,)),
+}
+
+
+def check_each(
+    name: str,
+    table: dict[str, tuple[Call, dict[str, Any]]],
+    values: dict[str, Any],
+    taken: Callable[[str], set[str]],
+    *,
+    around: Callable[[], object],
+    before: Callable[[], None] = lambda: None,
+    give: tuple[Any, ...] = (),
+) -> None:
+    """Call something with each argument replaced by each value: those it takes, and no others, are taken.
+
+    Args:
+        name: What is called, of the table.
+        table: How it is called.
+        values: What is given, by label.
+        taken: The labels of what an argument takes.
+        around: Returns all that a call could have written.
+        before: Called before each call.
+        give: What the call takes besides.
+    """
+    call, good = table[name]
+    before()
+    first = refused(call, *give, **good)
+    for argument in good:
+        key = f"{name.split()[0]}.{argument}"
+        took = set()
+        for label, value in values.items():
+            if argument in ("train", "build") and callable(value):
+                continue  # is called, and what it does then is its own
+            before()
+            seen = around()
+            error = refused(call, *give, **{**good, argument: value})
+            if error is None or str(error) == str(first):
+                took.add(label)
+                continue
+            assert around() == seen, (key, label)
+            if not isinstance(error, ERRORS.get(key, ())):
+                assert isinstance(error, InvalidArgument), (key, label, error)
+                named, _, allowed = str(error).partition(" is ")
+                assert any(word in named for word in NAMES.get(key, [argument])), (key, label, error)
+                assert ", but must be " in allowed, (key, label, error)
+        assert took == taken(key), f"{key} takes {sorted(took)}, in the table are {sorted(taken(key))}"
+
+
+def right(key: str) -> set[str]:
+    return TAKEN.get(key, set())
+
+
+def not_a_number(key: str) -> set[str]:
+    return set(NAN) if key in TAKES_NAN else set()
+
+
+VALUES = pytest.mark.parametrize(("values", "taken"), [(WRONG, right), (NAN, not_a_number)], ids=["wrong", "nan"])
+
+
+@VALUES
+@pytest.mark.parametrize("name", ALONE)
+def test_what_needs_no_study_takes_what_is_in_the_table(name: str, values: dict[str, Any], taken: Any) -> None:
+    with empty_folder() as elsewhere:
+        check_each(name, ALONE, values, taken, around=lambda: files(elsewhere))
+
+
+@VALUES
+@pytest.mark.parametrize("name", CREATED)
+def test_a_study_is_created_with_what_is_in_the_table(name: str, values: dict[str, Any], taken: Any) -> None:
+    with empty_folder() as elsewhere:
+        check_each(name, CREATED, values, taken, around=lambda: files(elsewhere))
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    return Opened(tmp_path_factory.mktemp("opened"))
+
+
+@VALUES
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_takes_what_is_in_the_table(
+    name: str, values: dict[str, Any], taken: Any, opened: Opened, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with empty_folder() as elsewhere:
+        check_each(
+            name,
+            METHODS,
+            values,
+            taken,
+            around=lambda: (opened.rows(), files(elsewhere)),
+            before=opened.renew,
+            give=(opened,),
+        )
+
+
+# --- nothing that is public is left out ---------------------------------------------------------------------------
+
+# what takes no arguments of a user, and why
+NOT_CALLED = {
+    **dict.fromkeys(["Finished", "Wait", "Trial", "TrialState", "LiveTrial"], "a record, made by a study"),
+    **dict.fromkeys(["Simulation", "Incidents", "Ledger"], "a record, made by a simulation"),
+    **dict.fromkeys(
+        ["check_invariants", "check_left", "check_stored"], "takes the coordinator's state, which only tests have"
+    ),
+    **dict.fromkeys(["LiveTrial.sign_of_life", "LiveTrial.hear"], "what a source of trials calls"),
+}
+# that of phyletic.testing which is no suite of tests, but what they are made of
+PARTS_OF_SUITES = {
+    *("facts", "reference", "Decided", "Simulation", "completed_trial", "population_of"),
+    *("Journal", "Train", "build", "draw", "drawing", "start_process"),
+}
+
+
+def public(module: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a module says is public and can be called."""
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if callable(thing):
+            yield name, thing
+
+
+def methods(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the public methods of a class."""
+    for name, method in inspect.getmembers(kind, inspect.isfunction):
+        if not name.startswith("_") or name == "__getitem__":
+            yield name, method
+
+
+def surface() -> Iterator[tuple[str, str, Any]]:
+    """Yield all that is public: its name in the tables, its name for people, and itself."""
+    for module in (ph, simulate):
+        yield from ((name, name, thing) for name, thing in public(module))
+    yield from ((f"plots.{name}", f"plots.{name}", thing) for name, thing in public(plots))
+    for kind in (ph.Study, ph.LiveTrial):
+        yield from ((name, f"{kind.__name__}.{name}", method) for name, method in methods(kind))
+    for info in pkgutil.iter_modules(testing.__path__):
+        for name, thing in public(importlib.import_module(f"phyletic.testing.{info.name}")):
+            if not name.endswith("Conformance") and name not in PARTS_OF_SUITES:
+                yield name, name, thing
+
+
+def tabled() -> dict[str, set[str]]:
+    """Return the arguments that are given in the tables, by what is called."""
+    found: dict[str, set[str]] = {}
+    for name, (_, good) in {**ALONE, **CREATED, **METHODS}.items():
+        found.setdefault(name.split()[0], set()).update(good)
+    return found
+
+
+# further ones, by any name
+_VAR = inspect.Parameter.VAR_KEYWORD
+
+
+@pytest.mark.parametrize(("key", "name", "thing"), surface(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_argument_of_all_that_is_public_is_in_a_table(key: str, name: str, thing: Any) -> None:
+    arguments = [
+        parameter.name.rstrip("_")
+        for parameter in inspect.signature(thing).parameters.values()
+        if parameter.name not in ("self", "_") and parameter.kind is not _VAR
+    ]
+    if name not in NOT_CALLED and arguments:
+        assert set(arguments) - tabled().get(key, set()) == set(), name
+
+
+def test_the_tables_have_nothing_that_is_not_there() -> None:
+    known = {f"{name}.{argument}" for name, arguments in tabled().items() for argument in arguments}
+    assert {*TAKEN, *TAKES_NAN, *NAMES, *ERRORS} <= known
+    names = {name for _, name, _ in surface()}
+    assert set(NOT_CALLED) <= names
