@@ -161,10 +161,13 @@ class Asker:
             return live.published
         identity = live.grant.checkpoint
         if isinstance(checkpoint, Mapping):
+            _require_unused(live, checkpoint)
             reference = self._checkpoints.publish(identity, checkpoint)
         elif checkpoint is not None:
             folder = local_folder("checkpoint", checkpoint, "a folder, or a dictionary of what is to be saved")
             own = live.saved_to is not None and folder.resolve() == live.saved_to.resolve()
+            if not own:
+                _require_unused(live, checkpoint)
             reference = self._checkpoints.publish_folder(identity, folder, move=own)
         elif live.saved_to is not None:
             reference = self._checkpoints.publish_folder(identity, live.saved_to, move=True)
@@ -205,6 +208,17 @@ def _live(trial: Any) -> LiveTrial:
     if not isinstance(trial, LiveTrial):
         raise InvalidArgument("trial", trial, "a trial that Study.ask gave")
     return trial
+
+
+def _require_unused(live: LiveTrial, checkpoint: object) -> None:
+    """Raise InvalidArgument where files are in the trial's folder that another checkpoint would leave out."""
+    if live.saved_to is not None and live.saved_to.is_dir() and any(live.saved_to.iterdir()):
+        raise InvalidArgument(
+            "checkpoint",
+            checkpoint,
+            f"left out, since trial {live.number} has files in its save_to ({live.saved_to})",
+            "A trial has one checkpoint: those files, or what is given here",
+        )
 
 
 def _mapping(metrics: Any) -> Mapping[str, Any]:

@@ -123,7 +123,19 @@ class LiveTrial:
 
     @property
     def save_to(self) -> Path:
-        """An empty folder; what is in it at the trial's end is its checkpoint."""
+        """An empty folder; what is in it at the trial's end is its checkpoint.
+
+        Raises:
+            InvalidArgument: The loop is one over ``attach(build)``, which saves what ``build`` returned and no more.
+        """
+        if self._state is not None:
+            raise InvalidArgument(
+                "trial.save_to",
+                None,
+                "used in a loop without attach(build)",
+                "With build, the checkpoint is what it returned: put the state there, or write files by "
+                "attach(build, save=..., load=...)",
+            )
         if self.saved_to is None:
             self.saved_to = self._save_to(self.grant.checkpoint)
         return self.saved_to

@@ -81,3 +81,20 @@ def test_of_several_trials_none_is_held_where_one_cannot_be_decided(tmp_path, co
     assert sorted(trial.member for trial in asked) == [0, 1, 2]
     assert {trial.number for trial in asked} >= {trial.number for trial in left}
     study.close()
+
+
+def test_files_in_save_to_are_not_dropped_for_another_checkpoint(tmp_path):
+    study = make(tmp_path / "a.db")
+    other = tmp_path / "other"
+    other.mkdir()
+    with_files, without = study.ask(), study.ask()
+    (with_files.save_to / "model.txt").write_text("precious")
+    for checkpoint in ({"weights": [0.0]}, other, str(other)):
+        with pytest.raises(errors.InvalidArgument, match=r"checkpoint is .* trial 0 has files in its save_to"):
+            study.tell(with_files, score=1.0, checkpoint=checkpoint)
+    study.tell(with_files, score=1.0, checkpoint=with_files.save_to)
+    assert (study.checkpoint_path(0) / "model.txt").read_text() == "precious"
+    assert list(without.save_to.iterdir()) == []
+    study.tell(without, score=0.0, checkpoint={"weights": [0.25]})
+    assert study.restore(1) == {"weights": [0.25]}
+    study.close()

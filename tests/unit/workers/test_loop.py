@@ -102,3 +102,17 @@ def test_what_is_raised_after_the_last_trial_is_raised():
     with pytest.raises(OSError, match="the report"):
         study.run(train, verbose=0)
     assert study.best.end_step == 10
+
+
+@pytest.mark.parametrize("own", [{}, {"save": lambda state, folder: None, "load": lambda state, folder: None}])
+def test_a_loop_that_saves_what_build_returned_has_no_folder_for_files_that_would_be_left_out(own):
+    study = make(ph.PBT(1, 5), steps=10)
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}, **own):
+            (trial.save_to / "model.txt").write_text("precious")
+            trial.report(score=trial["lr"])
+
+    with pytest.raises(errors.InvalidArgument, match=r"save_to .* without attach\(build\)"):
+        study.run(train, verbose=0)
+    assert [(trial.state, trial.attempts, trial.failures) for trial in study.trials()] == [(TrialState.WAITING, 1, 0)]
