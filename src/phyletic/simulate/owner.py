@@ -172,21 +172,18 @@ class SimulatedOwner:
 
     def _lose_power(self, commands: Sequence[Command], now: float) -> None:
         self.happened["outages"] += 1
-        ledger, unconfirmed = self.ledger, self._unconfirmed
+        ledger, unconfirmed, before = self.ledger, self._unconfirmed, _leases(self.state)
         self.store.lose_power()
         self._coordinator = self._make()
         state = self.state
         # grants that nobody wrote down never were
-        undone = {
-            number: lease
-            for number, lease in ledger.granted.items()
-            if number in state.open or number >= state.counters.next_trial
-        }
-        for number in undone:
+        for number in [
+            number for number in ledger.granted if number in state.open or number >= state.counters.next_trial
+        ]:
             del ledger.granted[number]
         left = _leases(state)
         ledger.granted.update(left)
-        self.happened["undone"] += len(undone.items() - left.items())
+        self.happened["undone"] += len(before.items() - left.items())
         ledger.seen = min(ledger.seen, state.counters.next_trial)
         # what was deleted, and is not said to be, may be back
         for checkpoint, loss in unconfirmed.items():
