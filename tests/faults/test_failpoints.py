@@ -16,11 +16,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 import phyletic as ph
+from phyletic.checkpoints.digest import digest_of_file
+from phyletic.checkpoints.folder import check_folder
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control, Done
-from phyletic.errors import StorageBusy
+from phyletic.errors import NotFound, StorageBusy
+from phyletic.records import TrialState
 from phyletic.testing.facts import facts
 
 WHOLE = os.environ.get("PHYLETIC_ALL_FAULTS") == "1"
@@ -220,6 +224,19 @@ def test_every_failpoint_is_tried(killing):
     assert named == RUN | MESSAGES | REQUESTS
 
 
+def check_visible(database, expected):
+    """Nothing half-written is to be seen, before anybody has put anything in order."""
+    root = database.with_suffix(".checkpoints")
+    for path in root.iterdir() if root.exists() else ():
+        if path.suffix:
+            load_file(path)  # raises where bytes are missing
+        elif path.name != "staging":
+            check_folder(path, digest_of_file(path / "manifest.json"))
+    with contextlib.suppress(NotFound):
+        study = ph.Study("study", storage=database)
+        assert all(fact in expected for fact in facts(study) if TrialState.COMPLETED in fact)
+
+
 def check_resumed(study, layout, expected):
     """Resume a study that was killed; it ends as one never interrupted, and nothing unfinished is left."""
     study.run(TRAIN[layout], workers=0, verbose=0)
@@ -242,6 +259,7 @@ def test_killed_anywhere_and_resumed_it_ends_the_same(killing, layout):
     assert causes >= {"LocalCheckpoints.delete", "LocalCheckpoints.sweep"}
     for point, nth in each.places():
         folder = each.kill(point, nth)
+        check_visible(folder / "study.db", each.expected)
         check_resumed(make(folder / "study.db"), layout, each.expected)
         shutil.rmtree(folder)
 
