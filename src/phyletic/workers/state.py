@@ -77,6 +77,7 @@ class Memory:
         self.state = State()
         self.trial: int | None = None
         self._fixed: dict[str, Value] | None = None
+        self._built: frozenset[str] = frozenset()
 
     def forget(self) -> None:
         """Trust nothing in memory any more."""
@@ -97,6 +98,7 @@ class Memory:
 
         Raises:
             CheckpointDamaged: The parent's checkpoint is not what was published.
+            StateUnsupported: It lacks what ``build`` returns.
         """
         record = grant.trial
         in_memory = record.parent is not None and record.parent == self.trial
@@ -112,7 +114,7 @@ class Memory:
             raise StateUnsupported(
                 f"trial {record.number} starts from trial {record.parent}, which left no checkpoint to load"
             )
-        return self._restore(grant.parent)
+        return self._restore(grant.parent, record.parent)
 
     def _rebuild(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> None:
         # cleared before build is called, so that memory never holds two members
@@ -129,15 +131,30 @@ class Memory:
             )
         vars(self.state).update(built)
         self._fixed = dict(fixed)
+        self._built = frozenset(built)
 
-    def _restore(self, reference: CheckpointReference) -> OpenCheckpoint:
+    def _restore(self, reference: CheckpointReference, parent: int) -> OpenCheckpoint:
         opened = self._store.open(reference)
         if self._load is None:
+            if opened.packed:
+                self._require_built(opened, parent)
             opened.restore(vars(self.state))
         else:
             opened.verify()
             self._load(self.state, opened.path)
         return opened
+
+    def _require_built(self, opened: OpenCheckpoint, parent: int) -> None:
+        """Raise StateUnsupported where ``build`` returns more than it did when a member was born."""
+        missing = sorted(self._built.difference(opened.entries))
+        if missing:
+            opened.verify()  # damage is the better explanation
+            raise StateUnsupported(
+                f"build returned {', '.join(map(repr, missing))}, but the checkpoint of trial {parent} has only "
+                f"{', '.join(map(repr, sorted(opened.entries))) or 'nothing'}. What build returns stays the same while "
+                f"a study goes on: make what is new in the loop's body (if not hasattr(trial.state, {missing[0]!r}): "
+                "...), or begin another study; what a trial needs no more is set to None, not deleted"
+            )
 
     def publish(self, checkpoint: str) -> CheckpointReference:
         """Publish the state under an id; it is durable when this returns."""

@@ -116,3 +116,30 @@ def test_a_loop_that_saves_what_build_returned_has_no_folder_for_files_that_woul
     with pytest.raises(errors.InvalidArgument, match=r"save_to .* without attach\(build\)"):
         study.run(train, verbose=0)
     assert [(trial.state, trial.attempts, trial.failures) for trial in study.trials()] == [(TrialState.WAITING, 1, 0)]
+
+
+def test_what_build_did_not_return_when_a_member_was_born_is_named_before_anything_is_trained():
+    study = make(ph.PBT(2, 5), steps=10)
+    study.run(counting, verbose=0)
+    study.set_budget(ph.Budget(steps=20))
+
+    def train(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0], "average": [0.0], "buffer": []}):
+            trial.state.average[0] += trial["lr"]
+            trial.report(score=trial.state.average[0])
+
+    with pytest.raises(errors.StateUnsupported, match=r"'average', 'buffer', but .* trial \d has only 'weights'"):
+        study.run(train, verbose=0)
+    assert [(trial.state, trial.failures) for trial in study.trials()[4:]] == [(TrialState.WAITING, 0)]
+
+    def train_with_what_is_new(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            if not hasattr(trial.state, "average"):
+                trial.state.average = [0.0]
+            trial.state.average[0] += trial["lr"]
+            trial.report(score=trial.state.average[0])
+
+    study.run(train_with_what_is_new, verbose=0, reload="always")
+    assert study.finished
+    last = study.lineage(study.trials()[-1])
+    assert last[-1].score == pytest.approx(sum(trial.hyperparameters["lr"] for trial in last[2:]))
