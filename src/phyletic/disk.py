@@ -58,6 +58,8 @@ def local_path(name: str, value: object, allowed: str) -> Path:
         longest = max(len(os.fsencode(part)) for part in path.parts)
     except (UnicodeEncodeError, RuntimeError):
         raise InvalidArgument(name, str(value), allowed) from None
+    except FileNotFoundError:
+        raise InvalidArgument(name, str(value), "an absolute path where the current folder is gone") from None
     if longest > _LONGEST_NAME:
         raise InvalidArgument(name, str(value), f"{allowed}; names of files have at most {_LONGEST_NAME} bytes")
     return path

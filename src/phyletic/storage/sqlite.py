@@ -97,7 +97,7 @@ def translated_errors(name: str) -> Iterator[None]:
 
 
 def _uri(path: Path) -> str:
-    return f"file:{quote(str(path))}"
+    return f"file:{quote(os.fsencode(path))}"
 
 
 def _engine(uri: Callable[[], str], begin: str) -> Engine:

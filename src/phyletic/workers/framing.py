@@ -38,13 +38,13 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         session: Identity of this incarnation.
         reload: When states are loaded: ``"changed"`` or ``"always"``.
         space: The search space's JSON form.
-        checkpoints: Root of the checkpoint store.
+        checkpoints: Root of the checkpoint store; a text packed by :func:`phyletic.workers.shipping.pack_text`.
         beat_seconds: Time between heartbeats.
-        path: The owner's ``sys.path``.
-        arguments: The owner's ``sys.argv``.
+        path: The owner's ``sys.path``; packed texts.
+        arguments: The owner's ``sys.argv``; packed texts.
         main_name: Module that the owner runs as ``__main__``; None where it is a file or nothing.
-        main_file: File that the owner runs as ``__main__``; None where there is none.
-        python_path: The environment's ``PYTHONPATH`` as the owner has it.
+        main_file: File that the owner runs as ``__main__``, a packed text; None where there is none.
+        python_path: The environment's ``PYTHONPATH`` as the owner has it; a packed text.
     """
 
     train: bytes
@@ -52,13 +52,13 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     session: str
     reload: str
     space: dict[str, Any]
-    checkpoints: str
+    checkpoints: bytes
     beat_seconds: float
-    path: tuple[str, ...]
-    arguments: tuple[str, ...] = ()
+    path: tuple[bytes, ...]
+    arguments: tuple[bytes, ...] = ()
     main_name: str | None = None
-    main_file: str | None = None
-    python_path: str | None = None
+    main_file: bytes | None = None
+    python_path: bytes | None = None
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):

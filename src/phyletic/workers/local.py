@@ -14,7 +14,7 @@ from phyletic.workers.environment import check_devices, check_environment, visib
 from phyletic.workers.framing import Setup
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, new_session, start_worker
-from phyletic.workers.shipping import check_not_imported_again, main_module, pack
+from phyletic.workers.shipping import check_not_imported_again, main_module, pack, pack_text, search_path
 from phyletic.workers.supervision import Outcome, Supervision
 from phyletic.workers.supervisor import Supervisor
 
@@ -72,19 +72,20 @@ def run_local_workers(
     check_devices(devices, workers)
     check_not_imported_again()
     name, file = main_module()
+    python_path = os.environ.get("PYTHONPATH")
     setup = Setup(
         train=pack(train),
         worker="",
         session="",
         reload=reload,
         space=dict(space),
-        checkpoints=str(Path(checkpoints).absolute()),
+        checkpoints=pack_text(str(Path(checkpoints).absolute())),
         beat_seconds=(supervision or Supervision()).beat_seconds,
-        path=tuple(str(Path(entry).absolute()) for entry in sys.path),
-        arguments=tuple(sys.argv),
+        path=tuple(map(pack_text, search_path())),
+        arguments=tuple(map(pack_text, sys.argv)),
         main_name=name,
-        main_file=None if file is None else str(Path(file).absolute()),
-        python_path=os.environ.get("PYTHONPATH"),
+        main_file=None if file is None else pack_text(file),
+        python_path=None if python_path is None else pack_text(python_path),
     )
     try:
         logs.mkdir(parents=True, exist_ok=True)

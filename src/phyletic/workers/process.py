@@ -23,7 +23,7 @@ from phyletic.records.values import as_unicode
 from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 from phyletic.workers.interrupts import let_forked_children_end
 from phyletic.workers.lifeline import end_with_owner
-from phyletic.workers.shipping import become_main, unpack
+from phyletic.workers.shipping import become_main, unpack, unpack_text
 
 if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
@@ -166,13 +166,13 @@ def _counted(raised: BaseException) -> Exception:
 
 def _begin(setup: Setup) -> None:
     """Make this interpreter look like the owner's."""
-    sys.path[:] = setup.path
-    sys.argv[:] = setup.arguments
+    sys.path[:] = map(unpack_text, setup.path)
+    sys.argv[:] = map(unpack_text, setup.arguments)
     if setup.python_path is None:
         os.environ.pop("PYTHONPATH", None)
     else:
-        os.environ["PYTHONPATH"] = setup.python_path
-    become_main(setup.main_name, setup.main_file)
+        os.environ["PYTHONPATH"] = unpack_text(setup.python_path)
+    become_main(setup.main_name, None if setup.main_file is None else unpack_text(setup.main_file))
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -192,7 +192,7 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
         return 1
     trials = Trials(
         channel,
-        store=LocalCheckpoints(Path(setup.checkpoints)),
+        store=LocalCheckpoints(Path(unpack_text(setup.checkpoints))),
         space=Space.from_json(setup.space),
         session=setup.session,
         reload=setup.reload,

@@ -6,17 +6,28 @@ name, and the worker gets the owner's ``sys.path``; a module that could not be f
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 from phyletic.errors import InvalidArgument, StudyFailed
 
-__all__ = ["become_main", "check_not_imported_again", "main_module", "pack", "unpack"]
+__all__ = [
+    "become_main",
+    "check_not_imported_again",
+    "main_module",
+    "pack",
+    "pack_text",
+    "search_path",
+    "unpack",
+    "unpack_text",
+]
 
 
 def pack(train: Callable[..., object]) -> bytes:
@@ -67,11 +78,42 @@ def unpack(packed: bytes) -> Callable[..., object]:
     return train
 
 
+def pack_text(text: str) -> bytes:
+    r"""Encode a text that need not be Unicode, as the names of files and a command's arguments need not be.
+
+    Example:
+        >>> unpack_text(pack_text("a\udcff.db")) == "a\udcff.db"
+        True
+    """
+    return text.encode(errors="surrogatepass")
+
+
+def unpack_text(packed: bytes) -> str:
+    """Return a text that :func:`pack_text` packed."""
+    return packed.decode(errors="surrogatepass")
+
+
+def search_path() -> tuple[str, ...]:
+    """Return where this process finds modules: ``sys.path``, absolute.
+
+    Of a current folder that is gone nothing can be found, so what is relative to it is left out.
+    """
+    try:
+        return tuple(str(Path(entry).absolute()) for entry in sys.path)
+    except FileNotFoundError:
+        return tuple(str(entry) for entry in sys.path if Path(entry).is_absolute())
+
+
 def main_module() -> tuple[str | None, str | None]:
     """Return the name (``python -m name``) or the file of this process's ``__main__``, None for what it has not."""
     main = sys.modules["__main__"]
     name = getattr(getattr(main, "__spec__", None), "name", None)
-    return name, None if name is not None else getattr(main, "__file__", None)
+    file = getattr(main, "__file__", None)
+    if name is not None or file is None:
+        return name, None
+    with contextlib.suppress(FileNotFoundError):  # it is relative to a current folder that is gone
+        file = str(Path(file).absolute())
+    return None, file
 
 
 def check_not_imported_again() -> None:

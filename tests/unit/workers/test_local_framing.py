@@ -72,7 +72,7 @@ def test_a_message_larger_than_the_sockets_buffer_is_sent_without_blocking() -> 
     framed = FramedSocket(ours)
     packed = bytes(range(256)) * 20_000
     setup = Setup(
-        train=packed, worker="w", session="s", reload="changed", space={}, checkpoints="", beat_seconds=1.0, path=()
+        train=packed, worker="w", session="s", reload="changed", space={}, checkpoints=b"", beat_seconds=1.0, path=()
     )
     framed.send(setup)
     assert framed.sending
