@@ -90,7 +90,8 @@ def simulate(
 
     The study runs under a virtual clock with the real scheduler and algorithm. Training is a learning curve whose best
     learning rate drifts from 0.1 to 0.0001 over the steps, so what is gained is that of such a problem. Figures are
-    means over the simulations; regret is how much the best loss is above the least possible, with its standard error.
+    means over the simulations; regret is how much the best loss is above the least possible, with its standard error;
+    lost are attempts whose worker died, and steps are those of all members together.
     """
     from phyletic.cli.output import echo_json, echo_table
     from phyletic.evolution import PBT, RandomSearch
@@ -123,7 +124,7 @@ def simulate(
     if as_json:
         echo_json({name: _document(made) for name, made in results.items()})
         return
-    titles = ["algorithm", "wall time", "utilisation", "regret", "trials", "exploits", "lost attempts", "member-steps"]
+    titles = ["algorithm", "wall time", "utilised", "regret", "trials", "exploits", "lost", "steps"]
     echo_table(titles, [_row(name, made) for name, made in results.items()])
 
 
@@ -144,8 +145,5 @@ def _row(name: str, simulations: list[Simulation]) -> list[str]:
         duration(mean["wall_seconds"]),
         f"{100 * mean['utilisation']:.1f} %",
         f"{mean['regret']:.3g}{error}",
-        f"{mean['completed']:g}",
-        f"{mean['exploits']:.4g}",
-        f"{mean['losses']:.4g}",
-        f"{mean['member_steps']:g}",
+        *(f"{mean[name]:.0f}" for name in ("completed", "exploits", "losses", "member_steps")),
     ]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import statistics
 
 import pytest
 from click.testing import CliRunner
@@ -46,9 +48,44 @@ def test_each_option_has_its_effect():
     )
 
 
-def test_people_get_a_table():
-    found = CliRunner().invoke(main, SMALL, catch_exceptions=False)
-    lines = found.stdout.splitlines()
-    assert lines[0].split("  ")[0] == "algorithm"
-    assert [line.split()[0] for line in lines[1:]] == ["pbt", "random"]
-    assert "±" in lines[1]
+FIGURES = ["wall_seconds", "utilisation", "regret", "exploits", "completed", "losses", "member_steps"]
+
+
+def test_scripts_get_every_figure():
+    for one in simulated().values():
+        assert list(one) == ["mean", "simulations"]
+        assert list(one["mean"]) == FIGURES
+        assert [list(simulation) for simulation in one["simulations"]] == [["seed", *FIGURES]] * 2
+
+
+def test_people_get_a_table_of_the_same_figures():
+    options = ["simulate", "--population", "32", "--workers", "8", "--crash-rate", "0.1", "--steps", "60"]
+    table = CliRunner().invoke(main, options, catch_exceptions=False).stdout.splitlines()
+    said = json.loads(CliRunner().invoke(main, [*options, "--json"], catch_exceptions=False).stdout)
+    titles, *rows = [re.split(r"  +", line) for line in table]
+    assert titles == ["algorithm", "wall time", "utilised", "regret", "trials", "exploits", "lost", "steps"]
+    assert [row[0] for row in rows] == list(said) == ["pbt", "random"]
+    assert max(map(len, table)) <= 80
+    for name, *cells in rows:
+        mean = said[name]["mean"]
+        regrets = [simulation["regret"] for simulation in said[name]["simulations"]]
+        assert len(regrets) == 3
+        hours, minutes, seconds = map(int, cells[0].split(":"))
+        assert abs(3600 * hours + 60 * minutes + seconds - mean["wall_seconds"]) <= 1
+        assert float(cells[1].removesuffix(" %")) == pytest.approx(100 * mean["utilisation"], abs=0.06)
+        regret, error = map(float, cells[2].split(" ± "))
+        assert regret == pytest.approx(mean["regret"], rel=0.01)
+        assert error == pytest.approx(statistics.stdev(regrets) / 3**0.5, rel=0.51)
+        rounded = [mean["completed"], mean["exploits"], mean["losses"], mean["member_steps"]]
+        assert [float(cell) for cell in cells[3:]] == pytest.approx(rounded, abs=0.5)
+        assert mean["losses"] > 0
+    # eight workers that were busy all the time would have taken this long
+    steps, seconds = said["random"]["mean"]["member_steps"], said["random"]["mean"]["wall_seconds"]
+    assert steps == 32 * 60
+    assert steps / 8 < seconds < 1.5 * steps / 8
+    assert said["random"]["mean"]["utilisation"] == pytest.approx(steps / (8 * seconds), rel=0.02)
+
+
+def test_one_simulation_has_no_standard_error():
+    table = CliRunner().invoke(main, [*SMALL, "--seeds", "1"], catch_exceptions=False).stdout
+    assert "±" not in table
