@@ -465,6 +465,27 @@ def test_the_disk_fails_in_a_local_worker(quick, undisturbed, kind, nth, times, 
     check_goes_on(folder, layout, 4, undisturbed(layout))
 
 
+def test_a_save_that_fails_counts_against_no_trial(quick, undisturbed):
+    folder, left = quick / "save", iter(range(5))
+
+    def save_failing(state, folder):
+        if next(left) == 4:
+            raise OSError("500 requested and 0 written")  # numpy, on a full disk
+        save(state, folder)
+
+    def train_failing(trials):
+        for trial in trials.attach(build, save=save_failing, load=load):
+            for _ in trial.range():
+                trial.state.weights = trial.state.weights + trial["lr"] * np.random.standard_normal(4)
+            trial.report(score=float(trial.state.weights.sum()))
+
+    study = make(folder)
+    with pytest.raises(CheckpointError, match="500 requested and 0 written"):
+        study.run(train_failing, workers=0, verbose=0)
+    assert {(trial.failures, trial.losses) for trial in study.trials()} == {(0, 0)}
+    check_goes_on(folder, "folders", 4, undisturbed("folders"))
+
+
 @pytest.mark.parametrize(("kind", "nth", "times"), [("storage.begin", 9, FOR_GOOD), ("storage.commit", 12, ONCE)])
 def test_the_database_fails_under_local_workers(quick, undisturbed, kind, nth, times):
     folder = quick / f"workers {kind}"

@@ -9,7 +9,7 @@ from typing import Any
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.checkpoints.opened import OpenCheckpoint
 from phyletic.coordinator.messages import Grant
-from phyletic.errors import StateUnsupported
+from phyletic.errors import CheckpointError, StateUnsupported
 from phyletic.records import CheckpointReference, Value
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial import LiveTrial
@@ -157,9 +157,17 @@ class Memory:
             )
 
     def publish(self, checkpoint: str) -> CheckpointReference:
-        """Publish the state under an id; it is durable when this returns."""
+        """Publish the state under an id; it is durable when this returns.
+
+        Raises:
+            CheckpointError: It could not be written, by the store or by ``save``.
+        """
         if self._save is None:
             return self._store.publish(checkpoint, vars(self.state))
         folder = self._store.staging(checkpoint)
-        self._save(self.state, folder)
+        try:
+            self._save(self.state, folder)
+        except OSError as error:
+            # a full disk says nothing about the trial, and often has no number: numpy's errors have none
+            raise CheckpointError(f"save could not write checkpoint {checkpoint} to {folder}: {error}") from error
         return self._store.publish_folder(checkpoint, folder, move=True)
