@@ -20,6 +20,7 @@ from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
 from phyletic.workers.environment import check_devices, check_environment
 from phyletic.workers.interrupts import Interrupts, ThreadInterrupt
+from phyletic.workers.iteration import give_back_elsewhere
 from phyletic.workers.loop import Trials, worth_another_attempt
 from phyletic.workers.trial import check_steps
 
@@ -49,7 +50,10 @@ def run(
     check_environment(threads, environment)
     check_one_of("reload", reload, ("changed", "always"))
     with LiveDisplay(verbose=verbose) as display:
-        study.source()  # take ownership before anything starts
+        source = study.source(reload=reload, supervised=True)  # takes ownership before anything starts
+        while give_back_elsewhere(source):
+            pass
+        _say_what_is_held(study, display)
         snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
         shown = 0.0
         latest = snapshots.now()
@@ -67,7 +71,7 @@ def run(
         end = study.owner.watch(watch) if verbose else (lambda: None)
         try:
             if count == 0:
-                _run_here(study, train, reload, grace, display)
+                _run_here(study, train, source, grace, display)
             else:
                 from phyletic.study.running_workers import run_workers
 
@@ -88,10 +92,10 @@ def run(
                 latest = snapshots.now()
                 display.update(latest)
             end()
-            stopped = study.owner.state.stopped if study.owner.begun else ""
-            study.close()
+            stopped, cap = (study.owner.state.stopped, failure_cap(study.owner.state)) if study.owner.begun else ("", 0)
+            source.end()
     if stopped:
-        raise StudyFailed(_failures(study, stopped))
+        raise StudyFailed(_failures(study, stopped, cap))
     if verbose:
         _summarise(study, latest, display)
 
@@ -127,9 +131,18 @@ def _check(
     return count
 
 
-def _run_here(study: Study, train: Callable[[Any], object], reload: str, grace: float, display: LiveDisplay) -> None:
+def _say_what_is_held(study: Study, display: LiveDisplay) -> None:
+    """Say which trials the run will wait for: only this program can tell or fail what it asked for."""
+    held = sorted(number for numbers in study.owner.state.sessions.values() for number in numbers)
+    if held:
+        display.line(
+            "this program holds trials that it asked for, and has to tell or fail them for the study to end: "
+            f"{', '.join(map(str, held))}"
+        )
+
+
+def _run_here(study: Study, train: Callable[[Any], object], source: Trials, grace: float, display: LiveDisplay) -> None:
     """Call the training code in this process, anew after an exception, until there are no more trials."""
-    source = study.source(reload=reload, supervised=True)
     with _Draining(study.identity.uuid, source, grace, display):
         while source.finished is None:
             granted = source.granted
@@ -208,11 +221,9 @@ class _Draining(Interrupts):
         self._last_word.start()
 
 
-def _failures(study: Study, stopped: str) -> str:
+def _failures(study: Study, stopped: str, cap: int) -> str:
     """Return the report of a study that stopped after failures."""
     failed = [trial for trial in study.trials() if trial.error and trial.state is not TrialState.COMPLETED]
-    cap = failure_cap(study.owner.state)
-    study.close()
     lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
     for trial in failed[-cap:]:
         text = (trial.error or "").strip()

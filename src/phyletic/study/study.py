@@ -161,7 +161,7 @@ class Study:
             session=session,
             reload=reload,
             supervised=supervised,
-            ended=None if supervised else lambda: end_loop(self._owner, self._user, self._asker.sessions, session),
+            ended=lambda: end_loop(self._owner, self._user, self._asker.sessions, session),
         )
         self._owner.use(self._user)
         self._asker.sessions.append(session)
@@ -183,7 +183,8 @@ class Study:
         """Run the training code until the budget is used up.
 
         Ctrl-C once lets running trials finish and grants no more; twice stops now. Either way the study goes on when
-        it is run again.
+        it is run again. A trial that was asked for (:meth:`ask`) stays with whoever asked, and the run waits for its
+        result as for another worker's.
 
         Args:
             train: Called once per worker with a source of trials to loop over.

@@ -56,8 +56,8 @@ class Trials:
         session: Identity of this incarnation of the worker.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
         supervised: Whether whoever calls the training code fails the open trial after an exception, by :meth:`abort`.
-        ended: Called when a loop that is not supervised is over, whether there are no more trials or it was left: what
-            the session holds is to be released then.
+        ended: Releases what the session holds; called when a loop that is not supervised is over, whether there are no
+            more trials or it was left, and by :meth:`end`.
     """
 
     def __init__(
@@ -183,8 +183,8 @@ class Trials:
 
     def _finish(self, answer: Finished) -> None:
         self.finished = answer
-        if self._ended is not None:
-            self._ended()
+        if not self._supervised:
+            self.end()
         if answer.failed and not self._supervised:
             raise StudyFailed(answer.reason)
         raise StopIteration
@@ -336,8 +336,12 @@ class Trials:
         elif self.finished is None:
             # also what is not open here, such as a trial whose result was refused, is to be granted again
             self._drop()
-            if self._ended is not None:
-                self._ended()
+            self.end()
+
+    def end(self) -> None:
+        """Release what the session holds: no loop over these trials goes on."""
+        if self._ended is not None:
+            self._ended()
 
     def release(self, waiting: Trials) -> bool:
         """Give the open trial back where another source waits for trials of the same study; returns whether it was."""

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 import phyletic as ph
 from phyletic.cli import main
 from phyletic.coordinator.messages import Control
-from phyletic.errors import InvalidArgument, StorageError, TrainingError
+from phyletic.errors import InvalidArgument, MetricMissing, StorageError, TrainingError
 
 
 def make(tmp_path, **options):
@@ -99,3 +99,39 @@ def test_a_run_ends_well_though_the_best_checkpoint_is_gone(tmp_path, verbose, c
     # what only shows the study has nothing to stumble over either
     shown = CliRunner().invoke(main, ["best", "study", "--storage", str(tmp_path / "study.db")])
     assert (shown.exit_code, shown.output.splitlines()[-1]) == (0, "checkpoint: none is kept")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_was_asked_for_stays_with_whoever_asked_when_a_run_ends(tmp_path, capsys, workers):
+    study = make(tmp_path)
+    study.resize(3)
+    asked, named = study.ask(), study.ask(worker="mine")
+
+    def misuse(trials):
+        for trial in trials:
+            trial["lr"]
+
+    with pytest.raises(MetricMissing):
+        study.run(misuse, workers=workers)
+    assert (
+        "holds trials that it asked for, and has to tell or fail them for the study to end: 0, 1\n"
+        in capsys.readouterr().err
+    )
+    assert [trial.state.value for trial in study.trials()] == ["running", "running", "waiting"]
+    assert study.ask(worker="mine").grant == named.grant
+    assert study.tell([asked, named], [{"score": 0.25}, {"score": 0.5}])[1].score == 0.5
+    study.run(train, workers=workers, verbose=0)
+    assert study.finished
+    assert [trial.attempts for trial in study.trials()] == [1, 1, 2]
+    assert not study.owner.begun
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_loop_was_left_with_keeps_no_run_waiting(tmp_path, workers):
+    study = make(tmp_path)
+    left = iter(study)
+    next(left)
+    study.run(train, workers=workers, verbose=0)
+    assert study.finished
+    assert [trial.failures for trial in study.trials()] == [0, 0]
+    assert list(left) == []
