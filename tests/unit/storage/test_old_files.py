@@ -69,8 +69,21 @@ def differences(was: Any, now: Any, where: str = "") -> list[str]:
     return [] if was == now else [f"{where}: {was!r} was written, {now!r} is read"]
 
 
+def revision_of(path: Path) -> str:
+    """Return the revision of a database that must not be changed."""
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    finally:
+        connection.close()
+    return str(revision)
+
+
 def test_there_is_a_fixture_of_every_schema_that_was_released() -> None:
-    assert VERSIONS[0] == "v0001"
+    revisions = sorted(path.name.split("_")[0] for path in (migrations.SCRIPTS / "versions").glob("v*.py"))
+    assert revisions[-1] == f"v{HEAD}"
+    assert revisions == VERSIONS, "write the missing one: python tests/fixtures/make_fixtures.py"
+    assert [f"v{revision_of(FIXTURES / version / 'old.db')}" for version in VERSIONS] == VERSIONS
     assert sum(file.stat().st_size for file in FIXTURES.rglob("*") if file.is_file()) < 200_000 * len(VERSIONS)
 
 
