@@ -13,6 +13,7 @@ or left over.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -22,6 +23,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,12 @@ from chaos_study import POPULATION, STEPS, Plan, compare, compare_finished, note
 from conditions import conditions, parser, show, work_folder
 
 WAYS = ("worker", "worker", "stopped worker", "owner", "owner, stopped workers", "stopped owner")
+WAYS_WITHOUT_WORKERS = ("owner", "stopped owner")
+KINDS = (
+    *itertools.product((2, 0), (True, False), (True, False)),
+    *itertools.product((2,), (True, False), (True, False)),
+)
+"""Of each study in turn: workers, whether it is synchronous, and whether it keeps states in folders."""
 MARK = "PHYLETIC_CHAOS"
 """Environment variable by which whatever an owner started is found: its folder."""
 PATIENCE = 30.0
@@ -61,11 +69,24 @@ class Chaos:
         plan: What it is.
         kills: How many; then it is let run to its end.
         draw: Decides when and who.
+        ways: In which ways in turn, with workers.
+        alone: In which ways in turn, without.
         figures: Where the figures go.
     """
 
-    def __init__(self, folder: Path, plan: Plan, kills: int, draw: random.Random, figures: Figures) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        kills: int,
+        *,
+        draw: random.Random,
+        ways: Iterator[str],
+        alone: Iterator[str],
+        figures: Figures,
+    ) -> None:
         self.folder, self.plan, self.left, self.draw, self.figures = folder, plan, kills, draw, figures
+        self.ways, self.alone = ways, alone
         self.incarnation = 0
 
     def run(self) -> None:
@@ -132,9 +153,10 @@ class Chaos:
     def strike(self, owner: int) -> bool:
         """Kill something; returns whether that was the owner."""
         workers = _workers(owner)
-        way = self.draw.choice(WAYS)
-        if not workers:
-            way = "owner" if self.plan.workers else self.draw.choice(["owner", "stopped owner"])
+        if workers:
+            way = next(self.ways)
+        else:
+            way = "owner" if self.plan.workers else next(self.alone)
         victim = owner
         with contextlib.suppress(ProcessLookupError):
             if way.endswith("stopped workers"):
@@ -184,6 +206,12 @@ class Chaos:
         self.figures.wrong += [f"{self.folder.name} ({self.plan}), owner {self.incarnation}: {text}" for text in texts]
 
 
+def _in_turn(ways: Sequence[str], draw: random.Random) -> Iterator[str]:
+    """Yield each way once, in an order that is drawn, and so on."""
+    while True:
+        yield from draw.sample(ways, len(ways))
+
+
 def _ended(process: int) -> bool:
     return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
@@ -217,12 +245,14 @@ def kill(kills: int, seed: int, folder: Path) -> Figures:
         folder: Where the studies live.
     """
     draw, figures, place = random.Random(seed), Figures(), 0
+    ways, alone = _in_turn(WAYS, draw), _in_turn(WAYS_WITHOUT_WORKERS, draw)
     quota = min(40, max(10, kills // 8))
     while (done := sum(figures.kills.values())) < kills and len(figures.wrong) < 20:
-        plan = Plan(workers=(2, 2, 0)[place % 3], synchronous=place % 2 == 0, folders=place % 4 > 1, seed=seed + place)
+        workers, synchronous, folders = KINDS[place % len(KINDS)]
+        plan = Plan(workers=workers, synchronous=synchronous, folders=folders, seed=seed + place)
         home = folder / f"study-{place}"
         home.mkdir()
-        Chaos(home, plan, min(quota, kills - done), draw, figures).run()
+        Chaos(home, plan, min(quota, kills - done), draw=draw, ways=ways, alone=alone, figures=figures).run()
         shutil.rmtree(home, ignore_errors=True)
         place += 1
     return figures
@@ -262,7 +292,7 @@ def main() -> int:
     with work_folder(arguments.folder) as folder:
         measured_in = conditions(folder)
         figures = kill(arguments.kills, arguments.seed, folder.resolve())
-    title = f"Studies of {POPULATION} members and {STEPS} trials each, killed for {time.monotonic() - began:.0f} s"
+    title = f"Studies of {POPULATION} members, up to step {STEPS}, killed for {time.monotonic() - began:.0f} s"
     show(title, rows(figures), measured_in, as_json=arguments.json)
     for text in figures.wrong:
         print(f"WRONG: {text}", file=sys.stderr)

@@ -1,8 +1,9 @@
 """Named places at which a test may make a process fail.
 
-Each write, fsync, rename, commit and message passes a failpoint before and after it. In use they cost one comparison
-with ``None``. A test arms them in its own process with :func:`armed`, or in a child process through the environment
-variable ``PHYLETIC_FAILPOINT``: ``name`` or ``name:n`` kills that process with SIGKILL at the nth passing.
+Each file or folder that is made, each write, fsync, rename, unlink, begin, commit and message passes a failpoint before
+and after it. In use they cost one comparison with ``None``. A test arms them in its own process with :func:`armed`, or
+in a child process through the environment variable ``PHYLETIC_FAILPOINT``: ``name`` or ``name:n`` kills that process
+with SIGKILL at the nth passing.
 """
 
 from __future__ import annotations

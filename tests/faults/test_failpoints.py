@@ -209,8 +209,17 @@ RUN = {"coordinator.decided"} | points(
     "storage.begin", "storage.commit", "disk.create", "disk.mkdir", "disk.write", "disk.fsync", "disk.fsync_folder",
     "disk.rename", "disk.unlink",
 )  # fmt: skip
-MESSAGES = points("channel.send", "channel.receive", "owner.send", "owner.receive")
-REQUESTS = points("inbox.ask", "inbox.take", "inbox.answer")
+WORKERS = ("channel.send.before:3", "channel.send.after:2", "channel.receive.before:3", "channel.receive.after:1",
+           "channel.receive.after:4")  # fmt: skip
+OWNERS = sorted(points("owner.send", "owner.receive"))
+# where an owner is killed at a request, what its asker is told, and whether it was done
+REQUESTS = {
+    "inbox.take.before": ("nothing was changed", False),
+    "inbox.take.after": ("may have been done, or not", False),
+    "inbox.answer.before": ("may have been done, or not", True),
+    "inbox.answer.after": (None, True),
+}
+ASKERS = ("inbox.ask.before", "inbox.ask.after")
 
 
 def test_every_failpoint_is_tried(killing):
@@ -221,7 +230,7 @@ def test_every_failpoint_is_tried(killing):
     named = set()
     for path in Path(ph.__file__).parent.rglob("*.py"):
         named |= set(re.findall(r'^ +failpoint\("([^"]+)"\)', path.read_text(), re.MULTILINE))
-    assert named == RUN | MESSAGES | REQUESTS
+    assert named == RUN | {point.partition(":")[0] for point in WORKERS} | {*OWNERS, *REQUESTS, *ASKERS}
 
 
 def check_visible(database, expected):
@@ -283,11 +292,7 @@ def killed_at(folder, point):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).returncode
 
 
-@pytest.mark.parametrize(
-    "point",
-    ["channel.send.before:3", "channel.send.after:2", "channel.receive.before:3", "channel.receive.after:1",
-     "channel.receive.after:4"],
-)  # fmt: skip
+@pytest.mark.parametrize("point", WORKERS)
 def test_workers_killed_at_a_message_are_replaced_and_the_study_ends_the_same(quick, killing, point):
     # each worker passes the points of its own messages, so those that take its place are killed too
     folder = quick / point
@@ -302,7 +307,7 @@ def test_workers_killed_at_a_message_are_replaced_and_the_study_ends_the_same(qu
     assert sum(trial.losses for trial in study.trials()) > 0 or point == "channel.receive.after:1"
 
 
-@pytest.mark.parametrize("point", sorted(point for point in MESSAGES if point.startswith("owner")))
+@pytest.mark.parametrize("point", OWNERS)
 def test_an_owner_killed_at_a_message_is_replaced_and_the_study_ends_the_same(quick, killing, point):
     # the owner sends one message more to each worker than it receives: what to do
     for nth in range(1, 16) if WHOLE else ((1, 9) if point.endswith("after") else (4,)):
@@ -327,16 +332,9 @@ make(sys.argv[1]).run(TRAIN["packed"], workers=0, verbose=0)
 """
 
 
-@pytest.mark.parametrize(
-    ("point", "said", "paused"),
-    [
-        ("inbox.take.before", "nothing was changed", False),
-        ("inbox.take.after", "may have been done, or not", False),
-        ("inbox.answer.before", "may have been done, or not", True),
-        ("inbox.answer.after", None, True),
-    ],
-)
-def test_an_owner_killed_at_a_request_did_what_the_asker_is_told(quick, killing, point, said, paused):
+@pytest.mark.parametrize("point", REQUESTS)
+def test_an_owner_killed_at_a_request_did_what_the_asker_is_told(quick, killing, point):
+    said, paused = REQUESTS[point]
     database = quick / point / "study.db"
     study = make(database)
     now, answers = [0.0], []
@@ -369,15 +367,15 @@ def test_an_owner_killed_at_a_request_did_what_the_asker_is_told(quick, killing,
     check_resumed(study, "packed", killing["packed"].expected)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_who_is_killed_while_asking_has_asked_or_not(quick, killing, when):
-    database = quick / f"ask.{when}" / "study.db"
+@pytest.mark.parametrize("point", ASKERS)
+def test_who_is_killed_while_asking_has_asked_or_not(quick, killing, point):
+    database, asked = quick / point / "study.db", point == "inbox.ask.after"
     study = make(database)
     command = [sys.executable, "-c", ASK, str(database.with_suffix(".inbox")), study.identity.uuid]
-    asker = subprocess.run(command, env={**os.environ, "PHYLETIC_FAILPOINT": f"inbox.ask.{when}"}, check=False)
+    asker = subprocess.run(command, env={**os.environ, "PHYLETIC_FAILPOINT": point}, check=False)
     assert asker.returncode == -signal.SIGKILL
     with study:
-        assert isinstance(study.ask(worker="w"), ph.Wait) is (when == "after")
-        assert study.control.paused is (when == "after")
+        assert isinstance(study.ask(worker="w"), ph.Wait) is asked
+        assert study.control.paused is asked
         study.resume()
     check_resumed(study, "packed", killing["packed"].expected)
