@@ -196,6 +196,9 @@ def test_when_all_hang_or_die_at_once_the_study_stops_and_says_how(tmp_path, syn
             if how == "hang":
                 time.sleep(600)
             if trial.generation > 0:
+                (tmp_path / f"{trial.member} began").touch()
+                for member in (0, 1):
+                    wait_for(tmp_path / f"{member} began")
                 os.kill(os.getpid(), signal.SIGKILL)
             trial.report(score=score)
 
