@@ -24,6 +24,7 @@ from phyletic.evolution.algorithm import check_algorithm
 from phyletic.evolution.arguments import check_seed
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, CheckpointState, Metric, StudyControl, StudyIdentity
+from phyletic.records.values import is_unicode
 from phyletic.space import Space
 from phyletic.storage import reading
 from phyletic.storage.changes import StoredStudy
@@ -132,14 +133,21 @@ def check_arguments(
         space=None if space is None else make_space(space),
         metrics=None if metric is None and mode is None else make_metrics(metric, mode),
         algorithm=None if algorithm is None else check_algorithm(algorithm),
-        checkpoints=None
-        if checkpoints is None
-        else local_path("checkpoints", checkpoints, "a folder, or None for one beside the storage"),
+        checkpoints=None if checkpoints is None else _check_folder(checkpoints),
         seed=None if seed is None else check_seed(seed),
         initial=initial,
         sampling=None if sampling is None else check_sampling(sampling),
         control=Control(budget=checked_budget, **control),
     )
+
+
+def _check_folder(checkpoints: str | Path) -> Path:
+    allowed = "a folder whose path is Unicode text, or None for one beside the storage"
+    folder = local_path("checkpoints", checkpoints, allowed)
+    if not is_unicode(str(folder)):
+        # it is remembered with the study
+        raise InvalidArgument("checkpoints", str(folder), allowed)
+    return folder
 
 
 def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
