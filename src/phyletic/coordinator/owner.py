@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -73,6 +74,12 @@ class Owner:
         self._users: set[int] = set()
         self._deleted: list[str] = []
         self._watchers: list[Watcher] = []
+        self._process = os.getpid()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a process that was forked since, and owns nothing."""
+        return os.getpid() != self._process
 
     @property
     def begun(self) -> bool:

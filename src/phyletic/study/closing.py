@@ -1,4 +1,7 @@
-"""Closing a study object: what it held is released, and so is the storage when nobody uses it any more."""
+"""Closing a study object: what it held is released, and so is the storage when nobody uses it any more.
+
+In a process that was forked meanwhile nothing is done: what was held is its parent's.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ def let_go(owner: Owner, user: int, sessions: list[str]) -> None:
         user: The study object, as :meth:`Owner.use` knows it.
         sessions: The sessions that it began; emptied.
     """
+    if owner.forked:
+        return
     try:
         _leave(owner, sessions)
     finally:
@@ -35,6 +40,8 @@ def end_loop(owner: Owner, user: int, sessions: list[str], session: str) -> None
         sessions: The sessions that it began; that of the loop is taken out.
         session: The session of the loop.
     """
+    if owner.forked:
+        return
     others = [other for other in sessions if other != session]
     if owner.begun and any(other in owner.state.sessions for other in others):
         sessions[:] = others

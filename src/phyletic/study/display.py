@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,7 @@ class LiveDisplay:
         self._widths: dict[str, int] = {}
 
     def __enter__(self) -> LiveDisplay:
+        self._process = os.getpid()
         if self._verbose == 0:
             return self
         from rich.console import Console
@@ -92,6 +94,8 @@ class LiveDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if os.getpid() != self._process:
+            return
         latest = self._latest
         if latest is not None and (self._shown is None or _but_time(latest) != _but_time(self._shown)):
             self._show(latest)

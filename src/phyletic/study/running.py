@@ -57,6 +57,7 @@ def run(
         snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
         shown = 0.0
         latest = snapshots.now()
+        stopped, cap = "", 0
 
         def watch(commands: Sequence[Command], replies: Sequence[Reply]) -> None:
             nonlocal shown, latest
@@ -88,12 +89,14 @@ def run(
                     display=display,
                 )
         finally:
-            if verbose and study.owner.begun:
-                latest = snapshots.now()
-                display.update(latest)
-            end()
-            stopped, cap = (study.owner.state.stopped, failure_cap(study.owner.state)) if study.owner.begun else ("", 0)
-            source.end()
+            if not source.forked:
+                if study.owner.begun:
+                    stopped, cap = study.owner.state.stopped, failure_cap(study.owner.state)
+                    if verbose:
+                        latest = snapshots.now()
+                        display.update(latest)
+                end()
+                source.end()
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
     if verbose:
@@ -151,7 +154,8 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, grac
             except Exception as error:
                 source.abort(error)
                 # what is raised before the first trial, or after the last, would be raised again or be lost
-                if not worth_another_attempt(error) or source.granted == granted or source.finished is not None:
+                over = source.granted == granted or source.finished is not None
+                if over or source.forked or not worth_another_attempt(error):
                     raise
                 display.line("".join(traceback.format_exception(error)).rstrip())
             except _OutOfTime as error:

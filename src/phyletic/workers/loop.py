@@ -6,6 +6,7 @@ trial is told; leaving the loop in any other way drops the iterator with the tri
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -89,6 +90,7 @@ class Trials:
         self._answer: Reply | None = None
         self._abandoned = False
         self._loop: weakref.ref[object] | None = None
+        self._process = os.getpid()
         self.draining = False
         self.granted = 0
         self.finished: Finished | None = None
@@ -131,6 +133,7 @@ class Trials:
             TrainingError: The body broke the contract of the loop.
             StudyFailed: Trials failed one after another.
         """
+        self._require_own_process()
         if self._open is not None:
             if self._abandoned:
                 self.close()
@@ -328,7 +331,7 @@ class Trials:
         Args:
             loop: Which one it is; it may be noticed late, when another one goes on.
         """
-        if self._loop is not None and self._loop() not in (None, loop):
+        if self.forked or (self._loop is not None and self._loop() not in (None, loop)):
             return
         if self._supervised:
             # an exception may be on its way to abort(), which knows more
@@ -340,7 +343,7 @@ class Trials:
 
     def end(self) -> None:
         """Release what the session holds: no loop over these trials goes on."""
-        if self._ended is not None:
+        if self._ended is not None and not self.forked:
             self._ended()
 
     def release(self, waiting: Trials) -> bool:
@@ -351,7 +354,12 @@ class Trials:
         return True
 
     def close(self) -> None:
-        """Fail a trial that the loop was left with."""
+        """Fail a trial that the loop was left with.
+
+        Raises:
+            TrainingError: This is a process that the training code forked.
+        """
+        self._require_own_process()
         if self._open is not None:
             number = self._open.number
             text = f"the loop was left while trial {number} was open (by break, return or an exception)"
@@ -363,6 +371,8 @@ class Trials:
         Args:
             error: What it raised.
         """
+        if self.forked:
+            return
         if self._open is not None:
             self._left(error)
         elif self._memory is not None:
@@ -387,10 +397,24 @@ class Trials:
     def _fail(self, grant: Grant, error: str, cause: Any) -> Reply:
         return self._exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])[0]
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a process that the training code forked: the trials are its parent's."""
+        return os.getpid() != self._process
+
+    def _require_own_process(self) -> None:
+        if self.forked:
+            raise TrainingError(
+                "a process that the training code forked went on with its loop over trials: end it where its work "
+                "ends, by os._exit or as multiprocessing does"
+            )
+
     # Beating
 
     def beat(self) -> None:
         """Tell the coordinator that the open trial is alive and what it reported; called from any thread."""
+        if self.forked:
+            return
         with self._beating:
             trial = self._open
             if trial is None or trial.stop == "lost":

@@ -126,6 +126,8 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
         try:
             train(trials)
         except BaseException as raised:
+            if trials.forked:
+                raise
             traceback.print_exc()
             error = _counted(raised)
             trials.abort(error)

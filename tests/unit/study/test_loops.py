@@ -1,5 +1,7 @@
 """Loops over trials in this process: whichever way they are left, the study goes on when the code is run again."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -228,3 +230,62 @@ def test_a_loop_may_be_run_again_after_its_end():
     assert study.trial(3).state is TrialState.WAITING
     in_time(train, study)
     assert study.trials()[-1].end_step == 10
+
+
+WAYS = {
+    "exit": "sys.exit(0)",
+    "exit with a status": "sys.exit(5)",
+    "raise": 'raise ValueError("in the child")',
+    "go on": "pass",
+    "return": "return",
+}
+
+
+@pytest.mark.parametrize(
+    ("workers", "way"),
+    [
+        (None, "exit"),
+        (None, "raise"),
+        (None, "go on"),
+        *((0, way) for way in WAYS),
+        (1, "exit with a status"),
+        (1, "raise"),
+    ],
+)
+def test_a_process_that_training_code_forks_ends_without_a_word_for_its_parent(tmp_path, way, workers):
+    (tmp_path / "script.py").write_text(f"""
+import os, sys
+import phyletic as ph
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {{"weights": [trial["lr"]]}}):
+        for _ in trial.range():
+            pass
+        child = os.fork()
+        if child == 0:
+            {WAYS[way]}
+        status = None if child == 0 else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with open({str(tmp_path / "statuses")!r}, "a") as file:
+            print(trial.number, status, file=file)
+        trial.report(score=trial["lr"])
+
+study = ph.Study("study", space={{"lr": ph.Float(0.1, 1.0)}}, metric="score", mode="max", seed=0,
+                 algorithm=ph.PBT(1, 1), budget=ph.Budget(steps=2), storage={str(tmp_path / "a.db")!r})
+{"train(study)" if workers is None else f"study.run(train, workers={workers}, verbose=0)"}
+print("went on")
+study.close()
+""")
+    ran = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    study = ph.Study("study", storage=tmp_path / "a.db")
+    assert study.finished
+    assert [(trial.attempts, trial.failures, trial.losses) for trial in study.trials()] == [(1, 0, 0)] * 2
+    said = "".join([ran.stderr, *(path.read_text() for path in tmp_path.glob("a.logs/*"))])
+    if way in ("exit", "exit with a status"):
+        assert "Error" not in said
+    else:
+        assert "Exception ignored" not in said
+        assert ("in the child" if way == "raise" else "end it where its work ends") in said
+    told = {line for line in (tmp_path / "statuses").read_text().splitlines() if not line.endswith("None")}
+    status = {"exit": 0, "exit with a status": 5}.get(way, 1)
+    assert told == {f"{number} {status}" for number in range(2)}
