@@ -54,6 +54,9 @@ WRONG: dict[str, Any] = {
     "b'\\xff'": b"\xff",
     "[]": [],
     "[0]": [0],
+    "[-1]": [-1],
+    "[None]": [None],
+    "('a/b',1)": ("a/b", 1),
     "()": (),
     "{}": {},
     "{'':0}": {"": 0},
@@ -78,6 +81,8 @@ NAN: dict[str, Any] = {
     "float32(nan)": np.float32("nan"),
     "Decimal(nan)": Decimal("nan"),
     "array(nan)": np.array(math.nan),
+    "[nan]": [math.nan],
+    "(nan,nan)": (math.nan, math.nan),
 }
 
 
@@ -353,7 +358,7 @@ def pictures() -> Calls:
         "plots.animate": (
             plots.animate,
             {**trials, **space, **metric, "kind": "scores", "pair": None, "colour": "founder", "frames": 1,
-             "seconds": 0.1, "dpi": 10},
+             "seconds": 1.0, "dpi": 10},
         ),
         "plots.landscape": (plots.landscape, {**trials, **metric, **below, "origin": None, "title": "t"}),
         "plots.landscape_animation": (

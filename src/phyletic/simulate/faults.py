@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from phyletic.coordinator.sessions import LONGEST_LEASE
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_number, check_probability, check_sequence
 
@@ -11,6 +12,8 @@ __all__ = ["Faults", "Speeds"]
 
 _LONGEST = 1e9
 """Seconds: some thirty years."""
+_MOST_LEASES = 1000
+"""In more of them than a few thousand, detached workers say so much that nothing seems to happen besides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +76,11 @@ class Faults:
         forget: That the deletion of a checkpoint that was condemned fails.
         detached: Share of the workers that are on machines the owner cannot look at. Nobody sees their death or their
             leaving: their leases have a deadline, which each word from them moves.
-        lease: Seconds that a detached worker's lease lasts without a word; it says something eight times as often.
+        lease: Seconds that a detached worker's lease lasts without a word, at most 30 days; it says something eight
+            times as often.
         cut: That a detached worker reaches nobody for a while during an attempt, for up to two leases; it trains on.
-        detection: Seconds until a death is seen.
-        again: Seconds after which a message without an answer is sent again.
+        detection: Seconds until a death is seen; at most 1e9, and 1000 leases where workers are detached.
+        again: Seconds after which a message without an answer is sent again; at most as many.
 
     Raises:
         InvalidArgument: An argument is out of its range.
@@ -108,7 +112,7 @@ class Faults:
     def __post_init__(self) -> None:
         times = ("lease", "detection", "again")
         for name in times:
-            check_number(name, getattr(self, name), above=0, most=_LONGEST)
+            check_number(name, getattr(self, name), above=0, most=LONGEST_LEASE if name == "lease" else _LONGEST)
         cursed = check_sequence("cursed", self.cursed, "the numbers of members, such as (0, 3)")
         for member in cursed:
             check_integer("cursed", member, 0)
@@ -118,6 +122,9 @@ class Faults:
                 check_probability(field.name, getattr(self, field.name))
         if self.lose > 0.9:
             raise InvalidArgument("lose", self.lose, "at most 0.9, so that something arrives")
+        for name in ("detection", "again"):
+            if self.detached and getattr(self, name) > _MOST_LEASES * self.lease:
+                raise InvalidArgument(name, getattr(self, name), f"at most {_MOST_LEASES} leases of detached workers")
 
     @property
     def unanswered(self) -> bool:

@@ -237,6 +237,8 @@ def test_a_study_is_drawn_by_kind() -> None:
         plots.plot(study, "pie")
     with pytest.raises(InvalidArgument, match='"score", "loss"'):
         plots.plot(study, metric="accuracy")
+    with pytest.raises(InvalidArgument, match=r"pair is .* left out with 'schedule': .*'hyperparameters'"):
+        plots.plot(study, "schedule", pair=("lr", "loss"))
 
 
 def test_losses_that_spread_widely_are_on_a_logarithmic_scale(population: Population) -> None:
