@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.inbox import Inbox
-from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
+from phyletic.coordinator.messages import Command, Control, Done, Leave, Refused, Reply, Stop
 from phyletic.coordinator.state import StudyState
-from phyletic.errors import CheckpointError, NotFound
+from phyletic.errors import CheckpointError, NotFound, StorageError
 from phyletic.evolution import Algorithm
 from phyletic.records import CheckpointState
 from phyletic.space import Space
@@ -75,6 +76,8 @@ class Owner:
         self._deleted: list[str] = []
         self._watchers: list[Watcher] = []
         self._process = os.getpid()
+        self._busy = False
+        self._afterwards: list[Callable[[], object]] = []
 
     @property
     def forked(self) -> bool:
@@ -89,7 +92,7 @@ class Owner:
     @property
     def state(self) -> StudyState:
         """The committed state, as the owner knows it; read it, never change it."""
-        with self._changed:
+        with self._deciding():
             self.begin()
             return self._coordinator.state
 
@@ -99,7 +102,7 @@ class Owner:
         Raises:
             StorageOwned: Another process has it.
         """
-        with self._changed:
+        with self._deciding():
             if self._begun:
                 return
             self.store.own()
@@ -152,6 +155,10 @@ class Owner:
             StorageError: The transaction could not be committed; nothing of it is visible.
         """
         with self._changed:
+            if self._busy and all(isinstance(command, Leave) for command in commands):
+                self._afterwards.append(partial(self.execute, commands))
+                return (Done(),) * len(commands)
+        with self._deciding():
             self.begin()
             self._look_into_inbox()
             outcome = self._coordinator.execute(commands, self._clock(), self._steady())
@@ -160,6 +167,20 @@ class Owner:
             for watcher in self._watchers:
                 watcher(commands, outcome.replies)
             return outcome.replies
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """Hold the lock; what a finalizer wants done, which may run anywhere, is done after the outermost block."""
+        with self._changed:
+            outermost, self._busy = not self._busy, True
+            try:
+                yield
+            finally:
+                self._busy = not outermost
+                while outermost and self._afterwards:
+                    # what cannot be written is void when the study is owned next
+                    with suppress(StorageError):
+                        self._afterwards.pop(0)()
 
     def _look_into_inbox(self) -> None:
         """Do what other processes have asked for."""
@@ -190,7 +211,8 @@ class Owner:
         with self._changed:
             self._changed.wait(seconds)
             if self._begun:
-                self._look_into_inbox()
+                with self._deciding():
+                    self._look_into_inbox()
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call ``watcher(commands, replies)`` after each batch; returns what ends that."""
@@ -211,6 +233,10 @@ class Owner:
     def release(self, user: int) -> None:
         """Give ownership up when nobody in this process uses it any more; the next command takes it again."""
         with self._changed:
+            if self._busy:
+                self._afterwards.append(partial(self.release, user))
+                return
+        with self._deciding():
             self._users.discard(user)
             if self._begun and not self._users:
                 self._begun = False

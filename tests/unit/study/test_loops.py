@@ -1,5 +1,6 @@
 """Loops over trials in this process: whichever way they are left, the study goes on when the code is run again."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -289,3 +290,34 @@ study.close()
     told = {line for line in (tmp_path / "statuses").read_text().splitlines() if not line.endswith("None")}
     status = {"exit": 0, "exit with a status": 5}.get(way, 1)
     assert told == {f"{number} {status}" for number in range(2)}
+
+
+@pytest.mark.parametrize("way", ["asked", "looped", "both"])
+def test_a_study_object_that_is_collected_in_the_middle_of_a_decision_of_another_waits_for_its_end(tmp_path, way):
+    collected = []
+
+    def explore(values, rng):
+        collected.append(gc.collect())
+        return {"lr": 0.5}
+
+    algorithm = ph.PBT(4, 2, explore=explore)
+    study = make(algorithm=algorithm, storage=tmp_path / "a.db")
+    gc.disable()
+    try:
+        other = make(algorithm=algorithm, storage=tmp_path / "a.db")
+        dropped = [other]
+        if way in ("asked", "both"):
+            other.ask()
+        if way in ("looped", "both"):
+            dropped.append(iter(other))
+            next(dropped[1])
+        dropped.append(dropped)
+        held = other.owner.state.running
+        del dropped, other
+        in_time(train, study)
+    finally:
+        gc.enable()
+    assert collected
+    assert study.finished
+    assert sum(trial.attempts for trial in study.trials()) == len(study.trials()) + held
+    assert not study.owner.begun
