@@ -20,7 +20,7 @@ from phyletic.coordinator.messages import Command, Reply
 from phyletic.workers.detached import detached_source
 from phyletic.workers.framing import Answers, Request, receive, send
 
-TIMEOUT = 3.0
+TIMEOUT = 2.0
 LEASE = 3.0
 
 OWNER_OF_WORKERS = """

@@ -46,7 +46,7 @@ from phyletic.workers.supervision import Outcome, Supervision, overdue, slow_sta
 
 __all__ = ["Supervisor"]
 
-_SUSPENDED_SECONDS = 5.0
+_SUSPENDED_SECONDS = 1.0
 """A longer turn of the loop means that this process was suspended."""
 _PIDFD = hasattr(os, "pidfd_open")
 

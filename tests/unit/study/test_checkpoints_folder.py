@@ -207,6 +207,6 @@ def test_the_folder_of_a_study_that_another_process_runs_stays(tmp_path):
 
 
 def test_a_folder_that_cannot_be_remembered_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(errors.InvalidArgument, match="checkpoints is .*Unicode"):
+    with pytest.raises(errors.InvalidArgument, match=r"checkpoints is .*Unicode"):
         make(tmp_path, checkpoints=os.fsencode(tmp_path).decode() + "/a\udcff")
     assert list(tmp_path.iterdir()) == []
