@@ -157,24 +157,26 @@ class Asker:
         )
 
     def _publish(self, live: LiveTrial, checkpoint: Any) -> CheckpointReference | None:
-        if live.published is not None:
+        # told by several threads, or once more: what was published first is its checkpoint
+        with live.publishing:
+            if live.published is None:
+                live.published = self._publish_now(live, checkpoint)
             return live.published
+
+    def _publish_now(self, live: LiveTrial, checkpoint: Any) -> CheckpointReference | None:
         identity = live.grant.checkpoint
         if isinstance(checkpoint, Mapping):
             _require_unused(live, checkpoint)
-            reference = self._checkpoints.publish(identity, checkpoint)
-        elif checkpoint is not None:
+            return self._checkpoints.publish(identity, checkpoint)
+        if checkpoint is not None:
             folder = local_folder("checkpoint", checkpoint, "a folder, or a dictionary of what is to be saved")
             own = live.saved_to is not None and folder.resolve() == live.saved_to.resolve()
             if not own:
                 _require_unused(live, checkpoint)
-            reference = self._checkpoints.publish_folder(identity, folder, move=own)
-        elif live.saved_to is not None:
-            reference = self._checkpoints.publish_folder(identity, live.saved_to, move=True)
-        else:
-            return None
-        live.published = reference
-        return reference
+            return self._checkpoints.publish_folder(identity, folder, move=own)
+        if live.saved_to is not None:
+            return self._checkpoints.publish_folder(identity, live.saved_to, move=True)
+        return None
 
     def fail(self, trial: Any, error: str | BaseException) -> Trial:
         """End an attempt without a result."""

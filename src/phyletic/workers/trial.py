@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ class LiveTrial:
         self.evaluations: list[Evaluation] = []
         self.saved_to: Path | None = None
         self.published: CheckpointReference | None = None
+        self.publishing = threading.Lock()
         self.beat: Callable[[], None] | None = None
         self.ancestors: Callable[[int], tuple[int, ...]] | None = None
         self.ranged: float | None = None

@@ -1,5 +1,9 @@
 """An incarnation of a worker keeps what it holds; the next one under its name gets a grant of its own."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 
 import phyletic as ph
@@ -97,4 +101,30 @@ def test_files_in_save_to_are_not_dropped_for_another_checkpoint(tmp_path):
     assert list(without.save_to.iterdir()) == []
     study.tell(without, score=0.0, checkpoint={"weights": [0.25]})
     assert study.restore(1) == {"weights": [0.25]}
+    study.close()
+
+
+@pytest.mark.parametrize("kind", ["save_to", "folder", "dictionary"])
+def test_a_trial_that_several_threads_tell_has_one_result(tmp_path, kind):
+    study = make(tmp_path / "a.db")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "model.txt").write_text("precious")
+    for _ in range(5):
+        trial = study.ask()
+        if kind == "save_to":
+            (trial.save_to / "model.txt").write_text("precious")
+        checkpoint = {"save_to": None, "folder": folder, "dictionary": {"weights": np.zeros(50_000)}}[kind]
+        together = threading.Barrier(4)
+
+        def tell(_, trial=trial, checkpoint=checkpoint, together=together):
+            together.wait()
+            return study.tell(trial, score=1.0, checkpoint=checkpoint)
+
+        with ThreadPoolExecutor(4) as threads:
+            told = list(threads.map(tell, range(4)))
+        assert told == [study.trial(trial.number)] * 4
+        if kind != "dictionary":
+            assert (study.checkpoint_path(trial.number) / "model.txt").read_text() == "precious"
+    assert len(study.trials()) == 5
     study.close()
