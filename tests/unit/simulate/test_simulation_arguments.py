@@ -61,6 +61,17 @@ def test_faults_that_no_study_could_bear_are_refused(options: dict[str, Any], sa
         Faults(**options)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"width": 1e-200}, {"first": 1e-200}, {"last": 1e200}, {"start": 1.7e308}, {"floor": -1.7e308}, {"speed": 1}],
+    ids=repr,
+)
+def test_a_curve_that_would_overflow_is_refused(options: dict[str, float]) -> None:
+    (name,) = options
+    with pytest.raises(InvalidArgument, match=f"^{name} is "):
+        DriftingCurve(**options)  # type: ignore[arg-type]
+
+
 def test_a_population_that_no_study_has_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="population is 1000000"):
         simulate(GridSearch(2, population=1_000_000), budget=BUDGET)
