@@ -32,6 +32,20 @@ def test_seconds_are_numbers_above_0(tmp_path, name, workers, seconds):
     assert study.trials() == []
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "environment", [{"A": 1}, {1: "A"}, ["A"], {"A=B": "1"}, {"": "1"}, {"A": "x\0y"}, {"A": "\ud800"}]
+)
+def test_an_environment_is_one_of_texts_that_a_process_can_have(tmp_path, environment, workers):
+    study = make(tmp_path)
+    with pytest.raises(
+        InvalidArgument, match=r"environment is .* a dictionary from the names of environment variables"
+    ):
+        study.run(train, workers=workers, verbose=0, environment=environment)
+    assert study.trials() == []
+    assert not study.owner.begun
+
+
 def test_a_folder_of_logs_that_cannot_be_made_is_named(tmp_path):
     study = make(tmp_path)
     (tmp_path / "study.logs").write_text("a file is in the way")
