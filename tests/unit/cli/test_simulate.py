@@ -73,9 +73,7 @@ def test_people_get_a_table_of_the_same_figures():
         hours, minutes, seconds = map(int, cells[0].split(":"))
         assert abs(3600 * hours + 60 * minutes + seconds - mean["wall_seconds"]) <= 1
         assert float(cells[1].removesuffix(" %")) == pytest.approx(100 * mean["utilisation"], abs=0.06)
-        regret, error = map(float, cells[2].split(" ± "))
-        assert regret == pytest.approx(mean["regret"], rel=0.01)
-        assert error == pytest.approx(statistics.stdev(regrets) / 3**0.5, rel=0.51)
+        assert cells[2] == f"{mean['regret']:.3g} ± {statistics.stdev(regrets) / 3**0.5:.1g}"
         rounded = [mean["completed"], mean["exploits"], mean["losses"], mean["member_steps"]]
         assert [float(cell) for cell in cells[3:]] == pytest.approx(rounded, abs=0.5)
         assert mean["losses"] > 0
