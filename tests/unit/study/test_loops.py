@@ -321,3 +321,30 @@ def test_a_study_object_that_is_collected_in_the_middle_of_a_decision_of_another
     assert study.finished
     assert sum(trial.attempts for trial in study.trials()) == len(study.trials()) + held
     assert not study.owner.begun
+
+
+@pytest.mark.parametrize("when", ["coordinator.decided", "storage.commit.before", "storage.commit.after"])
+def test_the_last_study_object_in_use_may_be_collected_in_the_middle_of_a_change_by_another(tmp_path, when):
+    study = make(storage=tmp_path / "a.db")
+    collected = []
+
+    def collect(name):
+        if name == when:
+            collected.append(gc.collect())
+
+    gc.disable()
+    try:
+        dropped = [make(storage=tmp_path / "a.db")]
+        dropped[0].ask()
+        dropped.append(dropped)
+        del dropped
+        with armed(collect):
+            study.set_budget(ph.Budget(steps=8))
+    finally:
+        gc.enable()
+    assert collected
+    assert not study.owner.begun
+    assert study.control.budget.steps == 8
+    assert study.trial(0).state is TrialState.WAITING
+    train(study)
+    assert study.best.end_step == 8
