@@ -1,16 +1,80 @@
-"""What is checked when the body of a trial has ended."""
+"""The end of a trial's body: what is checked, and what is told of it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
+
 import msgspec
 
+from phyletic.coordinator.messages import Tell
 from phyletic.errors import HyperparameterUnused, InvalidArgument
-from phyletic.records import Evaluation, Value
+from phyletic.records import CheckpointReference, Evaluation, Timings, Value
 from phyletic.space import Space
 from phyletic.workers.apply import drift
 from phyletic.workers.trial import LiveTrial
 
-__all__ = ["check_unused", "check_values", "final_evaluations", "steps_trained"]
+__all__ = ["result_of"]
+
+
+def result_of(
+    trial: LiveTrial,
+    space: Space,
+    *,
+    times: Mapping[str, float],
+    verify: Callable[[], None] | None,
+    publish: Callable[[LiveTrial], CheckpointReference | None],
+) -> Tell | None:
+    """Return what to tell of a trial whose body has ended, with its checkpoint published.
+
+    Args:
+        trial: The trial.
+        space: The study's search space.
+        times: When its body ``began`` and ``ended``, in seconds of the monotonic clock, and the seconds spent
+            ``waiting`` for it and ``loading`` before.
+        verify: Raises where the checkpoint that it began from is not what was published; None where none was loaded.
+        publish: Publishes its checkpoint, if it has one.
+
+    Returns:
+        None where it is to be given back, since it was asked to stop and nothing says how far it came.
+
+    Raises:
+        TrainingError: The body broke the contract of the loop.
+        CheckpointError: What was loaded is damaged, or the checkpoint could not be written.
+    """
+    preempted = trial.stop == "preempted"
+    if (trial.stop and trial.steps_done == 0) or (preempted and trial.heeded and not trial.steps_done):
+        return None
+    done = steps_trained(trial)
+    partial = preempted and (trial.steps is None or done < trial.steps)
+    applied = check_values(trial)
+    if not partial:
+        check_unused(trial, space)
+    evaluations = final_evaluations(trial, done)
+    if verify is not None:
+        verify()
+    checked = time.monotonic()
+    checkpoint = publish(trial)
+    if partial and checkpoint is None:
+        return None
+    trained = trial.ranged if trial.ranged is not None else times["ended"]
+    timings = Timings(
+        waiting=times.get("waiting", 0.0),
+        loading=times.get("loading", 0.0),
+        training=trained - times["began"],
+        evaluating=times["ended"] - trained,
+        saving=time.monotonic() - checked,
+    )
+    return Tell(
+        lease=trial.grant.lease,
+        evaluations=evaluations,
+        steps_done=done,
+        checkpoint=checkpoint,
+        partial=partial,
+        hopeless=trial.hopeless,
+        timings=timings,
+        applied=applied,
+    )
 
 
 def steps_trained(trial: LiveTrial) -> int:

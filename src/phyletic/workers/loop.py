@@ -27,15 +27,14 @@ from phyletic.coordinator.messages import (
     Grant,
     Refused,
     Reply,
-    Tell,
     Wait,
 )
 from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrainingError, TrialFailed
-from phyletic.records import CheckpointReference, Timings
+from phyletic.records import CheckpointReference
 from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
-from phyletic.workers.ending import check_unused, check_values, final_evaluations, steps_trained
+from phyletic.workers.ending import result_of
 from phyletic.workers.iteration import Iteration, give_back_elsewhere
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.state import Load, Memory, Save
@@ -243,7 +242,13 @@ class Trials:
         try:
             if trial.refused is not None:
                 raise trial.refused.exception()
-            command = None if trial.stop and trial.steps_done == 0 else self._result(trial, ended)
+            command = result_of(
+                trial,
+                self._space,
+                times={**self._times, "began": self._body_began, "ended": ended},
+                verify=None if self._checkpoint is None else self._checkpoint.verify,
+                publish=self._publish,
+            )
         except CheckpointDamaged as error:
             self._drop()
             self._fail(trial.grant, str(error), "damaged")
@@ -279,42 +284,6 @@ class Trials:
                 raise told.exception()
             # the right to this trial went to another session: what is in memory is no longer its end
         self._answer = replies[1] if len(replies) > 1 else None
-
-    def _result(self, trial: LiveTrial, ended: float) -> Tell | None:
-        """Return what to tell of a trial whose body has ended, with its checkpoint published."""
-        preempted = trial.stop == "preempted"
-        if preempted and trial.heeded and not trial.steps_done:
-            return None
-        done = steps_trained(trial)
-        partial = preempted and (trial.steps is None or done < trial.steps)
-        drifted = check_values(trial)
-        if not partial:
-            check_unused(trial, self._space)
-        evaluations = final_evaluations(trial, done)
-        if self._checkpoint is not None:
-            self._checkpoint.verify()
-        checked = time.monotonic()
-        checkpoint = self._publish(trial)
-        if partial and checkpoint is None:
-            return None
-        trained = trial.ranged if trial.ranged is not None else ended
-        timings = Timings(
-            waiting=self._times.get("waiting", 0.0),
-            loading=self._times.get("loading", 0.0),
-            training=trained - self._body_began,
-            evaluating=ended - trained,
-            saving=time.monotonic() - checked,
-        )
-        return Tell(
-            lease=trial.grant.lease,
-            evaluations=evaluations,
-            steps_done=done,
-            checkpoint=checkpoint,
-            partial=partial,
-            hopeless=trial.hopeless,
-            timings=timings,
-            applied=drifted,
-        )
 
     def _publish(self, trial: LiveTrial) -> CheckpointReference | None:
         if self._memory is not None:
