@@ -170,8 +170,8 @@ def test_the_commands_options_change_what_is_run(tmp_path):
 
 
 def test_a_value_that_cannot_be_used_is_named_before_anything_is_written(tmp_path):
-    said = call("--output", str(tmp_path / "out"), "--learning-rate", "nan", code=1)
-    assert said.stderr == "error: learning_rate is nan, but must be finite and above 0\n"
+    said = call("--output", str(tmp_path / "out"), "--learning-rate", "nan", code=2)
+    assert said.stderr.endswith("Invalid value for '--learning-rate': nan is no finite number.\n")
     assert not (tmp_path / "out").exists()
 
 
