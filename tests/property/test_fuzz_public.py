@@ -219,7 +219,7 @@ def test_a_name_that_no_worker_can_have_is_named(worker: str, opened: Opened) ->
 @pytest.mark.parametrize(
     "value",
     ["0.5", "nan", b"1", None, bytearray(b"1"), memoryview(b"1"), np.array("0.5"), np.complex128(1j), np.array([b"1"])],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_text_is_no_value_of_a_metric_though_it_reads_like_a_number(value: Any, opened: Opened) -> None:
     opened.renew()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class Asker:
         self._checkpoints = checkpoints
         self._identity = identity
         self._named: dict[str, str] = {}
+        self._threads: dict[int, int] = {}
         self.sessions: list[str] = []
 
     def ask(self, worker: str | None, count: int | None) -> Any:
@@ -79,9 +81,18 @@ class Asker:
             raise reply.exception()
         if not isinstance(reply, Grant):
             return reply
+        self._threads[reply.trial.number] = threading.get_ident()
         trial = LiveTrial(reply, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
         trial.ancestors = self._ancestors
         return trial
+
+    def held(self) -> tuple[list[int], list[int]]:
+        """Return the trials that were asked for and are not told: in this thread, and in others."""
+        sessions = self._owner.state.sessions
+        numbers = sorted(number for session in self.sessions for number in sessions.get(session, ()))
+        self._threads = {number: thread for number, thread in self._threads.items() if number in numbers}
+        here = [number for number in numbers if self._threads.get(number) == threading.get_ident()]
+        return here, [number for number in numbers if number in self._threads and number not in here]
 
     def _ancestors(self, number: int) -> tuple[int, ...]:
         lineage: tuple[int, ...] = self.accepted(self._owner.execute([Ancestors(trial=number)])[0]).lineage

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phyletic.coordinator.budget import failure_cap
 from phyletic.coordinator.messages import Command, Reply
-from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed
+from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_number, check_one_of, check_sequence
 from phyletic.records import TrialState
 from phyletic.study.display import LiveDisplay
@@ -44,16 +44,20 @@ def run(
     trial_timeout: float | None,
     grace: float,
     environment: Mapping[str, str] | None,
+    held: Callable[[], tuple[Sequence[int], Sequence[int]]],
 ) -> None:
-    """Run the training code until the budget is used up; see :meth:`Study.run`."""
+    """Run the training code until the budget is used up; see :meth:`Study.run`.
+
+    What was asked for and is not told yet is in ``held()``: in this thread, and in others.
+    """
     count = _check(study, train, workers, devices, trial_timeout, grace)
     check_environment(threads, environment)
     check_one_of("reload", reload, ("changed", "always"))
     with LiveDisplay(verbose=verbose) as display:
+        _check_what_is_held(*held(), display)
         source = study.source(reload=reload, supervised=True)  # takes ownership before anything starts
         while give_back_elsewhere(source):
             pass
-        _say_what_is_held(study, display)
         snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
         shown = 0.0
         latest = snapshots.now()
@@ -134,14 +138,15 @@ def _check(
     return count
 
 
-def _say_what_is_held(study: Study, display: LiveDisplay) -> None:
-    """Say which trials the run will wait for: only this program can tell or fail what it asked for."""
-    held = sorted(number for numbers in study.owner.state.sessions.values() for number in numbers)
-    if held:
-        display.line(
-            "this program holds trials that it asked for, and has to tell or fail them for the study to end: "
-            f"{', '.join(map(str, held))}"
+def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
+    """Refuse to wait for what only this thread can tell, and say what is waited for that others are to tell."""
+    if here:
+        raise TrainingError(
+            f"trials that this thread asked for are not told yet: {', '.join(map(str, here))}. The run would wait for "
+            "them for ever: tell or fail them first, or give them back by study.close()"
         )
+    if elsewhere:
+        display.line(f"waiting, in the end, for trials that other threads asked for: {', '.join(map(str, elsewhere))}")
 
 
 def _run_here(study: Study, train: Callable[[Any], object], source: Trials, grace: float, display: LiveDisplay) -> None:

@@ -183,7 +183,7 @@ class Study:
         """Run the training code until the budget is used up.
 
         Ctrl-C once lets running trials finish and grants no more; twice stops now. Either way the study goes on when
-        it is run again. A trial that was asked for (:meth:`ask`) stays with whoever asked, and the run waits for its
+        it is run again. A trial that another thread asked for (:meth:`ask`) stays with it, and the run waits for its
         result as for another worker's.
 
         Args:
@@ -203,7 +203,8 @@ class Study:
 
         Raises:
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
-            TrainingError: The training code broke the contract of the loop.
+            TrainingError: The training code broke the contract of the loop; or this thread holds trials that it asked
+                for, which the run would wait for in vain.
         """
         from phyletic.study.running import run
 
@@ -218,6 +219,7 @@ class Study:
             trial_timeout=trial_timeout,
             grace=grace,
             environment=environment,
+            held=self._asker.held,
         )
 
     # --- ask and tell -------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What is wrong with a run is said in phyletic's own words, before anything is trained."""
 
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from click.testing import CliRunner
@@ -116,25 +118,45 @@ def test_a_run_ends_well_though_the_best_checkpoint_is_gone(tmp_path, verbose, c
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_was_asked_for_stays_with_whoever_asked_when_a_run_ends(tmp_path, capsys, workers):
+def test_a_run_does_not_wait_for_what_only_its_own_thread_can_tell(tmp_path, workers):
     study = make(tmp_path)
     study.resize(3)
     asked, named = study.ask(), study.ask(worker="mine")
-
-    def misuse(trials):
-        for trial in trials:
-            trial["lr"]
-
-    with pytest.raises(MetricMissing):
-        study.run(misuse, workers=workers)
-    assert (
-        "holds trials that it asked for, and has to tell or fail them for the study to end: 0, 1\n"
-        in capsys.readouterr().err
-    )
-    assert [trial.state.value for trial in study.trials()] == ["running", "running", "waiting"]
+    with pytest.raises(TrainingError, match=r"not told yet: 0, 1\. The run would wait"):
+        study.run(train, workers=workers, verbose=0)
+    assert [trial.state.value for trial in study.trials()] == ["running", "running"]
     assert study.ask(worker="mine").grant == named.grant
     assert study.tell([asked, named], [{"score": 0.25}, {"score": 0.5}])[1].score == 0.5
     study.run(train, workers=workers, verbose=0)
+    assert study.finished
+    assert [trial.attempts for trial in study.trials()] == [1, 1, 1]
+    assert not study.owner.begun
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_was_asked_for_stays_with_whoever_asked_when_a_run_ends(tmp_path, capsys, workers):
+    study = make(tmp_path)
+    study.resize(3)
+    with ThreadPoolExecutor(1) as other:
+        asked, named = other.submit(lambda: (study.ask(), study.ask(worker="mine"))).result()
+
+        def misuse(trials):
+            for trial in trials:
+                trial["lr"]
+
+        with pytest.raises(MetricMissing):
+            study.run(misuse, workers=workers)
+        assert "waiting, in the end, for trials that other threads asked for: 0, 1\n" in capsys.readouterr().err
+        assert [trial.state.value for trial in study.trials()] == ["running", "running", "waiting"]
+
+        def tell_later():
+            while len(study.trials(states=[ph.TrialState.COMPLETED])) < 1:
+                time.sleep(0.01)
+            return study.tell([asked, named], [{"score": 0.25}, {"score": 0.5}])
+
+        told = other.submit(tell_later)
+        study.run(train, workers=workers, verbose=0)
+        assert told.result()[1].score == 0.5
     assert study.finished
     assert [trial.attempts for trial in study.trials()] == [1, 1, 2]
     assert not study.owner.begun
