@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from phyletic.coordinator.beating import MOST_CURVES, STOPPED_EARLY, curve_of
+from phyletic.coordinator.budget import failure_cap
 from phyletic.coordinator.retention import heads, needed
 from phyletic.coordinator.state import BEYOND, HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
@@ -206,5 +207,7 @@ def void_leases(connection: Any, state: StudyState, changes: Changes, now: float
         ended = reading.trial(connection, state.id, row.trial)
         if ended is not None and not needed(state, ended):
             changes.condemned.append(row.id)
-    state.counters = msgspec.structs.replace(state.counters, failures_in_a_row=0)
+    if state.counters.failures_in_a_row >= failure_cap(state):
+        # it had stopped for them, and whoever runs it again has seen why; where owners only die, it goes on to stop
+        state.counters = msgspec.structs.replace(state.counters, failures_in_a_row=0)
     return condemned

@@ -131,8 +131,7 @@ def _faults(chance: RandomStream, population: int) -> Faults:
         crash=share(0.2),
         pause=share(0.2),
         fail=share(0.3),
-        # a large study fails often before it gives up, and each new owner counts anew: the two together have no end
-        cursed=(chance.integer(population),) if population < 32 and chance.random() < 0.1 else (),
+        cursed=(chance.integer(population),) if chance.random() < 0.1 else (),
         not_finite=share(0.2),
         damaged=share(0.15),
         partial=share(0.3),

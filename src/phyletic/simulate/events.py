@@ -28,6 +28,8 @@ _CHECK_STORED = 48
 """Transactions between two comparisons with all that is stored."""
 _IDLE_EVENTS = 50_000
 """So many events without a decision: the study hangs."""
+_MOST_EVENTS = 1_000_000
+"""So many events in all: the study has no end."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -141,7 +143,7 @@ class Events:
         if replies is None:
             self.workforce.orphaned(all_of_them=owner.happened["outages"] > outages)
         mattered = replies is None or matters(commands, replies)
-        # the next owner counts failures anew, so those ask again who were told that there were too many
+        # where a study stopped for its failures, the next owner lets it go on: so those ask again who were told so
         if replies is None or (mattered and owner.state.counters.sequence != before):
             self.workforce.wake()
         rested = now >= owner.asleep_until + self._faults.lease
@@ -156,6 +158,8 @@ class Events:
             self._changed = (state.counters.sequence, count)
         elif count - self._changed[1] > _IDLE_EVENTS:
             self.violations.append(f"nothing was decided in {_IDLE_EVENTS} events")
+        if count > _MOST_EVENTS:
+            self.violations.append(f"there is no end after {count} events")
         # the owner's state is another object whenever it has decided something
         if self._check and state is not self._seen:
             self._seen = state

@@ -285,7 +285,7 @@ def _differences(state: StudyState, loaded: StudyState, damaged: set[int]) -> li
 
 
 def _counters(state: StudyState) -> object:
-    # time goes on while nothing is written, and a new owner counts failures anew, which it writes with its first change
+    # time goes on while nothing is written, and a new owner may count failures anew, which its first change writes
     return msgspec.structs.replace(state.counters, active_seconds=0.0, failures_in_a_row=0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.budget import target_reached
+from phyletic.coordinator.budget import failure_cap, target_reached
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import (
     Ask,
@@ -290,3 +290,19 @@ def test_what_is_told_in_a_batch_is_taken_in_before_anything_is_decided(tmp_path
     # a failure, too: whoever asked before it was said gets that trial
     again, _ = desk.say(Ask(session=S1), Fail(lease=granted.lease, error="broken"))
     assert (again.trial.number, again.trial.failures) == (granted.trial.number, 1)
+
+
+def test_failures_are_counted_over_owners_that_die_and_anew_after_a_stop(tmp_path):
+    """Where machines are taken away again and again, training code that never works stops the study all the same."""
+    desk = Desk(tmp_path, max_failures=2)
+    attempts = 0
+    while isinstance(answer := desk.say(Ask(session=S1)), Grant):
+        attempts += 1
+        desk.say(Fail(lease=answer.lease, error="the training code raised"))
+        # killed before it stops: there is one answer more to give
+        if attempts < failure_cap(desk.coordinator.state):
+            desk.open()
+    assert (type(answer), answer.failed) == (Finished, True)
+    assert attempts == failure_cap(desk.coordinator.state)
+    desk.open()
+    assert isinstance(desk.say(Ask(session=S1)), Grant)
