@@ -108,8 +108,7 @@ TAKES = {
     "None [None]": "tell.checkpoints",
     "[] [0] () range(2)": "Faults.cursed",
     "None range(2)": "plots.landscape.origin plots.populations.origin plots.side_by_side.origin",
-    "[0] [-1] [None] ('a/b',1) range(2) array([1,2])": "Choice.options",
-    "[0] [-1] [None] ('a/b',1) {'':0} {1:2} range(2) array([1,2])": "Ordinal.values",
+    "[0] [-1] [None] ('a/b',1) range(2) array([1,2])": "Choice.options Ordinal.values",
     # objects and functions
     "Budget()": "set_budget.budget",
     "None Budget()": "Study.budget",

@@ -14,7 +14,8 @@ __all__ = ["as_options", "check_options", "find", "position", "typed_options"]
 
 def as_options(values: Any) -> Any:
     """Return the options as a tuple of plain values; what holds none is left as it is, to be refused later."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    # a set has no order: the same study would have another identity in each process
+    if isinstance(values, (str, bytes, set, frozenset)) or not isinstance(values, Iterable):
         return values
     try:
         return tuple(plain(value) for value in values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Ordinal:
     fixed: bool
 
     def __init__(self, values: Sequence[Value], *, fixed: bool = False) -> None:
-        object.__setattr__(self, "values", as_options(values))
+        object.__setattr__(self, "values", values if isinstance(values, Mapping) else as_options(values))
         object.__setattr__(self, "fixed", fixed)
 
     def __repr__(self) -> str:

@@ -62,6 +62,10 @@ DOMAINS: list[tuple[Any, str, str]] = [
     (Ordinal([]), ".values is []", "at least one value"),
     (Ordinal("abc"), ".values is 'abc'", "a list of values"),
     (Ordinal(5), ".values is 5", "a list of values"),  # type: ignore[arg-type]
+    (Ordinal({1: "a", 2: "b"}), ".values is {1: 'a', 2: 'b'}", "a list of values"),  # type: ignore[arg-type]
+    (Ordinal({1}), ".values is {1}", "a list of values"),  # type: ignore[arg-type]
+    (Choice({"a"}), ".options is {'a'}", "a list of values"),  # type: ignore[arg-type]
+    (Choice(frozenset("a")), ".options is frozenset({'a'})", "a list of values"),  # type: ignore[arg-type]
     (Ordinal([1, 2, 1]), ".values[2] is 1", "given once only"),
     (Ordinal([1, INF]), ".values[1] is inf", "a finite number"),
     (Ordinal([1, 2], fixed=None), ".fixed is None", "True or False"),  # type: ignore[arg-type]
