@@ -244,7 +244,7 @@ def kill(kills: int, seed: int, folder: Path) -> Figures:
         seed: Of the moments and the victims; which line they meet depends on the machine.
         folder: Where the studies live.
     """
-    draw, figures, place = random.Random(seed), Figures(), 0
+    draw, figures, place, began = random.Random(seed), Figures(), 0, time.monotonic()
     ways, alone = _in_turn(WAYS, draw), _in_turn(WAYS_WITHOUT_WORKERS, draw)
     quota = min(40, max(10, kills // 8))
     while (done := sum(figures.kills.values())) < kills and len(figures.wrong) < 20:
@@ -255,6 +255,8 @@ def kill(kills: int, seed: int, folder: Path) -> Figures:
         Chaos(home, plan, min(quota, kills - done), draw=draw, ways=ways, alone=alone, figures=figures).run()
         shutil.rmtree(home, ignore_errors=True)
         place += 1
+        seconds = time.monotonic() - began
+        print(f"{sum(figures.kills.values())} of {kills} kills after {seconds:.0f} s", file=sys.stderr, flush=True)
     return figures
 
 
