@@ -3,6 +3,8 @@
 import ctypes
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,14 @@ def closed(rights_bind):
     close.open = open_again
     yield close
     open_again()
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A folder in memory where there is one: nothing here is about waiting for a disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("quick")
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

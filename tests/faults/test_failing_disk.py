@@ -9,9 +9,7 @@ import resource
 import shutil
 import signal
 import sqlite3
-import tempfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,17 +208,6 @@ class Undisturbed:
             if sum(passed[name] for name in passed if name.startswith(kind) and name.endswith("before")) >= nth:
                 return steps + 1
         return None
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """A folder in memory where there is one: nothing here is about waiting for a disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path_factory.mktemp("quick")
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

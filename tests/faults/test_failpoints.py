@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -182,17 +181,6 @@ class Killing:
         status = json.loads(self.process.stdout.readline())
         assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, folder
         return folder
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """A folder in memory where there is one: nothing here is about waiting for a disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path_factory.mktemp("quick")
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

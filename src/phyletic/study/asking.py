@@ -90,7 +90,6 @@ class Asker:
         """Return the trials that were asked for and are not told: in this thread, and in others."""
         sessions = self._owner.state.sessions
         numbers = sorted(number for session in self.sessions for number in sessions.get(session, ()))
-        self._threads = {number: thread for number, thread in self._threads.items() if number in numbers}
         here = [number for number in numbers if self._threads.get(number) == threading.get_ident()]
         return here, [number for number in numbers if number in self._threads and number not in here]
 
@@ -131,6 +130,7 @@ class Asker:
         for reply in replies:
             done = self.accepted(reply)
             assert done.trial is not None
+            self._threads.pop(done.trial.number, None)
             told.append(done.trial)
         return told
 
@@ -201,6 +201,7 @@ class Asker:
         done = self.accepted(self._owner.execute([Fail(lease=live.grant.lease, error=as_unicode(error))])[0])
         assert done.trial is not None
         trial_record: Trial = done.trial
+        self._threads.pop(trial_record.number, None)
         return trial_record
 
     def heartbeat(self, trial: Any, step: int | None) -> bool:

@@ -171,3 +171,14 @@ def test_what_a_loop_was_left_with_keeps_no_run_waiting(tmp_path, workers):
     assert study.finished
     assert [trial.failures for trial in study.trials()] == [0, 0]
     assert list(left) == []
+
+
+def test_what_was_told_or_failed_is_held_no_more(tmp_path):
+    study = make(tmp_path)
+    for _ in range(3):
+        study.fail(study.ask(), "again")
+    study = make(tmp_path, max_failures=9)
+    study.tell(study.ask(), score=1.0)
+    study.run(train, verbose=0)
+    assert study.finished
+    assert study._asker._threads == {}
