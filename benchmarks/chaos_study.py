@@ -18,7 +18,7 @@ from phyletic.checkpoints.folder import check_folder
 from phyletic.coordinator.messages import Done, Tell
 from phyletic.errors import CheckpointError, NotFound, StudyFailed
 from phyletic.records import CheckpointState, Trial, TrialState
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import Counters, StoredCheckpoint
 from phyletic.storage.store import open_store
 from phyletic.testing.facts import facts
@@ -249,14 +249,14 @@ def compare_finished(folder: Path, plan: Plan) -> tuple[list[str], list[Trial]]:
 
 def _stored(database: Path) -> tuple[Counters, Sequence[Trial], Sequence[StoredCheckpoint], int]:
     with open_store(database).read() as connection:
-        stored = reading.load_study(connection, "chaos")
+        stored = queries.load_study(connection, "chaos")
         if stored is None:
             raise NotFound("the study was not created yet")
-        evaluations = len(reading.evaluations(connection, stored.id))
+        evaluations = len(queries.evaluations(connection, stored.id))
         return (
             stored.counters,
-            reading.trials(connection, stored.id),
-            reading.checkpoints(connection, stored.id),
+            queries.trials(connection, stored.id),
+            queries.checkpoints(connection, stored.id),
             evaluations,
         )
 

@@ -13,7 +13,7 @@ import phyletic as ph
 from phyletic import plots
 from phyletic.plots.paths import surface
 from phyletic.problems import mueller_brown
-from phyletic.problems.rehearsal import rehearse
+from phyletic.problems.dry_run import dry_run
 from phyletic.records import Metric
 
 INTERVAL, ROUNDS, MEMBERS = 4, 40, 40
@@ -42,7 +42,7 @@ def run(members, rounds, workers):
 
 def rehearsed(reach, members, rounds, seed):
     """The trials of such a study whose coefficients are drawn from -reach to reach."""
-    return rehearse(
+    return dry_run(
         mueller_brown.train,
         space=mueller_brown.space(reach),
         metric="potential",

@@ -11,7 +11,7 @@ from pathlib import Path
 import phyletic as ph
 from phyletic.plots import line_data, populations
 from phyletic.problems import quadratic
-from phyletic.problems.rehearsal import rehearse
+from phyletic.problems.dry_run import dry_run
 from phyletic.records import Metric
 
 SIZES = (1, 2, 4, 8, 16, 32)
@@ -42,7 +42,7 @@ def steps_needed(size, seeds):
     """Steps to the target for each seed, at most LONGEST; members wait for each other, so the figures are exact."""
     needed = []
     for seed in seeds:
-        trials = rehearse(
+        trials = dry_run(
             quadratic.train,
             space=quadratic.SPACE,
             metric="objective",

@@ -22,7 +22,7 @@ from phyletic.plots.line_data import (
     steps_to_reach,
 )
 from phyletic.problems import deceptive, triangle
-from phyletic.problems.rehearsal import rehearse
+from phyletic.problems.dry_run import dry_run
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric
 
@@ -51,7 +51,7 @@ SOLVERS = {
 
 
 def solve(name, seed, noise=0.0):
-    return rehearse(
+    return dry_run(
         lambda trials: triangle.train(trials, noise),
         space=triangle.SPACE,
         initial=[triangle.START] * MEMBERS,
@@ -125,7 +125,7 @@ def draw_triangle(output, seeds):
 
 @functools.cache
 def learn(interval, seed, decay="no decay"):
-    return rehearse(
+    return dry_run(
         lambda trials: deceptive.train(trials, PROBLEM, DECAYS[decay]),
         space=deceptive.SPACE,
         metric="loss",

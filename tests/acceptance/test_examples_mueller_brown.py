@@ -12,7 +12,7 @@ from PIL import Image
 
 import phyletic as ph
 from phyletic.problems import mueller_brown
-from phyletic.problems.rehearsal import rehearse
+from phyletic.problems.dry_run import dry_run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mueller_brown.py"
 
@@ -43,7 +43,7 @@ def test_wild_births_end_with_no_dead_member(example, reach):
 
 def test_without_rescues_members_stay_dead(example):
     def run(algorithm):
-        return rehearse(
+        return dry_run(
             mueller_brown.train,
             space=mueller_brown.space(50.0),
             metric="potential",

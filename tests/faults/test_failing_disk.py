@@ -22,7 +22,7 @@ from phyletic.checkpoints.folder import check_folder
 from phyletic.errors import CheckpointError, NotFound, PhyleticError, StorageBusy, StorageError
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointState, TrialState
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.store import open_store
 from phyletic.testing.facts import facts
 
@@ -248,8 +248,8 @@ def check_files(study):
     study.source()
     study.owner.begin()
     with open_store(study.storage).read() as connection:
-        stored = reading.load_study(connection, study.name)
-        rows = reading.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
+        stored = queries.load_study(connection, study.name)
+        rows = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     for row in rows:
         study.checkpoints.verify(row.reference)
     root = study.checkpoints.root

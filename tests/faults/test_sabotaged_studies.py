@@ -12,7 +12,7 @@ import re
 import msgspec
 import pytest
 
-from phyletic.coordinator import asking, coordinator, retention, sessions
+from phyletic.coordinator import ask, coordinator, retention, sessions
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.state import StudyState
 from phyletic.records import Lease
@@ -40,17 +40,17 @@ def take_no_gap_for_a_sleep(patch):
 
 
 def grant_again_under_the_same_fence(patch):
-    patch.setattr(asking, "Lease", lambda **fields: Lease(**{**fields, "fence": 1}))
+    patch.setattr(ask, "Lease", lambda **fields: Lease(**{**fields, "fence": 1}))
 
 
 def let_leases_expire_early(patch):
-    original = asking.overdue
+    original = ask.overdue
 
     def overdue(state, opened, now):
         lease = 0.0 if opened.lease is None else state.lease_seconds.get(opened.lease.session, 0.0)
         return original(state, opened, now + 0.75 * lease)
 
-    patch.setattr(asking, "overdue", overdue)
+    patch.setattr(ask, "overdue", overdue)
 
 
 def let_a_head_be_deleted(patch):

@@ -18,7 +18,7 @@ import pytest
 import phyletic as ph
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.workers.detached import detached_source
-from phyletic.workers.framing import Answers, Request, receive, send
+from phyletic.workers.wire import Answers, Request, receive, send
 
 TIMEOUT = 2.0
 LEASE = 3.0
@@ -46,7 +46,7 @@ OWNER_OF_LEASES = """
 import pathlib, socket, sys, threading, time
 import phyletic as ph
 from phyletic.coordinator.messages import Ask
-from phyletic.workers.framing import Answers, FramedSocket
+from phyletic.workers.wire import Answers, FramedSocket
 
 folder = pathlib.Path(sys.argv[1])
 

@@ -15,7 +15,7 @@ import pytest
 
 from phyletic.errors import StorageError, StorageOwned
 from phyletic.records import Budget, Decision, Metric, StudyControl, StudyIdentity, Trial, TrialState
-from phyletic.storage import Store, open_store, reading
+from phyletic.storage import Store, open_store, queries
 from phyletic.storage.changes import Changes, Counters
 from phyletic.storage.writing import create_study, take_epoch, write
 
@@ -82,9 +82,9 @@ def check(store: Store) -> int:
     """Return the stored sequence number, having checked that its trials are there."""
     with store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-        stored = reading.load_study(connection, "digits")
+        stored = queries.load_study(connection, "digits")
         assert stored is not None
-        numbers = [trial.number for trial in reading.trials(connection, stored.id)]
+        numbers = [trial.number for trial in queries.trials(connection, stored.id)]
     assert numbers == list(range(stored.counters.sequence))
     assert stored.counters.next_trial == stored.counters.sequence
     return stored.counters.sequence

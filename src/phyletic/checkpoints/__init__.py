@@ -2,7 +2,7 @@
 
 from phyletic.checkpoints.comparison import difference
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.checkpoints.store import CheckpointStore
 
 __all__ = ["CheckpointStore", "LocalCheckpoints", "OpenCheckpoint", "difference"]

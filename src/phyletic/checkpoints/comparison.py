@@ -9,7 +9,7 @@ import numpy as np
 
 from phyletic.checkpoints import arrays
 from phyletic.checkpoints.folder import read_manifest
-from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.checkpoints.store import CheckpointStore
 from phyletic.records import CheckpointReference
 

@@ -18,7 +18,7 @@ import msgspec
 
 from phyletic import disk
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
-from phyletic.checkpoints.unreadable import unreadable
+from phyletic.checkpoints.read_errors import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 
 __all__ = ["FILES", "MANIFEST", "FolderManifest", "check_folder", "contents", "copy_in", "describe", "write_manifest"]

@@ -13,12 +13,12 @@ from phyletic import disk
 from phyletic.checkpoints import folder as own_files
 from phyletic.checkpoints.adapters import adapter_for
 from phyletic.checkpoints.digest import Digest, digest_of_bytes, digest_of_file, hashed
-from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.checkpoints.packed import Array, Entry, Manifest, header_of, layout, read_header
+from phyletic.checkpoints.read_errors import is_folder, is_there, reading, unreadable
 from phyletic.checkpoints.staging import Staging
 from phyletic.checkpoints.store import checked_id, is_id
 from phyletic.checkpoints.tree import Lowering, is_unicode
-from phyletic.checkpoints.unreadable import is_folder, is_there, reading, unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StateUnsupported
 from phyletic.records import CheckpointReference
 

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from phyletic import disk
-from phyletic.checkpoints.unreadable import is_there
+from phyletic.checkpoints.read_errors import is_there
 
 __all__ = ["Staging"]
 

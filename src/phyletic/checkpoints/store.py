@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from phyletic.coordinator.asking import answer, random_identity
-from phyletic.coordinator.beating import beat
+from phyletic.coordinator.ask import answer, random_identity
 from phyletic.coordinator.control import change, pin
+from phyletic.coordinator.heartbeats import beat
 from phyletic.coordinator.loading import load, void_leases
 from phyletic.coordinator.messages import (
     Ancestors,
@@ -33,13 +33,13 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.coordinator.sessions import extend_over_gap, hear, join
 from phyletic.coordinator.state import StudyState
-from phyletic.coordinator.telling import fail, leave, tell
+from phyletic.coordinator.tell import fail, leave, tell
 from phyletic.errors import LeaseLost, NotFound, PhyleticError
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
 from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.space import Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import Changes
 from phyletic.storage.store import Store
 from phyletic.storage.writing import take_epoch, write
@@ -107,7 +107,7 @@ class Coordinator:
             Checkpoints that were condemned earlier, for deletion again.
         """
         with self._store.transaction() as connection:
-            stored = reading.load_study(connection, self._name)
+            stored = queries.load_study(connection, self._name)
             if stored is None:
                 raise NotFound(f"there is no study {self._name!r} in {self._store.path or 'memory'}")
             take_epoch(connection, stored.id)
@@ -222,15 +222,15 @@ class Coordinator:
 
     def _read(self) -> StudyState:
         with self._store.read() as connection:
-            stored = reading.load_study(connection, self._name)
+            stored = queries.load_study(connection, self._name)
             if stored is None:
                 raise NotFound(f"there is no study {self._name!r} in {self._store.path or 'memory'}")
             return load(connection, stored, self._space, self._algorithm)
 
     def _stored_tell(self, number: int) -> tuple[int, str, str, Trial] | None:
         with self._store.read() as connection:
-            found = reading.told_digest(connection, self.state.id, number)
-            trial = reading.trial(connection, self.state.id, number)
+            found = queries.told_digest(connection, self.state.id, number)
+            trial = queries.trial(connection, self.state.id, number)
         if found is None or trial is None or trial.state not in (TrialState.COMPLETED, TrialState.PARTIAL):
             return None
         fence, token, digest = found
@@ -245,11 +245,11 @@ class Coordinator:
     def given_up(self, ids: Sequence[str]) -> list[str]:
         """Return those of some checkpoints that were condemned: where their bytes are there, they came late."""
         with self._store.read() as connection:
-            return reading.given_up(connection, self.state.id, ids)
+            return queries.given_up(connection, self.state.id, ids)
 
     def _ancestors(self, draft: StudyState, number: int) -> Done:
         with self._store.read() as connection:
-            numbers = reading.lineage_numbers(connection, draft.id, number)
+            numbers = queries.lineage_numbers(connection, draft.id, number)
         if not numbers:
             raise NotFound(f"study {self._name!r} has no trial {number}")
         return Done(lineage=tuple(numbers))
@@ -257,10 +257,10 @@ class Coordinator:
     def _trial(self, draft: StudyState, number: int) -> Trial | None:
         """Return a trial for pinning, without its checkpoint where that is being deleted."""
         with self._store.read() as connection:
-            found = reading.trial(connection, draft.id, number)
+            found = queries.trial(connection, draft.id, number)
             if found is None or found.checkpoint is None:
                 return found
-            state = reading.checkpoint_state(connection, draft.id, found.checkpoint.id)
+            state = queries.checkpoint_state(connection, draft.id, found.checkpoint.id)
         return found if state is CheckpointState.DURABLE else msgspec.structs.replace(found, checkpoint=None)
 
 

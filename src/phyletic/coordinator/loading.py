@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
-from phyletic.coordinator.beating import MOST_CURVES, STOPPED_EARLY, curve_of
 from phyletic.coordinator.budget import failure_cap
+from phyletic.coordinator.heartbeats import MOST_CURVES, STOPPED_EARLY, curve_of
 from phyletic.coordinator.retention import heads, needed
 from phyletic.coordinator.state import BEYOND, HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import CheckpointState, Evaluation, Trial, TrialState
 from phyletic.space import Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import Changes, StoredStudy, TrialUpdate
 
 __all__ = ["load", "void_leases"]
@@ -40,28 +40,28 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
         algorithm=algorithm,
     )
     state.best = tuple(
-        reading.best_trials(
+        queries.best_trials(
             connection, stored.id, state.identity.metric.mode, max(1, state.control.keep_best), kept=True
         )
     )
-    state.pinned = frozenset(reading.pinned(connection, stored.id))
-    for record in reading.open_sessions(connection, stored.id):
+    state.pinned = frozenset(queries.pinned(connection, stored.id))
+    for record in queries.open_sessions(connection, stored.id):
         if record.lease_seconds is not None or record.epoch == stored.counters.epoch:
             state.workers[record.session] = record.worker
         if record.lease_seconds is not None:
             state.lease_seconds[record.session] = record.lease_seconds
     state.curves = _curves(connection, state)
-    opened = reading.open_trials(connection, stored.id)
-    rows = reading.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])
+    opened = queries.open_trials(connection, stored.id)
+    rows = queries.checkpoints(connection, stored.id, [CheckpointState.PENDING, CheckpointState.DURABLE])
     durable = {row.id for row in rows if row.state is CheckpointState.DURABLE}
     pending = {row.trial: row.id for row in rows if row.state is CheckpointState.PENDING}
     # those that were taken out, too: one that is brought back is no newborn
-    for number in range(max(state.control.population, reading.members_ever(connection, stored.id))):
+    for number in range(max(state.control.population, queries.members_ever(connection, stored.id))):
         member = _member(connection, state, number, durable)
         if member is not None:
             state.members[number] = member
     for trial, lease in opened:
-        parent = None if trial.parent is None else reading.trial(connection, stored.id, trial.parent)
+        parent = None if trial.parent is None else queries.trial(connection, stored.id, trial.parent)
         scores, history = _measured(connection, state, parent)
         checkpoint = pending.get(trial.number) if lease is not None else None
         state.add_open(
@@ -73,7 +73,7 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
 
 
 def _member(connection: Any, state: StudyState, number: int, durable: set[str]) -> Member | None:
-    last = reading.last_trials(connection, state.id, number, _LOOK_BACK)
+    last = queries.last_trials(connection, state.id, number, _LOOK_BACK)
     if not last:
         return None
     newest = last[0]
@@ -116,11 +116,11 @@ def _stopped_early(connection: Any, state: StudyState, newest: Trial) -> bool:
     """Whether a member's latest trial ended because the algorithm gave it up: its next one is then a rescue."""
     if newest.state is not TrialState.COMPLETED:
         return False
-    last = reading.ended_trials(connection, state.id, newest.member, after=-1, until=state.counters.sequence, limit=1)
+    last = queries.ended_trials(connection, state.id, newest.member, after=-1, until=state.counters.sequence, limit=1)
     return any(
         event.kind == STOPPED_EARLY and event.payload["trial"] == newest.number
         for ended, _ in last
-        for _, event in reading.events(connection, state.id, after=ended - 1, until=ended)
+        for _, event in queries.events(connection, state.id, after=ended - 1, until=ended)
     )
 
 
@@ -130,11 +130,11 @@ def _curves(connection: Any, state: StudyState) -> tuple[TrialCurve, ...]:
     first = state.counters.next_trial
     while first > 0 and len(ended) < MOST_CURVES:
         end, first = first, max(0, first - 2 * MOST_CURVES)
-        part = reading.trials(connection, state.id, first=first, limit=end - first)
+        part = queries.trials(connection, state.id, first=first, limit=end - first)
         ended = [trial for trial in part if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)] + ended
     ended = ended[-MOST_CURVES:]
     reported: dict[int, list[Evaluation]] = {trial.number: [] for trial in ended}
-    for number, evaluation in reading.evaluations(connection, state.id, list(reported)):
+    for number, evaluation in queries.evaluations(connection, state.id, list(reported)):
         reported[number].append(evaluation)
     return tuple(curve_of(state, trial, reported[trial.number], running=False) for trial in ended)
 
@@ -151,7 +151,7 @@ def _measured(
     if window:
         name = state.identity.metric.name
         numbers = [ancestor.number for ancestor in lineage[-window:]]
-        rows = reading.evaluations(connection, state.id, numbers)
+        rows = queries.evaluations(connection, state.id, numbers)
         values = {number: [e.value for n, e in rows if n == number and e.metric == name] for number in numbers}
         scores = tuple(value for number in numbers for value in values[number])[-window:]
     history = tuple(
@@ -166,7 +166,7 @@ def _scored(connection: Any, state: StudyState, number: int | None, most: int) -
     """Return the latest trials with a score along a lineage, however long it is; partial ones are passed over."""
     found: list[Trial] = []
     while number is not None and len(found) < most:
-        part = reading.lineage(connection, state.id, number, most=most)
+        part = queries.lineage(connection, state.id, number, most=most)
         found = [ancestor for ancestor in part if ancestor.score is not None] + found
         number = part[0].parent
     return found[-most:]
@@ -194,17 +194,17 @@ def void_leases(connection: Any, state: StudyState, changes: Changes, now: float
                 state.members[trial.member] = msgspec.structs.replace(state.members[trial.member], open=None)
             changes.updated.append(TrialUpdate(trial=trial, held=opened.lease, lease=None, digest=None))
     # their processes were ended before: noted, so that nobody looks for them at every opening to come
-    ended_sessions = [one.session for one in reading.open_sessions(connection, state.id) if one.lease_seconds is None]
+    ended_sessions = [one.session for one in queries.open_sessions(connection, state.id) if one.lease_seconds is None]
     changes.left.extend((session, now) for session in ended_sessions)
     condemned = []
-    for row in reading.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED]):
+    for row in queries.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED]):
         if row.state is CheckpointState.PENDING:
             if row.trial not in held:
                 changes.condemned.append(row.id)
         else:
             condemned.append(row.id)
-    for row in reading.checkpoints(connection, state.id, [CheckpointState.DURABLE]):
-        ended = reading.trial(connection, state.id, row.trial)
+    for row in queries.checkpoints(connection, state.id, [CheckpointState.DURABLE]):
+        ended = queries.trial(connection, state.id, row.trial)
         if ended is not None and not needed(state, ended):
             changes.condemned.append(row.id)
     if state.counters.failures_in_a_row >= failure_cap(state):

@@ -18,7 +18,7 @@ from phyletic.errors import CheckpointError, NotFound, StorageError
 from phyletic.evolution import Algorithm
 from phyletic.records import CheckpointState
 from phyletic.space import Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import SessionRecord, StoredCheckpoint
 from phyletic.storage.store import Store
 
@@ -108,11 +108,11 @@ class Owner:
             self.store.own()
             try:
                 with self.store.read() as connection:
-                    stored = reading.load_study(connection, self.name)
+                    stored = queries.load_study(connection, self.name)
                     if stored is None:
                         raise NotFound(f"there is no study {self.name!r} in {self.store.path or 'memory'}")
-                    survivors = reading.open_sessions(connection, stored.id)
-                    self._require_checkpoints(reading.checkpoints(connection, stored.id, [CheckpointState.DURABLE]))
+                    survivors = queries.open_sessions(connection, stored.id)
+                    self._require_checkpoints(queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE]))
                 self._evict([record for record in survivors if record.pid is not None])
                 outcome = self._coordinator.begin(self._clock())
             except BaseException:

@@ -13,8 +13,8 @@ from phyletic.evolution import PBT, Algorithm, ExploreOnly, Gaussian, GridSearch
 from phyletic.plots.paths import surface
 from phyletic.plots.side_by_side import side_by_side
 from phyletic.problems import quadratic
+from phyletic.problems.dry_run import dry_run
 from phyletic.problems.quadratic import PAPER, Quadratic
-from phyletic.problems.rehearsal import rehearse
 from phyletic.records import Budget, Metric, Trial
 from phyletic.study.study import Study
 
@@ -97,7 +97,7 @@ def outcomes(
     """
     return [
         best_at_end(
-            rehearse(
+            dry_run(
                 lambda trials: quadratic.train(trials, problem),
                 space=quadratic.SPACE,
                 initial=quadratic.INITIAL,

@@ -5,10 +5,10 @@ may go wrong. Everything is derived from one seed.
 """
 
 from phyletic.simulate.curve import DriftingCurve
-from phyletic.simulate.drawn import drawn_settings, simulate_drawn
 from phyletic.simulate.faults import Faults, Speeds
 from phyletic.simulate.incidents import Incidents
 from phyletic.simulate.invariants import Ledger, check_invariants, check_left, check_stored
+from phyletic.simulate.random_faults import drawn_settings, simulate_drawn
 from phyletic.simulate.simulation import Simulation, simulate
 
 __all__ = [

@@ -18,7 +18,7 @@ from phyletic.coordinator.loading import load
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.errors import PhyleticError
 from phyletic.records import CheckpointState, Lease, Trial, TrialState
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.store import Store
 
 __all__ = ["Ledger", "check_invariants", "check_left", "check_stored"]
@@ -202,11 +202,11 @@ def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
         ledger: What was seen until now.
     """
     with store.read() as connection:
-        stored = reading.load_study(connection, state.identity.name)
+        stored = queries.load_study(connection, state.identity.name)
         assert stored is not None
         loaded = load(connection, stored, state.space, state.algorithm)
-        trials = reading.trials(connection, state.id)
-        checkpoints = reading.checkpoints(connection, state.id)
+        trials = queries.trials(connection, state.id)
+        checkpoints = queries.checkpoints(connection, state.id)
     wrong = _differences(state, loaded, ledger.damaged)
     ended = {trial.number: trial for trial in trials if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)}
     if [trial.number for trial in trials] != list(range(len(trials))):
@@ -239,7 +239,7 @@ def check_left(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
         ledger: What was seen until now.
     """
     with store.read() as connection:
-        known = {row.id: row.state for row in reading.checkpoints(connection, state.id)}
+        known = {row.id: row.state for row in queries.checkpoints(connection, state.id)}
     held = {opened.checkpoint for opened in state.open.values()}
     return [
         f"checkpoint {checkpoint} is {known[checkpoint]}, but its bytes are still there"

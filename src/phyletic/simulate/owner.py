@@ -34,7 +34,7 @@ from phyletic.simulate.disk import SimulatedDisk
 from phyletic.simulate.faults import Faults
 from phyletic.simulate.invariants import Ledger
 from phyletic.space import Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 __all__ = ["SimulatedOwner", "identities", "matters"]
 
@@ -262,14 +262,14 @@ class SimulatedOwner:
         told = {command.lease.trial for command in commands if isinstance(command, Tell)}
         with self.store.read() as connection:
             for number in told - set(self.ledger.ended):
-                trial: Trial | None = reading.trial(connection, self.state.id, number)
+                trial: Trial | None = queries.trial(connection, self.state.id, number)
                 if trial is not None and trial.state in (TrialState.COMPLETED, TrialState.PARTIAL):
                     self.ledger.ended[number] = trial
                     self.happened["unheard"] += 1
         for command in commands:
             if isinstance(command, Fail) and command.cause == "damaged" and command.lease.trial not in self.state.open:
                 with self.store.read() as connection:
-                    given_up = reading.trial(connection, self.state.id, command.lease.trial)
+                    given_up = queries.trial(connection, self.state.id, command.lease.trial)
                 if given_up is not None and given_up.parent is not None:
                     self.ledger.damaged.add(given_up.parent)
             if isinstance(command, Pin) and command.keep == (command.trial in self.state.pinned):

@@ -30,7 +30,7 @@ from phyletic.simulate.faults import Faults, Speeds
 from phyletic.simulate.incidents import Incidents
 from phyletic.simulate.owner import identities
 from phyletic.space import Float, Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.writing import create_study
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def simulate(
             events.control(seconds, command)
         events.run()
         with store.read() as connection:
-            trials = reading.trials(connection, events.owner.state.id)
+            trials = queries.trials(connection, events.owner.state.id)
         return _simulation(events, trials, budget, curve, seed)
     finally:
         store.close()

@@ -26,7 +26,7 @@ from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, CheckpointState, Metric, StudyControl, StudyIdentity
 from phyletic.records.values import is_unicode
 from phyletic.space import Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.store import Store, open_store
 from phyletic.storage.writing import create_study
@@ -193,7 +193,7 @@ def _checkpoints(store: Store, stored: StoredStudy, given: Arguments) -> tuple[L
     if folder == before:
         return checkpoints, given.control
     with store.read() as connection:
-        known = reading.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
+        known = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     if known and not any(checkpoints.exists(checkpoint.id) for checkpoint in known):
         allowed = f"a folder that has the checkpoints of study {stored.identity.name!r}: they were in {before}"
         raise InvalidArgument("checkpoints", str(folder), allowed)
@@ -204,7 +204,7 @@ def stored_study(store: Store, name: str) -> StoredStudy | None:
     """Return what is stored of a study; None where there is none, or no file yet."""
     try:
         with store.read() as connection:
-            return reading.load_study(connection, name)
+            return queries.load_study(connection, name)
     except NotFound:
         return None
 
@@ -235,7 +235,7 @@ def _create(store: Store, space: Space, given: Arguments) -> StoredStudy:
         return stored
     try:
         with store.transaction() as connection:
-            stored = reading.load_study(connection, given.name)
+            stored = queries.load_study(connection, given.name)
             return stored or create_study(connection, identity, control, time.time())
     finally:
         store.release()

@@ -6,7 +6,7 @@ from typing import Any
 
 from phyletic.coordinator.retention import heads
 from phyletic.records import StudyIdentity, Trial
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 __all__ = ["population_at"]
 
@@ -25,7 +25,7 @@ def population_at(connection: Any, study_id: int, identity: StudyIdentity, seque
     size: int = identity.algorithm["population"]
     returned: dict[int, int] = {}
     damaged: list[tuple[int, int]] = []
-    for at, event in reading.events(connection, study_id, until=sequence):
+    for at, event in queries.events(connection, study_id, until=sequence):
         if event.kind == "control" and "population" in event.payload:
             # who comes back begins anew: what it had was left behind with it
             returned.update(dict.fromkeys(range(size, event.payload["population"]), at))
@@ -33,7 +33,7 @@ def population_at(connection: Any, study_id: int, identity: StudyIdentity, seque
         elif event.kind == "trial given up" and "parent" in event.payload:
             damaged.append((at, event.payload["parent"]))
     found = []
-    for head in reading.heads_at(connection, study_id, sequence):
+    for head in queries.heads_at(connection, study_id, sequence):
         if head.member >= size:
             continue
         after = returned.get(head.member, -1)
@@ -50,7 +50,7 @@ def _head(
     connection: Any, study_id: int, member: int, after: int, sequence: int, damaged: list[tuple[int, int]]
 ) -> Trial | None:
     """Return a member's latest scored trial since it came back; of damaged ones, what it had kept beside them."""
-    ended = reading.ended_trials(connection, study_id, member, after=after, until=sequence, limit=_LOOK_BACK)
+    ended = queries.ended_trials(connection, study_id, member, after=after, until=sequence, limit=_LOOK_BACK)
     found = [number for number in damaged if number[0] > after]
     head: Trial | None = None
     kept: tuple[Trial, ...] = ()

@@ -10,7 +10,7 @@ from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial, TrialState
 from phyletic.records.values import whole_number
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import Event, StoredStudy
 from phyletic.storage.store import Store
 from phyletic.study.opening import stored_study
@@ -55,7 +55,7 @@ class Results:
         """Return the completed trial with the best finite score."""
         metric = self._identity.metric
         with self._store.read() as connection:
-            found = reading.best_trials(connection, self._id, metric.mode, 1)
+            found = queries.best_trials(connection, self._id, metric.mode, 1)
         if not found:
             raise NotFound(f"no trial of study {self._identity.name!r} has completed with a finite {metric.name}")
         return found[0]
@@ -69,13 +69,13 @@ class Results:
             if not known:
                 raise InvalidArgument("states", states, f"a list of states: {', '.join(TrialState)}")
         with self._store.read() as connection:
-            return reading.trials(connection, self._id, states=states)
+            return queries.trials(connection, self._id, states=states)
 
     def trial(self, trial: Trial | int) -> Trial:
         """Return a trial, as it is stored now."""
         number = trial_number(trial)
         with self._store.read() as connection:
-            found = reading.trial(connection, self._id, number)
+            found = queries.trial(connection, self._id, number)
         if found is None:
             raise self._no_trial(number)
         return found
@@ -84,7 +84,7 @@ class Results:
         """Return a trial, or the best one, and all its ancestors."""
         number = self.best().number if trial is None else trial_number(trial)
         with self._store.read() as connection:
-            found = reading.lineage(connection, self._id, number)
+            found = queries.lineage(connection, self._id, number)
         if not found:
             raise self._no_trial(number)
         return found
@@ -92,7 +92,7 @@ class Results:
     def evaluations(self, trial: Trial | int) -> list[Evaluation]:
         """Return all that a trial reported, in order."""
         with self._store.read() as connection:
-            return [found for _, found in reading.evaluations(connection, self._id, [trial_number(trial)])]
+            return [found for _, found in queries.evaluations(connection, self._id, [trial_number(trial)])]
 
     def population_at(self, trial: Trial | int) -> list[Trial]:
         """Return the population that a trial's decision saw."""
@@ -103,7 +103,7 @@ class Results:
     def events(self) -> list[Event]:
         """Return what happened to the study beside its trials."""
         with self._store.read() as connection:
-            return [event for _, event in reading.events(connection, self._id)]
+            return [event for _, event in queries.events(connection, self._id)]
 
     def checkpoint_path(self, trial: Trial | int | None) -> Path:
         """Return where the checkpoint of a trial, or of the best one, is."""

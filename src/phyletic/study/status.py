@@ -8,7 +8,7 @@ import msgspec
 
 from phyletic.errors import NotFound
 from phyletic.records import Budget, Metric, StudyIdentity, Trial, TrialState
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.store import Store
 
@@ -103,14 +103,14 @@ def _figures(
 ) -> tuple[StoredStudy, dict[TrialState, int], dict[int, int], Trial | None]:
     """Return the stored study, trials by state, members' ages, and the best trial, as of one moment."""
     with store.read() as connection:
-        stored = reading.load_study(connection, identity.name)
+        stored = queries.load_study(connection, identity.name)
         if stored is None:
             raise NotFound(f"there is no study {identity.name!r} in {store.name} any more")
-        counts = reading.state_counts(connection, stored.id)
+        counts = queries.state_counts(connection, stored.id)
         ages = {}
         for member in range(stored.control.population):
-            ended = [trial for trial in reading.last_trials(connection, stored.id, member, 4) if trial.end_step]
+            ended = [trial for trial in queries.last_trials(connection, stored.id, member, 4) if trial.end_step]
             if ended:
                 ages[member] = ended[0].end_step or 0
-        best = reading.best_trials(connection, stored.id, identity.metric.mode, 1)
+        best = queries.best_trials(connection, stored.id, identity.metric.mode, 1)
     return stored, counts, ages, best[0] if best else None

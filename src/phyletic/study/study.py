@@ -17,14 +17,14 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.arguments import check_flag
 from phyletic.records import Budget, Evaluation, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.space import Space
-from phyletic.storage import reading
+from phyletic.storage import queries
 from phyletic.storage.changes import Event
 from phyletic.storage.store import open_store
 from phyletic.study.asking import Asker
-from phyletic.study.closing import end_loop, let_go
 from phyletic.study.control import change
 from phyletic.study.identity import Sampling
 from phyletic.study.opening import check_arguments, check_budget, open_or_create
+from phyletic.study.release import end_loop, let_go
 from phyletic.study.results import Results, trial_number
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, status_of
@@ -524,4 +524,4 @@ def studies(storage: str | Path) -> list[StudyIdentity]:
         NotFound: There is no such file.
     """
     with open_store(storage).read() as connection:
-        return [stored.identity for stored in reading.studies(connection)]
+        return [stored.identity for stored in queries.studies(connection)]

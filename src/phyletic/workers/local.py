@@ -11,12 +11,12 @@ from typing import Any
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import InvalidArgument, StorageError
 from phyletic.workers.environment import check_devices, check_environment, visible_devices, worker_environment
-from phyletic.workers.framing import Setup
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, new_session, start_worker
-from phyletic.workers.shipping import check_not_imported_again, main_module, pack, pack_text, search_path
+from phyletic.workers.pickling import check_not_imported_again, main_module, pack, pack_text, search_path
 from phyletic.workers.supervision import Outcome, Supervision
 from phyletic.workers.supervisor import Supervisor
+from phyletic.workers.wire import Setup
 
 __all__ = ["Outcome", "Supervision", "run_local_workers"]
 

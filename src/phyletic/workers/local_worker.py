@@ -17,9 +17,9 @@ from pathlib import Path
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import StudyFailed
 from phyletic.records import Lease
-from phyletic.workers.framing import FramedSocket
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.process_tree import kill_tree
+from phyletic.workers.wire import FramedSocket
 
 __all__ = ["LocalWorker", "Pending", "log_tail", "new_session", "start_worker"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import (
     HOPELESS,
     Ancestors,
@@ -34,11 +34,11 @@ from phyletic.records import CheckpointReference
 from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
-from phyletic.workers.ending import result_of
 from phyletic.workers.iteration import Iteration, give_back_elsewhere
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
+from phyletic.workers.trial_result import result_of
 
 __all__ = ["Build", "Trials", "worth_another_attempt"]
 

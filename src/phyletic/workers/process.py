@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.records.values import as_unicode
-from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 from phyletic.workers.interrupts import let_forked_children_end
 from phyletic.workers.lifeline import end_with_owner
-from phyletic.workers.shipping import become_main, unpack, unpack_text
+from phyletic.workers.pickling import become_main, unpack, unpack_text
+from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 
 if TYPE_CHECKING:
     from phyletic.workers.loop import Trials

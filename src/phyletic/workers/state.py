@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.checkpoints.opened import OpenCheckpoint
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import Grant
 from phyletic.errors import CheckpointError, StateUnsupported
 from phyletic.records import CheckpointReference, Value

@@ -36,13 +36,13 @@ from phyletic.coordinator.messages import (
     Wait,
 )
 from phyletic.errors import StudyFailed
-from phyletic.workers.framing import DISTRUSTED, TERMINATED, Answers, Broken, Setup
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, Pending, log_tail
-from phyletic.workers.place import Place
 from phyletic.workers.process_tree import creation_time
 from phyletic.workers.supervision import Outcome, Supervision, overdue, slow_start
+from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Broken, Setup
+from phyletic.workers.worker_place import Place
 
 __all__ = ["Supervisor"]
 

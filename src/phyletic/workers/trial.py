@@ -13,7 +13,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.records.values import is_unicode, whole_number
 from phyletic.workers.apply import Applied, apply
-from phyletic.workers.reading import ReadHyperparameters
+from phyletic.workers.read_hyperparameters import ReadHyperparameters
 
 if TYPE_CHECKING:
     from phyletic.workers.state import State

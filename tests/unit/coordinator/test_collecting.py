@@ -6,7 +6,7 @@ import phyletic as ph
 from phyletic.coordinator.messages import Control
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointState
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 
 def make(storage):
@@ -36,8 +36,8 @@ def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_f
 
     def ids(*states):
         with study._store.read() as connection:
-            stored = reading.load_study(connection, study.name)
-            return {row.id for row in reading.checkpoints(connection, stored.id, states)}
+            stored = queries.load_study(connection, study.name)
+            return {row.id for row in queries.checkpoints(connection, stored.id, states)}
 
     def there():
         return {path.stem for path in study.checkpoints.root.glob("*.safetensors")}

@@ -7,7 +7,7 @@ from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Control, Done, Grant, Join, Tell
 from phyletic.errors import StorageError
 from phyletic.records import CheckpointReference, CheckpointState, Evaluation
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 SESSION = "1" * 32
 
@@ -64,4 +64,4 @@ def test_what_a_detached_worker_publishes_while_owners_change_is_kept(study):
     assert isinstance(outcome.replies[0], Done)
     assert outcome.condemned == ()
     with study._store.read() as connection:
-        assert reading.checkpoint_state(connection, coordinator.state.id, grant.checkpoint) is CheckpointState.DURABLE
+        assert queries.checkpoint_state(connection, coordinator.state.id, grant.checkpoint) is CheckpointState.DURABLE

@@ -3,7 +3,7 @@
 import pytest
 
 import phyletic as ph
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 
 def make(storage, **options):
@@ -55,7 +55,7 @@ def test_a_part_of_a_lineage_is_read(tmp_path):
     whole = study.lineage(last)
     assert len(whole) > 5
     with study._store.read() as connection:
-        stored = reading.load_study(connection, study.name)
+        stored = queries.load_study(connection, study.name)
         for most in (1, 2, len(whole), len(whole) + 1):
-            assert reading.lineage(connection, stored.id, last, most=most) == whole[-most:]
+            assert queries.lineage(connection, stored.id, last, most=most) == whole[-most:]
     study.close()

@@ -24,7 +24,7 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.failpoints import armed
 from phyletic.records import Evaluation, TrialState
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 S1, S2 = "1" * 32, "2" * 32
 
@@ -141,7 +141,7 @@ def test_sessions_that_ended_with_their_owner_are_looked_for_once(desk):
 
     def open_sessions():
         with desk.study._store.read() as connection:
-            return [one.session for one in reading.open_sessions(connection, desk.coordinator.state.id)]
+            return [one.session for one in queries.open_sessions(connection, desk.coordinator.state.id)]
 
     for _ in range(2):
         looked_for.append(sorted(open_sessions()))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from phyletic.errors import NotFound, StorageError
-from phyletic.storage import open_store, reading
+from phyletic.storage import open_store, queries
 from phyletic.storage.migrations import migrate
 from phyletic.storage.schema import HEAD
 from phyletic.storage.sqlite import connect_memory
@@ -54,7 +54,7 @@ def test_an_older_database_is_migrated_when_it_is_owned_and_not_read_before(tmp_
         pass
     studied = begin(store)
     with store.read() as connection:
-        stored = reading.load_study(connection, "digits")
+        stored = queries.load_study(connection, "digits")
     assert stored is not None
     assert stored.identity == studied.stored.identity
 
@@ -110,7 +110,7 @@ def test_an_empty_file_holds_no_study_and_can_be_owned(tmp_path: Path) -> None:
         pass
     store.own()
     with store.read() as connection:
-        assert reading.studies(connection) == []
+        assert queries.studies(connection) == []
     store.release()
 
 

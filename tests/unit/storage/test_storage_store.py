@@ -12,7 +12,7 @@ import pytest
 
 from phyletic.errors import InvalidArgument, NotFound, StorageBusy, StorageError, StorageUnsupported
 from phyletic.failpoints import armed
-from phyletic.storage import open_store, reading
+from phyletic.storage import open_store, queries
 from phyletic.storage.changes import StaleState
 
 
@@ -34,7 +34,7 @@ def test_where_a_url_leads(url: Any, file: str, tmp_path: Path, monkeypatch: pyt
     store.own()
     assert Path(file).exists()
     with store.read() as connection:
-        assert reading.studies(connection) == []
+        assert queries.studies(connection) == []
     store.release()
 
 
@@ -133,7 +133,7 @@ def test_an_exception_rolls_back(studied: Any, trial: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     with studied.store.read() as connection:
-        assert len(reading.studies(connection)) == 1
+        assert len(queries.studies(connection)) == 1
     studied.write(inserted=[(trial(0), None)])
 
 
@@ -146,13 +146,13 @@ def test_the_store_goes_on_after_a_failure_at(studied: Any, trial: Any, name: st
     with armed(fail), pytest.raises(OSError, match="injected"):
         studied.write(inserted=[(trial(0), None)])
     stored = name == "commit.after"
-    assert len(studied.read(reading.trials)) == stored
+    assert len(studied.read(queries.trials)) == stored
     if stored:
         with pytest.raises(StaleState):
             studied.write(inserted=[(trial(1), None)])
     else:
         studied.write(inserted=[(trial(1), None)])
-        assert len(studied.read(reading.trials)) == 1
+        assert len(studied.read(queries.trials)) == 1
 
 
 def test_a_reader_sees_one_state_while_the_writer_goes_on(tmp_path: Path, begin: Any, trial: Any) -> None:
@@ -161,12 +161,12 @@ def test_a_reader_sees_one_state_while_the_writer_goes_on(tmp_path: Path, begin:
     studied = begin(store)
     studied.write(inserted=[(trial(0), None)])
     with store.read() as connection:
-        assert len(reading.trials(connection, studied.id)) == 1
+        assert len(queries.trials(connection, studied.id)) == 1
         studied.write(inserted=[(trial(1), None)])
-        assert len(reading.trials(connection, studied.id)) == 1
+        assert len(queries.trials(connection, studied.id)) == 1
         with pytest.raises(Exception, match="readonly"):
             connection.exec_driver_sql("DELETE FROM trial")
-    assert len(studied.read(reading.trials)) == 2
+    assert len(studied.read(queries.trials)) == 2
     store.close()
 
 
@@ -188,8 +188,8 @@ def test_threads_write_one_after_another_and_readers_see_whole_writes(studied: A
         try:
             while not done.is_set():
                 with studied.store.read() as connection:
-                    stored = reading.load_study(connection, "digits")
-                    found = reading.trials(connection, studied.id)
+                    stored = queries.load_study(connection, "digits")
+                    found = queries.trials(connection, studied.id)
                 assert stored is not None
                 assert len(found) == 2 * stored.counters.sequence
         except BaseException as error:
@@ -205,7 +205,7 @@ def test_threads_write_one_after_another_and_readers_see_whole_writes(studied: A
     for thread in readers:
         thread.join()
     assert failures == []
-    assert len(studied.read(reading.trials)) == 180
+    assert len(studied.read(queries.trials)) == 180
 
 
 def test_a_write_lock_held_by_another_program_is_reported(
@@ -248,7 +248,7 @@ def test_the_store_goes_on_after_a_commit_that_leaves_its_transaction_open(studi
     with pytest.raises(StorageError, match="FOREIGN KEY"):
         violate()
     studied.write(inserted=[(trial(0), None)])
-    assert len(studied.read(reading.trials)) == 1
+    assert len(studied.read(queries.trials)) == 1
 
 
 def test_a_commit_is_synced_where_it_must_be(tmp_path: Path, begin: Any) -> None:
@@ -271,7 +271,7 @@ def test_a_settled_file_in_a_read_only_folder_is_read(
     store.release()
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with store.read() as connection:
-        assert len(reading.studies(connection)) == 1
+        assert len(queries.studies(connection)) == 1
         assert not (tmp_path / "a.db-shm").exists()
 
 

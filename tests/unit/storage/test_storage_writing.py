@@ -26,7 +26,7 @@ from phyletic.records import (
     Trial,
     TrialState,
 )
-from phyletic.storage import open_store, reading
+from phyletic.storage import open_store, queries
 from phyletic.storage.changes import Changes, Counters, Event, SessionRecord, StaleState, TrialUpdate
 from phyletic.storage.writing import create_study, take_epoch, write
 
@@ -95,7 +95,7 @@ def test_a_trial_is_read_as_it_was_written(begin: Any) -> None:
         studied = begin(store, next(names))
         studied.write(inserted=[(trial, None)])
         # repr, since NaN differs from itself, and since it tells 1 from 1.0
-        assert repr(studied.read(reading.trials)) == repr([trial])
+        assert repr(studied.read(queries.trials)) == repr([trial])
 
     check()
     store.close()
@@ -130,15 +130,15 @@ def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any)
         (0, Evaluation(100, "loss", -math.inf)),
     ]
     studied.write(updated=[TrialUpdate(told, held, None, "digest")], durable=[REFERENCE], evaluations=evaluations)
-    assert repr(studied.read(reading.trial, 0)) == repr(told)
-    assert repr(studied.read(reading.evaluations)) == repr(evaluations)
-    assert studied.read(reading.told_digest, 0) == (1, held.token, "digest")
-    assert studied.read(reading.open_trials) == []
+    assert repr(studied.read(queries.trial, 0)) == repr(told)
+    assert repr(studied.read(queries.evaluations)) == repr(evaluations)
+    assert studied.read(queries.told_digest, 0) == (1, held.token, "digest")
+    assert studied.read(queries.open_trials) == []
 
 
 def test_a_score_of_none_is_not_a_score_of_nan(studied: Any, trial: Any) -> None:
     studied.write(inserted=[(trial(0, score=None), None), (trial(1, score=math.nan), None)])
-    without, with_nan = studied.read(reading.trials)
+    without, with_nan = studied.read(queries.trials)
     assert without.score is None
     assert math.isnan(with_nan.score)
 
@@ -148,7 +148,7 @@ def test_control_changes_only_where_given(studied: Any) -> None:
     studied.write(control=control)
     studied.write()
     with studied.store.read() as connection:
-        stored = reading.load_study(connection, "digits")
+        stored = queries.load_study(connection, "digits")
     assert stored is not None
     assert stored.control == control
     assert stored.identity == studied.stored.identity
@@ -161,7 +161,7 @@ def test_a_write_on_a_state_that_is_gone_changes_nothing(studied: Any, trial: An
     stale = Changes(expected=before.sequence, counters=studied.counters, inserted=[(trial(1), None)])
     with pytest.raises(StaleState), studied.store.transaction() as connection:
         write(connection, studied.id, stale)
-    assert [found.number for found in studied.read(reading.trials)] == [0]
+    assert [found.number for found in studied.read(queries.trials)] == [0]
 
 
 def test_an_earlier_owner_can_write_no_more(studied: Any, trial: Any) -> None:
@@ -169,7 +169,7 @@ def test_an_earlier_owner_can_write_no_more(studied: Any, trial: Any) -> None:
         assert take_epoch(connection, studied.id) == studied.counters.epoch + 1
     with pytest.raises(StaleState):
         studied.write(inserted=[(trial(0), None)])
-    assert studied.read(reading.trials) == []
+    assert studied.read(queries.trials) == []
 
 
 @pytest.mark.parametrize("difference", [{"fence": 2}, {"token": "f" * 32}, {"session": "z" * 32}])
@@ -182,22 +182,22 @@ def test_only_the_holder_of_a_trial_can_write_it(studied: Any, trial: Any, lease
             updated=[TrialUpdate(trial(1, worker="w")), TrialUpdate(trial(0, worker="w"), held=other)],
             evaluations=[(0, Evaluation(1, "accuracy", 0.5))],
         )
-    assert studied.read(reading.trials) == [trial(0), trial(1)]
-    assert studied.read(reading.evaluations) == []
+    assert studied.read(queries.trials) == [trial(0), trial(1)]
+    assert studied.read(queries.evaluations) == []
     studied.write(updated=[TrialUpdate(trial(0, worker="w"), held=held, lease=held)])
-    assert studied.read(reading.trial, 0).worker == "w"
+    assert studied.read(queries.trial, 0).worker == "w"
 
 
 def test_a_released_trial_has_no_holder_and_the_next_grant_another_fence(studied: Any, trial: Any, lease: Any) -> None:
     first, second = lease(0), lease(0, fence=2, session="b")
     studied.write(inserted=[(trial(0), first)])
-    assert studied.read(reading.open_trials) == [(trial(0), first)]
+    assert studied.read(queries.open_trials) == [(trial(0), first)]
     studied.write(updated=[TrialUpdate(trial(0), first, None)])
-    assert studied.read(reading.open_trials) == [(trial(0), None)]
+    assert studied.read(queries.open_trials) == [(trial(0), None)]
     with pytest.raises(StaleState):
         studied.write(updated=[TrialUpdate(trial(0), first, first)])
     studied.write(updated=[TrialUpdate(trial(0), None, second)])
-    assert studied.read(reading.open_trials) == [(trial(0), second)]
+    assert studied.read(queries.open_trials) == [(trial(0), second)]
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETED, TrialState.PARTIAL, TrialState.FAILED])
@@ -205,27 +205,27 @@ def test_a_trial_that_has_ended_is_never_edited(studied: Any, trial: Any, state:
     studied.write(inserted=[(trial(0, state=state), None)])
     with pytest.raises(StaleState):
         studied.write(updated=[TrialUpdate(trial(0))])
-    assert studied.read(reading.trial, 0).state is state
+    assert studied.read(queries.trial, 0).state is state
 
 
 def test_a_number_is_given_once(studied: Any, trial: Any) -> None:
     studied.write(inserted=[(trial(0), None)])
     with pytest.raises(StaleState):
         studied.write(inserted=[(trial(0, worker="other"), None)])
-    assert studied.read(reading.trials) == [trial(0)]
+    assert studied.read(queries.trials) == [trial(0)]
 
 
 def test_a_checkpoint_goes_through_its_states(studied: Any, trial: Any, lease: Any) -> None:
     def states() -> dict[str, CheckpointState]:
-        return {found.id: found.state for found in studied.read(reading.checkpoints)}
+        return {found.id: found.state for found in studied.read(queries.checkpoints)}
 
     other = "d" * 32
     studied.write(inserted=[(trial(0), lease(0))], pending=[(ID, 0, 1), (other, 0, 2)])
     assert states() == {ID: CheckpointState.PENDING, other: CheckpointState.PENDING}
-    assert studied.read(reading.checkpoints)[0].reference is None
+    assert studied.read(queries.checkpoints)[0].reference is None
     studied.write(durable=[REFERENCE], condemned=[other])
     assert states() == {ID: CheckpointState.DURABLE, other: CheckpointState.CONDEMNED}
-    found = studied.read(reading.checkpoints, [CheckpointState.DURABLE])
+    found = studied.read(queries.checkpoints, [CheckpointState.DURABLE])
     assert [(each.reference, each.trial, each.fence) for each in found] == [(REFERENCE, 0, 1)]
     with pytest.raises(StaleState):
         studied.write(durable=[CheckpointReference(other, "sha256:1", 1)])
@@ -233,54 +233,54 @@ def test_a_checkpoint_goes_through_its_states(studied: Any, trial: Any, lease: A
     studied.write(collected=[ID])
     studied.write(condemned=[other])
     assert states() == {ID: CheckpointState.COLLECTED, other: CheckpointState.COLLECTED}
-    assert studied.read(reading.checkpoints, [CheckpointState.PENDING, CheckpointState.CONDEMNED]) == []
-    assert len(studied.read(reading.checkpoints, [CheckpointState.COLLECTED])) == 2
+    assert studied.read(queries.checkpoints, [CheckpointState.PENDING, CheckpointState.CONDEMNED]) == []
+    assert len(studied.read(queries.checkpoints, [CheckpointState.COLLECTED])) == 2
 
 
 def test_pinning_follows_the_trial(studied: Any, trial: Any) -> None:
     studied.write(inserted=[(trial(0), None), (trial(1, checkpoint=REFERENCE), None)], pending=[(ID, 1, 1)])
     studied.write(durable=[REFERENCE], pinned=[(1, True), (0, True)])
-    assert studied.read(reading.pinned) == [1]
-    assert [found.pinned for found in studied.read(reading.checkpoints)] == [True]
+    assert studied.read(queries.pinned) == [1]
+    assert [found.pinned for found in studied.read(queries.checkpoints)] == [True]
     studied.write(pinned=[(1, False)])
-    assert studied.read(reading.pinned) == []
+    assert studied.read(queries.pinned) == []
 
 
 def test_sessions_join_and_leave(studied: Any) -> None:
     local = SessionRecord(session="a" * 32, worker="w0", pid=123, created=99.5, epoch=1, joined=5.0)
     remote = SessionRecord(session="b" * 32, worker="w1", epoch=1, joined=4.0)
     studied.write(joined=[local, remote])
-    assert studied.read(reading.open_sessions) == [remote, local]
+    assert studied.read(queries.open_sessions) == [remote, local]
     studied.write(left=[(remote.session, 6.0), ("f" * 32, 6.0)])
-    assert studied.read(reading.open_sessions) == [local]
+    assert studied.read(queries.open_sessions) == [local]
 
 
 def test_events_are_numbered_by_the_write_that_tells_them(studied: Any) -> None:
     first = [Event("created", 1.0), Event("budget", 2.0, {"steps": 100, "target": None, "score": "NaN"})]
     studied.write(events=first)
     studied.write(events=[Event("paused", 3.0, {"by": "me"})])
-    assert studied.read(reading.events) == [(1, first[0]), (1, first[1]), (2, Event("paused", 3.0, {"by": "me"}))]
-    assert [event.kind for _, event in studied.read(reading.events, after=1)] == ["paused"]
+    assert studied.read(queries.events) == [(1, first[0]), (1, first[1]), (2, Event("paused", 3.0, {"by": "me"}))]
+    assert [event.kind for _, event in studied.read(queries.events, after=1)] == ["paused"]
 
 
 def test_a_name_is_given_to_one_study(studied: Any) -> None:
     with pytest.raises(InvalidArgument, match="digits"), studied.store.transaction() as connection:
         create_study(connection, studied.stored.identity, studied.stored.control, 1.0)
     with studied.store.read() as connection:
-        assert len(reading.studies(connection)) == 1
+        assert len(queries.studies(connection)) == 1
 
 
 def test_studies_in_one_database_do_not_meet(studied: Any, begin: Any, trial: Any) -> None:
     other = begin(studied.store, "other")
     studied.write(inserted=[(trial(0, score=1.0, state=TrialState.COMPLETED), None)])
     other.write(inserted=[(trial(0, worker="other"), Lease(0, 1, "t", "s"))], events=[Event("x", 1.0)])
-    assert studied.read(reading.open_trials) == []
-    assert studied.read(reading.events) == []
-    assert other.read(reading.trial, 0).worker == "other"
-    assert other.read(reading.best_trials, "max", 5) == []
+    assert studied.read(queries.open_trials) == []
+    assert studied.read(queries.events) == []
+    assert other.read(queries.trial, 0).worker == "other"
+    assert other.read(queries.best_trials, "max", 5) == []
     with studied.store.read() as connection:
-        assert [stored.identity.name for stored in reading.studies(connection)] == ["digits", "other"]
-        assert reading.load_study(connection, "third") is None
+        assert [stored.identity.name for stored in queries.studies(connection)] == ["digits", "other"]
+        assert queries.load_study(connection, "third") is None
 
 
 def test_counters_survive(studied: Any) -> None:
@@ -295,6 +295,6 @@ def test_counters_survive(studied: Any) -> None:
     )
     studied.write()
     with studied.store.read() as connection:
-        stored = reading.load_study(connection, "digits")
+        stored = queries.load_study(connection, "digits")
     assert stored is not None
     assert stored.counters == studied.counters

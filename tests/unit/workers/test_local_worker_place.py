@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phyletic.workers.place import Place
+from phyletic.workers.worker_place import Place
 
 
 def test_the_next_worker_starts_at_once_and_then_ever_later_up_to_a_limit() -> None:

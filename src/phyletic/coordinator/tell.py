@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import msgspec
 
-from phyletic.coordinator.beating import STOPPED_EARLY, given_up_on, remember_curve
-from phyletic.coordinator.deciding import close_barrier, insert_resumed
+from phyletic.coordinator.decisions import close_barrier, insert_resumed
+from phyletic.coordinator.heartbeats import STOPPED_EARLY, given_up_on, remember_curve
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
 from phyletic.coordinator.sessions import end_session

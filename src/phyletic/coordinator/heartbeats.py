@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phyletic.coordinator.budget import done
-from phyletic.coordinator.guarding import guarded
 from phyletic.coordinator.messages import HOPELESS, Beat, Done
 from phyletic.coordinator.state import Progress, StudyState
+from phyletic.coordinator.user_errors import guarded
 from phyletic.errors import LeaseLost
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation, Trial

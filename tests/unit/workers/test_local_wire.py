@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from phyletic.coordinator.messages import Ask, Beat, Done, Fail, Finished, Tell
 from phyletic.records import Evaluation, Lease
-from phyletic.workers import framing
-from phyletic.workers.framing import Answers, Broken, FramedSocket, Request, Setup, receive, send
+from phyletic.workers import wire
+from phyletic.workers.wire import Answers, Broken, FramedSocket, Request, Setup, receive, send
 
 LEASE = Lease(trial=3, fence=1, token="t" * 32, session="s" * 32)
 
@@ -45,7 +45,7 @@ def test_requests_arrive_whole_however_they_are_cut(requests: list[tuple[object,
     ours, theirs = socket.socketpair()
     framed = FramedSocket(ours)
     sent = [Request(request) for request in requests]  # type: ignore[arg-type]
-    stream = b"".join(framing._framed(message) for message in sent)
+    stream = b"".join(wire._framed(message) for message in sent)
     received = []
     for start in range(0, len(stream), cut):
         theirs.sendall(stream[start : start + cut])

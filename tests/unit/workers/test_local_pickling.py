@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from phyletic.errors import InvalidArgument
-from phyletic.workers.shipping import pack, unpack
+from phyletic.workers.pickling import pack, unpack
 
 FACTOR = 3
 
@@ -41,7 +41,7 @@ class Trainer:
 def call_elsewhere(packed: bytes, folder: Path) -> str:
     """Unpack and call in a fresh interpreter that has this one's sys.path, as a worker has."""
     (folder / "packed").write_bytes(packed)
-    code = "import sys, pathlib; sys.path[:] = sys.argv[2:]; from phyletic.workers.shipping import unpack; "
+    code = "import sys, pathlib; sys.path[:] = sys.argv[2:]; from phyletic.workers.pickling import unpack; "
     code += "print(unpack(pathlib.Path(sys.argv[1]).read_bytes())(5))"
     path = [str(Path(entry).absolute()) for entry in sys.path]
     done = subprocess.run(
@@ -125,7 +125,7 @@ def test_definitions_of_the_program_are_found_in_main_again(monkeypatch: pytest.
     packed = pack(main.train)
     (tmp_path / "packed").write_bytes(packed)
     code = (
-        "import sys, pathlib, pickle; from phyletic.workers.shipping import become_main, unpack; "
+        "import sys, pathlib, pickle; from phyletic.workers.pickling import become_main, unpack; "
         "become_main(None, 'script.py'); train = unpack(pathlib.Path(sys.argv[1]).read_bytes()); "
         "print(type(pickle.loads(pickle.dumps(train(None)))).__name__, sys.modules['__main__'].__file__)"
     )

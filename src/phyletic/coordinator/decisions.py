@@ -8,8 +8,8 @@ from typing import TypeAlias
 import msgspec
 
 from phyletic.coordinator.budget import done, steps_left
-from phyletic.coordinator.guarding import guarded
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
+from phyletic.coordinator.user_errors import guarded
 from phyletic.evolution import MemberView, Population
 from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Decision, Suggestion, Trial, TrialState

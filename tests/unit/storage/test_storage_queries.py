@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from phyletic.records import Evaluation, TrialState
-from phyletic.storage import reading
+from phyletic.storage import queries
 
 DONE = TrialState.COMPLETED
 
@@ -19,39 +19,39 @@ def test_the_best_have_finite_scores_and_ties_go_to_the_lower_number(studied: An
     rows = [(trial(n, score=score, state=DONE), None) for n, score in enumerate(scores)]
     rows.append((trial(len(scores), score=9.0, state=TrialState.RUNNING), None))
     studied.write(inserted=rows)
-    assert [found.number for found in studied.read(reading.best_trials, "max", 9)] == [2, 6, 0, 8, 5]
-    assert [found.number for found in studied.read(reading.best_trials, "min", 9)] == [5, 0, 8, 2, 6]
-    assert [found.number for found in studied.read(reading.best_trials, "max", 1)] == [2]
+    assert [found.number for found in studied.read(queries.best_trials, "max", 9)] == [2, 6, 0, 8, 5]
+    assert [found.number for found in studied.read(queries.best_trials, "min", 9)] == [5, 0, 8, 2, 6]
+    assert [found.number for found in studied.read(queries.best_trials, "max", 1)] == [2]
 
 
 def test_a_lineage_goes_from_the_newborn_to_the_trial(studied: Any, trial: Any) -> None:
     parents = {0: None, 1: None, 2: 0, 3: 1, 4: 2, 5: 2, 6: 5}
     studied.write(inserted=[(trial(n, parent=parent), None) for n, parent in parents.items()])
-    assert [found.number for found in studied.read(reading.lineage, 6)] == [0, 2, 5, 6]
-    assert [found.number for found in studied.read(reading.lineage, 1)] == [1]
-    assert studied.read(reading.lineage, 7) == []
+    assert [found.number for found in studied.read(queries.lineage, 6)] == [0, 2, 5, 6]
+    assert [found.number for found in studied.read(queries.lineage, 1)] == [1]
+    assert studied.read(queries.lineage, 7) == []
 
 
 def test_trials_by_number_state_and_member(studied: Any, trial: Any) -> None:
     states = list(TrialState)
     studied.write(inserted=[(trial(n, state=states[n % 5]), None) for n in range(20)])
-    assert [found.number for found in studied.read(reading.trials, first=15, limit=3)] == [15, 16, 17]
-    failed = studied.read(reading.trials, states=[TrialState.FAILED], first=5)
+    assert [found.number for found in studied.read(queries.trials, first=15, limit=3)] == [15, 16, 17]
+    failed = studied.read(queries.trials, states=[TrialState.FAILED], first=5)
     assert [found.number for found in failed] == [9, 14, 19]
-    assert [found.number for found in studied.read(reading.last_trials, 1, 3)] == [17, 13, 9]
-    assert [found.number for found, _ in studied.read(reading.open_trials)] == [0, 1, 5, 6, 10, 11, 15, 16]
-    assert studied.read(reading.trial, 20) is None
-    assert studied.read(reading.told_digest, 0) is None
-    assert studied.read(reading.told_digest, 20) is None
+    assert [found.number for found in studied.read(queries.last_trials, 1, 3)] == [17, 13, 9]
+    assert [found.number for found, _ in studied.read(queries.open_trials)] == [0, 1, 5, 6, 10, 11, 15, 16]
+    assert studied.read(queries.trial, 20) is None
+    assert studied.read(queries.told_digest, 0) is None
+    assert studied.read(queries.told_digest, 20) is None
 
 
 def test_evaluations_of_some_trials(studied: Any) -> None:
     rows = [(n, Evaluation(step, "accuracy", n + step / 10)) for n in (2, 0, 1) for step in (3, 1, 2)]
     studied.write(evaluations=rows)
-    assert studied.read(reading.evaluations) == sorted(rows, key=lambda row: row[0])
-    assert studied.read(reading.evaluations, [1, 2, 1]) == [*rows[6:], *rows[:3]]
-    assert studied.read(reading.evaluations, []) == []
-    assert studied.read(reading.evaluations, range(50_000)) == studied.read(reading.evaluations)
+    assert studied.read(queries.evaluations) == sorted(rows, key=lambda row: row[0])
+    assert studied.read(queries.evaluations, [1, 2, 1]) == [*rows[6:], *rows[:3]]
+    assert studied.read(queries.evaluations, []) == []
+    assert studied.read(queries.evaluations, range(50_000)) == studied.read(queries.evaluations)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_what_is_asked_often_reads_an_index(studied: Any, function: str, argumen
 
     with studied.store.read() as connection:
         sa.event.listen(connection, "before_cursor_execute", explain)
-        getattr(reading, function)(connection, studied.id, *arguments)
+        getattr(queries, function)(connection, studied.id, *arguments)
         sa.event.remove(connection, "before_cursor_execute", explain)
     assert any(f"INDEX {index}" in plan for plan in plans), plans

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import msgspec
 
 from phyletic.coordinator.budget import done, failure_cap, hopeless_cap, may_grant
-from phyletic.coordinator.deciding import close_barrier, decide
-from phyletic.coordinator.lowering import cut, give_up_beyond
+from phyletic.coordinator.budget_cut import cut, give_up_beyond
+from phyletic.coordinator.decisions import close_barrier, decide
 from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
 from phyletic.coordinator.sessions import forget_silent, overdue
 from phyletic.coordinator.state import OpenTrial, StudyState
-from phyletic.coordinator.telling import end_attempt
+from phyletic.coordinator.tell import end_attempt
 from phyletic.records import Lease, TrialState
 from phyletic.storage.changes import Changes, TrialUpdate
 

@@ -8,7 +8,7 @@ import phyletic as ph
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.problems import deceptive, mueller_brown, quadratic, triangle
 from phyletic.problems.ablations import ablations
-from phyletic.problems.rehearsal import rehearse
+from phyletic.problems.dry_run import dry_run
 
 CASES = {
     **{
@@ -53,7 +53,7 @@ def facts(trials):
 @pytest.mark.parametrize("case", CASES)
 def test_a_rehearsal_has_the_trials_of_the_study(case):
     problem, space, metric, mode, algorithm, steps, initial = CASES[case]
-    rehearsed = rehearse(
+    rehearsed = dry_run(
         problem.train,
         space=space,
         metric=metric,
@@ -88,9 +88,7 @@ def test_members_share_no_state_with_those_who_copied_it():
             trial.report(score=trial.state.weights[0])
 
     algorithm = ph.PBT(4, 5, exploit=ph.Truncation(0.5), synchronous=True)
-    trials = rehearse(
-        train, space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", algorithm=algorithm, steps=20
-    )
+    trials = dry_run(train, space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", algorithm=algorithm, steps=20)
     for trial in trials:
         before = 0.0 if trial.parent is None else trials[trial.parent].score
         assert trial.score == pytest.approx(before + 5 * trial.hyperparameters["lr"])
@@ -98,7 +96,7 @@ def test_members_share_no_state_with_those_who_copied_it():
 
 def test_it_ends_at_its_target():
     def run(**more):
-        return rehearse(
+        return dry_run(
             quadratic.train,
             space=quadratic.SPACE,
             metric="objective",
@@ -115,10 +113,10 @@ def test_it_ends_at_its_target():
 
 def test_what_it_cannot_rehearse_is_refused():
     with pytest.raises(InvalidArgument, match="algorithm is"):
-        rehearse(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=ph.PBT(2, 4), steps=8)
+        dry_run(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=ph.PBT(2, 4), steps=8)
 
 
 def test_a_metric_that_is_not_reported_is_named():
     algorithm = ph.PBT(2, 4, synchronous=True)
     with pytest.raises(NotFound, match="did not report 'q'"):
-        rehearse(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=algorithm, steps=8)
+        dry_run(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=algorithm, steps=8)

@@ -1,7 +1,7 @@
 """A study without a store: the same trials as a synchronous study in memory, for many seeds in little time.
 
 Small problems train for microseconds, so a study of them spends its time on making checkpoints and results durable. A
-rehearsal decides by the same algorithm from the same random streams, hands copies of states from trial to trial in
+dry run decides by the same algorithm from the same random streams, hands copies of states from trial to trial in
 memory, and forgets them: its trials have the members, parents, hyperparameters and scores of the study's.
 """
 
@@ -23,10 +23,10 @@ from phyletic.space import Space
 from phyletic.workers.state import State
 from phyletic.workers.trial import LiveTrial
 
-__all__ = ["rehearse"]
+__all__ = ["dry_run"]
 
 
-def rehearse(
+def dry_run(
     train: Callable[[Any], object],
     *,
     space: Mapping[str, Any],
@@ -59,7 +59,7 @@ def rehearse(
     Example:
         >>> from phyletic.problems import quadratic
         >>> from phyletic.evolution import RandomSearch
-        >>> trials = rehearse(
+        >>> trials = dry_run(
         ...     quadratic.train, space=quadratic.SPACE, initial=quadratic.INITIAL, metric="objective", mode="max",
         ...     algorithm=RandomSearch(2, interval=100, synchronous=True), steps=200,
         ... )
@@ -70,12 +70,12 @@ def rehearse(
         raise InvalidArgument(
             "algorithm", algorithm, "synchronous, with an interval of steps, and looking at one score of each member"
         )
-    rehearsal = _Rehearsal(Space(dict(space)), metric, mode, algorithm, steps, target, seed, initial)
-    train(rehearsal)
-    return rehearsal.trials
+    source = _DryRun(Space(dict(space)), metric, mode, algorithm, steps, target, seed, initial)
+    train(source)
+    return source.trials
 
 
-class _Rehearsal:
+class _DryRun:
     """A source of trials."""
 
     def __init__(
@@ -164,11 +164,11 @@ class _Rehearsal:
 
 
 def _live(record: Trial) -> LiveTrial:
-    lease = Lease(trial=record.number, fence=1, token="", session="rehearsal")
+    lease = Lease(trial=record.number, fence=1, token="", session="dry run")
     live = LiveTrial(Grant(trial=record, lease=lease, checkpoint=""), load_from=_none, save_to=_none)
     live.state = State()
     return live
 
 
 def _none(checkpoint: str) -> Any:
-    raise NotFound("a rehearsal has no checkpoints: keep what matters in trial.state")
+    raise NotFound("a dry run has no checkpoints: keep what matters in trial.state")
