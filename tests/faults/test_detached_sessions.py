@@ -6,7 +6,7 @@ import time
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Beat, Fail, Grant, Join, Leave, Tell, Wait
+from phyletic.coordinator.messages import Ask, Heartbeat, Fail, Grant, Join, Leave, Tell, Wait
 from phyletic.errors import InvalidArgument
 from phyletic.records import Evaluation
 from phyletic.workers.channel import OwnerChannel
@@ -139,7 +139,7 @@ def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
                 until(lambda trial=trial: trial.should_stop)
                 # all that a stale worker may say is refused by one error
                 stale = trial.grant.lease
-                for late in (Beat(lease=stale), Fail(lease=stale, error="late"), tell(trial.grant, 99.0)):
+                for late in (Heartbeat(lease=stale), Fail(lease=stale, error="late"), tell(trial.grant, 99.0)):
                     assert study.owner.execute([late])[0].error == "LeaseLost"
                 seen = {"number": trial.number, "fence": again.lease.fence}
                 trial.report(score=99.0)

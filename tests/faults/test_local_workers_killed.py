@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Beat, Command, Reply
+from phyletic.coordinator.messages import Ask, Heartbeat, Command, Reply
 from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.facts import facts
@@ -437,7 +437,7 @@ def test_a_worker_is_heard_while_its_code_is_busy(tmp_path: Path) -> None:
             trial.report(score=trial.state.weights[0])
 
     def listening(commands: Sequence[Command]) -> Sequence[Reply]:
-        if asked.exists() and any(isinstance(command, Beat) for command in commands):
+        if asked.exists() and any(isinstance(command, Heartbeat) for command in commands):
             heard.touch()
         return study.owner.execute(commands)
 
@@ -464,7 +464,7 @@ def test_time_for_which_the_owner_was_suspended_is_not_counted_against_a_trial(
 
     def execute(commands: Sequence[Command]) -> Sequence[Reply]:
         nonlocal slept
-        if begun.exists() and any(isinstance(command, Beat) for command in commands):
+        if begun.exists() and any(isinstance(command, Heartbeat) for command in commands):
             if slept:
                 beats.touch()  # the loop has looked at its workers since
             slept = 1000.0

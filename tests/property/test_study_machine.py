@@ -15,7 +15,7 @@ import phyletic as ph
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
-    Beat,
+    Heartbeat,
     Control,
     Done,
     Fail,
@@ -182,7 +182,7 @@ class StudyMachine(RuleBasedStateMachine):
     @rule(grant=grants, step=st.integers(0, STEPS))
     def beat(self, grant, step):
         report = (Evaluation(grant.trial.start_step + step, "score", 0.1, "progress"),)
-        reply = self.say(Beat(lease=grant.lease, step=step, evaluations=report))
+        reply = self.say(Heartbeat(lease=grant.lease, step=step, evaluations=report))
         if self.current(grant):
             assert isinstance(reply, Done)
         else:

@@ -13,8 +13,7 @@ from phyletic.cli.options import json_option, storage_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phyletic.records import Trial
-    from phyletic.storage.changes import Event
+    from phyletic.records import Event, Trial
     from phyletic.study.status import StudyStatus
 
 __all__ = ["show"]

@@ -1,23 +1,26 @@
-"""Which trial a session gets."""
+"""Ask: which trials a session gets.
+
+In this order: the trials it holds already, trials by number that wait or whose holder is silent past its deadline, a
+new decision for the member furthest behind.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
 
-import msgspec
-
-from phyletic.coordinator.budget import done, failure_cap, hopeless_cap, may_grant
-from phyletic.coordinator.budget_cut import cut, give_up_beyond
-from phyletic.coordinator.decisions import close_barrier, decide
-from phyletic.coordinator.messages import Answer, Ask, Finished, Grant, Wait
-from phyletic.coordinator.sessions import forget_silent, overdue
-from phyletic.coordinator.state import OpenTrial, StudyState
-from phyletic.coordinator.tell import end_attempt
-from phyletic.records import Lease, TrialState
-from phyletic.storage.changes import Changes, TrialUpdate
+from phyletic.coordinator.budget import done, failure_cap, may_grant, stop_reason
+from phyletic.coordinator.decisions import close_barrier, decide_next
+from phyletic.coordinator.messages import Ask, Finished, Grant, Granted, Wait
+from phyletic.coordinator.sessions import end_session
+from phyletic.coordinator.state import Member, OpenTrial, StudyState
+from phyletic.coordinator.transitions import end_attempt, grant
+from phyletic.errors import InvalidArgument, PhyleticError
+from phyletic.storage.changes import Changes
 
 __all__ = ["answer", "random_identity"]
+
+MOST_SLOTS = 10_000
 
 
 def random_identity() -> str:
@@ -27,124 +30,108 @@ def random_identity() -> str:
 
 def answer(
     state: StudyState, changes: Changes, command: Ask, now: float, identity: Callable[[], str] = random_identity
-) -> Answer:
-    """Give a session a trial, or say why there is none.
+) -> Granted | Wait | Finished:
+    """Give a session as many trials as it has slots, or say why there are fewer.
 
-    In this order: the trial it holds already, trials by number that wait or whose holder was silent past its deadline,
-    a new decision for the member furthest behind.
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: Who asks, and for how many.
+        now: Seconds since 1970.
+        identity: Gives random identities of 32 hexadecimal digits.
+
+    Raises:
+        InvalidArgument: The number of slots is out of range.
+        TrainingError: The algorithm raised, and there was no other trial to give.
     """
-    forget_silent(state, changes, now)
-    if not command.fresh:
-        for number in state.sessions.get(command.session, ()):
-            return _granted(state.open[number])
+    if not 1 <= command.slots <= MOST_SLOTS:
+        raise InvalidArgument("slots", command.slots, f"a whole number from 1 to {MOST_SLOTS}")
+    for session in state.pass_deadlines(now):
+        end_session(state, changes, session, now)
+    held = state.sessions.get(command.session, ())[: command.slots]
+    granted = [state.open[number] for number in held]
+    rest: Wait | Finished | None = None
+    while rest is None and len(granted) < command.slots:
+        try:
+            found = _next(state, changes, command, now)
+        except PhyleticError:
+            # the trials that were granted are told of; whoever asks next gets the error
+            if not granted:
+                raise
+            break
+        if isinstance(found, OpenTrial):
+            granted.append(grant(state, changes, found, command.session, now, identity))
+        else:
+            rest = found
+    if not granted and rest is not None:
+        return rest
+    return Granted(grants=tuple(_message(opened) for opened in granted), rest=rest)
+
+
+def _message(opened: OpenTrial) -> Grant:
+    assert opened.lease is not None
+    assert opened.checkpoint is not None
+    parent = None if opened.parent is None else opened.parent.checkpoint
+    return Grant(trial=opened.trial, lease=opened.lease, checkpoint=opened.checkpoint, parent=parent)
+
+
+def _next(state: StudyState, changes: Changes, command: Ask, now: float) -> OpenTrial | Wait | Finished:
+    """Return a waiting trial to grant, or why there is none."""
     reason = done(state)
     if reason:
         return Finished(reason)
-    alive = sum(opened.lease is not None and not overdue(state, opened, now) for opened in state.open.values())
-    if state.counters.failures_in_a_row >= failure_cap(state):
-        return _failing(state, alive)
-    if state.hopeless >= hopeless_cap(state):
-        state.stopped = f"{state.hopeless} trials one after another ended without a finite score"
-        return Finished(state.stopped, failed=True)
+    alive = state.running - sum(len(state.sessions[session]) for session in state.silent)
+    failed = state.counters.failures_in_a_row
+    if failed >= failure_cap(state) and alive:
+        return Wait(f"{failed} attempts failed one after another; waiting for those that run")
+    if reason := stop_reason(state):
+        return Finished(reason, failed=True)
     if state.control.paused:
         return Wait("the study is paused")
-    give_up_beyond(state, changes, now)
     close_barrier(state, changes, now)
-    opened = _next_open(state, changes, now)
-    if opened is None and not may_grant(state):
-        return Wait("the trials that are left in the budget are running")
-    if opened is None and not state.algorithm.synchronous:
-        member = _furthest_behind(state, command.in_memory, alive)
-        if member is not None:
-            opened = decide(state, changes, member, now)
+    opened = _first_open(state, changes, now)
     if opened is not None:
-        return _grant(state, changes, cut(state, changes, opened, now), command.session, now, identity)
+        return opened
+    if not may_grant(state):
+        return Wait("the trials that are left in the budget are running")
+    if not state.algorithm.synchronous:
+        member = _furthest_behind(state, command, alive)
+        if member is not None:
+            return decide_next(state, changes, member.view.member, now)
     if state.open:
         return Wait("every trial that can run is running")
     return Finished(f"every member has trained {state.limit} steps")
 
 
-def _failing(state: StudyState, alive: int) -> Answer:
-    failed = state.counters.failures_in_a_row
-    if alive:
-        return Wait(f"{failed} attempts failed one after another; waiting for those that run")
-    state.stopped = f"{failed} attempts failed one after another, with no completion between them"
-    return Finished(state.stopped, failed=True)
+def _first_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | None:
+    """Return the first trial, by number, that waits, or whose holder is silent past its deadline."""
+    while True:
+        waiting = state.first_waiting() if may_grant(state) else None
+        overdue = min((number for session in state.silent for number in state.sessions[session]), default=None)
+        if overdue is None or (waiting is not None and waiting.trial.number < overdue):
+            return waiting
+        opened = state.open[overdue]
+        assert opened.lease is not None
+        end_attempt(state, changes, opened, "lost", f"session {opened.lease.session} was silent past its deadline", now)
+        if overdue in state.open:
+            return state.open[overdue]
+        # it was given up: that may have closed a barrier, and others wait now
+        close_barrier(state, changes, now)
 
 
-def _next_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | None:
-    """Return the first trial, by number, that waits, or whose holder was silent past its deadline."""
-    for number, opened in sorted(state.open.items()):
-        if opened.lease is None:
-            if may_grant(state):
-                return opened
-        elif overdue(state, opened, now):
-            silent = f"session {opened.lease.session} was silent past its deadline"
-            end_attempt(state, changes, opened, silent, "lost", now)
-            give_up_beyond(state, changes, now)
-            if number in state.open:
-                return state.open[number]
-            # given up: that may have closed a barrier, and others wait now
-            close_barrier(state, changes, now)
-            return _next_open(state, changes, now)
-    return None
-
-
-def _furthest_behind(state: StudyState, in_memory: int | None, alive: int) -> int | None:
+def _furthest_behind(state: StudyState, command: Ask, alive: int) -> Member | None:
     """Return the idle member with the fewest steps; ties go to weights already in memory, then to the longest idle."""
-    limit = state.limit
-    troubled = state.counters.failures_in_a_row > 0
-    found: tuple[bool, int, bool, int, int] | None = None
-    for number in range(state.control.population):
-        member = state.members.get(number)
-        if member is None:
-            key = (False, 0, True, -1, number)
-        else:
-            if member.open is not None or member.ended(limit):
-                continue
-            # a member that failed for good goes last until another shows that the code can complete a trial, and not
-            # at all while others run: so it neither starves the others nor fails in a hot loop beside them
-            failed = member.view.failed and troubled
-            if failed and alive:
-                continue
-            tip = member.tip
-            key = (failed, member.age, tip is None or tip.number != in_memory, member.last, number)
-        if found is None or key < found:
-            found = key
-    return None if found is None else found[-1]
+    fit = state.furthest_behind(command.in_memory, failed=False)
+    failed = state.furthest_behind(command.in_memory, failed=True)
+    if state.counters.failures_in_a_row:
+        # a member that failed for good goes last until another shows that the code can complete a trial, and not at
+        # all while others run: so it neither starves the others nor fails in a hot loop beside them
+        return fit if fit is not None or alive else failed
+    if fit is None or failed is None:
+        return fit or failed
 
+    def key(member: Member) -> tuple[int, bool, int, int]:
+        held = member.tip is not None and member.tip.number in command.in_memory
+        return (member.age, not held, member.latest, member.view.member)
 
-def _grant(
-    state: StudyState, changes: Changes, opened: OpenTrial, session: str, now: float, identity: Callable[[], str]
-) -> Grant:
-    attempt = opened.trial.attempts + 1
-    trial = msgspec.structs.replace(
-        opened.trial,
-        state=TrialState.RUNNING,
-        attempts=attempt,
-        started=now,
-        worker=state.workers.get(session, session),
-    )
-    lease = Lease(trial=trial.number, fence=attempt, token=identity(), session=session)
-    granted = msgspec.structs.replace(opened, trial=trial, lease=lease, checkpoint=identity())
-    state.open[trial.number] = granted
-    state.hold(session, trial.number)
-    fresh = changes.inserted and changes.inserted[-1][0].number == trial.number
-    if fresh:
-        changes.inserted[-1] = (trial, lease)
-    else:
-        changes.updated.append(TrialUpdate(trial=trial, held=None, lease=lease, digest=None))
-    assert granted.checkpoint is not None
-    changes.pending.append((granted.checkpoint, trial.number, lease.fence))
-    return _granted(granted)
-
-
-def _granted(opened: OpenTrial) -> Grant:
-    assert opened.lease is not None
-    assert opened.checkpoint is not None
-    return Grant(
-        trial=opened.trial,
-        lease=opened.lease,
-        checkpoint=opened.checkpoint,
-        parent=None if opened.parent is None else opened.parent.checkpoint,
-    )
+    return min(fit, failed, key=key)

@@ -6,7 +6,7 @@ import math
 
 from phyletic.coordinator.state import StudyState
 
-__all__ = ["done", "failure_cap", "hopeless_cap", "may_grant", "steps_left", "target_reached"]
+__all__ = ["done", "failure_cap", "may_grant", "nonfinite_cap", "steps_left", "stop_reason", "target_reached"]
 
 
 def target_reached(state: StudyState) -> bool:
@@ -19,7 +19,7 @@ def target_reached(state: StudyState) -> bool:
 
 
 def done(state: StudyState) -> str:
-    """Return why the study is done whatever is still running, for the person who reads it; "" while it is not."""
+    """Return which limit of the budget is reached, for the person who reads it; "" while none is."""
     budget, counters = state.control.budget, state.counters
     if target_reached(state):
         return f"the target of {budget.target:g} is reached"
@@ -27,6 +27,16 @@ def done(state: StudyState) -> str:
         return f"{counters.completed} trials are completed"
     if budget.seconds is not None and counters.active_seconds >= budget.seconds:
         return f"{counters.active_seconds:.0f} s of the {budget.seconds:g} s are used"
+    return ""
+
+
+def stop_reason(state: StudyState) -> str:
+    """Return why the study stops although its budget is not used up, for the person who reads it; "" if it does not."""
+    counters = state.counters
+    if counters.failures_in_a_row >= failure_cap(state):
+        return f"{counters.failures_in_a_row} attempts failed one after another, with no completion between them"
+    if counters.nonfinite_in_a_row >= nonfinite_cap(state):
+        return f"{counters.nonfinite_in_a_row} trials one after another ended without a finite score"
     return ""
 
 
@@ -44,7 +54,7 @@ def steps_left(state: StudyState, start_step: int, steps: int | None) -> int | N
     return left if steps is None else min(steps, left)
 
 
-def hopeless_cap(state: StudyState) -> int:
+def nonfinite_cap(state: StudyState) -> int:
     """Return how many trials may complete one after another without a finite score before the study stops.
 
     A budget of steps would never be used up otherwise: members without a finite score start afresh.

@@ -8,11 +8,13 @@ import msgspec
 
 from phyletic.coordinator.messages import Control, Done, Pin
 from phyletic.coordinator.retention import condemn_unneeded, rank_best
-from phyletic.coordinator.state import TAKEN_OUT, StudyState
+from phyletic.coordinator.state import StudyState
+from phyletic.coordinator.transitions import BEYOND, TAKEN_OUT, give_up
 from phyletic.errors import InvalidArgument, NotFound
+from phyletic.evolution import MemberView
 from phyletic.evolution.arguments import check_flag, check_instance
-from phyletic.records import Budget, Trial, TrialState
-from phyletic.storage.changes import Changes, Event, TrialUpdate
+from phyletic.records import Budget, Event, Trial
+from phyletic.storage.changes import Changes
 
 __all__ = ["change", "check_control", "check_count", "pin"]
 
@@ -54,10 +56,10 @@ def change(state: StudyState, changes: Changes, command: Control, now: float) ->
     changes.control = control
     differing = {name: _plain(value) for name, value in settings.items() if value != getattr(before, name)}
     changes.events.append(Event(kind="control", at=now, payload=differing))
-    if control.population < before.population:
-        _take_out(state, changes, control.population, before.population, now)
-    elif control.population > before.population:
-        _bring_back(state, before.population, control.population)
+    if control.population != before.population:
+        _resize(state, changes, control.population, before.population, now)
+    if control.budget.steps is not None:
+        _cut_waiting(state, changes, control.budget.steps, now)
     if control.keep_best > before.keep_best:
         rank_best(state)
     elif control.keep_best < before.keep_best:
@@ -66,41 +68,38 @@ def change(state: StudyState, changes: Changes, command: Control, now: float) ->
     return Done()
 
 
-def _plain(value: Any) -> Any:
-    return msgspec.to_builtins(value)
+def _resize(state: StudyState, changes: Changes, size: int, before: int, now: float) -> None:
+    """Take out the members with the highest numbers, or bring members in.
 
-
-def _take_out(state: StudyState, changes: Changes, first: int, end: int, now: float) -> None:
-    """Take members out: what they run goes on to its end, what waits is given up, what they kept may go."""
-    candidates: list[Trial] = []
-    for number in range(first, end):
+    What a removed member runs goes on to its end; its waiting trial is given up, and it keeps no heads, so its
+    checkpoints survive only if they are best or pinned. A member that is brought back begins with a rescue, unless it
+    still runs.
+    """
+    unneeded: list[Trial] = []
+    for number in range(size, before):
         member = state.members.get(number)
         if member is None:
             continue
-        candidates.extend(member.kept)
+        unneeded.extend(member.kept)
         opened = None if member.open is None else state.open[member.open]
         if opened is not None and opened.lease is None:
-            state.drop_open(opened.trial.number)
-            member = msgspec.structs.replace(member, open=None)
-            left = msgspec.structs.replace(opened.trial, state=TrialState.FAILED, finished=now, error=TAKEN_OUT)
-            changes.updated.append(TrialUpdate(trial=left, held=None, lease=None, digest=None))
-            if opened.parent is not None:
-                candidates.append(opened.parent)
-        state.members[number] = msgspec.structs.replace(member, kept=())
-    condemn_unneeded(state, changes, candidates)
+            give_up(state, changes, opened, "taken out", TAKEN_OUT, now)
+        else:
+            view = MemberView(member=number, failed=member.open is None)
+            state.put(msgspec.structs.replace(member, view=view, tip=None, kept=()))
+    state.set_population()
+    condemn_unneeded(state, changes, unneeded)
 
 
-def _bring_back(state: StudyState, first: int, end: int) -> None:
-    """Bring back members that were taken out earlier: their checkpoints are gone, so they begin with a rescue.
+def _cut_waiting(state: StudyState, changes: Changes, limit: int, now: float) -> None:
+    """Give up the waiting trials that would begin at the limit or beyond it; the others are cut when granted."""
+    for _, opened in sorted(state.open.items()):
+        if opened.lease is None and opened.trial.start_step >= limit:
+            give_up(state, changes, opened, "budget", BEYOND, now)
 
-    One whose last trial still runs goes on from its end.
-    """
-    for number in range(first, end):
-        member = state.members.get(number)
-        if member is not None:
-            failed = member.open is None
-            view = msgspec.structs.replace(member.view, trial=None, scores=(), history=(), failed=failed)
-            state.members[number] = msgspec.structs.replace(member, view=view, tip=None, kept=())
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
 
 
 def pin(state: StudyState, changes: Changes, command: Pin, now: float, found: Trial | None) -> Done:
@@ -114,9 +113,9 @@ def pin(state: StudyState, changes: Changes, command: Pin, now: float, found: Tr
     if command.keep:
         if found.checkpoint is None:
             raise NotFound(f"trial {found.number} has no checkpoint to keep: it left none, or it was collected")
-        state.pinned = state.pinned | {found.number}
+        state.pinned.add(found.number)
     else:
-        state.pinned = state.pinned - {found.number}
+        state.pinned.discard(found.number)
     changes.pinned.append((found.number, command.keep))
     if not command.keep:
         condemn_unneeded(state, changes, [found])

@@ -1,29 +1,33 @@
-"""The one place where ask, heartbeat, report, tell, fail and control are decided.
+"""The one place where ask, heartbeat, tell, fail and control are decided.
 
-``execute(commands, now)`` takes what has arrived and decides it on a draft of the state, in memory; then it writes all
-that follows in one transaction, whose first statement compares the study's sequence number with the one that was
-decided from. The draft becomes the state when the commit has succeeded; after any exception the state is dropped and
-read again. Nothing here reads a clock, draws a random number that matters, or touches a checkpoint's bytes.
+``execute(commands, now)`` takes what has arrived, decides it on the state in memory, and writes all that follows in one
+transaction, whose first statement compares the study's sequence number and epoch with those that were decided from.
+After any exception the state is dropped and read again. Nothing here reads a clock, draws a random number that matters,
+or touches a checkpoint's bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from phyletic.coordinator.ask import answer, random_identity
 from phyletic.coordinator.control import change, pin
-from phyletic.coordinator.heartbeats import beat
-from phyletic.coordinator.loading import load, void_leases
+from phyletic.coordinator.decisions import close_barrier
+from phyletic.coordinator.feed import committed
+from phyletic.coordinator.heartbeats import record
+from phyletic.coordinator.loading import load, put_members, void_leases
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
-    Beat,
     Command,
     Control,
     Done,
     Fail,
+    Heartbeat,
     Join,
     Leave,
     Pin,
@@ -31,16 +35,16 @@ from phyletic.coordinator.messages import (
     Reply,
     Tell,
 )
-from phyletic.coordinator.sessions import extend_over_gap, hear, join
+from phyletic.coordinator.sessions import extend_over_gap, join, renew
 from phyletic.coordinator.state import StudyState
 from phyletic.coordinator.tell import fail, leave, tell
-from phyletic.errors import LeaseLost, NotFound, PhyleticError
+from phyletic.errors import LeaseLost, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
-from phyletic.records import CheckpointState, Trial, TrialState
+from phyletic.records import CheckpointState, Event, StudyChange, Trial
 from phyletic.space import Space
 from phyletic.storage import queries
-from phyletic.storage.changes import Changes
+from phyletic.storage.changes import Changes, StaleState, StoredStudy
 from phyletic.storage.store import Store
 from phyletic.storage.writing import take_epoch, write
 
@@ -53,10 +57,12 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         replies: One for each command, in order.
         condemned: Ids of checkpoints whose bytes may be deleted now that the transaction is committed.
+        changes: What was committed, for followers.
     """
 
     replies: tuple[Reply, ...]
     condemned: tuple[str, ...] = ()
+    changes: tuple[StudyChange, ...] = ()
 
 
 class Coordinator:
@@ -85,11 +91,16 @@ class Coordinator:
         self._algorithm = algorithm
         self._identity = identity
         self._state: StudyState | None = None
+        self._epoch: int | None = None
         self._confirmed: list[str] = []
 
     @property
     def state(self) -> StudyState:
-        """The committed state; read it, never change it."""
+        """The committed state; read it, never change it.
+
+        Raises:
+            StorageOwned: Another owner has begun since this one.
+        """
         if self._state is None:
             self._state = self._read()
         return self._state
@@ -100,26 +111,31 @@ class Coordinator:
         if self._state is not None:
             self._state.algorithm = algorithm
 
-    def begin(self, now: float) -> Outcome:
+    def begin(self, now: float, about: Mapping[str, Any] | None = None) -> Outcome:
         """Begin to decide, as the new owner: leases of earlier owners end here.
 
+        Args:
+            now: The owner's clock, in seconds since 1970.
+            about: What is recorded of this owner: its machine, and the versions of what it runs with.
+
         Returns:
-            Checkpoints that were condemned earlier, for deletion again.
+            Checkpoints that were condemned earlier, to be deleted again.
         """
         with self._store.transaction() as connection:
-            stored = queries.load_study(connection, self._name)
-            if stored is None:
-                raise NotFound(f"there is no study {self._name!r} in {self._store.path or 'memory'}")
-            take_epoch(connection, stored.id)
-        state = self._read()
-        draft = state.draft()
-        changes = Changes(expected=state.counters.sequence, counters=state.counters)
-        with self._store.read() as connection:
-            again = void_leases(connection, draft, changes, now)
-        extend_over_gap(draft, now)
-        draft.clock = now
-        self._commit(draft, changes, durable=True)
-        return Outcome((), (*again, *changes.condemned))
+            self._epoch = take_epoch(connection, self._stored(connection).id)
+        state = self._state = self._read()
+        changes = self._changes(state)
+        try:
+            with self._store.read() as connection:
+                again = void_leases(connection, state, changes, now)
+            extend_over_gap(state, changes, now)
+            if about is not None:
+                changes.events.append(Event(kind="owner", at=now, payload=dict(about)))
+            outcome = self._commit(state, changes, now, durable=True)
+        except BaseException:
+            self._state = None
+            raise
+        return msgspec.structs.replace(outcome, condemned=(*again, *outcome.condemned))
 
     def end(self, now: float, steady: float | None = None) -> None:
         """Write what is still to be noted, and forget the state: others may write the database from now on.
@@ -128,11 +144,12 @@ class Coordinator:
             now: The owner's clock, in seconds since 1970.
             steady: As for :meth:`execute`.
         """
-        if self._confirmed or (self._state is not None and self._state.sessions):
-            draft = self.state.draft()
-            _count_active(draft, now if steady is None else steady)
-            self._commit(draft, Changes(expected=draft.counters.sequence, counters=draft.counters), durable=True)
-        self._state = None
+        state, self._state = self._state, None
+        if self._confirmed or (state is not None and state.sessions):
+            state = state or self._read()
+            _count_active(state, now if steady is None else steady)
+            self._commit(state, self._changes(state), now, durable=True, always=True)
+            self._state = None
 
     def execute(self, commands: Sequence[Command], now: float, steady: float | None = None) -> Outcome:
         """Decide a batch of commands in one transaction.
@@ -141,100 +158,127 @@ class Coordinator:
             commands: What sessions said, in the order it arrived.
             now: The owner's clock, in seconds since 1970.
             steady: A clock in seconds that neither a step nor a sleep of the machine moves, for the time that counts
-                against the budget; ``now`` where left out.
+                against the budget; ``now`` if left out.
 
         Raises:
+            StorageOwned: Another owner has begun since this one, so it decides nothing more.
             StorageError: The transaction could not be committed; nothing of it is visible.
         """
+        steady = now if steady is None else steady
         try:
-            return self._execute(commands, now, now if steady is None else steady)
+            try:
+                return self._execute(commands, now, steady)
+            except StaleState:
+                # reading the state again tells a superseded owner from one whose state was merely old
+                self._state = None
+                return self._execute(commands, now, steady)
         except BaseException:
             self._state = None
             raise
 
     def _execute(self, commands: Sequence[Command], now: float, steady: float) -> Outcome:
         state = self.state
-        draft = state.draft()
-        extend_over_gap(draft, now)
-        draft.clock = now
-        _count_active(draft, steady)
-        changes = Changes(expected=state.counters.sequence, counters=state.counters)
-        # a decision sees the state that its own transaction leaves, so results are taken in before anything is decided
-        draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
+        changes = self._changes(state)
+        extend_over_gap(state, changes, now)
+        _count_active(state, steady)
+        # a decision sees the state that its own transaction leaves, so results are recorded before anything is decided
+        state.counters = msgspec.structs.replace(state.counters, sequence=changes.expected + 1, clock=now)
         replies: dict[int, Reply] = {}
         late: list[str] = []
         for place in sorted(range(len(commands)), key=lambda place: not isinstance(commands[place], (Tell, Fail))):
-            hear(draft, commands[place], now)
+            renew(state, changes, commands[place], now)
             try:
-                replies[place] = self._handle(draft, changes, commands[place], now)
+                replies[place] = self._handle(state, changes, commands[place], now)
             except PhyleticError as error:
-                replies[place] = Refused(error=type(error).__name__, message=str(error))
+                replies[place] = Refused.of(error)
                 if isinstance(error, LeaseLost):
                     late += self._came_late(commands[place])
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
         # (and bytes are only deleted for what will be known to be condemned)
         durable = bool(changes.condemned) or not all(
-            isinstance(command, (Ask, Beat, Join, Ancestors)) for command in commands
+            isinstance(command, (Ask, Heartbeat, Join, Ancestors)) for command in commands
         )
-        self._commit(draft, changes, durable=durable)
-        return Outcome(tuple(replies[place] for place in range(len(commands))), (*changes.condemned, *late))
+        outcome = self._commit(state, changes, now, durable=durable)
+        return msgspec.structs.replace(
+            outcome,
+            replies=tuple(replies[place] for place in range(len(commands))),
+            condemned=(*outcome.condemned, *late),
+        )
 
     def confirm(self, ids: Sequence[str]) -> None:
         """Note that condemned checkpoints are deleted; it is written with the next transaction."""
         self._confirmed.extend(ids)
 
-    def _handle(self, draft: StudyState, changes: Changes, command: Command, now: float) -> Reply:
+    def _handle(self, state: StudyState, changes: Changes, command: Command, now: float) -> Reply:
         match command:
             case Ask():
-                return answer(draft, changes, command, now, self._identity)
-            case Tell():
-                return tell(draft, changes, command, now, self._stored_tell)
-            case Beat():
-                return beat(draft, command, now)
+                return answer(state, changes, command, now, self._identity)
+            case Heartbeat():
+                return record(state, command, now)
             case Ancestors():
-                return self._ancestors(draft, command.trial)
-            case Fail():
-                return fail(draft, changes, command, now)
+                return self._ancestors(state, command.trial)
             case Join():
-                return join(draft, changes, command, now)
-            case Leave():
-                return leave(draft, changes, command, now)
-            case Control():
-                return change(draft, changes, command, now)
+                return join(state, changes, command, now)
             case Pin():
-                return pin(draft, changes, command, now, self._trial(draft, command.trial))
+                return pin(state, changes, command, now, self._trial(state, command.trial))
+            case Tell():
+                reply = tell(state, changes, command, now, self._ended_before)
+            case Fail():
+                reply = fail(state, changes, command, now, self._ended_before)
+            case Leave():
+                reply = leave(state, changes, command, now)
+            case Control():
+                reply = change(state, changes, command, now)
+        # a user's explore may raise: the result stands all the same, and whoever asks next gets the error
+        with suppress(PhyleticError):
+            close_barrier(state, changes, now)
+        return reply
 
-    def _commit(self, draft: StudyState, changes: Changes, *, durable: bool) -> None:
+    def _changes(self, state: StudyState) -> Changes:
+        self._best = state.best
+        return Changes(expected=state.counters.sequence, counters=state.counters)
+
+    def _commit(
+        self, state: StudyState, changes: Changes, now: float, *, durable: bool, always: bool = False
+    ) -> Outcome:
+        put_members(state, changes, now)
         if durable:
             changes.collected.extend(self._confirmed)
-        if _empty(changes):
-            draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected)
-            self._state = draft
-            return
-        draft.counters = msgspec.structs.replace(draft.counters, sequence=changes.expected + 1)
-        changes.counters = draft.counters
+        if state.best is not self._best:
+            changes.best = tuple(trial.number for trial in state.best)
+        if changes.empty and not always:
+            state.counters = msgspec.structs.replace(state.counters, sequence=changes.expected)
+            return Outcome(())
+        state.counters = msgspec.structs.replace(state.counters, sequence=changes.expected + 1, clock=now)
+        changes.counters = state.counters
         with self._store.transaction(durable=durable) as connection:
-            write(connection, draft.id, changes)
+            write(connection, state.id, changes)
         if changes.collected:
             self._confirmed.clear()
-        self._state = draft
+        return Outcome((), tuple(changes.condemned), committed(changes))
+
+    def _stored(self, connection: Any) -> StoredStudy:
+        stored = queries.load_study(connection, self._name)
+        if stored is None:
+            raise NotFound(f"there is no study {self._name!r} in {self._store.name}")
+        return stored
 
     def _read(self) -> StudyState:
         with self._store.read() as connection:
-            stored = queries.load_study(connection, self._name)
-            if stored is None:
-                raise NotFound(f"there is no study {self._name!r} in {self._store.path or 'memory'}")
+            stored = self._stored(connection)
+            if self._epoch is not None and stored.counters.epoch != self._epoch:
+                raise StorageOwned(
+                    f"another owner of study {self._name!r} has begun since, so this one decides nothing more: "
+                    "open the study again"
+                )
             return load(connection, stored, self._space, self._algorithm)
 
-    def _stored_tell(self, number: int) -> tuple[int, str, str, Trial] | None:
+    def _ended_before(self, number: int) -> tuple[int, str, str, Trial] | None:
         with self._store.read() as connection:
             found = queries.told_digest(connection, self.state.id, number)
             trial = queries.trial(connection, self.state.id, number)
-        if found is None or trial is None or trial.state not in (TrialState.COMPLETED, TrialState.PARTIAL):
-            return None
-        fence, token, digest = found
-        return (fence, token, digest or "", trial)
+        return None if found is None or trial is None else (*found, trial)
 
     def _came_late(self, command: Command) -> list[str]:
         """Return the checkpoint of a result that is refused, where it was published after it had been deleted."""
@@ -247,44 +291,26 @@ class Coordinator:
         with self._store.read() as connection:
             return queries.given_up(connection, self.state.id, ids)
 
-    def _ancestors(self, draft: StudyState, number: int) -> Done:
+    def _ancestors(self, state: StudyState, number: int) -> Done:
         with self._store.read() as connection:
-            numbers = queries.lineage_numbers(connection, draft.id, number)
+            numbers = queries.lineage_numbers(connection, state.id, number)
         if not numbers:
             raise NotFound(f"study {self._name!r} has no trial {number}")
         return Done(lineage=tuple(numbers))
 
-    def _trial(self, draft: StudyState, number: int) -> Trial | None:
-        """Return a trial for pinning, without its checkpoint where that is being deleted."""
+    def _trial(self, state: StudyState, number: int) -> Trial | None:
+        """Return a trial for pinning; without its checkpoint if that is being deleted."""
         with self._store.read() as connection:
-            found = queries.trial(connection, draft.id, number)
+            found = queries.trial(connection, state.id, number)
             if found is None or found.checkpoint is None:
                 return found
-            state = queries.checkpoint_state(connection, draft.id, found.checkpoint.id)
-        return found if state is CheckpointState.DURABLE else msgspec.structs.replace(found, checkpoint=None)
+            life = queries.checkpoint_state(connection, state.id, found.checkpoint.id)
+        return found if life is CheckpointState.DURABLE else msgspec.structs.replace(found, checkpoint=None)
 
 
-def _count_active(draft: StudyState, steady: float) -> None:
+def _count_active(state: StudyState, steady: float) -> None:
     """Add the time since the last command, if trials were running meanwhile."""
-    if draft.running and draft.counted is not None and steady > draft.counted:
-        counters = draft.counters
-        active = counters.active_seconds + (steady - draft.counted)
-        draft.counters = msgspec.structs.replace(counters, active_seconds=active)
-    draft.counted = steady
-
-
-def _empty(changes: Changes) -> bool:
-    return not (
-        changes.control
-        or changes.inserted
-        or changes.updated
-        or changes.evaluations
-        or changes.pending
-        or changes.durable
-        or changes.condemned
-        or changes.collected
-        or changes.pinned
-        or changes.joined
-        or changes.left
-        or changes.events
-    )
+    if state.running and state.counted is not None and steady > state.counted:
+        active = state.counters.active_seconds + (steady - state.counted)
+        state.counters = msgspec.structs.replace(state.counters, active_seconds=active)
+    state.counted = steady

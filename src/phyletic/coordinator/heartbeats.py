@@ -1,33 +1,41 @@
-"""What running attempts say on the way: kept in memory, shown, and looked at for early stopping."""
+"""Heartbeats: what running attempts say on the way, kept in memory, shown, and looked at for early stopping."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from phyletic.coordinator.budget import done
-from phyletic.coordinator.messages import HOPELESS, Beat, Done
+from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Heartbeat
 from phyletic.coordinator.state import Progress, StudyState
 from phyletic.coordinator.user_errors import guarded
-from phyletic.errors import LeaseLost
+from phyletic.errors import InvalidArgument, LeaseLost
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation, Trial
 
-__all__ = ["MOST_CURVES", "STOPPED_EARLY", "beat", "curve_of", "given_up_on", "remember_curve"]
+__all__ = ["MOST_CURVES", "curve_of", "given_up_on", "reads_curves", "record", "remember_curve"]
 
 MOST_CURVES = 64
-"""Of how many ended trials it is remembered what they reported: those with the highest numbers."""
-STOPPED_EARLY = "trial stopped early"
-"""Kind of the event that says so of a trial that the algorithm gave up."""
+"""Curves of ended trials that are remembered: those of the trials with the highest numbers."""
 
 
-def beat(state: StudyState, command: Beat, now: float) -> Done:
-    """Take in a sign of life; returns whether the attempt should stop.
+def record(state: StudyState, command: Heartbeat, now: float) -> Done:
+    """Record a heartbeat; the answer says whether the attempt should stop.
+
+    Args:
+        state: The study's state.
+        command: The heartbeat.
+        now: Seconds since 1970.
 
     Raises:
+        InvalidArgument: It carries too many evaluations.
         LeaseLost: The attempt's lease was granted again or has ended.
         TrainingError: The algorithm raised.
     """
     number = command.lease.trial
+    if len(command.evaluations) > MOST_EVALUATIONS:
+        raise InvalidArgument(
+            "evaluations", f"{len(command.evaluations)} values", f"at most {MOST_EVALUATIONS} at once"
+        )
     if state.held(command.lease) is None:
         raise LeaseLost(f"trial {number} is no longer held by this session")
     before = state.progress.get(number, Progress(at=now))
@@ -36,13 +44,18 @@ def beat(state: StudyState, command: Beat, now: float) -> Done:
     news = command.evaluations[len(known) - command.first :] if command.first <= len(known) else ()
     evaluations = (*known, *news)
     state.progress[number] = Progress(now, command.step, evaluations, before.hopeless)
-    hopeless = before.hopeless or (bool(news) and _hopeless(state, number))
+    hopeless = before.hopeless or (bool(news) and reads_curves(state) and _is_hopeless(state, number))
     if hopeless and not before.hopeless:
         state.progress[number] = Progress(now, command.step, evaluations, True)
-    return Done(stop=HOPELESS if hopeless else done(state), heard=len(evaluations))
+    return Done(stop=HOPELESS if hopeless else done(state), received=len(evaluations))
 
 
-def _hopeless(state: StudyState, number: int) -> bool:
+def reads_curves(state: StudyState) -> bool:
+    """Whether the study's algorithm stops trials early by what they report."""
+    return getattr(state.algorithm, "early_stopping", True) is not None
+
+
+def _is_hopeless(state: StudyState, number: int) -> bool:
     running = tuple(
         curve_of(state, state.open[trial].trial, said.evaluations, running=True)
         for trial, said in state.progress.items()
@@ -53,7 +66,14 @@ def _hopeless(state: StudyState, number: int) -> bool:
 
 
 def curve_of(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
-    """Return what a trial has reported, as rules of early stopping see it."""
+    """Return what a trial has reported, as rules of early stopping see it.
+
+    Args:
+        state: The study's state.
+        trial: The trial.
+        evaluations: What it reported, in order.
+        running: Whether it still runs.
+    """
     name = state.identity.metric.name
     return TrialCurve(
         trial=trial.number,
@@ -73,6 +93,7 @@ def given_up_on(state: StudyState, number: int) -> bool:
 
 def remember_curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
     """Keep what a trial that ended has reported, for comparison with those that run."""
-    curves = (*state.curves, curve_of(state, trial, evaluations, running=False))
-    # by number, and not by the order of their ends: so the next owner finds the same ones
-    state.curves = tuple(sorted(curves, key=lambda curve: curve.trial))[-MOST_CURVES:]
+    if reads_curves(state):
+        curves = (*state.curves, curve_of(state, trial, evaluations, running=False))
+        # by number, and not by the order of their ends, so that the next owner finds the same ones
+        state.curves = tuple(sorted(curves, key=lambda curve: curve.trial))[-MOST_CURVES:]

@@ -11,16 +11,17 @@ from phyletic.records import Budget, CheckpointReference, Evaluation, Lease, Tim
 
 __all__ = [
     "HOPELESS",
+    "MOST_EVALUATIONS",
     "Ancestors",
-    "Answer",
     "Ask",
-    "Beat",
     "Command",
     "Control",
     "Done",
     "Fail",
     "Finished",
     "Grant",
+    "Granted",
+    "Heartbeat",
     "Join",
     "Leave",
     "Pin",
@@ -66,17 +67,17 @@ class Leave(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """A session wants a trial.
+    """A session wants trials (idempotent): those it holds, and as many others as it has slots left.
 
     Attributes:
-        session: Who asks. A session that holds an open trial gets that one again, unless ``fresh``.
-        in_memory: Number of the trial whose end state the session holds in memory; ties go towards it.
-        fresh: Always a new trial (anonymous asks).
+        session: Who asks. An ask that is to give a trial of its own comes from a session of its own.
+        slots: How many trials it may hold, from 1 to 10,000.
+        in_memory: Numbers of the trials whose end states the session holds in memory; ties go towards them.
     """
 
     session: str
-    in_memory: int | None = None
-    fresh: bool = False
+    slots: int = 1
+    in_memory: frozenset[int] = frozenset()
 
 
 class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -119,14 +120,18 @@ class Fail(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     cause: Literal["error", "lost", "released", "damaged"] = "error"
 
 
-class Beat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+MOST_EVALUATIONS = 10_000
+"""Evaluations that one heartbeat may carry; a worker says the rest with the next ones."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A running attempt is alive; what it reported so far is for the display and for early stopping.
 
     Attributes:
         lease: The attempt it is for.
-        step: Step along the lineage that was reached; None where unknown.
-        first: How many of the attempt's reports come before these: so many has its owner, as far as it has said.
-        evaluations: What was reported after them.
+        step: Step along the lineage that was reached; None if unknown.
+        first: How many of the attempt's reports come before these: as many as its owner has said it received.
+        evaluations: What was reported after them; at most 10,000 values, and the rest with the next heartbeats.
     """
 
     lease: Lease
@@ -181,7 +186,7 @@ class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     keep: bool = True
 
 
-Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Beat | Ancestors | Control | Pin
+Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Heartbeat | Ancestors | Control | Pin
 
 
 class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -222,19 +227,31 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     failed: bool = False
 
 
+class Granted(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Trials to run.
+
+    Attributes:
+        grants: At least one, those that the session held already first.
+        rest: Why its other slots stay empty; None if they are full, or if deciding for them failed.
+    """
+
+    grants: tuple[Grant, ...]
+    rest: Wait | Finished | None = None
+
+
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A command took effect (or had taken effect before, when it is said again).
 
     Attributes:
         trial: The trial as it is now, for Tell and Fail.
-        stop: For Beat: why the attempt should stop, "" while it should not. ``"preempted"`` hands the trial back.
-        heard: For Beat: how many of the attempt's reports the owner has.
+        stop: For Heartbeat: why the attempt should stop, "" while it should not. ``"preempted"`` hands the trial back.
+        received: For Heartbeat: how many of the attempt's reports the owner has.
         lineage: For Ancestors: the numbers of the trial and its ancestors, the newborn's first.
     """
 
     trial: Trial | None = None
     stop: str = ""
-    heard: int = 0
+    received: int = 0
     lineage: tuple[int, ...] = ()
 
 
@@ -242,20 +259,31 @@ class Refused(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A command had no effect.
 
     Attributes:
-        error: Name of the class in :mod:`phyletic.errors`.
+        error: The error's code: the name of its class in :mod:`phyletic.errors`.
         message: Its text.
+        name: For an InvalidArgument: the argument's name.
+        value: For an InvalidArgument: the argument's value, as text.
     """
 
     error: str
     message: str
+    name: str = ""
+    value: str = ""
+
+    @classmethod
+    def of(cls, error: errors.PhyleticError) -> Refused:
+        """Return the refusal that carries an error."""
+        name, value = getattr(error, "name", ""), getattr(error, "value", "")
+        return cls(error=type(error).__name__, message=str(error), name=str(name), value=str(value)[:1000])
 
     def exception(self) -> errors.PhyleticError:
         """Return the error as an exception to raise."""
         kind = getattr(errors, self.error)
         made: errors.PhyleticError = kind.__new__(kind)
         Exception.__init__(made, self.message)
+        if isinstance(made, errors.InvalidArgument):
+            made.name, made.value = self.name, self.value
         return made
 
 
-Answer: TypeAlias = Grant | Wait | Finished
-Reply: TypeAlias = Grant | Wait | Finished | Done | Refused
+Reply: TypeAlias = Granted | Wait | Finished | Done | Refused

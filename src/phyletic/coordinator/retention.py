@@ -1,8 +1,8 @@
 """Which checkpoints something may still need.
 
-Kept are the latest two of each member (its two heads) and the one that it may donate, the parents of open trials, the
-best ones, and what the user pinned. Everything else is condemned in the transaction after which nothing needs it, and
-deleted after the commit.
+Retention keeps the latest two of each member (its two heads) and the one that it may donate, the parents of open
+trials, the best ones, and those that the user pinned. It condemns every other checkpoint in the transaction after which
+nothing needs it; the bytes are deleted after the commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["condemn_unneeded", "forget_damaged", "heads", "insert_best", "needed
 
 
 def needed(state: StudyState, trial: Trial) -> bool:
-    """Whether a trial's checkpoint may still be asked for."""
+    """Whether anything may still need a trial's checkpoint."""
     number = trial.number
     if number in state.parents or number in state.pinned:
         return True
@@ -31,7 +31,7 @@ def needed(state: StudyState, trial: Trial) -> bool:
 
 
 def condemn_unneeded(state: StudyState, changes: Changes, candidates: Iterable[Trial]) -> None:
-    """Condemn the checkpoints of those candidates that nothing needs any more."""
+    """Condemn the checkpoints that nothing needs any more, among those of some trials."""
     seen: set[int] = set()
     for trial in candidates:
         if trial.checkpoint is None or trial.number in seen:
@@ -42,7 +42,7 @@ def condemn_unneeded(state: StudyState, changes: Changes, candidates: Iterable[T
 
 
 def heads(ended: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Return which of a member's trials it keeps: the latest two, and the latest with a score, which may be a donor.
+    """Return the trials that a member keeps: the latest two, and the latest with a score, which may be a donor.
 
     Args:
         ended: Its trials with checkpoints, the newest first.
@@ -52,9 +52,9 @@ def heads(ended: Sequence[Trial]) -> tuple[Trial, ...]:
 
 
 def insert_best(state: StudyState, trial: Trial) -> list[Trial]:
-    """Take a completed trial into the best ones; returns those that fell out of what is kept.
+    """Insert a completed trial into the best ones; returns those that it pushed out.
 
-    A tie goes to the lower number, as where they are read, whichever was completed first.
+    A tie goes to the lower number, whichever was completed first.
     """
     if not trial.finite or trial.score is None:
         return []
@@ -70,7 +70,7 @@ def insert_best(state: StudyState, trial: Trial) -> list[Trial]:
 
 
 def rank_best(state: StudyState, without: int | None = None) -> None:
-    """Find the best ones anew, among all whose checkpoints are kept for other reasons."""
+    """Rank the best ones anew, among the trials whose checkpoints are kept for any reason."""
     known = {trial.number: trial for trial in state.best}
     known |= {trial.number: trial for member in state.members.values() for trial in member.kept}
     known |= {opened.parent.number: opened.parent for opened in state.open.values() if opened.parent is not None}
@@ -84,25 +84,25 @@ def rank_best(state: StudyState, without: int | None = None) -> None:
 def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
     """Stop relying on a trial whose checkpoint is not what was published.
 
-    A member whose head it was goes on from its other head; where it has none, its next trial is a rescue. What was
-    pinned stays where it is: whoever wanted it for good may still get something out of it.
+    A member whose head it was goes on from its other head, or is rescued if it has none. A pinned checkpoint stays:
+    whoever pinned it may still get something out of it.
     """
     assert damaged.checkpoint is not None
     if damaged.number not in state.pinned and damaged.number not in state.parents:
         changes.condemned.append(damaged.checkpoint.id)
     rank_best(state, without=damaged.number)
-    for number, member in list(state.members.items()):
-        if not any(trial.number == damaged.number for trial in member.kept):
-            continue
-        kept = tuple(trial for trial in member.kept if trial.number != damaged.number)
-        view, tip = member.view, member.tip
-        if tip is not None and tip.number == damaged.number:
-            tip = kept[0] if kept else None
-        if view.trial is not None and view.trial.number == damaged.number:
-            head = next((trial for trial in kept if trial.score is not None), None)
-            failed = head is None and member.open is None
-            view = msgspec.structs.replace(view, trial=head, scores=(), history=(), failed=failed)
-        state.members[number] = msgspec.structs.replace(member, view=view, tip=tip, kept=kept)
+    member = state.holder(damaged.number)
+    if member is None:
+        return
+    kept = tuple(trial for trial in member.kept if trial.number != damaged.number)
+    view, tip = member.view, member.tip
+    if tip is not None and tip.number == damaged.number:
+        tip = kept[0] if kept else None
+    if view.trial is not None and view.trial.number == damaged.number:
+        head = next((trial for trial in kept if trial.score is not None), None)
+        failed = head is None and member.open is None
+        view = msgspec.structs.replace(view, trial=head, scores=(), history=(), failed=failed)
+    state.put(msgspec.structs.replace(member, view=view, tip=tip, kept=kept))
 
 
 def _before(state: StudyState, trial: Trial, other: Trial) -> bool:

@@ -8,27 +8,27 @@ old lease invalid, so a worker that was merely silent loses nothing.
 
 from __future__ import annotations
 
-from phyletic.coordinator.messages import Ask, Beat, Command, Done, Fail, Join, Tell
-from phyletic.coordinator.state import OpenTrial, StudyState
+from phyletic.coordinator.messages import Ask, Command, Done, Fail, Heartbeat, Join, Tell
+from phyletic.coordinator.state import StudyState
 from phyletic.errors import InvalidArgument
+from phyletic.records.values import is_unicode
 from phyletic.storage.changes import Changes, SessionRecord
 
 __all__ = [
-    "BEATS_PER_LEASE",
+    "HEARTBEATS_PER_LEASE",
     "check_lease_seconds",
+    "check_worker",
     "end_session",
     "extend_over_gap",
-    "forget_silent",
-    "hear",
     "join",
-    "overdue",
+    "renew",
 ]
 
 LONGEST_LEASE = 30 * 24 * 3600.0
-BEATS_PER_LEASE = 8
-"""How often a detached session says something in the time of its lease: oftener than ``_GAP`` of it."""
+HEARTBEATS_PER_LEASE = 8
+"""How often a detached session renews a lease in its time: oftener than ``_GAP`` of it."""
 _GAP = 0.25
-"""Part of a lease for which the owner may hear nobody before that is taken for a sleep of its own."""
+"""Part of a lease after which silence of everybody counts as a sleep of the owner itself."""
 
 
 def check_lease_seconds(seconds: object) -> None:
@@ -38,22 +38,40 @@ def check_lease_seconds(seconds: object) -> None:
         raise InvalidArgument("lease_seconds", seconds, f"a number above 0 and at most {LONGEST_LEASE:g}")
 
 
-def join(state: StudyState, changes: Changes, command: Join, now: float) -> Done:
-    """Begin a session; said again, it changes nothing.
+def check_worker(worker: object) -> str:
+    """Return a worker's name, or raise InvalidArgument."""
+    if not isinstance(worker, str) or not 1 <= len(worker) <= 200 or not is_unicode(worker):
+        raise InvalidArgument("worker", worker, "a name of 1 to 200 characters")
+    return worker
 
-    A detached session says so with each ask: whatever is granted to it has a deadline then, also where its messages
-    overtake each other, and where it was forgotten while it was silent.
+
+def join(state: StudyState, changes: Changes, command: Join, now: float) -> Done:
+    """Begin a session (idempotent).
+
+    A detached session joins with each ask: so whatever is granted to it has a deadline, also if its messages overtake
+    each other, and if the owner forgot it while it was silent.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: Who joins.
+        now: Seconds since 1970.
 
     Raises:
-        InvalidArgument: The length of its leases is out of range.
+        InvalidArgument: The worker's name or the length of its leases is out of range.
     """
+    check_worker(command.worker)
     seconds = command.lease_seconds
+    deadline = None
     if seconds is not None:
         check_lease_seconds(seconds)
-        state.deadlines[command.session] = now + seconds
-        if state.lease_seconds.get(command.session) == seconds:
-            return Done()
+        deadline = now + seconds
+        known = state.lease_seconds.get(command.session) == seconds
         state.lease_seconds[command.session] = seconds
+        state.set_deadline(command.session, deadline)
+        if known:
+            changes.renewed[command.session] = deadline
+            return Done()
     state.workers[command.session] = command.worker
     if command.pid is not None or seconds is not None:
         changes.joined.append(
@@ -63,6 +81,7 @@ def join(state: StudyState, changes: Changes, command: Join, now: float) -> Done
                 pid=command.pid,
                 created=command.created,
                 lease_seconds=seconds,
+                deadline=deadline,
                 epoch=state.counters.epoch,
                 joined=now,
             )
@@ -70,55 +89,42 @@ def join(state: StudyState, changes: Changes, command: Join, now: float) -> Done
     return Done()
 
 
-def hear(state: StudyState, command: Command, now: float) -> None:
-    """Move the deadline of a session that said something."""
+def renew(state: StudyState, changes: Changes, command: Command, now: float) -> None:
+    """Renew the leases of the session that sent a command, if they have a deadline."""
     match command:
         case Ask(session=session):
             pass
-        case Tell(lease=lease) | Fail(lease=lease) | Beat(lease=lease):
+        case Tell(lease=lease) | Fail(lease=lease) | Heartbeat(lease=lease):
             session = lease.session
         case _:
             return
     seconds = state.lease_seconds.get(session)
     if seconds is not None:
-        state.deadlines[session] = now + seconds
+        deadline = changes.renewed[session] = now + seconds
+        state.set_deadline(session, deadline)
 
 
-def extend_over_gap(state: StudyState, now: float) -> None:
-    """Move all deadlines by a gap in the owner's own time, during which it could hear nobody, or a step of its clock.
+def extend_over_gap(state: StudyState, changes: Changes, now: float) -> None:
+    """Move deadlines by a gap in the owner's own time, during which it could hear nobody, or by a step of its clock.
 
-    A gap is a sleep of the machine or a suspension of the process. Where the state was just read, nothing is known of
-    when anybody was heard: each session has its whole time anew.
+    A gap is a sleep of the machine, a suspension of the process, or the time between two owners.
     """
-    if state.clock is None:
-        state.deadlines = {session: now + seconds for session, seconds in state.lease_seconds.items()}
+    before = state.counters.clock
+    if before is None or not state.deadlines:
         return
-    gap = now - state.clock
-    state.deadlines = {
-        session: deadline + gap if gap < 0 or gap > _GAP * state.lease_seconds[session] else deadline
-        for session, deadline in state.deadlines.items()
-    }
-
-
-def overdue(state: StudyState, opened: OpenTrial, now: float) -> bool:
-    """Whether a running trial may be granted to another session."""
-    if opened.lease is None:
-        return False
-    deadline = state.deadlines.get(opened.lease.session)
-    return deadline is not None and now > deadline
+    gap = now - before
+    moved = (
+        [session for session in state.deadlines if gap < 0 or gap > _GAP * state.lease_seconds[session]]
+        if gap < 0 or gap > _GAP * min(state.lease_seconds.values())
+        else []
+    )
+    if moved:
+        state.move_deadlines(gap, moved)
+        changes.renewed.update({session: state.deadlines[session] for session in moved})
 
 
 def end_session(state: StudyState, changes: Changes, session: str, now: float) -> None:
     """Forget a session that holds nothing."""
-    if state.workers.pop(session, None) is not None:
+    if session in state.workers:
         changes.left.append((session, now))
-    state.lease_seconds.pop(session, None)
-    state.deadlines.pop(session, None)
-
-
-def forget_silent(state: StudyState, changes: Changes, now: float) -> None:
-    """End the sessions that hold nothing and were silent past their deadlines."""
-    silent = [session for session, deadline in state.deadlines.items() if now > deadline]
-    for session in silent:
-        if session not in state.sessions:
-            end_session(state, changes, session, now)
+    state.forget_session(session)

@@ -1,34 +1,39 @@
-"""What a result, a failure or a departure changes."""
+"""Tell, fail and leave: a session's word that an attempt has ended, checked before anything changes."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 
 import msgspec
 
-from phyletic.coordinator.decisions import close_barrier, insert_resumed
-from phyletic.coordinator.heartbeats import STOPPED_EARLY, given_up_on, remember_curve
 from phyletic.coordinator.messages import Done, Fail, Leave, Tell
-from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
 from phyletic.coordinator.sessions import end_session
-from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
-from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, PhyleticError, TellConflict
-from phyletic.evolution import MemberView
-from phyletic.records import Trial, TrialState
-from phyletic.storage.changes import Changes, Event, TrialUpdate
+from phyletic.coordinator.state import OpenTrial, StudyState
+from phyletic.coordinator.transitions import complete, end_attempt
+from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, TellConflict
+from phyletic.records import Lease, Trial, TrialState
+from phyletic.storage.changes import Changes
 
-__all__ = ["StoredTell", "end_attempt", "fail", "leave", "tell"]
+__all__ = ["StoredEnd", "fail", "leave", "tell"]
 
-StoredTell = Callable[[int], tuple[int, str, str, Trial] | None]
-"""Returns (fence, token, digest, trial) of a trial that has ended, as it is stored."""
+StoredEnd = Callable[[int], tuple[int, str, str, Trial] | None]
+"""Returns (fence, token, digest, trial) of a trial whose latest attempt was told or failed, as it is stored."""
+FAILED = "failed"
+"""Stands in the place of a result's digest for an attempt that was said to have failed."""
 
 _encoder = msgspec.msgpack.Encoder()
 
 
-def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored: StoredTell) -> Done:
-    """Take in a result, once.
+def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored: StoredEnd) -> Done:
+    """Record a result (idempotent).
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: The result.
+        now: Seconds since 1970.
+        stored: Looks up a result that was told before.
 
     Raises:
         LeaseLost: The attempt's lease was granted again or has ended.
@@ -41,51 +46,7 @@ def tell(state: StudyState, changes: Changes, command: Tell, now: float, stored:
     if opened is None:
         return _told_before(changes, command, digest, stored)
     _check(state, opened, command)
-    before = opened.trial
-    score = None if command.partial else _score(state, command)
-    trial = msgspec.structs.replace(
-        before,
-        state=TrialState.PARTIAL if command.partial else TrialState.COMPLETED,
-        end_step=before.start_step + command.steps_done,
-        score=score,
-        metrics={evaluation.metric: evaluation.value for evaluation in command.evaluations},
-        checkpoint=command.checkpoint,
-        timings=command.timings,
-        applied=dict(command.applied),
-        finished=now,
-    )
-    held = opened.lease
-    assert held is not None
-    changes.updated.append(TrialUpdate(trial=trial, held=held, lease=held, digest=digest))
-    changes.evaluations.extend((trial.number, evaluation) for evaluation in command.evaluations)
-    if command.checkpoint is not None:
-        changes.durable.append(command.checkpoint)
-    elif opened.checkpoint is not None:
-        changes.condemned.append(opened.checkpoint)
-    hopeless = score is not None and (command.hopeless or given_up_on(state, trial.number))
-    if hopeless:
-        payload = {"trial": trial.number, "member": trial.member, "step": trial.end_step}
-        changes.events.append(Event(kind=STOPPED_EARLY, at=now, payload=payload))
-    remember_curve(state, trial, command.evaluations)
-    state.drop_open(trial.number)
-    state.let_go(held.session, trial.number)
-    if score is not None:
-        state.hopeless = 0 if trial.finite else state.hopeless + 1
-    counters = state.counters
-    state.counters = msgspec.structs.replace(
-        counters,
-        completed=counters.completed + (not command.partial),
-        failures_in_a_row=0,
-        member_steps=counters.member_steps + command.steps_done,
-    )
-    candidates = [*_settle(state, opened, trial, command, hopeless), trial]
-    if opened.parent is not None:
-        candidates.append(opened.parent)
-    if command.partial and trial.member < state.control.population:
-        insert_resumed(state, changes, trial, opened, now)
-    condemn_unneeded(state, changes, candidates)
-    _close(state, changes, now)
-    return Done(trial=trial)
+    return Done(trial=complete(state, changes, opened, command, digest, now))
 
 
 def _digest(command: Tell) -> str:
@@ -100,18 +61,28 @@ def _digest(command: Tell) -> str:
     return hashlib.blake2b(_encoder.encode(payload), digest_size=16).hexdigest()
 
 
-def _told_before(changes: Changes, command: Tell, digest: str, stored: StoredTell) -> Done:
-    found = stored(command.lease.trial)
-    for update in changes.updated:
-        if update.held is not None and update.digest is not None and update.trial.number == command.lease.trial:
-            found = (update.held.fence, update.held.token, update.digest, update.trial)
-    if found is None or found[0] != command.lease.fence or found[1] != command.lease.token:
-        raise LeaseLost(
-            f"trial {command.lease.trial} is no longer held by this session: it was granted again or has ended"
-        )
-    if found[2] != digest:
+def _told_before(changes: Changes, command: Tell, digest: str, stored: StoredEnd) -> Done:
+    found = _ended_before(changes, command.lease, stored)
+    if found is None or found[1].state not in (TrialState.COMPLETED, TrialState.PARTIAL):
+        raise _lost(command.lease)
+    if found[0] != digest:
         raise TellConflict(f"trial {command.lease.trial} was told already, with another result; the first one stands")
-    return Done(trial=found[3])
+    return Done(trial=found[1])
+
+
+def _ended_before(changes: Changes, lease: Lease, stored: StoredEnd) -> tuple[str, Trial] | None:
+    """Return how the attempt of a lease ended and its trial, if it is the trial's latest attempt and has ended."""
+    found = stored(lease.trial)
+    for update in changes.updated:
+        if update.held is not None and update.digest is not None and update.trial.number == lease.trial:
+            found = (update.held.fence, update.held.token, update.digest, update.trial)
+    if found is None or found[:2] != (lease.fence, lease.token):
+        return None
+    return found[2], found[3]
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"trial {lease.trial} is no longer held by this session: it was granted again or has ended")
 
 
 def _check(state: StudyState, opened: OpenTrial, command: Tell) -> None:
@@ -126,13 +97,9 @@ def _check(state: StudyState, opened: OpenTrial, command: Tell) -> None:
         raise InvalidArgument("partial", True, f"False for a trial that has trained to the end, step {state.limit}")
     if command.partial and reference is None:
         raise InvalidArgument("checkpoint", None, "published, for a trial that is handed back early")
-
-
-def _score(state: StudyState, command: Tell) -> float:
     name = state.identity.metric.name
-    for evaluation in reversed(command.evaluations):
-        if evaluation.metric == name:
-            return evaluation.value
+    if command.partial or any(evaluation.metric == name for evaluation in command.evaluations):
+        return
     reported = sorted({evaluation.metric for evaluation in command.evaluations})
     shown = ", ".join(reported) if reported else "nothing"
     raise MetricMissing(
@@ -145,112 +112,33 @@ def _as_keyword(name: str) -> str:
     return f"{name}=..." if name.isidentifier() else "{" + repr(name) + ": ...}"
 
 
-def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell, hopeless: bool) -> list[Trial]:
-    """Make the trial its member's tip (and head, where it has a score); returns what may be needed no longer."""
-    member = state.member(trial.member)
-    name = state.identity.metric.name
-    scores = opened.scores
-    window = state.algorithm.window
-    if window:
-        new = tuple(evaluation.value for evaluation in command.evaluations if evaluation.metric == name)
-        scores = (*scores, *new)[-window:]
-    history = opened.history
-    view = member.view
-    if trial.score is not None:
-        if state.algorithm.uses_history:
-            assert trial.end_step is not None
-            history = (*history, (trial.end_step, trial.score))[-HISTORY:]
-        view = MemberView(member=trial.member, trial=trial, scores=scores, history=history, early_stopped=hopeless)
-    kept = member.kept if trial.checkpoint is None else (trial, *member.kept)
-    there = trial.member < state.control.population
-    state.members[trial.member] = Member(
-        view=view,
-        tip=trial,
-        open=None,
-        last=max(member.last, trial.number),
-        generation=member.generation,
-        kept=heads(kept) if there else (),
-    )
-    fallen = insert_best(state, trial) if trial.score is not None else []
-    return [*kept, *fallen]
+def fail(state: StudyState, changes: Changes, command: Fail, now: float, stored: StoredEnd) -> Done:
+    """End an attempt without a result (idempotent): the trial waits to be granted again, or is given up.
 
-
-def _close(state: StudyState, changes: Changes, now: float) -> None:
-    """Decide the next generation where this ended the last trial of the present one."""
-    # a user's explore may raise: the result stands all the same, and whoever asks next gets the error
-    with suppress(PhyleticError):
-        close_barrier(state, changes, now)
-
-
-def fail(state: StudyState, changes: Changes, command: Fail, now: float) -> Done:
-    """End an attempt without a result: the trial waits to be granted again, or is given up.
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: What ended it.
+        now: Seconds since 1970.
+        stored: Looks up an attempt that was ended before.
 
     Raises:
-        LeaseLost: The attempt's lease was granted again or has ended.
+        LeaseLost: The attempt's lease was granted again, or the attempt has ended with a result.
     """
     opened = state.held(command.lease)
-    if opened is None:
-        raise LeaseLost(f"trial {command.lease.trial} is no longer held by this session")
-    return Done(trial=end_attempt(state, changes, opened, command.error, command.cause, now))
+    if opened is not None:
+        trial = end_attempt(state, changes, opened, command.cause, command.error, now, digest=FAILED)
+        return Done(trial=trial)
+    found = _ended_before(changes, command.lease, stored)
+    if found is None or found[0] != FAILED:
+        raise _lost(command.lease)
+    return Done(trial=found[1])
 
 
 def leave(state: StudyState, changes: Changes, command: Leave, now: float) -> Done:
     """End a session: its trials are lost with it, or released."""
-    cause = "lost" if command.lost else "released"
     for number in state.sessions.get(command.session, ()):
-        end_attempt(state, changes, state.open[number], command.error or "its worker left", cause, now)
+        error = command.error or "its worker left"
+        end_attempt(state, changes, state.open[number], "lost" if command.lost else "released", error, now)
     end_session(state, changes, command.session, now)
     return Done()
-
-
-def end_attempt(state: StudyState, changes: Changes, opened: OpenTrial, error: str, cause: str, now: float) -> Trial:
-    """End an attempt: the trial waits for another, or is given up after too many. Causes are those of :class:`Fail`."""
-    assert opened.lease is not None
-    before, held = opened.trial, opened.lease
-    failures = before.failures + (cause == "error")
-    losses = before.losses + (cause == "lost")
-    # nobody is to wait for a trial whose member was taken out of the population meanwhile
-    given_up = cause == "damaged" or before.member >= state.control.population
-    given_up = given_up or failures >= state.control.max_failures or losses >= state.control.max_losses
-    trial = msgspec.structs.replace(
-        before,
-        state=TrialState.FAILED if given_up else TrialState.WAITING,
-        failures=failures,
-        losses=losses,
-        error=error if cause != "released" else before.error,
-        finished=now if given_up else None,
-    )
-    changes.updated.append(TrialUpdate(trial=trial, held=held, lease=None, digest=None))
-    if opened.checkpoint is not None:
-        changes.condemned.append(opened.checkpoint)
-    state.let_go(held.session, trial.number)
-    state.progress.pop(trial.number, None)
-    # a worker's death is no verdict on the training code; only a trial that it takes away for good counts as failures
-    failed = 1 if cause == "error" else state.control.max_failures if cause == "lost" and given_up else 0
-    counters = state.counters
-    state.counters = msgspec.structs.replace(counters, failures_in_a_row=counters.failures_in_a_row + failed)
-    if given_up:
-        _give_up(state, changes, opened, trial, cause, now)
-    else:
-        state.open[trial.number] = msgspec.structs.replace(opened, trial=trial, lease=None, checkpoint=None)
-    return trial
-
-
-def _give_up(state: StudyState, changes: Changes, opened: OpenTrial, trial: Trial, cause: str, now: float) -> None:
-    """Close a trial for good; its member is rescued, or goes on from its other head when the parent was damaged."""
-    state.drop_open(trial.number)
-    member = msgspec.structs.replace(state.member(trial.member), open=None)
-    state.members[trial.member] = member
-    payload: dict[str, object] = {"trial": trial.number, "member": trial.member, "cause": cause, "error": trial.error}
-    if cause == "damaged" and opened.parent is not None and opened.parent.checkpoint is not None:
-        payload["parent"] = opened.parent.number
-        payload["checkpoint"] = opened.parent.checkpoint.id
-        forget_damaged(state, changes, opened.parent)
-        member = state.member(trial.member)
-    if cause != "damaged" or member.tip is None:
-        view = msgspec.structs.replace(member.view, failed=True)
-        state.members[trial.member] = msgspec.structs.replace(member, view=view)
-    changes.events.append(Event(kind="trial given up", at=now, payload=payload))
-    if opened.parent is not None:
-        condemn_unneeded(state, changes, [opened.parent])
-    _close(state, changes, now)

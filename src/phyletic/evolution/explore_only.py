@@ -95,7 +95,7 @@ class ExploreOnly:
         decision = Decision(
             kind="explore",
             as_of=population.as_of,
-            rank=ranking.places.get(member),
+            rank=ranking.place(view),
             ranked=len(ranking),
             explored=rule_name(self.rule),
             changes=changes_between(own, own, explored.values, explored.how),

@@ -154,7 +154,7 @@ class PBT:
         decision = Decision(
             kind="continue",
             as_of=population.as_of,
-            rank=ranking.places.get(member),
+            rank=ranking.place(view),
             ranked=len(ranking),
             threshold=verdict.threshold,
             note=note,
@@ -172,7 +172,7 @@ class PBT:
         if self.gate is None or not verdict.loses:
             return verdict
         low, high = self.gate.cuts(ranking.scores[: ranking.finite], ranking.mode)
-        loses = _beyond(low, ranking.scores[ranking.places[view.member]], ranking)
+        loses = _beyond(low, ranking.scores[ranking.place_of(view)], ranking)
         donors = [place for place in verdict.donors if _beyond(ranking.scores[place], high, ranking)]
         note = _joined(verdict.note, f"gate: replaced beyond {low:.6g}, copied beyond {high:.6g}")
         return Verdict(loses and bool(donors), donors, verdict.threshold, note)
@@ -219,7 +219,7 @@ class PBT:
         decision = Decision(
             kind=donor.kind,
             as_of=population.as_of,
-            rank=ranking.places.get(view.member),
+            rank=ranking.place(view),
             ranked=len(ranking),
             threshold=threshold,
             donor=head.number,

@@ -27,6 +27,7 @@ class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         members: Every member, in the order of their numbers.
         as_of: The sequence number of the study that this is the view of.
         limit: Age in steps at which training ends; a trial that reached it cannot be a donor. None without a limit.
+        ranked: The ranking by latest scores, if whoever made this view keeps one; else it is computed when asked for.
     """
 
     space: Space
@@ -34,11 +35,12 @@ class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     members: tuple[MemberView, ...]
     as_of: int
     limit: int | None = None
+    ranked: Ranking | None = None
 
     @cached_property
     def ranking(self) -> Ranking:
         """The members that have completed a trial, best first, by their latest score."""
-        return rank_latest(self.members, self.mode)
+        return rank_latest(self.members, self.mode) if self.ranked is None else self.ranked
 
     @cached_property
     def _places(self) -> dict[int, int]:

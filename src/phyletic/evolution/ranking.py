@@ -8,15 +8,21 @@ members would never exploit each other.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from operator import itemgetter
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from phyletic.errors import NotFound
 from phyletic.evolution.view import MemberView
 
-__all__ = ["Ranking", "average", "rank_latest", "rank_matched"]
+__all__ = ["Ranking", "Standings", "average", "rank_latest", "rank_matched"]
+
+
+Key: TypeAlias = tuple[int, float, int]
+"""What members are sorted by, best first: whether the score counts, the score where lower is better, the number."""
 
 
 class Ranking(msgspec.Struct, frozen=True):
@@ -25,23 +31,93 @@ class Ranking(msgspec.Struct, frozen=True):
     Attributes:
         members: Those that have a score to compare, best first.
         scores: Their scores in the metric's own units, in the same order.
-        places: Each member's place in that order, 0 the best, by its number.
+        keys: What they are sorted by, in the same order.
         finite: How many scores count: the first ``finite`` members have a finite score and have not failed.
         mode: Which way is better.
     """
 
     members: tuple[MemberView, ...]
     scores: tuple[float, ...]
-    places: dict[int, int]
+    keys: tuple[Key, ...]
     finite: int
     mode: Literal["max", "min"]
 
     def __len__(self) -> int:
         return len(self.members)
 
+    def place(self, view: MemberView) -> int | None:
+        """Return the place, 0 the best, of a member that is ranked by its latest score; None if it is not ranked."""
+        if view.trial is None:
+            return None
+        key = _key(view.trial.score, view, self.mode)
+        place = bisect_left(self.keys, key)
+        return place if place < len(self.keys) and self.keys[place] == key else None
+
+    def place_of(self, view: MemberView) -> int:
+        """Return the place of a member that is ranked.
+
+        Raises:
+            NotFound: It is not.
+        """
+        place = self.place(view)
+        if place is None:
+            raise NotFound(f"member {view.member} is not ranked")
+        return place
+
     def threshold(self, place: int) -> float | None:
-        """Return the score at a place, or None where it does not count."""
+        """Return the score at a place, or None if it does not count."""
         return self.scores[place] if 0 <= place < self.finite else None
+
+
+class Standings:
+    """Members sorted by their latest scores, and kept sorted while scores come in.
+
+    A ranking of n members costs O(n log n) to make; keeping one costs O(log n) comparisons a score.
+
+    Args:
+        mode: Which way is better.
+    """
+
+    def __init__(self, mode: Literal["max", "min"]) -> None:
+        self._mode = mode
+        self._keys: list[Key] = []
+        self._members: list[MemberView] = []
+        self._scores: list[float] = []
+        self._key_of: dict[int, Key] = {}
+
+    def put(self, view: MemberView) -> None:
+        """Rank a member by what it is now, in place of what it was."""
+        self.remove(view.member)
+        if view.trial is None:
+            return
+        key = _key(view.trial.score, view, self._mode)
+        place = bisect_left(self._keys, key)
+        self._keys.insert(place, key)
+        self._members.insert(place, view)
+        self._scores.insert(place, _shown(view.trial.score))
+        self._key_of[view.member] = key
+
+    def remove(self, member: int) -> None:
+        """Rank a member no more."""
+        key = self._key_of.pop(member, None)
+        if key is not None:
+            place = bisect_left(self._keys, key)
+            del self._keys[place], self._members[place], self._scores[place]
+
+    def ranking(self) -> Ranking:
+        """Return the ranking as it is now."""
+        finite = bisect_left(self._keys, (1,))
+        return Ranking(tuple(self._members), tuple(self._scores), tuple(self._keys), finite, self._mode)
+
+
+def _key(score: float | None, view: MemberView, mode: Literal["max", "min"]) -> Key:
+    if score is None or view.failed or not math.isfinite(score):
+        return (1, 0.0, view.member)
+    return (0, -score if mode == "max" else score, view.member)
+
+
+def _shown(score: float | None) -> float:
+    return math.nan if score is None else score
 
 
 def rank_latest(members: Iterable[MemberView], mode: Literal["max", "min"]) -> Ranking:
@@ -86,28 +162,16 @@ def _end_step(entry: tuple[int, float]) -> int:
 
 
 def _rank(scored: Sequence[tuple[float | None, MemberView]], mode: Literal["max", "min"]) -> Ranking:
-    sign = -1.0 if mode == "max" else 1.0
-    good: list[tuple[float, int, MemberView]] = []
-    bad: list[tuple[int, float, MemberView]] = []
-    isfinite = math.isfinite
-    for score, view in scored:
-        if score is None:
-            bad.append((view.member, math.nan, view))
-        elif isfinite(score) and not view.failed:
-            good.append((sign * score, view.member, view))
-        else:
-            bad.append((view.member, score, view))
     # The member's number makes every key unique, so the views themselves are never compared.
-    good.sort()
-    bad.sort()
-    members = [entry[2] for entry in good]
-    scores = [sign * entry[0] for entry in good]
-    finite = len(members)
-    for _, score, view in bad:
-        members.append(view)
-        scores.append(score)
-    places = {view.member: place for place, view in enumerate(members)}
-    return Ranking(tuple(members), tuple(scores), places, finite, mode)
+    entries = sorted([(_key(score, view, mode), view, _shown(score)) for score, view in scored], key=itemgetter(0))
+    keys = tuple([key for key, _, _ in entries])
+    return Ranking(
+        members=tuple([view for _, view, _ in entries]),
+        scores=tuple([score for _, _, score in entries]),
+        keys=keys,
+        finite=sum(key[0] == 0 for key in keys),
+        mode=mode,
+    )
 
 
 def average(numbers: Sequence[float]) -> float:

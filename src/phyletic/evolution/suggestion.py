@@ -68,9 +68,7 @@ def continuation(view: MemberView, decision: Decision, steps: int | None, second
 def unchanging(population: Population, view: MemberView, steps: int | None, seconds: float | None) -> Suggestion:
     """Suggest what an algorithm without evolution does: to go on, whatever the score."""
     ranking = population.ranking
-    decision = Decision(
-        kind="continue", as_of=population.as_of, rank=ranking.places.get(view.member), ranked=len(ranking)
-    )
+    decision = Decision(kind="continue", as_of=population.as_of, rank=ranking.place(view), ranked=len(ranking))
     return continuation(view, decision, steps, seconds)
 
 
@@ -86,7 +84,7 @@ def fresh_start(
     decision = Decision(
         kind="rescue",
         as_of=population.as_of,
-        rank=ranking.places.get(view.member),
+        rank=ranking.place(view),
         ranked=len(ranking),
         changes=changes,
         note=f"{reason_of_rescue(view)}; no donor: started afresh",

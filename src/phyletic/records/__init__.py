@@ -2,7 +2,8 @@
 
 from phyletic.records.checkpoint import CheckpointReference, CheckpointState
 from phyletic.records.decision import Change, Decision, Suggestion
-from phyletic.records.evaluation import Evaluation
+from phyletic.records.evaluation import Evaluation, Measured
+from phyletic.records.event import Event, StudyChange
 from phyletic.records.lease import Lease
 from phyletic.records.study import Budget, Metric, StudyControl, StudyIdentity
 from phyletic.records.trial import Timings, Trial, TrialState
@@ -15,9 +16,12 @@ __all__ = [
     "CheckpointState",
     "Decision",
     "Evaluation",
+    "Event",
     "Hyperparameters",
     "Lease",
+    "Measured",
     "Metric",
+    "StudyChange",
     "StudyControl",
     "StudyIdentity",
     "Suggestion",

@@ -1,4 +1,4 @@
-"""One value of one metric at one step of a trial."""
+"""What is measured: one value of one metric at one step, and what a lineage measured so far."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "Measured"]
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -23,3 +23,15 @@ class Evaluation(msgspec.Struct, frozen=True):
     metric: str
     value: float
     kind: Literal["progress", "final"] = "final"
+
+
+class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was measured along a lineage, as far as the study's algorithm reads it.
+
+    Attributes:
+        scores: The latest values of the first metric, newest last, as many as the algorithm's window.
+        history: ``(end_step, score)`` of the latest trials with a score, oldest first.
+    """
+
+    scores: tuple[float, ...] = ()
+    history: tuple[tuple[int, float], ...] = ()

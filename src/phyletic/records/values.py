@@ -41,12 +41,14 @@ def whole_number(value: object) -> int | None:
 
 
 def is_unicode(text: str) -> bool:
-    r"""Whether a text can be stored and sent: one with half of a surrogate pair cannot.
+    r"""Whether a text can be stored and sent: one with half of a surrogate pair or a NUL cannot.
 
     Example:
-        >>> is_unicode("größe"), is_unicode("\ud800")
-        (True, False)
+        >>> is_unicode("größe"), is_unicode("\ud800"), is_unicode("\0")
+        (True, False, False)
     """
+    if "\0" in text:
+        return False
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -61,7 +63,7 @@ def as_unicode(text: str) -> str:
         >>> as_unicode("no file a\udcff")
         'no file a\\udcff'
     """
-    return text.encode(errors="backslashreplace").decode()
+    return text.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
 
 
 def encode_number(number: float) -> float | str:

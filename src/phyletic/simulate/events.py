@@ -8,7 +8,6 @@ from functools import partial
 import msgspec
 
 from phyletic.coordinator.messages import Ask, Command, Control, Finished, Pin, Reply, Wait
-from phyletic.coordinator.state import StudyState
 from phyletic.evolution import Algorithm
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric
@@ -78,7 +77,7 @@ class Events:
         self._chance = RandomStream(seed, 0x51)
         self._identity = identities(seed)
         self._changed = (-1, 0)
-        self._seen: StudyState | None = None
+        self._seen = -1
         self._compared = 0
         self._log = hashlib.blake2b(digest_size=16)
         checkpoints: dict[str, float] = {}
@@ -160,9 +159,8 @@ class Events:
             self.violations.append(f"nothing was decided in {_IDLE_EVENTS} events")
         if count > _MOST_EVENTS:
             self.violations.append(f"there is no end after {count} events")
-        # the owner's state is another object whenever it has decided something
-        if self._check and state is not self._seen:
-            self._seen = state
+        if self._check and state.counters.sequence != self._seen:
+            self._seen = state.counters.sequence
             self.violations += check_invariants(state, self.owner.ledger)
             if not 0 <= state.counters.sequence - self._compared < _CHECK_STORED:
                 self._compared = state.counters.sequence

@@ -11,12 +11,12 @@ from functools import partial
 from phyletic.coordinator.coordinator import Coordinator, Outcome
 from phyletic.coordinator.messages import (
     Ask,
-    Beat,
     Command,
     Done,
     Fail,
     Finished,
-    Grant,
+    Granted,
+    Heartbeat,
     Join,
     Leave,
     Pin,
@@ -152,7 +152,8 @@ class SimulatedOwner:
 
     def execute(self, commands: Sequence[Command], now: float) -> tuple[Reply, ...] | None:
         """Decide a batch; None where the owner died meanwhile, and nobody knows what became of it."""
-        before, overslept = self.state, self._overslept(now)
+        before, overslept = _leases(self.state), self._overslept(now)
+        detached = set(self.state.lease_seconds)
         try:
             outcome = self._decide(commands, now)
         except _Death:
@@ -165,7 +166,7 @@ class SimulatedOwner:
             return None
         for command, reply in zip(commands, outcome.replies, strict=True):
             self._note(command, reply)
-        self._check_taken(before, commands, now)
+        self._check_taken(before, detached, commands, now)
         self.happened["spared"] += len(overslept & self._detached().items())
         self._delete(outcome.condemned)
         return outcome.replies
@@ -192,17 +193,19 @@ class SimulatedOwner:
         ledger.open = frozenset(self.state.open)
         self._notice(commands)
 
-    def _check_taken(self, before: StudyState, commands: Sequence[Command], now: float) -> None:
+    def _check_taken(
+        self, before: dict[int, Lease], detached: set[str], commands: Sequence[Command], now: float
+    ) -> None:
         """Nobody loses a lease but by its own word, or by silence for the length of one while the owner could hear."""
         awake = now - self._slept
         said = {_session(command) for command in commands} - {None}
         ended = {command.lease for command in commands if isinstance(command, (Tell, Fail))}
         left = {command.session for command in commands if isinstance(command, Leave)}
         still = _leases(self.state)
-        for number, lease in _leases(before).items():
+        for number, lease in before.items():
             if still.get(number) == lease or lease in ended or lease.session in left:
                 continue
-            if lease.session not in before.lease_seconds:
+            if lease.session not in detached:
                 self.wrong.append(f"{lease} was taken from a worker that had not left")
                 continue
             self.happened["regranted"] += number in still
@@ -214,7 +217,7 @@ class SimulatedOwner:
             self._heard[str(session)] = awake
 
     def _decide(self, commands: Sequence[Command], now: float) -> Outcome:
-        harmless = not self.faults.owner or all(isinstance(command, Beat) for command in commands)
+        harmless = not self.faults.owner or all(isinstance(command, Heartbeat) for command in commands)
         if harmless or self._chance.random() >= self.faults.owner:
             return self._coordinator.execute(commands, now)
         place = self._chance.choice(_PLACES)
@@ -242,7 +245,7 @@ class SimulatedOwner:
             case Tell(partial=True), Refused(error="InvalidArgument"):
                 # the budget was lowered, and what is handed back is all that was left to train
                 pass
-            case Tell() | Fail() | Beat(), Refused() if self._detached().get(command.lease.trial) == command.lease:
+            case Tell() | Fail() | Heartbeat(), Refused() if self._detached().get(command.lease.trial) == command.lease:
                 self.wrong.append(f"{command} was refused, though its worker holds the lease: {reply.message}")
             case Tell(), Refused() if command.lease.trial in ledger.ended:
                 if command.lease == ledger.granted.get(command.lease.trial):
@@ -251,11 +254,12 @@ class SimulatedOwner:
                 ledger.damaged.add(trial.parent)
             case Pin(), Done():
                 (ledger.pinned.add if command.keep else ledger.pinned.discard)(command.trial)
-            case _, Grant():
-                before = ledger.granted.get(reply.lease.trial)
-                if before is not None and before != reply.lease and before.fence >= reply.lease.fence:
-                    self.wrong.append(f"the grant {reply.lease} does not rise above {before}")
-                ledger.granted[reply.lease.trial] = reply.lease
+            case _, Granted():
+                for granted in reply.grants:
+                    lease, before = granted.lease, ledger.granted.get(granted.lease.trial)
+                    if before is not None and before != lease and before.fence >= lease.fence:
+                        self.wrong.append(f"the grant {lease} does not rise above {before}")
+                    ledger.granted[lease.trial] = lease
 
     def _notice(self, commands: Sequence[Command]) -> None:
         """Find what of the last batch was committed: the next owner's only witness is the database."""
@@ -292,7 +296,7 @@ class SimulatedOwner:
 def matters(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
     """Whether a batch was more than signs of life and asks for what there is not."""
     return any(
-        not isinstance(command, (Join, Beat)) and not isinstance(reply, (Wait, Finished))
+        not isinstance(command, (Join, Heartbeat)) and not isinstance(reply, (Wait, Finished))
         for command, reply in zip(commands, replies, strict=True)
     )
 
@@ -305,7 +309,7 @@ def _session(command: Command) -> str | None:
     match command:
         case Ask() | Join():
             return command.session
-        case Tell() | Fail() | Beat():
+        case Tell() | Fail() | Heartbeat():
             return command.lease.session
         case _:
             return None

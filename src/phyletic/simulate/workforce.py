@@ -8,12 +8,13 @@ from functools import partial
 
 from phyletic.coordinator.messages import (
     Ask,
-    Beat,
     Command,
     Done,
     Fail,
     Finished,
     Grant,
+    Granted,
+    Heartbeat,
     Join,
     Leave,
     Refused,
@@ -21,7 +22,7 @@ from phyletic.coordinator.messages import (
     Tell,
     Wait,
 )
-from phyletic.coordinator.sessions import BEATS_PER_LEASE
+from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric
 from phyletic.simulate.curve import DriftingCurve
@@ -110,7 +111,12 @@ class Workforce:
         """Say something, and ask for a trial; a detached worker says each time who it is."""
         lease = self._faults.lease if worker.detached else None
         join = [Join(session=worker.session, worker=worker.name, lease_seconds=lease)] * (joining or worker.detached)
-        self._network.request(worker, *said, *join, Ask(session=worker.session, in_memory=worker.memory))
+        self._network.request(
+            worker,
+            *said,
+            *join,
+            Ask(session=worker.session, in_memory=frozenset() if worker.memory is None else frozenset({worker.memory})),
+        )
 
     def call_back(self) -> None:
         """Let those ask again who were told that there was nothing left."""
@@ -135,7 +141,7 @@ class Workforce:
         """Let one ask again for whom a deadline may have passed: of that, nobody is told."""
         if not self._looking and self._owner.state.deadlines and not self._owner.state.control.paused:
             self._looking = True
-            self._queue.after(self._faults.lease / BEATS_PER_LEASE, self._look)
+            self._queue.after(self._faults.lease / HEARTBEATS_PER_LEASE, self._look)
 
     def _look(self) -> None:
         self._looking = False
@@ -169,7 +175,9 @@ class Workforce:
         session, chance = worker.session, self._chance
         self._queue.after(attempt.seconds, partial(self._ends, worker, session, attempt))
         if worker.detached:
-            self._queue.after(self._faults.lease / BEATS_PER_LEASE, partial(self._renews, worker, session, attempt))
+            self._queue.after(
+                self._faults.lease / HEARTBEATS_PER_LEASE, partial(self._renews, worker, session, attempt)
+            )
             if happens(self._faults.cut, chance):
                 self._queue.after(attempt.seconds * chance.random(), partial(self._cut, worker))
         elif happens(self._faults.lose or self._faults.pause, chance):
@@ -190,13 +198,15 @@ class Workforce:
     def _beats(self, worker: Worker, session: str, attempt: Attempt) -> None:
         if self._runs(worker, session, attempt):
             lease, step = attempt.grant.lease, attempt.grant.trial.start_step
-            self._network.send(worker, None, (Beat(lease=lease, step=step),))
+            self._network.send(worker, None, (Heartbeat(lease=lease, step=step),))
 
     def _renews(self, worker: Worker, session: str, attempt: Attempt) -> None:
         """A detached worker says that it is alive, for as long as it trains."""
         if self._runs(worker, session, attempt) and not worker.asleep:
             self._beats(worker, session, attempt)
-            self._queue.after(self._faults.lease / BEATS_PER_LEASE, partial(self._renews, worker, session, attempt))
+            self._queue.after(
+                self._faults.lease / HEARTBEATS_PER_LEASE, partial(self._renews, worker, session, attempt)
+            )
 
     def _cut(self, worker: Worker) -> None:
         self._happened["cuts"] += 1
@@ -316,8 +326,8 @@ class Workforce:
             match command, reply:
                 case Tell() | Fail(), _:
                     self._told(worker, command, reply)
-                case Ask(), Grant():
-                    self._begin(worker, reply)
+                case Ask(), Granted():
+                    self._begin(worker, reply.grants[0])
                 case Ask(), Wait() | Finished():
                     changed = seen != self._owner.state.counters.sequence
                     # what is finished is so for good, unless something came in between, or failures were the reason
@@ -346,7 +356,12 @@ class Workforce:
     def _heard(self, worker: Worker, command: Command, reply: Reply) -> None:
         """The answer to a heartbeat: who lost the lease stops, and asks for another trial."""
         attempt = worker.attempt
-        if not isinstance(command, Beat) or attempt is None or attempt.grant.lease != command.lease or worker.asleep:
+        if (
+            not isinstance(command, Heartbeat)
+            or attempt is None
+            or attempt.grant.lease != command.lease
+            or worker.asleep
+        ):
             return
         if isinstance(reply, Refused) and worker.awaited is None and worker.session not in self._gone:
             worker.attempt = worker.memory = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
 
 import msgspec
 
@@ -12,7 +11,9 @@ from phyletic.records import (
     CheckpointReference,
     CheckpointState,
     Evaluation,
+    Event,
     Lease,
+    Measured,
     StudyControl,
     StudyIdentity,
     Trial,
@@ -21,7 +22,7 @@ from phyletic.records import (
 __all__ = [
     "Changes",
     "Counters",
-    "Event",
+    "MemberRow",
     "SessionRecord",
     "StaleState",
     "StoredCheckpoint",
@@ -31,7 +32,7 @@ __all__ = [
 
 
 class StaleState(StorageError):
-    """A decision was made on a state that is no longer the stored one: drop what is cached, load it again."""
+    """The decision saw a state that is no longer the stored one: drop what is cached and load it again."""
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,19 +42,33 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
         next_trial: Number of the next trial.
         sequence: Rises by one with each write; names a state of the study.
         epoch: Rises with each owner; what an earlier owner decided can no longer be written.
-        completed: Completed trials.
+        completed: Trials told with a score.
+        partial: Trials handed back early.
+        failed: Trials given up.
+        exploits: Ended trials that took another member's checkpoint or hyperparameters because their member lost.
+        rescues: Ended trials that replaced a failed one, or one whose score was not finite.
+        nonfinite: Scores that were NaN or infinite.
         failures_in_a_row: Failed attempts since the last completion.
+        nonfinite_in_a_row: Completed trials without a finite score since the last with one.
         active_seconds: Time during which trials were running.
         member_steps: Steps trained, summed over all trials.
+        clock: The owner's clock at the latest write, in seconds since 1970; None before the first.
     """
 
     next_trial: int = 0
     sequence: int = 0
     epoch: int = 0
     completed: int = 0
+    partial: int = 0
+    failed: int = 0
+    exploits: int = 0
+    rescues: int = 0
+    nonfinite: int = 0
     failures_in_a_row: int = 0
+    nonfinite_in_a_row: int = 0
     active_seconds: float = 0.0
     member_steps: int = 0
+    clock: float | None = None
 
 
 class StoredStudy(msgspec.Struct, frozen=True):
@@ -64,6 +79,7 @@ class StoredStudy(msgspec.Struct, frozen=True):
         identity: What never changes.
         control: What may.
         counters: What is counted.
+        best: Numbers of the best completed trials whose checkpoints are kept, best first.
         created: When, in seconds since 1970.
     """
 
@@ -71,6 +87,7 @@ class StoredStudy(msgspec.Struct, frozen=True):
     identity: StudyIdentity
     control: StudyControl
     counters: Counters
+    best: tuple[int, ...] = ()
     created: float = 0.0
 
 
@@ -92,18 +109,34 @@ class TrialUpdate(msgspec.Struct, frozen=True):
     digest: str | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened to a study.
+class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the population, as it is stored; trials are named by their numbers.
 
     Attributes:
-        kind: What, in one word.
-        at: When, in seconds since 1970.
-        payload: The particulars; anything that JSON can hold, and records.
+        member: Its number, from 0.
+        generation: Generation of its next trial.
+        latest: Number of its latest trial, of any state.
+        head: Its latest completed trial that it may go on from; None without one.
+        tip: Its latest trial that left something to go on from; None without one.
+        kept: Trials whose checkpoints it keeps, at most three, newest first.
+        failed: Whether its next decision is a rescue.
+        early_stopped: Whether its latest trial ended because the algorithm gave it up.
+        best_score: The best finite score its trials ever had; None before the first.
+        measured: What the algorithm reads of its head's lineage.
+        open_measured: The same of the trial that its open trial starts from.
     """
 
-    kind: str
-    at: float
-    payload: dict[str, Any] = {}
+    member: int
+    generation: int
+    latest: int
+    head: int | None
+    tip: int | None
+    kept: tuple[int, ...]
+    failed: bool
+    early_stopped: bool
+    best_score: float | None
+    measured: Measured
+    open_measured: Measured
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,8 +147,9 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
         worker: The name a person gave it.
         pid: Its process, where a later owner must end it; else None.
         created: When that process was created, as the system tells it, so that a reused pid is not mistaken for it.
-        lease_seconds: How long a detached session's leases last without a word from it; None where the session lives
-            as long as its owner.
+        lease_seconds: How long a detached session's leases last without a word from it; None if the session lives as
+            long as its owner.
+        deadline: When a detached session's leases end unless it renews them, by the owner's clock.
         epoch: The owner's epoch in which it joined.
         joined: When it joined, in seconds since 1970.
     """
@@ -125,6 +159,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     created: float | None = None
     lease_seconds: float | None = None
+    deadline: float | None = None
     epoch: int = 0
     joined: float = 0.0
 
@@ -166,7 +201,11 @@ class Changes:
         collected: Ids of condemned checkpoints whose bytes are gone.
         pinned: Trials whose checkpoint is kept for good, or (False) no longer.
         joined: Sessions that began.
+        renewed: Deadlines of sessions that changed.
         left: Sessions that ended, as (session, time).
+        members: Places in the population that change.
+        born: Numbers of those that are new.
+        best: Numbers of the best trials afterwards; None if they stay.
         events: What happened, in order.
     """
 
@@ -182,5 +221,17 @@ class Changes:
     collected: list[str] = field(default_factory=list)
     pinned: list[tuple[int, bool]] = field(default_factory=list)
     joined: list[SessionRecord] = field(default_factory=list)
+    renewed: dict[str, float] = field(default_factory=dict)
     left: list[tuple[str, float]] = field(default_factory=list)
+    members: list[MemberRow] = field(default_factory=list)
+    born: set[int] = field(default_factory=set)
+    best: tuple[int, ...] | None = None
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return self.control is None and self.best is None and not any(getattr(self, name) for name in _LISTS)
+
+
+_LISTS = tuple(one.name for one in fields(Changes) if one.default_factory is not MISSING)

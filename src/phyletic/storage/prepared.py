@@ -29,7 +29,7 @@ class Prepared:
     def __init__(self, statement: Insert | Update, columns: Iterable[str]) -> None:
         self._statement = statement
         self._columns = list(columns)
-        self._forms: dict[str, tuple[str, list[tuple[str, Encoder | None]]]] = {}
+        self._forms: dict[str, Form] = {}
 
     def run(self, connection: Connection, rows: list[dict[str, Any]]) -> int:
         """Run the statement for each row of parameters and return how many rows of the table it met, in all.
@@ -39,20 +39,40 @@ class Prepared:
         dialect = connection.dialect
         form = self._forms.get(dialect.name)
         if form is None:
-            form = self._forms[dialect.name] = self._form(dialect)
-        sql, parameters = form
-        values = [
-            tuple([row[name] if encode is None else encode(row[name]) for name, encode in parameters]) for row in rows
-        ]
+            form = self._forms[dialect.name] = self.form(dialect)
         cursor = connection.connection.cursor()
         try:
-            cursor.executemany(sql, values)
+            cursor.executemany(form.sql, [form.encode(row) for row in rows])
             return int(cursor.rowcount)
         finally:
             cursor.close()
 
-    def _form(self, dialect: Dialect) -> tuple[str, list[tuple[str, Encoder | None]]]:
+    def form(self, dialect: Dialect) -> Form:
+        """Return the statement as a database's driver takes it."""
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
-        return str(compiled), [
-            (name, compiled.binds[name].type.bind_processor(dialect)) for name in compiled.positiontup or ()
+        names = compiled.positiontup if compiled.positional else list(compiled.binds)
+        parameters: list[tuple[str, Encoder | None]] = [
+            (name, compiled.binds[name].type.bind_processor(dialect)) for name in names or ()
         ]
+        return Form(str(compiled), parameters, named=not compiled.positional)
+
+
+class Form:
+    """One statement in one database's SQL.
+
+    Args:
+        sql: The text, with the driver's own placeholders.
+        parameters: Each parameter's name, and what encodes its value; None if the driver takes the value as it is.
+        named: Whether the driver takes parameters by name; else by position.
+    """
+
+    def __init__(self, sql: str, parameters: list[tuple[str, Encoder | None]], *, named: bool) -> None:
+        self.sql = sql
+        self.parameters = parameters
+        self.named = named
+
+    def encode(self, row: dict[str, Any]) -> Any:
+        """Return a row's parameters as the driver takes them."""
+        if self.named:
+            return {name: row[name] if encode is None else encode(row[name]) for name, encode in self.parameters}
+        return tuple([row[name] if encode is None else encode(row[name]) for name, encode in self.parameters])

@@ -11,31 +11,33 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from phyletic.records import CheckpointState, Evaluation, Lease, Trial, TrialState
+from phyletic.records import CheckpointState, Evaluation, Event, Lease, StudyChange, Trial, TrialState
+from phyletic.records.event import DECIDED, RESULTS
 from phyletic.storage import tables
-from phyletic.storage.changes import Event, SessionRecord, StoredCheckpoint, StoredStudy
-from phyletic.storage.rows import TRIALS, checkpoint_of, lease_of, session_of, study_of, trial_of
+from phyletic.storage.changes import MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
+from phyletic.storage.rows import TRIALS, checkpoint_of, lease_of, member_of, session_of, study_of, trial_of
 
 __all__ = [
     "best_trials",
     "checkpoint_state",
     "checkpoints",
-    "ended_trials",
     "evaluations",
     "events",
     "heads_at",
-    "last_trials",
+    "latest_reports",
     "lineage",
     "load_study",
-    "members_ever",
+    "members",
     "open_sessions",
     "open_trials",
     "pinned",
-    "state_counts",
     "studies",
+    "study_changes",
     "told_digest",
     "trial",
     "trials",
+    "trials_by_number",
+    "trials_of_members",
 ]
 
 _LARGEST = 1.7976931348623157e308
@@ -92,29 +94,11 @@ def trials(
     return [trial_of(row) for row in connection.execute(statement)]
 
 
-def state_counts(connection: Connection, study_id: int) -> dict[TrialState, int]:
-    """Return how many trials there are in each state; states without a trial are left out."""
-    statement = sa.select(_t.state, sa.func.count()).where(_t.study == study_id).group_by(_t.state).order_by(_t.state)
-    return {TrialState(state): count for state, count in connection.execute(statement)}
-
-
 def told_digest(connection: Connection, study_id: int, number: int) -> tuple[int, str, str] | None:
     """Return (fence, token, digest) of the result that a trial was told; None where none was."""
     statement = sa.select(_t.fence, _t.token, _t.digest).where(_t.study == study_id, _t.number == number)
     row = connection.execute(statement).first()
     return None if row is None or row.digest is None else (row.fence, row.token, row.digest)
-
-
-def last_trials(connection: Connection, study_id: int, member: int, limit: int) -> list[Trial]:
-    """Return the latest trials of a member, the newest first."""
-    statement = TRIALS.where(_t.study == study_id, _t.member == member).order_by(_t.number.desc()).limit(limit)
-    return [trial_of(row) for row in connection.execute(statement)]
-
-
-def members_ever(connection: Connection, study_id: int) -> int:
-    """Return how many members have had a trial, at any time: one more than the highest of their numbers."""
-    highest = connection.execute(sa.select(sa.func.max(_t.member)).where(_t.study == study_id)).scalar()
-    return 0 if highest is None else int(highest) + 1
 
 
 def lineage(connection: Connection, study_id: int, number: int, *, most: int | None = None) -> list[Trial]:
@@ -160,43 +144,93 @@ _ANCESTORS = _ancestors()
 _LINEAGE = TRIALS.where(_t.study == sa.bindparam("the_study"), _t.number.in_(_ANCESTORS)).order_by(_t.number)
 
 
+def members(connection: Connection, study_id: int) -> list[MemberRow]:
+    """Return every place of the population that ever had a trial, by number."""
+    statement = sa.select(tables.member).where(tables.member.c.study == study_id).order_by(tables.member.c.member)
+    return [member_of(row) for row in connection.execute(statement)]
+
+
+def trials_of_members(connection: Connection, study_id: int) -> list[Trial]:
+    """Return the trials that members or open trials refer to: heads, tips, kept ones, parents and the latest."""
+    columns = tables.member.c
+    named = [columns.head, columns.tip, columns.kept_first, columns.kept_second, columns.kept_third, columns.latest]
+    parts = [sa.select(column).where(columns.study == study_id) for column in named]
+    parts.append(sa.select(_t.parent).where(_t.study == study_id, tables.IS_OPEN))
+    numbers = sa.union(*parts).subquery()
+    statement = TRIALS.where(_t.study == study_id, _t.number.in_(sa.select(numbers.c[0]))).order_by(_t.number)
+    return [trial_of(row) for row in connection.execute(statement)]
+
+
+def latest_reports(connection: Connection, study_id: int, most: int) -> list[tuple[Trial, list[Evaluation]]]:
+    """Return the ended trials with the highest numbers and what each reported, by number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        most: At most so many trials.
+    """
+    states = [str(TrialState.COMPLETED), str(TrialState.PARTIAL)]
+    latest = TRIALS.where(_t.study == study_id, _t.state.in_(states)).order_by(_t.number.desc()).limit(most)
+    ended = [trial_of(row) for row in connection.execute(latest)][::-1]
+    reported: dict[int, list[Evaluation]] = {trial.number: [] for trial in ended}
+    for number, evaluation in evaluations(connection, study_id, list(reported)):
+        reported[number].append(evaluation)
+    return [(trial, reported[trial.number]) for trial in ended]
+
+
 def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial]:
-    """Return each member's latest completed trial as of a sequence number, by member.
+    """Return the head that each member had at a sequence number, by member.
+
+    A member's head is the trial it completed last, unless a ``"head"`` event of the same or a later write says another.
 
     Args:
         connection: Where to read.
         study_id: The study.
         sequence: A sequence number of the study, such as a decision's ``as_of``.
     """
-    latest = (
-        sa.select(sa.func.max(_t.number))
-        .where(_t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.ended <= sequence)
-        .group_by(_t.member)
+    completed = sa.select(_t.member, sa.func.max(_t.number), _t.ended).where(
+        _t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.ended <= sequence
     )
-    statement = TRIALS.where(_t.study == study_id, _t.number.in_(latest)).order_by(_t.member)
-    return [trial_of(row) for row in connection.execute(statement)]
+    heads = {member: (ended, number) for member, number, ended in connection.execute(completed.group_by(_t.member))}
+    for at, event in events(connection, study_id, until=sequence, kinds=["head"]):
+        member = event.payload["member"]
+        if member not in heads or at >= heads[member][0]:
+            heads[member] = (at, event.payload["head"])
+    found = trials_by_number(connection, study_id, [number for _, number in heads.values() if number is not None])
+    return sorted(found.values(), key=lambda trial: trial.member)
 
 
-def ended_trials(
-    connection: Connection, study_id: int, member: int, *, after: int, until: int, limit: int
-) -> list[tuple[int, Trial]]:
-    """Return the latest trials of a member that ended completed or partial, each with the sequence number of its end.
+def trials_by_number(connection: Connection, study_id: int, numbers: Iterable[int]) -> dict[int, Trial]:
+    """Return some trials, by their numbers."""
+    wanted, found = sorted(set(numbers)), dict[int, Trial]()
+    for start in range(0, len(wanted), _AT_ONCE):
+        part = TRIALS.where(_t.study == study_id, _t.number.in_(wanted[start : start + _AT_ONCE]))
+        found |= {row.number: trial_of(row) for row in connection.execute(part)}
+    return found
 
-    The newest comes first.
+
+def study_changes(connection: Connection, study_id: int, *, since: int, limit: int) -> list[StudyChange]:
+    """Return what was committed after a sequence number, in order.
 
     Args:
         connection: Where to read.
         study_id: The study.
-        member: The member.
-        after: Only those that ended in a later write than this sequence number.
-        until: Only those that ended in no later write than this sequence number.
-        limit: At most so many.
+        since: A sequence number; -1 for all.
+        limit: At most so many changes, and then the rest of the last one's write.
     """
-    states = [str(TrialState.COMPLETED), str(TrialState.PARTIAL)]
-    statement = TRIALS.add_columns(_t.ended).where(
-        _t.study == study_id, _t.member == member, _t.state.in_(states), _t.ended > after, _t.ended <= until
-    )
-    return [(row.ended, trial_of(row)) for row in connection.execute(statement.order_by(_t.number.desc()).limit(limit))]
+    columns = tables.event.c
+    named = (columns.sequence, columns.kind, columns.at, columns.trial, columns.payload)
+    later = sa.select(*named).where(columns.study == study_id).order_by(columns.sequence, columns.position)
+    rows = list(connection.execute(later.where(columns.sequence > since).limit(limit)))
+    if len(rows) == limit:
+        rows = [row for row in rows if row.sequence != rows[-1].sequence] + list(
+            connection.execute(later.where(columns.sequence == rows[-1].sequence))
+        )
+    found = trials_by_number(connection, study_id, [row.trial for row in rows if row.trial is not None])
+    return [
+        StudyChange(sequence=sequence, kind=kind, at=at, trial=found.get(number), payload=payload)
+        for sequence, kind, at, number, payload in rows
+    ]
 
 
 def best_trials(
@@ -304,25 +338,35 @@ def pinned(connection: Connection, study_id: int) -> list[int]:
 
 
 def events(
-    connection: Connection, study_id: int, *, after: int = -1, until: int | None = None
+    connection: Connection,
+    study_id: int,
+    *,
+    until: int | None = None,
+    kinds: Sequence[str] | None = None,
 ) -> list[tuple[int, Event]]:
     """Return what happened, each with the sequence number of its write, in order.
 
     Args:
         connection: Where to read.
         study_id: The study.
-        after: Only events with a higher sequence number.
         until: Only events with no higher sequence number; None for all.
+        kinds: Only events of these kinds; None for all but decisions and results, which the trials themselves tell.
     """
     columns = tables.event.c
     statement = (
-        sa.select(columns.sequence, columns.kind, columns.at, columns.payload)
-        .where(columns.study == study_id, columns.sequence > after)
+        sa.select(columns.sequence, columns.kind, columns.at, columns.trial, columns.payload)
+        .where(columns.study == study_id)
         .order_by(columns.sequence, columns.position)
+    )
+    statement = statement.where(
+        columns.kind.not_in([DECIDED, *RESULTS]) if kinds is None else columns.kind.in_(list(kinds))
     )
     if until is not None:
         statement = statement.where(columns.sequence <= until)
-    return [(sequence, Event(kind, at, payload)) for sequence, kind, at, payload in connection.execute(statement)]
+    return [
+        (sequence, Event(kind=kind, at=at, trial=trial, payload=payload))
+        for sequence, kind, at, trial, payload in connection.execute(statement)
+    ]
 
 
 def open_sessions(connection: Connection, study_id: int) -> list[SessionRecord]:

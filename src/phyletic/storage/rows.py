@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from phyletic.records import CheckpointReference, CheckpointState, Lease, Trial, TrialState
 from phyletic.storage import tables
-from phyletic.storage.changes import Counters, SessionRecord, StoredCheckpoint, StoredStudy
+from phyletic.storage.changes import Counters, MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 
-__all__ = ["TRIALS", "checkpoint_of", "lease_of", "session_of", "study_of", "trial_of"]
+__all__ = ["TRIALS", "checkpoint_of", "lease_of", "member_of", "session_of", "study_of", "trial_of"]
 
 _STATES = {str(state): state for state in TrialState}
 
@@ -57,16 +57,26 @@ TRIALS = sa.select(
 
 def study_of(row: Any) -> StoredStudy:
     """Return a study."""
-    counters = Counters(
-        next_trial=row.next_trial,
-        sequence=row.sequence,
-        epoch=row.epoch,
-        completed=row.completed,
-        failures_in_a_row=row.failures_in_a_row,
-        active_seconds=row.active_seconds,
-        member_steps=row.member_steps,
+    fields = row._mapping
+    counters = Counters(**{name: fields[name] for name in Counters.__struct_fields__})
+    return StoredStudy(row.id, row.identity, row.control, counters, row.best, row.created)
+
+
+def member_of(row: Any) -> MemberRow:
+    """Return a place in the population."""
+    return MemberRow(
+        member=row.member,
+        generation=row.generation,
+        latest=row.latest,
+        head=row.head,
+        tip=row.tip,
+        kept=tuple(one for one in (row.kept_first, row.kept_second, row.kept_third) if one is not None),
+        failed=row.failed,
+        early_stopped=row.early_stopped,
+        best_score=row.best_score,
+        measured=row.measured,
+        open_measured=row.open_measured,
     )
-    return StoredStudy(row.id, row.identity, row.control, counters, row.created)
 
 
 def trial_of(row: Any) -> Trial:
@@ -126,6 +136,7 @@ def session_of(row: Any) -> SessionRecord:
         pid=row.pid,
         created=row.pid_created,
         lease_seconds=row.lease_seconds,
+        deadline=row.deadline,
         epoch=row.epoch,
         joined=row.joined,
     )

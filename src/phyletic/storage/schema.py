@@ -14,8 +14,9 @@ from phyletic.storage.tables import metadata
 
 __all__ = ["HEAD", "check_schema", "prepare_schema", "refuse_foreign"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The latest revision under ``migrations/versions``; revisions are numbered upwards."""
+_BEFORE_THE_FIRST_RELEASE = "0001"
 
 # Written as Alembic itself writes it.
 _VERSION_TABLE = (
@@ -32,13 +33,19 @@ def refuse_foreign(connection: Connection, name: str) -> bool:
         name: The database's name, for messages.
 
     Raises:
-        StorageError: The database was written by a later version of phyletic, or by another program.
+        StorageError: A later version of phyletic wrote the database, or one before the first release, or another
+            program.
     """
     revision = _revision(connection)
     if revision is None:
         if sa.inspect(connection).get_table_names():
             raise StorageError(f"{name} is a database of another program: give another path")
         return False
+    if revision == _BEFORE_THE_FIRST_RELEASE:
+        raise StorageError(
+            f"{name} was made before the first release of phyletic, whose studies this version cannot read: begin the "
+            "study anew in another file, or read this one with the version that wrote it"
+        )
     if revision > HEAD:
         raise StorageError(
             f"{name} was written by a later version of phyletic (schema {revision}, this one knows {HEAD}): "

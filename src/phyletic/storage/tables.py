@@ -13,10 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from phyletic.records import Decision, StudyControl, StudyIdentity, Timings
+from phyletic.records import Decision, Measured, StudyControl, StudyIdentity, Timings
 from phyletic.storage.columns import Json, Metrics, Number
 
-__all__ = ["IS_KEPT", "IS_OPEN", "checkpoint", "evaluation", "event", "metadata", "session", "study", "trial"]
+__all__ = ["IS_KEPT", "IS_OPEN", "checkpoint", "evaluation", "event", "member", "metadata", "session", "study", "trial"]
 
 metadata = sa.MetaData()
 
@@ -32,9 +32,17 @@ study = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("completed", sa.BigInteger, nullable=False),
+    sa.Column("partial", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("exploits", sa.BigInteger, nullable=False),
+    sa.Column("rescues", sa.BigInteger, nullable=False),
+    sa.Column("nonfinite", sa.BigInteger, nullable=False),
     sa.Column("failures_in_a_row", sa.BigInteger, nullable=False),
+    sa.Column("nonfinite_in_a_row", sa.BigInteger, nullable=False),
     sa.Column("active_seconds", Number, nullable=False),
     sa.Column("member_steps", sa.BigInteger, nullable=False),
+    sa.Column("clock", Number),  # of the owner, at its latest write
+    sa.Column("best", Json(tuple[int, ...]), nullable=False),
     sa.Column("created", Number, nullable=False),
 )
 
@@ -72,12 +80,32 @@ trial = sa.Table(
     sa.Column("started", Number),
     sa.Column("finished", Number),
     sa.Column("ended", sa.BigInteger),  # sequence number of the write that ended it
-    sa.Index("trial_by_member", "study", "member", "number"),
 )
 # SQLite uses a partial index only where the query repeats its condition without parameters: hence literal values.
 IS_OPEN = trial.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'running'")])
 sa.Index("trial_open", trial.c.study, trial.c.number, sqlite_where=IS_OPEN)
 sa.Index("trial_by_score", trial.c.study, trial.c.score, sqlite_where=trial.c.score.is_not(None))
+
+# A place in the population, as the owner holds it: written in the transaction that changes it.
+member = sa.Table(
+    "member",
+    metadata,
+    sa.Column("study", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("member", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("latest", sa.BigInteger, nullable=False),
+    sa.Column("head", sa.BigInteger),
+    sa.Column("tip", sa.BigInteger),
+    sa.Column("kept_first", sa.BigInteger),
+    sa.Column("kept_second", sa.BigInteger),
+    sa.Column("kept_third", sa.BigInteger),
+    sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("early_stopped", sa.Boolean, nullable=False),
+    sa.Column("best_score", Number),
+    sa.Column("measured", Json(Measured), nullable=False),
+    sa.Column("open_measured", Json(Measured), nullable=False),
+    sqlite_with_rowid=False,
+)
 
 evaluation = sa.Table(
     "evaluation",
@@ -117,6 +145,7 @@ session = sa.Table(
     sa.Column("pid", sa.BigInteger),
     sa.Column("pid_created", Number),
     sa.Column("lease_seconds", Number),
+    sa.Column("deadline", Number),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("joined", Number, nullable=False),
     sa.Column("left", Number),
@@ -131,6 +160,7 @@ event = sa.Table(
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("at", Number, nullable=False),
+    sa.Column("trial", sa.BigInteger),
     sa.Column("payload", Json(dict[str, Any]), nullable=False),
     sqlite_with_rowid=False,
 )

@@ -21,7 +21,7 @@ from phyletic.storage.prepared import Prepared
 
 __all__ = ["create_study", "take_epoch", "write"]
 
-_COUNTERS = ("next_trial", "sequence", "completed", "failures_in_a_row", "active_seconds", "member_steps")
+_COUNTERS = tuple(name for name in Counters.__struct_fields__ if name != "epoch")
 
 _advance = Prepared(
     sa.update(tables.study)
@@ -30,7 +30,10 @@ _advance = Prepared(
         tables.study.c.sequence == bindparam("expected"),
         tables.study.c.epoch == bindparam("the_epoch"),
     )
-    .values(control=sa.func.coalesce(bindparam("new_control", type_=Json(StudyControl)), tables.study.c.control)),
+    .values(
+        control=sa.func.coalesce(bindparam("new_control", type_=Json(StudyControl)), tables.study.c.control),
+        best=sa.func.coalesce(bindparam("new_best", type_=Json(tuple[int, ...])), tables.study.c.best),
+    ),
     _COUNTERS,
 )
 
@@ -46,7 +49,8 @@ _update_trial = Prepared(
         tables.trial.c.number == bindparam("the_number"),
         tables.IS_OPEN,
         sa.or_(
-            bindparam("held_fence").is_(None),
+            # PostgreSQL must be told the type of a parameter that it compares with NULL
+            sa.cast(bindparam("held_fence"), sa.BigInteger).is_(None),
             sa.and_(
                 tables.trial.c.fence == bindparam("held_fence"),
                 tables.trial.c.token == bindparam("held_token"),
@@ -59,6 +63,13 @@ _update_trial = Prepared(
         token=sa.func.coalesce(bindparam("new_token", type_=sa.Text), tables.trial.c.token),
     ),
     [name for name in tables.trial.c.keys() if name not in _FIXED | _LEASE],  # noqa: SIM118
+)
+_insert_member = Prepared(sa.insert(tables.member), tables.member.c.keys())
+_update_member = Prepared(
+    sa.update(tables.member).where(
+        tables.member.c.study == bindparam("the_study"), tables.member.c.member == bindparam("the_member")
+    ),
+    [name for name in tables.member.c.keys() if name not in ("study", "member")],  # noqa: SIM118
 )
 _insert_evaluation = Prepared(sa.insert(tables.evaluation), tables.evaluation.c.keys())
 _insert_checkpoint = Prepared(sa.insert(tables.checkpoint), tables.checkpoint.c.keys())
@@ -86,6 +97,12 @@ _rejoin_session = Prepared(
         tables.session.c.study == bindparam("the_study"), tables.session.c.session == bindparam("the_session")
     ),
     [name for name in tables.session.c.keys() if name not in ("study", "session")],  # noqa: SIM118
+)
+_renew_session = Prepared(
+    sa.update(tables.session).where(
+        tables.session.c.study == bindparam("the_study"), tables.session.c.session == bindparam("the_session")
+    ),
+    ("deadline",),
 )
 _end_session = Prepared(
     sa.update(tables.session).where(
@@ -115,13 +132,14 @@ def create_study(connection: Connection, identity: StudyIdentity, control: Study
         uuid=identity.uuid,
         identity=identity,
         control=control,
+        best=(),
         created=now,
     )
     try:
         key = connection.execute(sa.insert(tables.study).returning(tables.study.c.id), row).scalar_one()
     except sa.exc.IntegrityError:
         raise InvalidArgument("study", identity.name, "a name that no study has yet in this storage") from None
-    return StoredStudy(key, identity, control, counters, now)
+    return StoredStudy(key, identity, control, counters, created=now)
 
 
 def take_epoch(connection: Connection, study_id: int) -> int:
@@ -158,6 +176,7 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
                 expected=changes.expected,
                 the_epoch=counters.epoch,
                 new_control=changes.control,
+                new_best=changes.best,
             )
         ],
     )
@@ -165,6 +184,7 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
         raise StaleState(f"the study is not in state {changes.expected} of epoch {counters.epoch} any more")
     try:
         _write_trials(connection, study_id, changes)
+        _write_members(connection, study_id, changes)
         _write_checkpoints(connection, study_id, changes)
         _write_sessions(connection, study_id, changes)
     except connection.dialect.loaded_dbapi.IntegrityError as error:
@@ -193,6 +213,23 @@ def _write_trials(connection: Connection, study_id: int, changes: Changes) -> No
             row["study"], row["trial"], row["position"] = study_id, number, position
             rows.append(row)
         _insert_evaluation.run(connection, rows)
+
+
+def _write_members(connection: Connection, study_id: int, changes: Changes) -> None:
+    born: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for member in changes.members:
+        row = msgspec.structs.asdict(member)
+        kept = (*row.pop("kept"), None, None, None)
+        row["kept_first"], row["kept_second"], row["kept_third"] = kept[:3]
+        if member.member in changes.born:
+            born.append({**row, "study": study_id})
+        else:
+            others.append({**row, "the_study": study_id, "the_member": member.member})
+    if born:
+        _insert_member.run(connection, born)
+    if others:
+        _expect(_update_member, connection, others, "a member")
 
 
 def _trial_row(trial: Trial, lease: Lease | None, digest: str | None) -> dict[str, Any]:
@@ -261,6 +298,7 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
             "pid": joined.pid,
             "pid_created": joined.created,
             "lease_seconds": joined.lease_seconds,
+            "deadline": joined.deadline,
             "epoch": joined.epoch,
             "joined": joined.joined,
             "left": None,
@@ -269,10 +307,14 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
         again = {**row, "the_study": study_id, "the_session": joined.session}
         if not _rejoin_session.run(connection, [again]):
             _insert_session.run(connection, [{**row, "study": study_id, "session": joined.session}])
-    if changes.left:
+    if changes.renewed:
         rows: list[dict[str, Any]] = [
-            {"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left
+            {"the_study": study_id, "the_session": session, "deadline": deadline}
+            for session, deadline in changes.renewed.items()
         ]
+        _renew_session.run(connection, rows)
+    if changes.left:
+        rows = [{"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left]
         _end_session.run(connection, rows)
     if changes.events:
         sequence = changes.counters.sequence
@@ -283,6 +325,7 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
                 "position": i,
                 "kind": event.kind,
                 "at": event.at,
+                "trial": event.trial,
                 "payload": event.payload,
             }
             for i, event in enumerate(changes.events)

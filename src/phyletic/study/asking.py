@@ -8,12 +8,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.coordinator.messages import Ancestors, Ask, Command, Fail, Grant, Join, Refused, Reply, Tell
+from phyletic.coordinator.messages import (
+    Ancestors,
+    Ask,
+    Command,
+    Fail,
+    Grant,
+    Granted,
+    Join,
+    Refused,
+    Reply,
+    Tell,
+    Wait,
+)
 from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.sessions import check_worker
 from phyletic.disk import local_folder
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
-from phyletic.records.values import as_unicode, is_unicode
+from phyletic.records.values import as_unicode
 from phyletic.workers.trial import LiveTrial, check_metric_name, check_metric_value, check_steps
 
 __all__ = ["Asker"]
@@ -39,57 +52,51 @@ class Asker:
         self._identity = identity
         self._named: dict[str, str] = {}
         self._threads: dict[int, int] = {}
-        self.sessions: list[str] = []
+        self.sessions: set[str] = set()
 
     def ask(self, worker: str | None, count: int | None) -> Any:
         """Ask for one trial, or for ``count`` in a list."""
-        if worker is not None and (
-            not isinstance(worker, str) or not 1 <= len(worker) <= 200 or not is_unicode(worker)
-        ):
-            raise InvalidArgument("worker", worker, "a name of 1 to 200 characters, or None")
+        if worker is not None:
+            check_worker(worker)
         if count is not None:
             if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_AT_ONCE:
                 raise InvalidArgument("count", count, f"a whole number from 1 to {_MOST_AT_ONCE}, or None")
             if worker is not None:
                 raise InvalidArgument("count", count, "None for a named worker, which runs one trial at a time")
         session, joining = self._session(worker)
-        commands: list[Command] = [*joining, *[Ask(session=session, fresh=worker is None)] * (count or 1)]
-        replies = self._owner.execute(commands)
-        self._release_beside_refused(replies)
-        answers = [self._answer(reply) for reply in replies[len(joining) :]]
-        return answers[0] if count is None else answers
-
-    def _release_beside_refused(self, replies: Sequence[Reply]) -> None:
-        """Give back what was granted together with an error: whoever asked gets the error, and could not tell it."""
-        refused = next((reply for reply in replies if isinstance(reply, Refused)), None)
-        granted = [reply.lease for reply in replies if isinstance(reply, Grant)]
-        if refused is not None and granted:
-            text = f"another trial that was asked for with it could not be decided: {refused.message}"
-            self._owner.execute([Fail(lease=lease, error=text, cause="released") for lease in granted])
+        reply = self._owner.execute([*joining, Ask(session=session, slots=count or 1)])[-1]
+        if not isinstance(reply, Granted):
+            self.sessions.discard(session)
+            accepted = self.accepted(reply)
+            return accepted if count is None else [accepted] * count
+        trials = [self._live(grant) for grant in reply.grants]
+        if count is None:
+            return trials[0]
+        return [*trials, *[reply.rest or Wait("deciding for more failed")] * (count - len(trials))]
 
     def _session(self, worker: str | None) -> tuple[str, list[Command]]:
-        name = worker or ""
-        session = self._named.get(name)
-        if session is not None and session in self.sessions:
+        if worker is None:
+            # an ask with an identity of its own: said again it gives the same trials, and the next call new ones
+            session = secrets.token_hex(16)
+            self.sessions.add(session)
             return session, []
-        session = self._named[name] = secrets.token_hex(16)
-        self.sessions.append(session)
-        return session, [] if worker is None else [Join(session=session, worker=worker)]
+        session = self._named.get(worker, "")
+        if session in self.sessions:
+            return session, []
+        session = self._named[worker] = secrets.token_hex(16)
+        self.sessions.add(session)
+        return session, [Join(session=session, worker=worker)]
 
-    def _answer(self, reply: Reply) -> Any:
-        if isinstance(reply, Refused):
-            raise reply.exception()
-        if not isinstance(reply, Grant):
-            return reply
-        self._threads[reply.trial.number] = threading.get_ident()
-        trial = LiveTrial(reply, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
+    def _live(self, grant: Grant) -> LiveTrial:
+        self._threads[grant.trial.number] = threading.get_ident()
+        trial = LiveTrial(grant, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
         trial.ancestors = self._ancestors
         return trial
 
     def held(self) -> tuple[list[int], list[int]]:
         """Return the trials that were asked for and are not told: in this thread, and in others."""
         sessions = self._owner.state.sessions
-        numbers = sorted(number for session in self.sessions for number in sessions.get(session, ()))
+        numbers = sorted(number for session in list(self.sessions) for number in sessions.get(session, ()))
         here = [number for number in numbers if self._threads.get(number) == threading.get_ident()]
         return here, [number for number in numbers if number in self._threads and number not in here]
 
@@ -110,7 +117,7 @@ class Asker:
         many = isinstance(trial, Sequence) and not isinstance(trial, str)
         if not many:
             command = self._command(trial, {**_mapping(metrics), **values}, checkpoint, steps_done, partial)
-            return self._told(self._owner.execute([command]))[0]
+            return self._told([trial], self._owner.execute([command]))[0]
         results = metrics if metrics is not None else [None] * len(trial)
         folders = checkpoint if checkpoint is not None else [None] * len(trial)
         for name, given in (("metrics", results), ("checkpoint", folders)):
@@ -123,16 +130,22 @@ class Asker:
             self._command(one, result, folder, steps_done, partial)
             for one, result, folder in zip(trial, checked, folders, strict=True)
         ]
-        return self._told(self._owner.execute(commands))
+        return self._told(trial, self._owner.execute(commands))
 
-    def _told(self, replies: Sequence[Reply]) -> list[Trial]:
+    def _told(self, lives: Sequence[Any], replies: Sequence[Reply]) -> list[Trial]:
         told = []
-        for reply in replies:
+        for live, reply in zip(lives, replies, strict=True):
             done = self.accepted(reply)
             assert done.trial is not None
-            self._threads.pop(done.trial.number, None)
+            self._forget(live)
             told.append(done.trial)
         return told
+
+    def _forget(self, live: LiveTrial) -> None:
+        self._threads.pop(live.number, None)
+        session = live.grant.lease.session
+        if session not in self._named.values() and session not in self._owner.state.sessions:
+            self.sessions.discard(session)
 
     def _command(
         self, trial: Any, values: Mapping[str, Any], checkpoint: Any, steps_done: int | None, partial: bool
@@ -200,9 +213,9 @@ class Asker:
             raise InvalidArgument("error", error, "text, or an exception")
         done = self.accepted(self._owner.execute([Fail(lease=live.grant.lease, error=as_unicode(error))])[0])
         assert done.trial is not None
-        trial_record: Trial = done.trial
-        self._threads.pop(trial_record.number, None)
-        return trial_record
+        self._forget(live)
+        record: Trial = done.trial
+        return record
 
     def heartbeat(self, trial: Any, step: int | None) -> bool:
         """Say that a trial is alive; returns whether it should go on."""

@@ -5,7 +5,7 @@ In a process that was forked meanwhile nothing is done: what was held is its par
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from phyletic.coordinator.messages import Leave
 from phyletic.coordinator.owner import Owner
@@ -13,7 +13,7 @@ from phyletic.coordinator.owner import Owner
 __all__ = ["end_loop", "let_go"]
 
 
-def let_go(owner: Owner, user: int, sessions: list[str]) -> None:
+def let_go(owner: Owner, user: int, sessions: set[str]) -> None:
     """Release what a study object holds.
 
     Args:
@@ -31,7 +31,7 @@ def let_go(owner: Owner, user: int, sessions: list[str]) -> None:
         owner.release(user)
 
 
-def end_loop(owner: Owner, user: int, sessions: list[str], session: str) -> None:
+def end_loop(owner: Owner, user: int, sessions: set[str], session: str) -> None:
     """Release what a loop in this process held, and the storage too unless the study object holds other trials.
 
     Args:
@@ -42,16 +42,16 @@ def end_loop(owner: Owner, user: int, sessions: list[str], session: str) -> None
     """
     if owner.forked:
         return
-    others = [other for other in sessions if other != session]
+    others = sessions - {session}
     if owner.begun and any(other in owner.state.sessions for other in others):
-        sessions[:] = others
+        sessions.discard(session)
         _leave(owner, [session])
     else:
-        sessions[:] = [*others, session]
+        sessions.add(session)
         let_go(owner, user, sessions)
 
 
-def _leave(owner: Owner, sessions: Sequence[str]) -> None:
-    held = [session for session in sessions if owner.begun and session in owner.state.sessions]
+def _leave(owner: Owner, sessions: Collection[str]) -> None:
+    held = [session for session in list(sessions) if owner.begun and session in owner.state.sessions]
     if held:
         owner.execute([Leave(session=session, lost=False, error="its study was closed") for session in held])

@@ -8,13 +8,12 @@ from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.errors import InvalidArgument, NotFound
-from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial, TrialState
+from phyletic.records import CheckpointReference, Evaluation, Event, StudyIdentity, Trial, TrialState
 from phyletic.records.values import whole_number
 from phyletic.storage import queries
-from phyletic.storage.changes import Event, StoredStudy
+from phyletic.storage.changes import StoredStudy
 from phyletic.storage.store import Store
 from phyletic.study.opening import stored_study
-from phyletic.study.population import population_at
 from phyletic.workers.trial import LiveTrial
 
 __all__ = ["Results", "trial_number"]
@@ -98,7 +97,7 @@ class Results:
         """Return the population that a trial's decision saw."""
         record = self.trial(trial)
         with self._store.read() as connection:
-            return population_at(connection, self._id, self._identity, record.decision.as_of)
+            return queries.heads_at(connection, self._id, record.decision.as_of)
 
     def events(self) -> list[Event]:
         """Return what happened to the study beside its trials."""

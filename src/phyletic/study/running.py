@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from phyletic.coordinator.budget import failure_cap
+from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_number, check_one_of, check_sequence
@@ -95,7 +95,7 @@ def run(
         finally:
             if not source.forked:
                 if study.owner.begun:
-                    stopped, cap = study.owner.state.stopped, failure_cap(study.owner.state)
+                    stopped, cap = stop_reason(study.owner.state), failure_cap(study.owner.state)
                     if verbose:
                         latest = snapshots.now()
                         display.update(latest)

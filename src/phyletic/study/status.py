@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from phyletic.errors import NotFound
-from phyletic.records import Budget, Metric, StudyIdentity, Trial, TrialState
+from phyletic.records import Budget, Metric, Trial
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.store import Store
@@ -58,23 +59,22 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def status_of(study: Study, store: Store) -> StudyStatus:
     """Return the status of a study, as it is stored."""
-    stored, counts, ages, best = _figures(store, study.identity)
-    control, counters = stored.control, stored.counters
-    budget = control.budget
-    still = counts.get(TrialState.RUNNING, 0)
-    reached = best is not None and best.score is not None and budget.target is not None
-    if reached and best is not None and best.score is not None and budget.target is not None:
-        reached = best.score >= budget.target if study.identity.metric.mode == "max" else best.score <= budget.target
-    done = (
-        (budget.trials is not None and counters.completed >= budget.trials)
-        or (budget.seconds is not None and counters.active_seconds >= budget.seconds)
-        or (budget.steps is not None and len(ages) == control.population and min(ages.values()) >= budget.steps)
-        or reached
-    )
+    with store.read() as connection:
+        stored = queries.load_study(connection, study.identity.name)
+        if stored is None:
+            raise NotFound(f"there is no study {study.identity.name!r} in {store.name} any more")
+        opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
+        rows = queries.members(connection, stored.id)
+        tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
+        found = queries.best_trials(connection, stored.id, study.identity.metric.mode, 1)
+    control, counters, best = stored.control, stored.counters, found[0] if found else None
+    ended = {"completed": counters.completed, "partial": counters.partial, "failed": counters.failed}
+    trials = {state: count for state, count in {**ended, **opened}.items() if count}
+    ages = [0 if row.tip is None else tips[row.tip].end_step or 0 for row in rows if row.member < control.population]
     state: Literal["new", "open", "paused", "finished"] = "open"
     if counters.next_trial == 0:
         state = "new"
-    elif done and not still:
+    elif _is_done(stored, ages, best, study.identity.metric.mode) and not opened["running"]:
         state = "finished"
     elif control.paused:
         state = "paused"
@@ -86,8 +86,8 @@ def status_of(study: Study, store: Store) -> StudyStatus:
         metric=study.identity.metric,
         algorithm=str(study.identity.algorithm.get("type", "")),
         population=control.population,
-        budget=budget,
-        trials={str(kind): count for kind, count in counts.items()},
+        budget=control.budget,
+        trials=dict(sorted(trials.items())),
         member_steps=counters.member_steps,
         active_seconds=counters.active_seconds,
         best=None if best is None else best.number,
@@ -98,19 +98,15 @@ def status_of(study: Study, store: Store) -> StudyStatus:
     )
 
 
-def _figures(
-    store: Store, identity: StudyIdentity
-) -> tuple[StoredStudy, dict[TrialState, int], dict[int, int], Trial | None]:
-    """Return the stored study, trials by state, members' ages, and the best trial, as of one moment."""
-    with store.read() as connection:
-        stored = queries.load_study(connection, identity.name)
-        if stored is None:
-            raise NotFound(f"there is no study {identity.name!r} in {store.name} any more")
-        counts = queries.state_counts(connection, stored.id)
-        ages = {}
-        for member in range(stored.control.population):
-            ended = [trial for trial in queries.last_trials(connection, stored.id, member, 4) if trial.end_step]
-            if ended:
-                ages[member] = ended[0].end_step or 0
-        best = queries.best_trials(connection, stored.id, identity.metric.mode, 1)
-    return stored, counts, ages, best[0] if best else None
+def _is_done(stored: StoredStudy, ages: list[int], best: Trial | None, mode: str) -> bool:
+    """Whether some limit of the budget is reached."""
+    budget, counters = stored.control.budget, stored.counters
+    if budget.trials is not None and counters.completed >= budget.trials:
+        return True
+    if budget.seconds is not None and counters.active_seconds >= budget.seconds:
+        return True
+    if budget.steps is not None and len(ages) == stored.control.population and min(ages) >= budget.steps:
+        return True
+    if budget.target is None or best is None or best.score is None:
+        return False
+    return best.score >= budget.target if mode == "max" else best.score <= budget.target

@@ -15,10 +15,9 @@ from phyletic.coordinator.messages import Control, Pin, Stop
 from phyletic.coordinator.owner import Owner
 from phyletic.evolution import Algorithm
 from phyletic.evolution.arguments import check_flag
-from phyletic.records import Budget, Evaluation, Metric, StudyControl, StudyIdentity, Trial, TrialState
+from phyletic.records import Budget, Evaluation, Event, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import queries
-from phyletic.storage.changes import Event
 from phyletic.storage.store import open_store
 from phyletic.study.asking import Asker
 from phyletic.study.control import change
@@ -164,7 +163,7 @@ class Study:
             ended=lambda: end_loop(self._owner, self._user, self._asker.sessions, session),
         )
         self._owner.use(self._user)
-        self._asker.sessions.append(session)
+        self._asker.sessions.add(session)
         return source
 
     def run(

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.coordinator.messages import Ask, Beat, Command, Done, Join, Leave, Reply
-from phyletic.coordinator.sessions import BEATS_PER_LEASE, check_lease_seconds
+from phyletic.coordinator.messages import Ask, Command, Done, Heartbeat, Join, Leave, Reply
+from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE, check_lease_seconds
 from phyletic.errors import PhyleticError
 from phyletic.space import Space
 from phyletic.workers.channel import Channel
@@ -42,7 +42,7 @@ class DetachedChannel:
         self._channel = channel
         self._join = Join(session=session, worker=worker, lease_seconds=lease_seconds)
         self._sleep = sleep
-        self.renewal_seconds = lease_seconds / BEATS_PER_LEASE
+        self.renewal_seconds = lease_seconds / HEARTBEATS_PER_LEASE
 
     def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         """Send commands until they are answered; returns a reply for each."""
@@ -51,7 +51,7 @@ class DetachedChannel:
             try:
                 return self._channel.exchange([*joining, *commands])[len(joining) :]
             except ConnectionError:
-                if all(isinstance(command, Beat) for command in commands):
+                if all(isinstance(command, Heartbeat) for command in commands):
                     return (Done(),) * len(commands)
                 self._sleep(self.renewal_seconds)
 

@@ -25,6 +25,7 @@ from phyletic.coordinator.messages import (
     Fail,
     Finished,
     Grant,
+    Granted,
     Refused,
     Reply,
     Wait,
@@ -162,15 +163,15 @@ class Trials:
                     self._finish(Finished("asked to stop"))
                 answer = self._exchange([self._ask_command(memory)])[-1]
             match answer:
-                case Grant() if self.draining:
+                case Granted() if self.draining:
                     # asked to end while it was being granted
-                    self._fail(answer, "it was asked to stop before its first step", "released")
+                    self._fail(answer.grants[0], "it was asked to stop before its first step", "released")
                     self._finish(Finished("asked to stop"))
-                case Grant():
+                case Granted():
                     self.granted += 1
                     self.finished = None
                     self._times = {"waiting": time.monotonic() - asked}
-                    return answer
+                    return answer.grants[0]
                 case Finished():
                     self._finish(answer)
                 case Refused():
@@ -181,7 +182,8 @@ class Trials:
             answer = None
 
     def _ask_command(self, memory: Memory | None) -> Ask:
-        return Ask(session=self._session, in_memory=None if memory is None else memory.trial)
+        held = () if memory is None or memory.trial is None else (memory.trial,)
+        return Ask(session=self._session, in_memory=frozenset(held))
 
     def _finish(self, answer: Finished) -> None:
         self.finished = answer

@@ -22,12 +22,12 @@ from phyletic import errors
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
-    Beat,
     Command,
     Done,
     Fail,
     Finished,
-    Grant,
+    Granted,
+    Heartbeat,
     Join,
     Leave,
     Refused,
@@ -273,7 +273,7 @@ class Supervisor:
                 for position, command in enumerate(worker.pending.commands):
                     if not isinstance(command, Ask):
                         said.append((worker, position))
-        changed = bool(leaves) or any(not isinstance(_command(*one), (Beat, Ancestors)) for one in said)
+        changed = bool(leaves) or any(not isinstance(_command(*one), (Heartbeat, Ancestors)) for one in said)
         now = time.monotonic()
         again = changed or now - self._asked_at >= self._supervision.ask_again or self._interrupts.draining
         for worker in self._living:
@@ -313,9 +313,9 @@ class Supervisor:
                 return
             case Ask(), Refused():
                 raise reply.exception()
-            case Ask(), Grant():
+            case Ask(), Granted():
                 worker.asked = True
-                worker.lease, worker.granted = reply.lease, time.monotonic()
+                worker.lease, worker.granted = reply.grants[0].lease, time.monotonic()
             case Ask(), Finished():
                 worker.asked = True
                 worker.finished = time.monotonic()
@@ -325,7 +325,7 @@ class Supervisor:
                 worker.lease = None
                 if place is not None and isinstance(command, Tell):
                     place.restarts = 0
-            case Beat(), Done() if self._interrupts.terminated is not None:
+            case Heartbeat(), Done() if self._interrupts.terminated is not None:
                 reply = msgspec.structs.replace(reply, stop="preempted")
         worker.pending.replies[position] = reply
 

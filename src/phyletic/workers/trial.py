@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phyletic.coordinator.messages import HOPELESS, Beat, Done, Grant, Refused
+from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Grant, Heartbeat, Refused
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.records.values import is_unicode, whole_number
@@ -168,10 +168,13 @@ class LiveTrial:
             raise InvalidArgument("path", path, "a hyperparameter's name, as in trial['lr']")
         return self.hyperparameters[path]
 
-    def sign_of_life(self, step: int | None) -> Beat:
+    def sign_of_life(self, step: int | None) -> Heartbeat:
         """Return a heartbeat with what its owner has not heard yet, at a step along the lineage where that is known."""
-        return Beat(
-            lease=self.grant.lease, step=step, first=self._heard, evaluations=tuple(self.evaluations[self._heard :])
+        return Heartbeat(
+            lease=self.grant.lease,
+            step=step,
+            first=self._heard,
+            evaluations=tuple(self.evaluations[self._heard : self._heard + MOST_EVALUATIONS]),
         )
 
     def hear(self, answer: Done) -> None:
@@ -180,7 +183,7 @@ class LiveTrial:
         What was given up stays given up, also where an owner that came since knows nothing of it; a reason that the
         training code knows of stays, too.
         """
-        self._heard = answer.heard
+        self._heard = answer.received
         self.hopeless = self.hopeless or answer.stop == HOPELESS
         if answer.stop or not (self.hopeless or self.heeded or self.stop == "preempted"):
             self.stop = answer.stop

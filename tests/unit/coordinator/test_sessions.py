@@ -10,7 +10,7 @@ from phyletic.coordinator.budget import failure_cap, target_reached
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import (
     Ask,
-    Beat,
+    Heartbeat,
     Control,
     Done,
     Fail,
@@ -76,7 +76,7 @@ def test_a_silent_session_keeps_its_trial_until_another_gets_it(desk):
     other = desk.say(Ask(session=S2))
     assert (first.trial.number, other.trial.number) == (0, 1)
     for _ in range(5):
-        desk.say(Beat(lease=other.lease), after=2.4)  # the owner hears one of them all the time
+        desk.say(Heartbeat(lease=other.lease), after=2.4)  # the owner hears one of them all the time
     # 12 s of silence: past the deadline, and nobody has asked
     told = desk.say(tell(first, 3.0))
     assert told.trial.score == 3.0
@@ -88,13 +88,13 @@ def test_a_silent_session_loses_its_trial_to_the_next_who_asks(desk):
     first = desk.say(Ask(session=S1))
     other = desk.say(Ask(session=S2))
     for _ in range(5):
-        desk.say(Beat(lease=other.lease), after=2.4)
+        desk.say(Heartbeat(lease=other.lease), after=2.4)
     desk.say(tell(other))
     again = desk.say(Ask(session=S2))
     assert again.trial.number == first.trial.number
     assert again.lease.fence == first.lease.fence + 1
     assert again.trial.losses == 1
-    for late in (tell(first), Beat(lease=first.lease), Fail(lease=first.lease, error="late")):
+    for late in (tell(first), Heartbeat(lease=first.lease), Fail(lease=first.lease, error="late")):
         refused = desk.say(late)
         assert isinstance(refused, Refused)
         assert refused.error == "LeaseLost"
@@ -105,7 +105,7 @@ def test_each_word_from_a_session_moves_its_deadline(desk):
     desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
     first = desk.say(Ask(session=S1))
     for _ in range(12):
-        assert isinstance(desk.say(Beat(lease=first.lease), after=2.4), Done)
+        assert isinstance(desk.say(Heartbeat(lease=first.lease), after=2.4), Done)
     desk.say(Join(session=S2, worker="near", lease_seconds=10.0))
     assert desk.say(Ask(session=S2)).trial.number == 1
 
@@ -115,7 +115,7 @@ def test_a_gap_in_the_owners_own_time_moves_deadlines(desk):
     first = desk.say(Ask(session=S1))
     desk.say(Join(session=S2, worker="near", lease_seconds=10.0), after=3600.0)  # the laptop was closed
     assert desk.say(Ask(session=S2)).trial.number == 1
-    assert isinstance(desk.say(Beat(lease=first.lease)), Done)
+    assert isinstance(desk.say(Heartbeat(lease=first.lease)), Done)
 
 
 def test_a_detached_session_outlives_its_owner_and_an_attached_one_does_not(desk):
@@ -235,7 +235,7 @@ def test_what_a_silent_session_runs_beyond_a_lowered_budget_is_given_up(desk):
     assert (silent.trial.start_step, other.trial.start_step) == (5, 5)
     desk.say(Control(budget=ph.Budget(steps=5)))
     for _ in range(5):
-        desk.say(Beat(lease=other.lease), after=2.4)
+        desk.say(Heartbeat(lease=other.lease), after=2.4)
     desk.say(tell(other))
     assert desk.say(Ask(session=S2)) == Finished("every member has trained 5 steps")
     assert desk.study.trial(silent.trial.number).state is TrialState.FAILED

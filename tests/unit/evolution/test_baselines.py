@@ -25,7 +25,7 @@ def test_nobody_copies_anybody(algorithm, scores):
         assert suggestion.parent == member
         assert suggestion.hyperparameters == population.view(member).trial.hyperparameters
         assert suggestion.decision.kind == "continue"
-        assert suggestion.decision.rank == population.ranking.places[member]
+        assert suggestion.decision.rank == population.ranking.place(population.view(member))
         assert suggestion.decision.as_of == 7
         assert suggestion.steps == 5
 

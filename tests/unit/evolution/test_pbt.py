@@ -70,7 +70,7 @@ def test_the_others_go_on_as_they_are():
         assert suggestion.decision.changes == ()
         assert suggestion.decision.explored == suggestion.decision.inherited == ""
         assert suggestion.decision.threshold == 0.3
-        assert suggestion.decision.rank == population.ranking.places[member]
+        assert suggestion.decision.rank == population.ranking.place(population.view(member))
 
 
 def test_donors_are_drawn_uniformly_from_the_top():

@@ -9,7 +9,7 @@ import pytest
 
 import phyletic as ph
 from phyletic import errors
-from phyletic.coordinator.messages import HOPELESS, Ask, Beat, Join, Tell
+from phyletic.coordinator.messages import HOPELESS, Ask, Heartbeat, Join, Tell
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation
 
@@ -201,7 +201,7 @@ def test_a_worker_that_outlived_the_owner_that_gave_its_trial_up_says_so(tmp_pat
     grant = say(Join(session=session, worker="far", lease_seconds=1000.0), Ask(session=session))
     assert (first.trial.member, grant.trial.member) == (0, 1)
     report = (Evaluation(2, "score", 0.5, "progress"),)
-    assert say(Beat(lease=grant.lease, step=2, evaluations=report)).stop == HOPELESS
+    assert say(Heartbeat(lease=grant.lease, step=2, evaluations=report)).stop == HOPELESS
     study.close()
     study = stored(tmp_path, not_member_1)
     result = (*report, Evaluation(3, "score", 0.5))
@@ -234,7 +234,7 @@ def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_p
     stops = []
     for step, value in ((1, 1.0), (2, -1.0), (3, 1.0), (4, None)):
         report = () if value is None else (Evaluation(step, "score", value, "progress"),)
-        beat = Beat(lease=grant.lease, step=step, first=step - 1, evaluations=report)
+        beat = Heartbeat(lease=grant.lease, step=step, first=step - 1, evaluations=report)
         stops += [reply.stop for reply in study.owner.execute([beat])]
     assert stops == ["", HOPELESS, HOPELESS, HOPELESS]
     study.owner.execute([Tell(lease=grant.lease, evaluations=(Evaluation(4, "score", 1.0),), steps_done=4)])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phyletic.coordinator.messages import Ask, Beat, Done, Fail, Finished, Tell
+from phyletic.coordinator.messages import Ask, Heartbeat, Done, Fail, Finished, Tell
 from phyletic.records import Evaluation, Lease
 from phyletic.workers import wire
 from phyletic.workers.wire import Answers, Broken, FramedSocket, Request, Setup, receive, send
@@ -23,7 +23,7 @@ commands = st.one_of(
     st.builds(Ask, session=st.text(max_size=8), in_memory=st.none() | st.integers(0, 2**53)),
     st.builds(Fail, lease=st.just(LEASE), error=st.text(max_size=50)),
     st.builds(
-        Beat,
+        Heartbeat,
         lease=st.just(LEASE),
         evaluations=st.lists(
             st.builds(Evaluation, step=st.integers(0, 99), metric=st.text(min_size=1, max_size=5), value=st.floats())
@@ -60,7 +60,7 @@ def test_values_that_are_no_numbers_stay_what_they_are() -> None:
     ours, theirs = socket.socketpair()
     values = (math.nan, math.inf, -math.inf, -0.0)
     evaluations = tuple(Evaluation(step=1, metric="m", value=value) for value in values)
-    send(theirs, Request((Beat(lease=LEASE, evaluations=evaluations),)))
+    send(theirs, Request((Heartbeat(lease=LEASE, evaluations=evaluations),)))
     (message,) = FramedSocket(ours).receive()
     beat = message.commands[0]  # type: ignore[union-attr]
     assert [repr(one.value) for one in beat.evaluations] == ["nan", "inf", "-inf", "-0.0"]  # type: ignore[union-attr]

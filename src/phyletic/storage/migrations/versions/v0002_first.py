@@ -1,6 +1,6 @@
 """The first schema.
 
-Revision ID: 0001
+Revision ID: 0002
 Create Date: 2025-01-01
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -28,14 +28,23 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("completed", sa.BigInteger, nullable=False),
+        sa.Column("partial", sa.BigInteger, nullable=False),
+        sa.Column("failed", sa.BigInteger, nullable=False),
+        sa.Column("exploits", sa.BigInteger, nullable=False),
+        sa.Column("rescues", sa.BigInteger, nullable=False),
+        sa.Column("nonfinite", sa.BigInteger, nullable=False),
         sa.Column("failures_in_a_row", sa.BigInteger, nullable=False),
+        sa.Column("nonfinite_in_a_row", sa.BigInteger, nullable=False),
         sa.Column("active_seconds", sa.Double, nullable=False),
         sa.Column("member_steps", sa.BigInteger, nullable=False),
+        sa.Column("clock", sa.Double),
+        sa.Column("best", sa.Text, nullable=False),
         sa.Column("created", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
     )
     _create_trial()
+    _create_member()
     op.create_table(
         "evaluation",
         sa.Column("study", sa.Integer, nullable=False),
@@ -73,6 +82,7 @@ def upgrade() -> None:
         sa.Column("pid", sa.BigInteger),
         sa.Column("pid_created", sa.Double),
         sa.Column("lease_seconds", sa.Double),
+        sa.Column("deadline", sa.Double),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("joined", sa.Double, nullable=False),
         sa.Column("left", sa.Double),
@@ -86,8 +96,31 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
+        sa.Column("trial", sa.BigInteger),
         sa.Column("payload", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("study", "sequence", "position"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _create_member() -> None:
+    op.create_table(
+        "member",
+        sa.Column("study", sa.Integer, nullable=False),
+        sa.Column("member", sa.BigInteger, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
+        sa.Column("latest", sa.BigInteger, nullable=False),
+        sa.Column("head", sa.BigInteger),
+        sa.Column("tip", sa.BigInteger),
+        sa.Column("kept_first", sa.BigInteger),
+        sa.Column("kept_second", sa.BigInteger),
+        sa.Column("kept_third", sa.BigInteger),
+        sa.Column("failed", sa.Boolean, nullable=False),
+        sa.Column("early_stopped", sa.Boolean, nullable=False),
+        sa.Column("best_score", sa.Double),
+        sa.Column("measured", sa.Text, nullable=False),
+        sa.Column("open_measured", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("study", "member"),
         sqlite_with_rowid=False,
     )
 
@@ -128,7 +161,6 @@ def _create_trial() -> None:
         sa.Column("ended", sa.BigInteger),
         sa.PrimaryKeyConstraint("study", "number"),
     )
-    op.create_index("trial_by_member", "trial", ["study", "member", "number"])
     is_open = sa.text("state IN ('waiting', 'running')")
     op.create_index("trial_open", "trial", ["study", "number"], sqlite_where=is_open, postgresql_where=is_open)
     scored = sa.text("score IS NOT NULL")

@@ -1,0 +1,141 @@
+"""The feed: after each commit, the committed changes for whoever follows the study.
+
+A follower has a queue. It takes changes from it in its own time, so that nothing it does and nothing it raises reaches
+the code that decides. A follower that is too slow is told that it missed some, and reads on from the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from phyletic.records import StudyChange, Trial
+from phyletic.storage.changes import Changes
+
+__all__ = ["Feed", "Follower", "committed"]
+
+_MOST_WAITING = 10_000
+_logger = logging.getLogger("phyletic")
+
+
+def committed(changes: Changes) -> tuple[StudyChange, ...]:
+    """Return what a commit changed, as followers get it; each trial is as the commit left it."""
+    trials: dict[int, Trial] = {trial.number: trial for trial, _ in changes.inserted}
+    trials.update((update.trial.number, update.trial) for update in changes.updated)
+    return tuple(
+        StudyChange(
+            sequence=changes.counters.sequence,
+            kind=event.kind,
+            at=event.at,
+            trial=None if event.trial is None else trials.get(event.trial),
+            payload=event.payload,
+        )
+        for event in changes.events
+    )
+
+
+class Follower:
+    """The queue of one follower.
+
+    Args:
+        most: How many changes may wait in it.
+    """
+
+    def __init__(self, most: int = _MOST_WAITING) -> None:
+        self._waiting: deque[StudyChange] = deque()
+        self._most = most
+        self._missed = False
+        self._arrived = threading.Condition()
+
+    def put(self, changes: Sequence[StudyChange]) -> None:
+        """Add what was committed; if the queue is full it is emptied, and the follower is told so."""
+        with self._arrived:
+            self._waiting.extend(changes)
+            if len(self._waiting) > self._most:
+                self._waiting.clear()
+                self._missed = True
+            self._arrived.notify_all()
+
+    def take(self, timeout: float = 0.0) -> tuple[list[StudyChange], bool]:
+        """Take all that waits.
+
+        Args:
+            timeout: Seconds to wait for something if there is nothing.
+
+        Returns:
+            The changes, in order, and whether some before them were missed; these can be read from the store, by
+            :meth:`Study.changes`.
+        """
+        with self._arrived:
+            if not self._waiting and not self._missed and timeout > 0:
+                self._arrived.wait(timeout)
+            taken, missed = list(self._waiting), self._missed
+            self._waiting.clear()
+            self._missed = False
+            return taken, missed
+
+
+class Feed:
+    """Hands what was committed to followers, and to functions that are called with it.
+
+    Functions are called by the thread that committed, after its locks are released: so they may use the study. What
+    they raise is logged.
+    """
+
+    def __init__(self) -> None:
+        self._followers: list[Follower] = []
+        self._functions: list[tuple[Follower, Callable[[list[StudyChange]], object]]] = []
+        self._calling = threading.local()
+
+    @property
+    def followed(self) -> bool:
+        """Whether there is any follower."""
+        return bool(self._followers)
+
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        """Add a follower; returns what removes it."""
+        self._followers.append(follower)
+        return lambda: self._followers.remove(follower)
+
+    def call(self, function: Callable[[list[StudyChange]], object]) -> Callable[[], None]:
+        """Have a function called after each commit, with what was committed; returns what ends that."""
+        follower = Follower()
+        entry = (follower, function)
+        remove = self.follow(follower)
+        self._functions.append(entry)
+
+        def end() -> None:
+            self.deliver()
+            remove()
+            self._functions.remove(entry)
+
+        return end
+
+    def publish(self, changes: Sequence[StudyChange]) -> None:
+        """Add what was committed to every follower's queue."""
+        for follower in list(self._followers):
+            follower.put(changes)
+
+    def deliver(self) -> None:
+        """Call the functions with what waits for them; a call from within one of them does nothing."""
+        if getattr(self._calling, "now", False) or not self._functions:
+            return
+        self._calling.now = True
+        try:
+            for follower, function in list(self._functions):
+                changes, missed = follower.take()
+                if missed:
+                    _logger.warning("%r missed changes of the study: it is too slow", function)
+                if changes:
+                    _call(function, changes)
+        finally:
+            self._calling.now = False
+
+
+def _call(function: Callable[[list[StudyChange]], object], changes: list[StudyChange]) -> None:
+    try:
+        function(changes)
+    except Exception:
+        _logger.exception("%r raised, and the study goes on", function)

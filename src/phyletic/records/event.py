@@ -1,0 +1,56 @@
+"""What happens to a study, as it is stored and as whoever follows the study gets it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from phyletic.records.trial import Trial
+
+__all__ = ["DECIDED", "ENDED_ATTEMPT", "GIVEN_UP", "RESULTS", "Event", "StudyChange"]
+
+DECIDED = "decided"
+"""A trial was decided."""
+RESULTS = ("completed", "partial")
+"""A trial was told: with a score, or handed back early."""
+GIVEN_UP = "trial given up"
+"""A trial ended without a result, and will not be tried again."""
+ENDED_ATTEMPT = "attempt ended"
+"""An attempt ended without a result; its payload has the worker, the times and the cause."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a study.
+
+    Attributes:
+        kind: What, in a few words: ``"decided"``, ``"completed"``, ``"partial"``, ``"trial given up"``,
+            ``"attempt ended"``, ``"trial cut"``, ``"trial stopped early"``, ``"head"``, ``"control"`` or ``"owner"``.
+        at: When, in seconds since 1970.
+        trial: Number of the trial that it happened to; None if it happened to the study.
+        payload: The particulars; anything that JSON can hold, and records.
+    """
+
+    kind: str
+    at: float
+    trial: int | None = None
+    payload: dict[str, Any] = {}
+
+
+class StudyChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One committed change of a study, the same record for whoever follows it while it runs or reads it later.
+
+    Attributes:
+        sequence: Number of the write that committed it; several changes of one write share it.
+        kind: As in :class:`Event`.
+        at: When, in seconds since 1970.
+        trial: The trial that it happened to. While the study runs it is the trial as the write left it; read from the
+            store it is the trial as it is stored now. None for a change of the study itself.
+        payload: The particulars.
+    """
+
+    sequence: int
+    kind: str
+    at: float
+    trial: Trial | None = None
+    payload: dict[str, Any] = {}
