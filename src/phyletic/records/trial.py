@@ -107,10 +107,10 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument("trial", (self.number, self.member, self.generation), "counted from 0")
         if self.parent is not None and not 0 <= self.parent < self.number:
             raise InvalidArgument("trial.parent", self.parent, f"an earlier trial than {self.number}")
-        if self.start_step < 0 or (self.steps is not None and self.steps < 1):
-            raise InvalidArgument(
-                "trial.steps", (self.start_step, self.steps), "a start of at least 0 and a step or more"
-            )
+        if self.start_step < 0:
+            raise InvalidArgument("trial.start_step", self.start_step, "at least 0")
+        if self.steps is not None and self.steps < 1:
+            raise InvalidArgument("trial.steps", self.steps, "at least 1, or None")
         if self.end_step is not None and self.end_step < self.start_step:
             raise InvalidArgument("trial.end_step", self.end_step, f"at least start_step, {self.start_step}")
 
