@@ -43,17 +43,17 @@ _NUMBERS = ("metrics.", "timings.")
 
 
 def trials_dataframe(trials: Sequence[Trial], space: Space, metrics: Sequence[str] = ()) -> pandas.DataFrame:
-    """Return trials as a data frame with a row for each trial.
+    """Return trials as a data frame, a row a trial.
 
     Args:
         trials: The trials.
-        space: The study's space, which gives the order of the columns.
-        metrics: Names of the study's metrics; each has a column even if no trial has reported it yet.
+        space: The study's space, for the order of the columns.
+        metrics: Names of the study's metrics, which have a column each even where no trial has reported them yet.
 
     Returns:
-        A frame indexed by the trial's number. It has the trial's facts, a column ``hyperparameters.<path>`` for each
-        hyperparameter, ``metrics.<name>`` for each metric, and ``timings.<part>`` for each part of the trial's time, in
-        seconds. Without trials it has the same columns and no row.
+        A frame indexed by the trial's number, with the trial's facts, a column ``hyperparameters.<path>`` for each
+        hyperparameter, ``metrics.<name>`` for each metric and ``timings.<part>`` for each part of its time. Without
+        trials it has the same columns and no row.
 
     Raises:
         MissingDependency: pandas is not installed.
@@ -77,7 +77,7 @@ def trials_dataframe(trials: Sequence[Trial], space: Space, metrics: Sequence[st
         yield from (getattr(trial.timings, part) for part in parts)
 
     frame = pd.DataFrame([tuple(row(trial)) for trial in trials], columns=columns)
-    # set the types, since an empty or missing column does not show its own
+    # also where there is nothing to tell the type from
     frame = frame.astype({column: "Int64" if column in _MAY_MISS else "int64" for column in _WHOLE})
     frame = frame.astype(
         dict.fromkeys(["score", *(column for column in columns if column.startswith(_NUMBERS))], float)
