@@ -13,8 +13,8 @@
     │   ├── StorageUnsupported            the place cannot hold a study safely (a network file system)
     │   └── StorageBusy                   the database stayed locked, or a write failed; try again
     ├── CheckpointError                   phyletic cannot write or read a checkpoint
-    │   └── CheckpointDamaged             the checkpoint's bytes differ from those that were published
-    ├── LeaseLost                         another session has this trial now, or the trial has ended
+    │   └── CheckpointDamaged             its bytes are not those that were published
+    ├── LeaseLost                         the right to write this trial was given to someone else
     ├── TellConflict                      this trial already has another result
     ├── TrainingError                     the training code broke the contract of the loop
     │   ├── MetricMissing                 a trial ended without the metric that ranks it
