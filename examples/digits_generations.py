@@ -1,7 +1,7 @@
-"""Five networks, five generations: the best four go on, the fifth is replaced by a perturbed copy of the best.
+"""Five networks, five generations: the best four continue, and a perturbed copy of the best replaces the fifth.
 
-The program asks for a generation, trains each of its trials from the parent's files to files of its own, and tells.
-The training is written once with scikit-learn, once with PyTorch and once with Keras.
+The program asks for a generation, trains each trial from its parent's files, writes files of its own, and tells the
+accuracy. It trains with scikit-learn, PyTorch or Keras.
 """
 
 import argparse
@@ -15,14 +15,14 @@ import numpy as np
 import phyletic as ph
 from phyletic import plots
 
-os.environ.setdefault("KERAS_BACKEND", "torch")  # asked for when Keras is imported, below
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads this when it is imported, below
 
 MNIST = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
-"""Where ``keras.datasets.mnist.load_data()`` keeps it once it was called."""
+"""The file in which ``keras.datasets.mnist.load_data()`` leaves MNIST."""
 
 
 def load():
-    """Return training images and labels, and those to choose by: 12 000 of MNIST if it is there, else the digits."""
+    """Return training and validation images and labels: 12 000 of MNIST if it is there, else scikit-learn's digits."""
     if MNIST.exists():
         with np.load(MNIST) as found:
             images, labels = found["x_train"][:12_000].reshape(12_000, -1) / 255, found["y_train"][:12_000]
@@ -35,12 +35,12 @@ def load():
         images, labels = images[order] / 16, labels[order]
         name, count = "the digits of scikit-learn", 1_200
     images, labels = images.astype("float32"), labels.astype("int64")
-    print(f"{name}: {count} images to train with, {len(labels) - count} to choose by")
+    print(f"{name}: {count} training images, {len(labels) - count} validation images")
     return images[:count], labels[:count], images[count:], labels[count:]
 
 
-# Each library: train from the files in `start` (None for a newborn) to files in `folder`; return the accuracy.
-# `score` is the accuracy of what such files hold.
+# For each library, `train` loads the files in `start` (None for a newborn), trains, writes files into `folder` and
+# returns the accuracy. `score` loads such files and returns their accuracy.
 
 
 def train_sklearn(trial, data, start, folder):
@@ -66,7 +66,7 @@ def score_sklearn(folder, data):
 def torch_network():
     import torch
 
-    torch.set_num_threads(1)  # more do not pay for so small a network
+    torch.set_num_threads(1)  # so small a network gains nothing from more
     return torch.nn.Sequential(torch.nn.LazyLinear(32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
 
 
@@ -81,7 +81,7 @@ def train_torch(trial, data, start, folder):
     if start is not None:
         model.load_state_dict(torch.load(start / "model.pt"))
         optimizer.load_state_dict(torch.load(start / "optimizer.pt"))
-    trial.apply(optimizer, lr="learning_rate")  # after the load, which brought the parent's learning rate
+    trial.apply(optimizer, lr="learning_rate")  # after the load, which restored the parent's learning rate
     for _ in trial.range():
         for batch in torch.randperm(len(labels)).split(32):
             optimizer.zero_grad()
@@ -135,13 +135,13 @@ LIBRARIES = {
 
 
 def rank(trial):
-    """Return the place of a trial's member in the last generation: 0 is the best; those newly born have none."""
+    """Return the rank of a trial's member in the last generation, 0 for the best; infinity for a newborn."""
     place = trial.record.decision.rank
     return math.inf if place is None else place
 
 
 def told_as(trial):
-    """Say what became of a member: new, continued, or perturbed from what to what."""
+    """Describe what happened to a member: new, continued, or a copy with a perturbed learning rate."""
     decision = trial.record.decision
     if decision.kind == "birth":
         return f"new, learning rate {trial['learning_rate']:.5f}"
@@ -177,7 +177,7 @@ def search(library, folder):
     rate = best.hyperparameters["learning_rate"]
     print(f"best: trial {best.number}, accuracy {best.score:.4f}, learning rate {rate:.5f}")
     print(f"its checkpoint: {path}")
-    print(f"which scores {score(path, data):.4f} when it is loaded")
+    print(f"accuracy after loading it: {score(path, data):.4f}")
     picture = folder / f"{library}.png"
     plots.plot(study, "summary", title=study.name).savefig(picture)
     print(f"picture: {picture}")

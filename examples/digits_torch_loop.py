@@ -9,20 +9,20 @@ from sklearn.model_selection import train_test_split
 import phyletic as ph
 
 
-def build(trial):  # a member at birth; random states are already seeded from the trial
+def build(trial):  # makes a new member; phyletic has seeded all random states from the trial
     width = trial["width"]
     model = torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, 10))
     return {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}
 
 
 def train(trials):
-    torch.set_num_threads(1)  # more do not pay for so small a network
+    torch.set_num_threads(1)  # so small a network gains nothing from more
     images, labels = load_digits(return_X_y=True)  # once per worker
     images, labels = torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
     images, validation_images, labels, validation_labels = train_test_split(images, labels, random_state=0)
     for trial in trials.attach(build):  # builds newborns, loads parents, saves what build returned
         model, optimizer = trial.state.model, trial.state.optimizer
-        trial.apply(optimizer)  # lr and weight_decay, after the load: no checkpoint undoes an exploration
+        trial.apply(optimizer)  # sets lr and weight_decay after the load, so no checkpoint undoes an exploration
         for _ in trial.range():  # steps are absolute along the lineage; ends early when asked to stop
             batch = torch.randint(len(labels), (32,))
             loss = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch])
@@ -39,7 +39,7 @@ study = ph.Study(
     space={
         "lr": ph.Float(1e-4, 1e-1, log=True),
         "weight_decay": ph.Float(1e-6, 1e-2, log=True),
-        "width": ph.Choice([64, 128], fixed=True),  # drawn at birth, travels with the weights
+        "width": ph.Choice([64, 128], fixed=True),  # drawn at birth, moves with the weights
     },
     metric="accuracy",
     mode="max",

@@ -1,8 +1,8 @@
 """Forty members find the deepest minimum of the Müller-Brown potential without ever seeing it.
 
-Each descends a paraboloid whose coefficients, and learning rate, are its hyperparameters; the true potential only ranks
-members. Writes mueller_brown.png and mueller_brown.gif; prints the best potential, and how many members were rescued
-when coefficients are drawn from far too wide a range.
+Each descends a paraboloid; its coefficients and learning rate are the hyperparameters. The true potential only ranks
+the members. Writes mueller_brown.png and mueller_brown.gif; prints the best potential, and how many members PBT rescues
+if the coefficients come from far too wide a range.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def run(members, rounds, workers):
         return study.trials()
 
 
-def rehearsed(reach, members, rounds, seed):
-    """The trials of such a study whose coefficients are drawn from -reach to reach."""
+def run_dry(reach, members, rounds, seed):
+    """The trials of a dry run of such a study whose coefficients are drawn from -reach to reach."""
     return dry_run(
         mueller_brown.train,
         space=mueller_brown.space(reach),
@@ -54,7 +54,7 @@ def rehearsed(reach, members, rounds, seed):
 
 
 def counts(trials):
-    """The best potential; trials without a finite one; rescues; members dead at the end."""
+    """Return the best potential, and count trials without a finite one, rescues, and members dead at the end."""
     best = min((trial.score for trial in trials if trial.finite), default=math.inf)
     heads = {trial.member: trial for trial in trials}
     return (
@@ -71,14 +71,14 @@ def main():
     parser.add_argument("--members", type=int, default=MEMBERS, help="size of the population")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="trials of each member")
     parser.add_argument("--workers", type=int, default=0, help="local processes; 0 trains in this one")
-    parser.add_argument("--seeds", type=int, default=20, help="how many seeds are counted")
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds to count over")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     trials = run(options.members, options.rounds, options.workers)
     best, *_ = counts(trials)
     print(f"best potential {best:.3f}; the least is {mueller_brown.OPTIMUM:.3f}")
     for reach in (5.0, 20.0, 50.0):
-        found = [counts(rehearsed(reach, options.members, options.rounds, seed)) for seed in range(options.seeds)]
+        found = [counts(run_dry(reach, options.members, options.rounds, seed)) for seed in range(options.seeds)]
         deep = sum(best <= -146 for best, *_ in found)
         lost, rescued, dead = (sum(column) for column in list(zip(*found, strict=True))[1:])
         print(

@@ -1,7 +1,7 @@
-"""What a larger population gains: 1 to 32 members on the toy quadratic, trained by local workers.
+"""How much a larger population gains: local workers train 1 to 32 members on the toy quadratic.
 
-Members are born with random hyperparameters. Writes population_size.png and prints after how many steps the best member
-reaches Q >= 1.19 of at most 1.2, averaged over seeds.
+Members are born with random hyperparameters. Writes population_size.png and prints how many steps the best member needs
+to reach Q >= 1.19 (the optimum is 1.2), averaged over seeds.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def run(size, workers, steps):
 
 
 def steps_needed(size, seeds):
-    """Steps to the target for each seed, at most LONGEST; members wait for each other, so the figures are exact."""
+    """Return the steps to the target for each seed, at most LONGEST; synchronous, so the figures are reproducible."""
     needed = []
     for seed in seeds:
         trials = dry_run(
@@ -59,7 +59,7 @@ def steps_needed(size, seeds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the picture")
-    parser.add_argument("--seeds", type=int, default=50, help="how many seeds the averages are of")
+    parser.add_argument("--seeds", type=int, default=50, help="number of seeds to average over")
     parser.add_argument("--workers", type=int, default=2, help="local processes; 0 trains in this one")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of members")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of each member in the picture")

@@ -1,4 +1,4 @@
-"""State that is replaced instead of changed: the toy of the paper's figure 2 with trees of arrays."""
+"""Replace state instead of changing it: the toy of the paper's figure 2 with trees of arrays."""
 
 import os
 

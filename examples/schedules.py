@@ -1,8 +1,9 @@
-"""Learning rates that must change while training, and what PBT makes of them.
+"""Learning rates that must change while training, and the schedules that PBT finds.
 
-The triangle needs a rate that rises and falls, and starts where nothing is learned. The noisy quadratic deceives who
-looks a few steps ahead, so the interval decides; an optimizer's own decay shares the schedule with PBT. Writes
-schedules_triangle.png, schedules_deceptive.png and schedules_decay.png, and prints the figures they show.
+The triangle needs a rate that rises and falls, and its members start with a rate at which they learn nothing. The noisy
+quadratic deceives any method that looks only a few steps ahead, so the interval decides. An optimizer's own decay
+shares the schedule with PBT. Writes schedules_triangle.png, schedules_deceptive.png and schedules_decay.png, and prints
+the figures they show.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def solve(name, seed, noise=0.0):
 
 
 def constant(learning_rate, seed, noise=0.0):
-    """Accuracy by step with one learning rate, until the problem is solved."""
+    """Return the accuracy by step with one learning rate, until the problem is solved."""
     stream, accuracies = RandomStream(seed), [0.0]
     while accuracies[-1] < triangle.SOLVED and len(accuracies) <= STEPS:
         accuracies.append(triangle.step(accuracies[-1], learning_rate, stream, noise))
@@ -82,7 +83,7 @@ def draw_triangle(output, seeds):
         reached = {rate / 10_000: max(constant(rate / 10_000, 0, noise)) for rate in range(1, 201)}
         rate = max(reached, key=reached.get)
         print(f"triangle, noise {noise:g}, best of 200 constants: {rate:g} reaches {min(reached[rate], 200):.0f}")
-    # a study that can be opened, resumed and looked at, rather than a rehearsal: its trials are the same
+    # a study that can be opened, resumed and looked at, rather than a dry run: its trials are the same
     study = ph.Study(
         "triangle",
         space=triangle.SPACE,
@@ -141,7 +142,7 @@ def final_loss(trials):
 
 
 def losses(seeds, decay="no decay"):
-    """The median of the best last loss by interval."""
+    """Return the median over seeds of the best final loss, by interval."""
     return {
         interval: statistics.median(final_loss(learn(interval, seed, decay)) for seed in range(seeds))
         for interval in INTERVALS
@@ -149,7 +150,7 @@ def losses(seeds, decay="no decay"):
 
 
 def effective(interval, decay):
-    """The learning rate in effect by step along the best lineage: the hyperparameter times the decay."""
+    """Return the learning rate in effect along the best lineage, by step: the hyperparameter times the decay."""
     factor = DECAYS[decay] or (lambda step: 1.0)
     lineage = best_lineage(learn(interval, 0, decay), LOSS)
     pairs = [
@@ -238,7 +239,7 @@ def draw_decay(output, seeds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the pictures")
-    parser.add_argument("--seeds", type=int, default=10, help="how many seeds the figures are of")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds for each figure")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     draw_triangle(options.output, options.seeds)

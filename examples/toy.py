@@ -1,6 +1,6 @@
-"""The toy of the paper's figure 2: PBT, and what is left of it without exploiting, without exploring, without both.
+"""The toy of the paper's figure 2: PBT, and PBT without exploit, without explore, and without both.
 
-Two members climb a surrogate of Q = 1.2 - theta0**2 - theta1**2 that shows each of them one coordinate only. Writes
+Two members climb a surrogate of Q = 1.2 - theta0**2 - theta1**2 that shows each of them only one coordinate. Writes
 toy.png and, with 3/4 theta0**2 in place of theta0**2, toy_variant.png; prints the best Q over many seeds.
 """
 
@@ -41,7 +41,7 @@ def run(algorithm, problem):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the pictures")
-    parser.add_argument("--seeds", type=int, default=50, help="how many seeds the medians are of")
+    parser.add_argument("--seeds", type=int, default=50, help="number of seeds for each median")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     variants = {"toy": ("1.2 − θ0² − θ1²", quadratic.PAPER), "toy_variant": ("1.2 − ¾θ0² − θ1²", quadratic.RAY)}

@@ -1,7 +1,7 @@
-"""What population based training does, in pictures: two and four members on a quadratic, and the grid without it.
+"""Population based training in pictures: two and four members on a quadratic, with PBT and as a grid.
 
-Members are to climb Q = 1.2 - 3/4 theta0**2 - theta1**2, but what they climb is Q with theta0 weighted by h0 and theta1
-by h1, from h that shows them one coordinate only. One argument, the algorithm, makes the difference.
+Members should climb Q = 1.2 - 3/4 theta0**2 - theta1**2, but they see Q with theta0 weighted by h0 and theta1 by h1,
+and start with an h that shows them only one coordinate. PBT and the grid differ in one argument, the algorithm.
 """
 
 import argparse
@@ -30,7 +30,7 @@ EXPLORE = ph.Perturb((0.8, 1.2), resample_probability=0.5)
 def algorithms(members):
     return {
         "pbt": ph.PBT(members, INTERVAL, exploit=ph.Truncation(0.5), explore=EXPLORE, synchronous=True),
-        "grid": ph.RandomSearch(members, INTERVAL, synchronous=True),  # from initial= below, and nothing changes
+        "grid": ph.RandomSearch(members, INTERVAL, synchronous=True),  # keeps the values of initial= below
     }
 
 
@@ -63,7 +63,7 @@ def search(algorithm, initial):
 
 
 def weights_history(study):
-    """Draw where the weights went, over contours of Q; labels count the steps."""
+    """Draw the path of the weights over contours of Q; labels count the steps."""
     figure = plots.plot(study, "parameters", pair=("theta0", "theta1"), colour="member")
     (axes,) = figure.axes
     axes.set(xlim=(-0.05, 1.0), ylim=(-0.05, 1.0))

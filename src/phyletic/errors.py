@@ -1,29 +1,29 @@
-"""Every error phyletic raises on purpose.
+"""Every error that phyletic raises on purpose.
 
 ::
 
     PhyleticError
-    ├── InvalidArgument (ValueError)      an argument is wrong: names it, its value, and what is allowed
-    │   └── InvalidSpace                  a search space, or values for it
-    ├── NotFound (KeyError)               a study, trial or checkpoint that does not exist
-    ├── MissingDependency (ImportError)   an optional library is needed: names the extra to install
-    ├── StudyMismatch                     a study is opened with another identity: names the difference
-    ├── StorageError                      the database could not be used
-    │   ├── StorageOwned                  another process writes this file: names it
+    ├── InvalidArgument (ValueError)      an argument is wrong; names it, its value, and what is allowed
+    │   └── InvalidSpace                  a search space, or a value for it, is wrong
+    ├── NotFound (KeyError)               a study, trial or checkpoint does not exist
+    ├── MissingDependency (ImportError)   an optional library is missing; names the extra to install
+    ├── StudyMismatch                     the study exists with another identity; names the difference
+    ├── StorageError                      phyletic cannot use the database
+    │   ├── StorageOwned                  another process writes this file; names the process
     │   ├── StorageUnsupported            the place cannot hold a study safely (a network file system)
-    │   └── StorageBusy                   the database stayed locked or failed a write: try again
-    ├── CheckpointError                   a checkpoint could not be written or read
+    │   └── StorageBusy                   the database stayed locked, or a write failed; try again
+    ├── CheckpointError                   phyletic cannot write or read a checkpoint
     │   └── CheckpointDamaged             its bytes are not those that were published
     ├── LeaseLost                         the right to write this trial was given to someone else
-    ├── TellConflict                      this trial was told already, with another result
+    ├── TellConflict                      this trial already has another result
     ├── TrainingError                     the training code broke the contract of the loop
-    │   ├── MetricMissing                 a trial ended without the metric it is ranked by
-    │   ├── HyperparameterUnused          a hyperparameter was neither read nor applied
-    │   ├── HyperparameterDrift           what was applied is not what is in effect at the end
-    │   ├── ApplyFailed                   a target of apply is not known, or did not take a value
-    │   └── StateUnsupported              something `build` returned cannot be saved
-    ├── TrialFailed                       a trial raised: carries the traceback of the worker
-    └── StudyFailed                       failures without a completion between them stopped the study
+    │   ├── MetricMissing                 a trial ended without the metric that ranks it
+    │   ├── HyperparameterUnused          the training code neither read nor applied a hyperparameter
+    │   ├── HyperparameterDrift           an applied value is not in effect at the trial's end
+    │   ├── ApplyFailed                   `apply` does not know a target, or the target did not take a value
+    │   └── StateUnsupported              no adapter can save something that `build` returned
+    ├── TrialFailed                       a trial raised; has the worker's traceback
+    └── StudyFailed                       trials failed one after another, so the study stopped
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
 
 
 class PhyleticError(Exception):
-    """The root: ``except ph.errors.PhyleticError`` catches all that phyletic raises on purpose."""
+    """The root: ``except ph.errors.PhyleticError`` catches every error that phyletic raises on purpose."""
 
 
 class InvalidArgument(PhyleticError, ValueError):
@@ -63,9 +63,9 @@ class InvalidArgument(PhyleticError, ValueError):
 
     Args:
         name: The argument, as the caller wrote it (``"budget.trials"``, ``"space['lr'].high"``).
-        value: What was given.
-        allowed: What would have been accepted, as the end of "must be ...".
-        hint: What to do, where that is not plain from ``allowed``.
+        value: The value given.
+        allowed: What is allowed, as the end of "must be ...".
+        hint: What to do, if ``allowed`` does not say it.
 
     Example:
         >>> print(InvalidArgument("workers", -1, "an integer of at least 0"))
@@ -79,7 +79,7 @@ class InvalidArgument(PhyleticError, ValueError):
         self.hint = hint
         try:
             shown = repr(value)
-        except Exception:  # an object may have a repr that fails, and a whole number too many digits for one
+        except Exception:  # a repr may fail, and Python refuses to print a whole number with too many digits
             shown = f"a {type(value).__name__} that cannot be shown"
         if len(shown) > 200:
             shown = shown[:197] + "..."
@@ -90,23 +90,23 @@ class InvalidArgument(PhyleticError, ValueError):
 
 
 class InvalidSpace(InvalidArgument):
-    """A search space, or the values given for one, cannot be used."""
+    """A search space, or a value for it, is wrong."""
 
 
 class NotFound(PhyleticError, KeyError):
-    """What was asked for does not exist."""
+    """A study, trial or checkpoint does not exist."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class MissingDependency(PhyleticError, ImportError):
-    """An optional library is needed for what was asked.
+    """An optional library is missing.
 
     Args:
-        library: The library that could not be imported.
-        extra: The extra of phyletic that brings it.
-        purpose: What it is needed for.
+        library: The missing library.
+        extra: The extra of phyletic that installs it.
+        purpose: What needs the library.
     """
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
@@ -118,39 +118,39 @@ class MissingDependency(PhyleticError, ImportError):
 
 
 class StudyMismatch(PhyleticError):
-    """A study is opened with an identity other than the one it was created with."""
+    """The study was created with another identity; the message names the difference."""
 
 
 class StorageError(PhyleticError):
-    """The database could not be used."""
+    """phyletic cannot use the database."""
 
 
 class StorageOwned(StorageError):
-    """Another process writes this database; the message names it."""
+    """Another process writes this database; the message names the process."""
 
 
 class StorageUnsupported(StorageError):
-    """The place cannot hold a study safely, or the URL is of a kind that is not supported."""
+    """The place cannot hold a study safely, or phyletic does not support this kind of URL."""
 
 
 class StorageBusy(StorageError):
-    """The database stayed locked, or a write to it failed; nothing of the transaction is visible."""
+    """The database stayed locked, or a write failed; nothing of the transaction is visible."""
 
 
 class CheckpointError(PhyleticError):
-    """A checkpoint could not be written or read."""
+    """phyletic cannot write or read a checkpoint."""
 
 
 class CheckpointDamaged(CheckpointError):
-    """The bytes of a checkpoint are not those that were published."""
+    """The bytes of a checkpoint differ from those that were published."""
 
 
 class LeaseLost(PhyleticError):
-    """The right to write this trial is no longer held: it was granted again, or has ended."""
+    """This session may no longer write for the trial: the trial was granted again, or has ended."""
 
 
 class TellConflict(PhyleticError):
-    """This trial was told already, with another result; the first result stands."""
+    """This trial already has another result, which stands."""
 
 
 class TrainingError(PhyleticError):
@@ -158,23 +158,23 @@ class TrainingError(PhyleticError):
 
 
 class MetricMissing(TrainingError):
-    """A trial ended without a report of the metric that the study ranks by."""
+    """A trial ended without a report of the metric that ranks it."""
 
 
 class HyperparameterUnused(TrainingError):
-    """A hyperparameter was neither read nor applied during a trial, so exploring it changes nothing."""
+    """The training code neither read nor applied a hyperparameter, so exploring it changes nothing."""
 
 
 class HyperparameterDrift(TrainingError):
-    """A value that was applied is not the value in effect at the trial's end."""
+    """An applied value is not in effect at the trial's end."""
 
 
 class ApplyFailed(TrainingError):
-    """A target of ``apply`` is of no known kind, or did not take a value."""
+    """``apply`` does not know a target, or the target did not take a value."""
 
 
 class StateUnsupported(TrainingError):
-    """Something that ``build`` returned cannot be saved as a checkpoint."""
+    """No adapter can save something that ``build`` returned."""
 
 
 class TrialFailed(PhyleticError):
@@ -182,4 +182,4 @@ class TrialFailed(PhyleticError):
 
 
 class StudyFailed(PhyleticError):
-    """Trials failed one after another without a completion between them, so the study stopped."""
+    """Trials failed one after another and none completed between them, so the study stopped."""

@@ -1,9 +1,9 @@
-"""Named places at which a test may make a process fail.
+"""Named places at which a test can make a process fail.
 
-Each file or folder that is made, each write, fsync, rename, unlink, begin, commit and message passes a failpoint before
-and after it. In use they cost one comparison with ``None``. A test arms them in its own process with :func:`armed`, or
-in a child process through the environment variable ``PHYLETIC_FAILPOINT``: ``name`` or ``name:n`` kills that process
-with SIGKILL at the nth passing.
+phyletic passes a failpoint before and after each operation that another process can see: making a file or folder,
+write, fsync, rename, unlink, begin, commit and message. Unarmed, a failpoint costs one comparison with ``None``. A test
+arms the failpoints of its own process with :func:`armed`. The environment variable ``PHYLETIC_FAILPOINT`` arms one in a
+child process: ``name`` or ``name:n`` kills the child with SIGKILL at the nth passing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _handler: Callable[[str], None] | None = None
 
 
 def failpoint(name: str) -> None:
-    """Pass the failpoint ``name``; does nothing unless a test armed it."""
+    """Pass the failpoint ``name``; this does nothing unless a test armed failpoints."""
     if _handler is not None:
         _handler(name)
 
 
 @contextmanager
 def armed(handler: Callable[[str], None]) -> Iterator[None]:
-    """Call ``handler`` with the name of each failpoint passed inside the block; it may raise.
+    """Call ``handler`` with the name of each failpoint that the process passes inside the block; it may raise.
 
     Example:
         >>> passed = []

@@ -1,8 +1,8 @@
-"""Random numbers whose stream stays the same over numpy versions.
+"""Random numbers that stay the same over numpy versions.
 
 numpy promises that the raw output of a bit generator never changes, but makes no such promise for the methods of
-``Generator``. A study resumed next year must decide as it would have today, so what phyletic draws for itself is
-computed here from raw output alone.
+``Generator``. A study resumed next year must decide as it would have today, so phyletic computes its own random numbers
+from raw output alone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class RandomStream:
     """A reproducible stream of random numbers, named by a sequence of integers.
 
     Args:
-        key: What the stream is for, such as ``(study seed, trial number)``: non-negative integers.
+        key: The stream's name, such as ``(study seed, trial number)``: integers of at least 0.
 
-    Two kinds of keys name one stream, since numpy's SeedSequence reads a key as 32-bit words, and fills it up with
-    zeros: ``(7,)`` and ``(7, 0)``; ``(5, 7)`` and ``(5 + 7 * 2**32,)``. It does no harm: the decisions of a study have
-    keys of one seed and different numbers, which never meet; a trial's own stream is named by its seed alone, a hash
-    that is the study's seed by a chance of one in 2**32; and what two studies draw alike they do not share. To part
-    them would change the first decision of every study.
+    Different keys may name the same stream, since numpy's SeedSequence reads a key as 32-bit words and pads it with
+    zeros: ``(7,)`` and ``(7, 0)``; ``(5, 7)`` and ``(5 + 7 * 2**32,)``. This does no harm. The decisions of one study
+    have keys with the same seed and different numbers, so they never collide. A trial's seed alone names its own
+    stream; it is a hash, which equals the study's seed with a chance of one in 2**32. Two studies may draw the same
+    numbers, but share nothing else. Separating such keys would change the first decision of every existing study.
 
     Example:
         >>> stream = RandomStream(0, 7)
@@ -46,7 +46,7 @@ class RandomStream:
 
     @property
     def _bits(self) -> np.random.PCG64:
-        # made when first drawn from: most decisions need no chance, and seeding costs more than deciding
+        # seed at the first draw: most decisions need no random number, and seeding costs more than deciding
         if self._made is None:
             self._made = np.random.PCG64(np.random.SeedSequence(self._key))
         return self._made
@@ -56,7 +56,7 @@ class RandomStream:
         return (int(self._bits.random_raw()) >> 11) * 2.0**-53
 
     def integer(self, count: int) -> int:
-        """Draw uniformly from 0, 1, ..., count - 1 (``count`` at least 1)."""
+        """Draw uniformly from 0, 1, ..., count - 1; ``count`` is at least 1."""
         return min(int(self.random() * count), count - 1)
 
     def choice(self, items: Sequence[T]) -> T:
@@ -64,7 +64,7 @@ class RandomStream:
         return items[self.integer(len(items))]
 
     def normal(self) -> float:
-        """Draw from the standard normal distribution, by inversion."""
+        """Draw from the standard normal distribution by inverting its distribution function."""
         uniform = 0.0
         while uniform == 0.0:
             uniform = self.random()
@@ -79,7 +79,7 @@ class RandomStream:
         return order
 
     def generator(self) -> np.random.Generator:
-        """Return a numpy generator on the same bits, for a user's own function."""
+        """Return a numpy generator that draws from this stream, for a user's own function."""
         return np.random.Generator(self._bits)
 
 

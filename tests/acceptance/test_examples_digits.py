@@ -60,7 +60,7 @@ def test_the_best_four_go_on_and_the_fifth_is_a_perturbed_copy_of_the_best(libra
     best = study.best
     assert f"best: trial {best.number}, accuracy {best.score:.4f}" in ended.stdout
     assert f"its checkpoint: {study.checkpoint_path()}" in ended.stdout
-    assert f"which scores {best.score:.4f} when it is loaded" in ended.stdout
+    assert f"accuracy after loading it: {best.score:.4f}" in ended.stdout
     assert math.isfinite(best.score)
     assert best.score > 0.8
     assert (tmp_path / f"{library}.png").stat().st_size > 10_000

@@ -35,7 +35,7 @@ from phyletic.coordinator.messages import (
     Reply,
     Tell,
 )
-from phyletic.coordinator.sessions import extend_over_gap, join, renew
+from phyletic.coordinator.sessions import extend_over_gap, join, renew, renew_all
 from phyletic.coordinator.state import StudyState
 from phyletic.coordinator.tell import fail, leave, tell
 from phyletic.errors import LeaseLost, NotFound, PhyleticError, StorageOwned
@@ -128,7 +128,7 @@ class Coordinator:
         try:
             with self._store.read() as connection:
                 again = void_leases(connection, state, changes, now)
-            extend_over_gap(state, changes, now)
+            renew_all(state, changes, now)
             if about is not None:
                 changes.events.append(Event(kind="owner", at=now, payload=dict(about)))
             outcome = self._commit(state, changes, now, durable=True)

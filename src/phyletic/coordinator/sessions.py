@@ -22,6 +22,7 @@ __all__ = [
     "extend_over_gap",
     "join",
     "renew",
+    "renew_all",
 ]
 
 LONGEST_LEASE = 30 * 24 * 3600.0
@@ -104,10 +105,17 @@ def renew(state: StudyState, changes: Changes, command: Command, now: float) -> 
         state.set_deadline(session, deadline)
 
 
+def renew_all(state: StudyState, changes: Changes, now: float) -> None:
+    """Give every detached session its whole time anew: while there was no owner, none could renew its leases."""
+    for session, seconds in state.lease_seconds.items():
+        deadline = changes.renewed[session] = now + seconds
+        state.set_deadline(session, deadline)
+
+
 def extend_over_gap(state: StudyState, changes: Changes, now: float) -> None:
     """Move deadlines by a gap in the owner's own time, during which it could hear nobody, or by a step of its clock.
 
-    A gap is a sleep of the machine, a suspension of the process, or the time between two owners.
+    A gap is a sleep of the machine or a suspension of the process.
     """
     before = state.counters.clock
     if before is None or not state.deadlines:

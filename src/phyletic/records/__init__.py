@@ -1,4 +1,4 @@
-"""Frozen facts: what a study, a trial, a decision, a checkpoint reference, an evaluation and a lease are."""
+"""Frozen records: study, trial, decision, checkpoint reference, evaluation and lease."""
 
 from phyletic.records.checkpoint import CheckpointReference, CheckpointState
 from phyletic.records.decision import Change, Decision, Suggestion

@@ -10,25 +10,25 @@ __all__ = ["CheckpointReference", "CheckpointState"]
 
 
 class CheckpointState(enum.StrEnum):
-    """Where a checkpoint is in its life."""
+    """The state of a checkpoint."""
 
     PENDING = "pending"
-    """Its id is given to an attempt, which may publish it."""
+    """An attempt has its id, and may publish it."""
     DURABLE = "durable"
-    """Published, and told: it may be loaded."""
+    """Published and told; trials may load it."""
     CONDEMNED = "condemned"
-    """Nothing needs it: its bytes may be deleted."""
+    """Nothing needs it; its bytes may be deleted."""
     COLLECTED = "collected"
-    """Its bytes are gone."""
+    """Its bytes are deleted."""
 
 
 class CheckpointReference(msgspec.Struct, frozen=True):
-    """Names a published checkpoint and what its bytes must be.
+    """Names a published checkpoint, and says how to verify its bytes.
 
     Attributes:
-        id: 32 hexadecimal digits, given by the coordinator, one per trial and fence.
-        digest: Of the packed file, or of the folder's manifest, with its algorithm: ``"sha256:..."``.
-        size: Bytes on disk.
+        id: 32 hexadecimal digits from the coordinator, different for each trial and fence.
+        digest: Digest of the packed file, or of the folder's manifest, with its algorithm: ``"sha256:..."``.
+        size: Size on disk, in bytes.
     """
 
     id: str

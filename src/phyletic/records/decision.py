@@ -1,4 +1,4 @@
-"""Why a trial starts from where it starts, with the hyperparameters it has."""
+"""Why a trial has its parent and its hyperparameters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Change", "Decision", "Suggestion"]
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one hyperparameter got another value.
+    """The change of one hyperparameter.
 
     Attributes:
         path: The hyperparameter's flat path.
-        before: What it changed from: the inherited value where it was explored, the value in the member's previous
-            trial where it was inherited or dropped; None where it did not exist there.
-        after: Value in the new trial; None where it does not exist there.
-        how: In words, such as ``"x0.8"``, ``"resampled"``, ``"inherited"``, ``"dropped"`` or a function's name.
+        before: If explored, the inherited value; if inherited or dropped, the value in the member's previous trial.
+            None if it did not exist there.
+        after: The value in the new trial; None if it does not exist there.
+        how: How it changed: ``"x0.8"``, ``"resampled"``, ``"inherited"``, ``"dropped"``, a function's name or similar.
     """
 
     path: str
@@ -29,23 +29,23 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A decision with its inputs, so that "why did this learning rate change" has an answer.
+    """A decision with its inputs: the answer to "why did this learning rate change".
 
     Attributes:
-        kind: ``"birth"`` (a newborn of the first generation), ``"continue"`` (the member goes on from its own
-            checkpoint), ``"explore"`` (it does, with its own hyperparameters changed), ``"exploit"`` (from a donor's),
-            ``"rescue"`` (its score was not finite or it failed: from a donor's, or fresh where there is no donor),
-            ``"resume"`` (the rest of a trial handed back early).
-        as_of: Sequence number of the study that the decision saw; the population is rebuilt from it.
-        rank: The member's place among those ranked, 0 the best; None where it was not ranked.
+        kind: ``"birth"``: a newborn of the first generation. ``"continue"``: the member continues from its own
+            checkpoint. ``"explore"``: it does so with changed hyperparameters. ``"exploit"``: it starts from a donor's
+            checkpoint. ``"rescue"``: it failed or its score was not finite, so it starts from a donor's checkpoint, or
+            afresh without a donor. ``"resume"``: the rest of a trial that was handed back early.
+        as_of: The study's sequence number when it was decided; the population it saw is rebuilt from it.
+        rank: The member's rank, 0 for the best; None if it was not ranked.
         ranked: How many members were ranked.
         threshold: The score that separated losers from the others, in the metric's own units.
-        donor: Number of the trial taken from; None without one.
+        donor: Number of the donor's trial; None without a donor.
         donor_member: The donor's member.
-        donor_rank: The donor's place among those ranked.
-        inherited: What came from the donor: ``"both"``, ``"weights"``, ``"hyperparameters"``, or "" without one.
-        explored: Name of the rule that changed hyperparameters, with a hash where it is a user's function.
-        changes: Each hyperparameter whose value differs from the member's previous trial's, or was explored.
+        donor_rank: The donor's rank.
+        inherited: What came from the donor: ``"both"``, ``"weights"``, ``"hyperparameters"``, or "" without a donor.
+        explored: Name of the rule that changed hyperparameters, with a hash if it is a user's function.
+        changes: Each hyperparameter that was explored, or whose value differs from the member's previous trial.
         note: A remark of the algorithm, such as the p-value of a test.
     """
 
@@ -64,14 +64,14 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
-    """What an algorithm wants a member to do next.
+    """An algorithm's wish for a member's next trial.
 
     Attributes:
         parent: Number of the trial whose checkpoint to start from; None for a newborn.
-        hyperparameters: A value for every parameter that is active, constants too, by flat path.
+        hyperparameters: A value for every active parameter and constant, by flat path.
         decision: Why.
-        steps: Steps to train; None where ``seconds`` bounds the trial. The coordinator cuts it to the budget.
-        seconds: Seconds to train; None where ``steps`` bounds the trial.
+        steps: Steps to train; None if ``seconds`` limits the trial. The coordinator cuts it to the budget.
+        seconds: Seconds to train; None if ``steps`` limits the trial.
     """
 
     parent: int | None

@@ -13,10 +13,10 @@ class Evaluation(msgspec.Struct, frozen=True):
     """One reported value.
 
     Attributes:
-        step: Step along the lineage at which it was measured.
+        step: Step along the lineage at which the training code measured it.
         metric: Name of the metric.
-        value: What was measured; NaN and infinities are kept as they are.
-        kind: ``"progress"`` for a report during the trial, ``"final"`` for the one at its end.
+        value: The measured value; NaN and infinities stay what they are.
+        kind: ``"progress"`` for a report during the trial, ``"final"`` for the report at its end.
     """
 
     step: int

@@ -8,13 +8,13 @@ __all__ = ["Lease"]
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """Names an attempt; every write for the attempt carries it.
+    """Names an attempt; every write for the attempt carries its lease.
 
     Attributes:
         trial: The trial's number.
-        fence: Rises with each grant of the trial, from 1.
-        token: 32 random hexadecimal digits, so that nobody writes by guessing.
-        session: Identity of the worker's incarnation that holds it.
+        fence: A number from 1 that rises with each grant of the trial.
+        token: 32 random hexadecimal digits, so that no other session can guess them.
+        session: Identity of the session that holds the lease.
     """
 
     trial: int

@@ -1,4 +1,4 @@
-"""What a study is (its identity, which never changes) and how far it shall go (its control, which may)."""
+"""A study's identity, which never changes, and its control, which may."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ _LARGEST = sys.float_info.max
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A number that the training code reports, and which way is better.
+    """A number that the training code reports, and whether higher or lower is better.
 
     Attributes:
-        name: As it is reported, such as ``"accuracy"`` or ``"val/acc"``.
-        mode: ``"max"`` where higher is better, ``"min"`` where lower is.
+        name: The name in reports, such as ``"accuracy"`` or ``"val/acc"``; 1 to 200 characters.
+        mode: ``"max"`` if higher is better, ``"min"`` if lower is better.
+
+    Raises:
+        InvalidArgument: The name or the mode is not allowed.
     """
 
     name: str
@@ -34,19 +37,19 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a study goes; what is left out sets no limit, and the first limit reached ends the study.
+    """How far a study goes: the first limit reached ends it. A limit that you leave out is none.
 
-    Raising a budget continues a finished study.
+    A larger budget continues a finished study.
 
     Args:
-        steps: Age of every member, in steps along its lineage; the last trial is cut to fit.
-        trials: Completed trials of the whole study, exactly.
-        seconds: Time during which trials were running, summed over all sessions of the study; a sleep of the machine
-            does not count.
-        target: Score at which the study ends.
+        steps: Age of every member, in steps along its lineage, at least 1; the last trial is shortened to fit.
+        trials: Completed trials of the whole study, at least 1; exact.
+        seconds: Time during which trials were running, in seconds above 0, over all runs of the study; it leaves out
+            the machine's sleep.
+        target: Score at which the study ends, finite.
 
     Raises:
-        InvalidArgument: A limit is not a positive number (``target``: a finite one).
+        InvalidArgument: A limit is out of its range.
 
     Example:
         >>> Budget(steps=3000, trials=25)
@@ -77,17 +80,17 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a study this study: opening it with anything else is an error.
+    """The facts that define a study; opening it with other facts is an error.
 
     Attributes:
         uuid: 32 hexadecimal digits, drawn when the study was created.
         name: The study's name, unique in its storage.
         space: The search space's JSON form.
-        metrics: What is reported; the first is what members are ranked by.
+        metrics: The reported metrics; the first one ranks members.
         algorithm: The algorithm's JSON form, with the initial population.
-        seed: From which all randomness of the study is derived.
-        initial: Values given by the user for the first members, by flat path; each may be partly filled.
-        sampling: How other first values are drawn: ``"random"``, ``"sobol"`` or ``"latin"``.
+        seed: The study derives all its randomness from it.
+        initial: The user's values for the first members, by flat path; each may be incomplete.
+        sampling: How the other first values are drawn: ``"random"``, ``"sobol"`` or ``"latin"``.
     """
 
     uuid: str
@@ -101,22 +104,22 @@ class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def metric(self) -> Metric:
-        """The metric that members are ranked by."""
+        """The metric that ranks members."""
         return self.metrics[0]
 
 
 class StudyControl(msgspec.Struct, frozen=True, kw_only=True):
-    """What may change while a study runs, each time by a recorded event.
+    """The settings that may change while a study runs; each change is a recorded event.
 
     Attributes:
         budget: How far the study goes.
-        population: How many members it has now.
-        paused: Whether new trials are withheld.
-        max_failures: Attempts at a trial that may raise before its member is failed.
-        max_losses: Attempts at a trial that may be lost with their worker before its member is failed.
-        keep_best: How many of the best trials' checkpoints are kept.
-        checkpoints: Absolute path of the folder of its checkpoints; None where that is the one beside the storage,
-            which moves with it.
+        population: The present number of members.
+        paused: Whether the study grants no new trials.
+        max_failures: How many attempts at a trial may raise before its member fails.
+        max_losses: How many attempts at a trial may be lost with their worker before its member fails.
+        keep_best: How many of the best trials keep their checkpoints.
+        checkpoints: Absolute path of the folder of checkpoints; None means the folder beside the storage, which moves
+            with it.
     """
 
     budget: Budget

@@ -16,27 +16,27 @@ __all__ = ["Timings", "Trial", "TrialState"]
 
 
 class TrialState(enum.StrEnum):
-    """Where a trial is in its life."""
+    """The state of a trial."""
 
     WAITING = "waiting"
-    """Decided, and free to be granted."""
+    """Decided, and ready to be granted."""
     RUNNING = "running"
     """Granted to a session."""
     COMPLETED = "completed"
     """Told, with a score."""
     PARTIAL = "partial"
-    """Handed back early with a checkpoint and without a score; its member goes on from there."""
+    """Handed back early, with a checkpoint and without a score; its member continues from there."""
     FAILED = "failed"
     """Given up after too many attempts; its member is rescued."""
 
     @property
     def open(self) -> bool:
-        """Whether the trial is still to end."""
+        """Whether the trial has not ended yet."""
         return self is TrialState.WAITING or self is TrialState.RUNNING
 
 
 class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where the time of an attempt went, in seconds."""
+    """The parts of an attempt's time, in seconds."""
 
     waiting: float = 0.0
     loading: float = 0.0
@@ -49,31 +49,31 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One training segment: fixed hyperparameters, from a parent's checkpoint, for a number of steps.
 
     Attributes:
-        number: Counts the trials of the study from 0, in the order they were decided.
+        number: The trial's number in the study, from 0, in the order of decisions.
         member: Place in the population, from 0.
         generation: How many trials its member had before.
         parent: Number of the trial whose checkpoint it starts from; None for a newborn.
         hyperparameters: Values by flat path.
         start_step: Steps along the lineage before it: the parent's ``end_step``.
-        steps: Steps asked for; None where ``seconds`` bounds it.
-        seconds: Seconds asked for; None where ``steps`` bounds it.
+        steps: Steps asked for; None if ``seconds`` limits it.
+        seconds: Seconds asked for; None if ``steps`` limits it.
         seed: Seed of its training code, below 2**32.
-        state: Where it is in its life.
-        decision: Why it is what it is.
-        end_step: ``start_step`` plus the steps done; None while it is open or failed.
-        score: The value of the first metric that it is ranked by; None where it has none.
+        state: The trial's state.
+        decision: Why it has its parent and its hyperparameters.
+        end_step: ``start_step`` plus the steps done; None while it is open, or if it failed.
+        score: The value of the study's first metric; None without one.
         metrics: Final values by name.
-        checkpoint: What it left; None where it left none.
-        worker: Name of the worker that ran, or runs, its latest attempt.
+        checkpoint: The checkpoint it left; None if it left none.
+        worker: Name of the worker that runs its latest attempt, or ran it.
         attempts: How often it was granted.
-        failures: Attempts that raised.
-        losses: Attempts lost with their worker.
-        timings: Where the time of the completing attempt went.
-        applied: What took effect, by path, as ``apply`` read it back.
-        error: What ended its latest failed attempt; None where none did.
+        failures: How many attempts raised.
+        losses: How many attempts were lost with their worker.
+        timings: The parts of the completing attempt's time.
+        applied: The values that took effect, by path, as ``apply`` read them back.
+        error: The error of its latest failed attempt; None if no attempt failed.
         created: When it was decided, in seconds since 1970.
-        started: When its latest attempt was granted; None before.
-        finished: When it ended; None before.
+        started: When its latest attempt was granted, in seconds since 1970; None before.
+        finished: When it ended, in seconds since 1970; None before.
     """
 
     number: int
@@ -107,22 +107,24 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument("trial", (self.number, self.member, self.generation), "counted from 0")
         if self.parent is not None and not 0 <= self.parent < self.number:
             raise InvalidArgument("trial.parent", self.parent, f"an earlier trial than {self.number}")
-        if self.start_step < 0 or (self.steps is not None and self.steps < 1):
-            raise InvalidArgument("trial.steps", (self.start_step, self.steps), "at least 1, from a start of 0")
+        if self.start_step < 0:
+            raise InvalidArgument("trial.start_step", self.start_step, "at least 0")
+        if self.steps is not None and self.steps < 1:
+            raise InvalidArgument("trial.steps", self.steps, "at least 1, or None")
         if self.end_step is not None and self.end_step < self.start_step:
-            raise InvalidArgument("trial.end_step", self.end_step, f"at least its start, {self.start_step}")
+            raise InvalidArgument("trial.end_step", self.end_step, f"at least start_step, {self.start_step}")
 
     @property
     def newborn(self) -> bool:
-        """Whether it starts without a parent's checkpoint."""
+        """Whether the trial starts without a parent's checkpoint."""
         return self.parent is None
 
     @property
     def steps_done(self) -> int | None:
-        """Steps trained; None while open or failed."""
+        """Steps trained; None while it is open, or if it failed."""
         return None if self.end_step is None else self.end_step - self.start_step
 
     @property
     def finite(self) -> bool:
-        """Whether it has a score and the score is a finite number."""
+        """Whether the trial has a score that is a finite number."""
         return self.score is not None and math.isfinite(self.score)

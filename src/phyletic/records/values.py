@@ -1,4 +1,4 @@
-"""The values a hyperparameter can have, and numbers that survive JSON."""
+"""The values of hyperparameters, and encodings that survive JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import operator
 from collections.abc import Mapping
 from typing import TypeAlias
+
+from phyletic.space.values import Value
 
 __all__ = [
     "Hyperparameters",
@@ -17,15 +19,12 @@ __all__ = [
     "whole_number",
 ]
 
-Value: TypeAlias = float | int | str | bool | None
-"""One hyperparameter's value. Floats are finite."""
-
 Hyperparameters: TypeAlias = Mapping[str, Value]
 """Values by flat path (``"optimizer.sgd.momentum"``), in the order of the space."""
 
 
 def whole_number(value: object) -> int | None:
-    """Return a whole number of any kind as an int; None for what is none: truth values, classes, arrays, 1.0.
+    """Return a whole number of any type as an int; None for anything else (truth values, classes, arrays, 1.0).
 
     Example:
         >>> import numpy as np
@@ -41,7 +40,7 @@ def whole_number(value: object) -> int | None:
 
 
 def is_unicode(text: str) -> bool:
-    r"""Whether a text can be stored and sent: one with half of a surrogate pair or a NUL cannot.
+    r"""Whether a text can be stored and sent: a text with half of a surrogate pair or a NUL cannot.
 
     Example:
         >>> is_unicode("größe"), is_unicode("\ud800"), is_unicode("\0")
@@ -57,7 +56,7 @@ def is_unicode(text: str) -> bool:
 
 
 def as_unicode(text: str) -> str:
-    r"""Return a text that can be stored and sent; what is no Unicode in it (in a file's name) is written as digits.
+    r"""Return a text that can be stored and sent: write characters that are not Unicode (in file names) as digits.
 
     Example:
         >>> as_unicode("no file a\udcff")
@@ -67,7 +66,7 @@ def as_unicode(text: str) -> str:
 
 
 def encode_number(number: float) -> float | str:
-    """Encode a number for JSON, which has no NaN and no infinities (both would become null).
+    """Encode a number for JSON, which would turn NaN and infinities into null.
 
     Example:
         >>> encode_number(float("-inf")), encode_number(0.5)
@@ -81,7 +80,7 @@ def encode_number(number: float) -> float | str:
 
 
 def decode_number(encoded: float | str) -> float:
-    """Decode what :func:`encode_number` gave.
+    """Decode a number from :func:`encode_number`.
 
     Example:
         >>> decode_number("NaN")

@@ -1,7 +1,7 @@
-"""Values for a space: drawn, completed, checked, repaired and taken from each other.
+"""Draw, complete, check, repair and combine the values of a space.
 
-Each function takes the space's parameters and constants in definition order, in which a choice comes before what is
-under it: one pass decides what exists.
+Each function takes the space's entries (its parameters and constants) in definition order. A choice comes before the
+entries under it, so one pass decides which entries exist.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LARGEST_GRID = 1_000_000
 
 
 def fill(entries: Entries, draw: Callable[[Parameter], Value]) -> dict[str, Value]:
-    """Return a value for all that exists, asking ``draw`` for each parameter's."""
+    """Return a value for every entry that exists; ``draw`` gives those of the parameters."""
     values: dict[str, Value] = {}
     for path, entry in entries.items():
         if exists(entry, values):
@@ -35,7 +35,16 @@ def fill(entries: Entries, draw: Callable[[Parameter], Value]) -> dict[str, Valu
 
 
 def complete(entries: Entries, partial: Mapping[str, Any], stream: RandomStream) -> dict[str, Value]:
-    """Keep the values given by flat path, coerced, and draw the others; see :meth:`Space.complete`."""
+    """Keep the given values and draw the others; see :meth:`Space.complete`.
+
+    Args:
+        entries: The space's parameters and constants.
+        partial: Some values, by flat path.
+        stream: The source of random numbers.
+
+    Raises:
+        InvalidSpace: A path is unknown, a value is not allowed, or two values cannot exist together.
+    """
     given = _coerced(entries, partial)
     wanted: dict[str, tuple[str, str]] = {}
     for path in given:
@@ -44,7 +53,7 @@ def complete(entries: Entries, partial: Mapping[str, Any], stream: RandomStream)
                 continue
             because, other = wanted.setdefault(choice, (path, option))
             if other != option:
-                allowed = f"left out where {because} is given, which needs {choice} to be {other!r}"
+                allowed = f"left out if {because} is given, which needs {choice} to be {other!r}"
                 raise InvalidSpace(path, given[path], allowed)
     given.update({choice: option for choice, (_, option) in wanted.items()})
     values = fill(entries, lambda entry: given[entry.path] if entry.path in given else entry.domain.sample(stream))
@@ -53,7 +62,7 @@ def complete(entries: Entries, partial: Mapping[str, Any], stream: RandomStream)
 
 
 def validate(entries: Entries, values: Mapping[str, Any]) -> dict[str, Value]:
-    """Check that values by flat path are complete, and coerce them; see :meth:`Space.validate`."""
+    """Check that values by flat path are complete, and convert them; see :meth:`Space.validate`."""
     given = _coerced(entries, values)
 
     def take(entry: Parameter) -> Value:
@@ -67,14 +76,27 @@ def validate(entries: Entries, values: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def repair(entries: Entries, values: Mapping[str, Value], stream: RandomStream) -> dict[str, Value]:
-    """Drop what no longer exists, draw what now does, and keep the rest."""
+    """Drop values that no longer exist, draw those that now do, and keep the others.
+
+    Args:
+        entries: The space's parameters and constants.
+        values: Values by flat path; a choice among them may have changed.
+        stream: The source of random numbers.
+    """
     return fill(entries, lambda entry: values[entry.path] if entry.path in values else entry.domain.sample(stream))
 
 
 def with_fixed_of(
     entries: Entries, anchored: Collection[str], values: Mapping[str, Value], source: Mapping[str, Value]
 ) -> dict[str, Value]:
-    """Take the anchored parameters from ``source`` and the others from ``values`` where they still exist."""
+    """Take the anchored parameters from ``source``, and the others from ``values`` if they still exist.
+
+    Args:
+        entries: The space's parameters and constants.
+        anchored: Paths of the parameters that belong to the weights; see :meth:`Space.with_fixed_of`.
+        values: A member's values, by flat path.
+        source: The values of the member that gives the weights, by flat path.
+    """
 
     def take(entry: Parameter) -> Value:
         first, second = (source, values) if entry.path in anchored else (values, source)
@@ -84,7 +106,7 @@ def with_fixed_of(
 
 
 def enumerate_grid(entries: Entries, points: int | Mapping[str, int]) -> list[dict[str, Value]]:
-    """Return the product of the parameters' grids, the first parameter varying slowest; see :meth:`Space.grid`."""
+    """Return the product of the parameters' grids; the first parameter varies slowest. See :meth:`Space.grid`."""
     if isinstance(points, Mapping):
         _check_named(entries, points)
     assignments: list[dict[str, Value]] = [{}]
@@ -101,7 +123,7 @@ def enumerate_grid(entries: Entries, points: int | Mapping[str, int]) -> list[di
             else:
                 longer.append(assignment)
             if len(longer) > _LARGEST_GRID:
-                raise InvalidArgument("points", points, f"few enough for a grid of at most {_LARGEST_GRID} places")
+                raise InvalidArgument("points", points, f"few enough for a grid of at most {_LARGEST_GRID} points")
         assignments = longer
     return assignments
 
@@ -134,4 +156,4 @@ def _refuse_inactive(entries: Entries, given: Mapping[str, Value], values: Mappi
         if path not in values:
             choice, option = next(pair for pair in entries[path].requires if values.get(pair[0]) != pair[1])
             found = repr(values[choice]) if choice in values else "left out"
-            raise InvalidSpace(path, given[path], f"left out while {choice} is {found}: it exists for {option!r} only")
+            raise InvalidSpace(path, given[path], f"left out while {choice} is {found}: it exists only for {option!r}")

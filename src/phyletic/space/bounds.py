@@ -1,4 +1,4 @@
-"""The arguments of Float and Int: conversions, checks, and how they are written."""
+"""Convert, check and print the arguments of Float and Int."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 _FINEST = 1e9
-"""A grid of floats has at most so many steps from zero to its furthest end: beyond, rounding blurs its points."""
+"""Largest number of steps from zero to the far end of a grid of floats; rounding would blur a finer grid."""
 
 _ROUNDING = 1e-6
-"""A float this close to a grid point, in steps, differs from it by rounding only (at most ``_FINEST`` steps away)."""
+"""A float closer than this to a grid point, in steps, differs from it only by rounding."""
 
 
 def as_float(value: Any) -> Any:
-    """Turn a number into a float where that is exact; leave all else as it is, to be refused where it is checked."""
+    """Convert a number to a float if that is exact; return anything else unchanged, for the check to refuse."""
     value = plain(value)
     if type(value) is int:
         try:
@@ -42,7 +42,7 @@ def as_float(value: Any) -> Any:
 
 
 def as_int(value: Any) -> Any:
-    """Turn a whole float into an int; leave all else as it is, to be refused where it is checked."""
+    """Convert a whole float to an int; return anything else unchanged, for the check to refuse."""
     value = plain(value)
     if type(value) is float and value.is_integer():
         return int(value)
@@ -50,7 +50,17 @@ def as_int(value: Any) -> Any:
 
 
 def pair(limits: Any, low: Any, high: Any, convert: Any) -> Any:
-    """Return limits as a tuple of two, ``(low, high)`` for None, and anything else unchanged, to be refused later."""
+    """Return limits as a tuple of two.
+
+    Args:
+        limits: The limits as given: a pair, or None for ``(low, high)``.
+        low: The domain's ``low``, converted.
+        high: The domain's ``high``, converted.
+        convert: :func:`as_float` or :func:`as_int`.
+
+    Returns:
+        The pair, or anything else unchanged, for the check to refuse.
+    """
     if limits is None:
         return (low, high)
     if isinstance(limits, (tuple, list)) and len(limits) == 2:
@@ -59,7 +69,7 @@ def pair(limits: Any, low: Any, high: Any, convert: Any) -> Any:
 
 
 def whole_steps(distance: float, step: float) -> int | None:
-    """Return how many steps make up ``distance``, or None where they do not but for rounding.
+    """Return how many steps make up ``distance``; None if no whole number does, apart from rounding.
 
     Example:
         >>> whole_steps(0.3, 0.1), whole_steps(0.35, 0.1), whole_steps(9, 3)
@@ -96,7 +106,7 @@ def check_bounds(path: str, domain: Any, kind: type) -> None:
     for place, bound in enumerate(limits):
         _check_number(path, f"limits[{place}]", bound, kind)
     if limits[0] > domain.low or limits[1] < domain.high:
-        refuse(path, "limits", limits, f"at least as wide as low..high ({domain.low!r} to {domain.high!r})")
+        refuse(path, "limits", limits, f"at least as wide as low to high ({domain.low!r} to {domain.high!r})")
     if not math.isfinite(limits[1] - limits[0]):
         refuse(path, "limits", limits, "closer together: their distance overflows a float")
     if domain.log and domain.low <= 0:
@@ -108,13 +118,18 @@ def check_bounds(path: str, domain: Any, kind: type) -> None:
 def _check_number(path: str, field: str, value: Any, kind: type) -> None:
     if kind is int:
         if type(value) is not int or not -EXACT_INTEGERS <= value <= EXACT_INTEGERS:
-            refuse(path, field, value, "a whole number within -2**53..2**53")
+            refuse(path, field, value, "a whole number from -2**53 to 2**53")
     elif type(value) is not float or not math.isfinite(value):
         refuse(path, field, value, "a finite number")
 
 
 def check_step(path: str, domain: Any, kind: type[float]) -> None:
-    """Check the ``step`` of a Float or an Int whose bounds are good.
+    """Check the ``step`` of a Float or an Int whose bounds are valid.
+
+    Args:
+        path: The parameter's path.
+        domain: The domain.
+        kind: ``float`` or ``int``.
 
     Raises:
         InvalidSpace: Names the parameter, the field, its value and what is allowed.
@@ -129,22 +144,36 @@ def check_step(path: str, domain: Any, kind: type[float]) -> None:
         refuse(path, "step", step, f"a divisor of high - low ({high!r} - {low!r} = {high - low!r})")
     for place, bound in enumerate(domain.limits):
         if whole_steps(bound - low, step) is None:
-            refuse(path, f"limits[{place}]", bound, f"on the grid: low ({low!r}) and whole steps of {step!r} from it")
+            refuse(path, f"limits[{place}]", bound, f"on the grid: low ({low!r}) plus whole steps of {step!r}")
 
 
 def check_flag(path: str, field: str, value: object) -> None:
-    """Refuse anything but True and False."""
+    """Raise InvalidSpace unless a field of a domain is True or False.
+
+    Args:
+        path: The parameter's path.
+        field: The field's name.
+        value: Its value.
+    """
     if not isinstance(value, bool):
         refuse(path, field, value, "True or False")
 
 
 def refuse(path: str, field: str, value: object, allowed: str, hint: str = "") -> NoReturn:
-    """Raise InvalidSpace for one field of a domain."""
+    """Raise InvalidSpace for one field of a domain.
+
+    Args:
+        path: The parameter's path.
+        field: The field's name.
+        value: Its value.
+        allowed: What the field may be, as the end of "must be ...".
+        hint: What to do, if ``allowed`` does not say it.
+    """
     raise InvalidSpace(f"space[{path!r}].{field}", value, allowed, hint)
 
 
 def arguments(domain: Any) -> dict[str, Any]:
-    """Return the arguments of a Float or an Int for its JSON form, without those at their defaults."""
+    """Return the arguments of a Float or an Int that differ from their defaults."""
     kept = {"low": domain.low, "high": domain.high}
     if domain.log:
         kept["log"] = True
@@ -158,7 +187,7 @@ def arguments(domain: Any) -> dict[str, Any]:
 
 
 def shown(domain: Any) -> str:
-    """Return a Float or an Int as it may be written."""
+    """Return a Float or an Int as Python code."""
     rest = arguments(domain)
     low, high = rest.pop("low"), rest.pop("high")
     if "limits" in rest:

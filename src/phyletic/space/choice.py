@@ -1,4 +1,4 @@
-"""Choice: one of several options without an order, each possibly with a space of its own under it."""
+"""Choice: one of several unordered options; each may have a space under it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phyletic.randomness import RandomStream
-from phyletic.space import bounds, encoding, names, scale
+from phyletic.space import bounds, names, scale
 from phyletic.space.options import as_options, check_options, find, position, typed_options
 from phyletic.space.values import Value, plain
 
@@ -16,19 +16,19 @@ __all__ = ["Choice"]
 
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Choice:
-    """One of several options without an order.
+    """One of several unordered options.
 
     Args:
-        options: The options: a list of strings, numbers, truth values and None; or a dictionary from each option's
-            label to the space under it, whose parameters exist only while that option is chosen.
-        fixed: Whether the value is drawn at birth and never explored; it travels with the weights. None is True for a
-            choice with spaces under it, whose options rarely share weights, and False for a list.
+        options: A list of strings, numbers, truth values and None; or a dictionary from each option's label to the
+            space under it, whose parameters exist only while that option is chosen.
+        fixed: Whether to draw the value at birth and never explore it; it then moves with the weights. None means True
+            for a choice with spaces under it, whose options rarely share weights, and False for a list.
 
     Attributes:
         options: The options, or the labels.
         spaces: The space under each label; None for a list.
 
-    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+    A space checks these arguments with :meth:`validate`, which knows the parameter's path.
 
     Example:
         >>> Choice(["relu", "tanh"]).options, Choice(["relu", "tanh"]).fixed
@@ -66,31 +66,31 @@ class Choice:
 
     @property
     def log(self) -> bool:
-        """Always False: options have no scale."""
+        """False: options have no scale."""
         return False
 
     def validate(self, path: str) -> None:
-        """Check the domain's own arguments; a space checks what is in the spaces under it.
+        """Check the domain's own arguments; the space that holds it checks the spaces under it.
 
         Args:
-            path: The parameter's path, named in the error.
+            path: The parameter's path, for the error.
 
         Raises:
-            InvalidSpace: Something is wrong with them.
+            InvalidSpace: An argument is not allowed.
         """
         bounds.check_flag(path, "fixed", self.fixed)
         check_options(path, "options", self.options)
         for label, space in (self.spaces or {}).items():
             names.check_name(f"space[{path!r}].options", label)
             if not isinstance(space, Mapping):
-                bounds.refuse(path, f"options[{label!r}]", space, "a dictionary of parameters, {} where it has none")
+                bounds.refuse(path, f"options[{label!r}]", space, "a dictionary of parameters, or {} for none")
 
     def sample(self, stream: RandomStream) -> Value:
         """Draw one of the options uniformly."""
         return self.from_unit(stream.random())
 
     def from_unit(self, u: float) -> Value:
-        """Map ``u`` in [0, 1) to one of the options; equal parts of it are equally likely."""
+        """Map ``u`` in [0, 1) to an option; each has an equal part of the interval."""
         return self.options[scale.part(u, len(self.options))]
 
     def contains(self, value: object) -> bool:
@@ -98,35 +98,26 @@ class Choice:
         return position(self.options, value) is not None
 
     def coerce(self, value: Any, path: str) -> Value:
-        """Turn a user's value into one of the options (1 may stand for 1.0, and the reverse).
+        """Return the option that a user's value stands for (1 may stand for 1.0, and the reverse).
 
         Raises:
-            InvalidSpace: It is none of them.
+            InvalidSpace: The value is not among the options.
         """
         return find(self.options, value, path)
 
     def perturb(self, value: Value, factor: float, stream: RandomStream) -> Value:
-        """Draw one of all options anew, whatever the factor; False and True alone flip."""
+        """Draw an option anew, whatever the factor; a choice of False and True flips. See :meth:`Float.perturb`."""
         scale.factor_direction(1.0, factor)
         return self._redrawn(value, stream)
 
     def shift(self, value: Value, noise: float, stream: RandomStream) -> Value:
-        """Draw one of all options anew, whatever the noise; False and True alone flip."""
+        """Draw an option anew, whatever the noise; a choice of False and True flips. See :meth:`Float.shift`."""
         scale.check_noise(noise)
         return self._redrawn(value, stream)
 
     def grid(self, points: int) -> tuple[Value, ...]:
         """Return all options, whatever ``points`` is."""
         return self.options
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        document: dict[str, Any] = {"type": "choice", "options": list(self.options)}
-        if self.spaces is not None:
-            document["spaces"] = [encoding.encode(space) for space in self.spaces.values()]
-        if self.fixed != (self.spaces is not None):
-            document["fixed"] = self.fixed
-        return document
 
     def _redrawn(self, value: Value, stream: RandomStream) -> Value:
         current = find(self.options, value, "value")

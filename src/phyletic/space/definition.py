@@ -1,4 +1,4 @@
-"""From a user's nested dictionaries to parameters and constants with flat paths."""
+"""Turn a user's nested dictionaries into parameters and constants with flat paths."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from typing import Any
 
 from phyletic.errors import InvalidSpace
 from phyletic.space.choice import Choice
-from phyletic.space.domain import Domain
 from phyletic.space.names import check_name
-from phyletic.space.parameter import Condition, Constant, Parameter
+from phyletic.space.parameter import Condition, Constant, Domain, Parameter
 from phyletic.space.values import plain, storable
 
 __all__ = ["DEEPEST", "read_definition"]
 
 DEEPEST = 16
-"""Groups and choices inside each other; a dictionary that contains itself ends here."""
+"""How many groups and choices may be inside each other; this also stops a dictionary that contains itself."""
 
 
 def read_definition(definition: Any) -> tuple[Parameter | Constant, ...]:
-    """Check a definition and lay it out flat, depth first, in the order it is written.
+    """Check a definition and list its parameters and constants depth first, in the order of the dictionaries.
 
     Args:
-        definition: Names to domains, constants, or dictionaries of the same.
+        definition: Maps names to domains, constants, or dictionaries of the same.
 
     Returns:
-        The parameters and constants; a choice comes before what is under it.
+        The parameters and constants; a choice comes before the entries under it.
 
     Raises:
-        InvalidSpace: Something in it is wrong; the error names the parameter.
+        InvalidSpace: The definition has an error; the message names the parameter.
     """
     if not isinstance(definition, Mapping):
         raise InvalidSpace("space", definition, "a dictionary from names to domains")
@@ -60,7 +59,7 @@ def _read(
 def _constant(item: Any, path: str) -> Any:
     value = plain(item)
     if not storable(value):
-        hint = "For one of several values, write Choice([...])" if isinstance(item, (list, tuple, set, range)) else ""
+        hint = "For several values, write Choice([...])" if isinstance(item, (list, tuple, set, range)) else ""
         if isinstance(item, type):
             hint = "Give the domain its arguments"
         allowed = (

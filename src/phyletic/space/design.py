@@ -1,4 +1,4 @@
-"""Initial designs: where the first members start, spread more evenly than by chance."""
+"""Initial designs: spread the first members' values more evenly than chance does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phyletic.space.space import Space
 __all__ = ["initial_design"]
 
 _PURPOSE = 0xDE5160
-"""Keeps a design's randomness apart from a trial's, whose stream is named by the seed and a small number."""
+"""Separates a design's stream from the streams of trials, whose keys are the seed and a small number."""
 
 _BITS = 30
 
@@ -22,20 +22,20 @@ def initial_design(
     """Return points of the unit cube for :meth:`Space.from_units`.
 
     Args:
-        space: The space, whose number of parameters is the number of columns.
-        count: How many points.
+        space: The space; each of its parameters gets a column.
+        count: How many points, at least 0.
         sampling: ``"random"``: independent draws, which need no design. ``"latin"``: a Latin hypercube, in which each
             parameter takes one value from each of ``count`` equal parts of its range (McKay, Beckman and Conover
             1979). ``"sobol"``: the first points of a Sobol' sequence with a random digital shift, which also fills
             pairs of parameters evenly (Sobol' 1967; Joe and Kuo 2008 for the directions); best for a power of two.
-        seed: Of the study. Equal arguments give equal points under every version of numpy and scipy.
+        seed: The study's seed. Equal arguments give equal points under every version of numpy and scipy.
 
     Returns:
         ``count`` rows of ``space.dimensions`` numbers in [0, 1); None for ``"random"``.
 
     Raises:
-        InvalidArgument: ``sampling`` is none of the three, or ``count`` is negative.
-        MissingDependency: ``"sobol"`` without scipy.
+        InvalidArgument: ``sampling`` is not one of the three, or ``count`` is negative.
+        MissingDependency: ``"sobol"`` needs scipy, which is not installed.
     """
     if sampling not in ("random", "sobol", "latin"):
         raise InvalidArgument("sampling", sampling, '"random", "sobol" or "latin"')
@@ -64,9 +64,9 @@ def _sobol(dimensions: int, count: int, stream: RandomStream) -> list[list[float
     except ImportError as error:
         raise MissingDependency("scipy", "scipy", 'sampling="sobol"') from error
     if dimensions > qmc.Sobol.MAXDIM:
-        raise InvalidArgument("sampling", "sobol", f'"random" or "latin" for over {qmc.Sobol.MAXDIM} parameters')
-    # A whole power of two is drawn, as the sequence wants it, and its first points are used. The shift is ours and not
-    # scipy's scrambling, whose randomness may change with its version.
+        raise InvalidArgument("sampling", "sobol", f'"random" or "latin" for more than {qmc.Sobol.MAXDIM} parameters')
+    # Draw a power of two, as the sequence needs, and use the first points. Shift them here instead of with scipy's
+    # scrambling, whose random numbers may change with its version.
     points = qmc.Sobol(dimensions, scramble=False, bits=_BITS).random_base2((count - 1).bit_length())[:count]
     shifts = [stream.integer(1 << _BITS) for _ in range(dimensions)]
     return [

@@ -17,16 +17,16 @@ class Int:
     """A whole number from ``low`` to ``high``, both included.
 
     Args:
-        low: Least value at birth, within ±2**53.
+        low: Smallest value at birth, within ±2**53.
         high: Largest value at birth, above ``low``.
-        log: Whether the range is measured in logarithms (needs ``low`` of at least 1).
-        step: Distance of the grid ``low, low + step, ...`` that values stay on; must divide ``high - low``. With
-            ``log`` the grid stays arithmetic: a value is drawn log-uniformly, then snapped. None is 1.
-        limits: The hard range ``(lowest, highest)`` that exploration may reach, at least as wide as ``low`` to
-            ``high``; None for just that.
-        fixed: Whether the value is drawn at birth and never explored; it travels with the weights.
+        log: Whether to measure the range in logarithms (needs ``low`` of at least 1).
+        step: Values stay on the grid ``low, low + step, ...``; must divide ``high - low``. With ``log`` the grid stays
+            arithmetic: a value is drawn log-uniformly, then rounded to the grid. None means 1.
+        limits: The range ``(lowest, highest)`` that exploration may reach, at least as wide as ``low`` to ``high``;
+            None means ``(low, high)``.
+        fixed: Whether to draw the value at birth and never explore it; it then moves with the weights.
 
-    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+    A space checks these arguments with :meth:`validate`, which knows the parameter's path.
 
     Example:
         >>> layers = Int(1, 8)
@@ -68,20 +68,20 @@ class Int:
         """Check the domain's own arguments.
 
         Args:
-            path: The parameter's path, named in the error.
+            path: The parameter's path, for the error.
 
         Raises:
-            InvalidSpace: Something is wrong with them.
+            InvalidSpace: An argument is not allowed.
         """
         bounds.check_bounds(path, self, int)
         bounds.check_step(path, self, int)
 
     def sample(self, stream: RandomStream) -> int:
-        """Draw a value from ``low`` to ``high``; uniformly, or log-uniformly and then snapped."""
+        """Draw a value from ``low`` to ``high``: uniformly, or log-uniformly and then rounded to the grid."""
         return self.from_unit(stream.random())
 
     def from_unit(self, u: float) -> int:
-        """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
+        """Map ``u`` in [0, 1) to a value from ``low`` to ``high``, uniformly in the domain's own scale."""
         if self.log:
             return self._snapped(scale.at_fraction(self.low, self.high, True, u))
         return self.low + scale.part(u, (self.high - self.low) // self.step + 1) * self.step
@@ -93,10 +93,10 @@ class Int:
         return (value - self.low) % self.step == 0
 
     def coerce(self, value: Any, path: str) -> int:
-        """Turn a user's value into one of this domain, by exact conversion only (3.0 becomes 3).
+        """Convert a user's value to a value of this domain if that is exact (3.0 becomes 3).
 
         Raises:
-            InvalidSpace: It is no whole number, outside the limits or off the grid.
+            InvalidSpace: The value is not a whole number, outside the limits, or off the grid.
         """
         found = bounds.as_int(value)
         if not self.contains(found):
@@ -106,12 +106,12 @@ class Int:
         return found
 
     def perturb(self, value: int, factor: float, stream: RandomStream) -> int:
-        """Multiply by ``factor``, within the limits and by at least one step, which way the factor points."""
+        """Multiply by ``factor`` within the limits, and move at least one step; see :meth:`Float.perturb`."""
         direction = scale.factor_direction(value, factor)
         return self._towards(value, value * factor, direction)
 
     def shift(self, value: int, noise: float, stream: RandomStream) -> int:
-        """Add ``noise`` in units of the width of ``low..high`` (of its logarithm with ``log``), at least one step."""
+        """Add ``noise`` within the limits, and move at least one step; see :meth:`Float.shift`."""
         target = scale.translated(value, noise, self.low, self.high, self.log, self.limits)
         return self._towards(value, target, scale.sign(noise))
 
@@ -119,10 +119,6 @@ class Int:
         """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
         spread = scale.evenly(self.low, self.high, self.log, points)
         return tuple(dict.fromkeys(map(self._snapped, spread)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"type": "int", **bounds.arguments(self)}
 
     def _towards(self, value: int, target: float, direction: int) -> int:
         target = min(max(target, self.limits[0]), self.limits[1])

@@ -1,4 +1,4 @@
-"""Names of parameters, and the nearest one to a name that is not known."""
+"""Check names of parameters, and suggest the nearest one for an unknown name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def check_name(where: str, name: object) -> str:
     """Check a parameter's, group's or option's name.
 
     Args:
-        where: What the name belongs to, named in the error.
+        where: The group or choice that has the name, for the error.
         name: The name.
 
     Returns:
         The name as plain text.
 
     Raises:
-        InvalidSpace: It is no text, empty, too long, or holds a dot or a control character.
+        InvalidSpace: The name is not text, is empty or too long, or holds a dot or a control character.
     """
     name = plain(name)
     if (
@@ -33,13 +33,13 @@ def check_name(where: str, name: object) -> str:
         or any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in name)
         or not storable(name)
     ):
-        allowed = f"text of 1 to {_LONGEST} characters without dots and control characters"
+        allowed = f"text of 1 to {_LONGEST} characters without dots or control characters"
         raise InvalidSpace(f"a name in {where}", name, allowed)
     return name
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a question with the nearest known name, or "" where none is near.
+    """Return a question with the nearest known name, or "" if no name is near.
 
     Example:
         >>> did_you_mean("learning_rat", ["learning_rate", "momentum"])
@@ -47,7 +47,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches
 
-    # The last part of a path is what people remember: "momentum" is near "optimizer.sgd.momentum".
+    # People remember the last part of a path: "momentum" is near "optimizer.sgd.momentum".
     everyone = list(known)
     parts = {path.rpartition(".")[2]: path for path in reversed(everyone)}
     near = get_close_matches(name, everyone, 1, 0.6) or [
@@ -57,8 +57,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(name: object, known: Iterable[str], what: str = "parameter") -> InvalidSpace:
-    """Return the error for a name that the space does not have."""
+    """Return the error for a name that the space does not have.
+
+    Args:
+        name: The unknown name.
+        known: The names that the space has.
+        what: What the name should have been, as the error's first word.
+    """
     everyone = list(known)
     listed = ", ".join(everyone[:20]) + (", ..." if len(everyone) > 20 else "")
-    allowed = f"one of the space's: {listed}" if everyone else "left out: the space has none"
+    allowed = f"one of the space's: {listed}" if everyone else "left out: the space is empty"
     return InvalidSpace(what, name, allowed, did_you_mean(str(name), everyone))

@@ -1,4 +1,4 @@
-"""What Ordinal and Choice share: the checks of their options, and finding a value among them."""
+"""Options of Ordinal and Choice: check them, and find a value among them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ __all__ = ["as_options", "check_options", "find", "position", "typed_options"]
 
 
 def as_options(values: Any) -> Any:
-    """Return the options as a tuple of plain values; what holds none is left as it is, to be refused later."""
-    # a set has no order: the same study would have another identity in each process
+    """Return the options as a tuple of plain values; return anything else unchanged, for the check to refuse."""
+    # refuse sets: their order differs between processes, and so would the study's identity
     if isinstance(values, (str, bytes, set, frozenset)) or not isinstance(values, Iterable):
         return values
     try:
         return tuple(plain(value) for value in values)
-    except Exception:  # what cannot be iterated although it says so, such as an array of no dimension
+    except Exception:  # an object that only claims to be iterable, such as an array without dimensions
         return values
 
 
 def check_options(path: str, field: str, options: Any) -> None:
-    """Check that there are options, that each can be stored, and that stored ones can be told apart.
+    """Check that there is an option, that each can be stored, and that stored options differ.
+
+    Args:
+        path: The parameter's path.
+        field: The name of the argument that holds the options.
+        options: The options.
 
     Raises:
         InvalidSpace: Names the parameter, the field, its value and what is allowed.
@@ -37,16 +42,16 @@ def check_options(path: str, field: str, options: Any) -> None:
     for place, option in enumerate(options):
         if not storable(option):
             refuse(path, f"{field}[{place}]", option, "text, a finite number, True, False or None")
-        # 1 and 1.0 are one number in JSON, while 1 and True differ.
+        # JSON does not distinguish 1 and 1.0, but it does distinguish 1 and True.
         key = (isinstance(option, bool), option)
         if key in seen:
-            same = "given once only" if typed(seen[key]) == typed(option) else f"told apart from {seen[key]!r} by JSON"
+            same = "given only once" if typed(seen[key]) == typed(option) else f"different from {seen[key]!r} in JSON"
             refuse(path, f"{field}[{place}]", option, same)
         seen[key] = option
 
 
 def position(options: tuple[Value, ...], value: object) -> int | None:
-    """Return where a plain value of the very same type is among the options; None where it is not.
+    """Return the index of the option that equals a plain value and has its type; None if there is none.
 
     Example:
         >>> position((1, True, "a"), True), position((1, 2), 1.0)
@@ -62,10 +67,15 @@ def position(options: tuple[Value, ...], value: object) -> int | None:
 
 
 def find(options: tuple[Value, ...], value: Any, path: str) -> Value:
-    """Return the option that a user's value stands for; numbers may come as 1 for 1.0 and the reverse.
+    """Return the option that a user's value stands for; 1 may stand for 1.0, and the reverse.
+
+    Args:
+        options: The options.
+        value: The user's value.
+        path: The parameter's path, for the error.
 
     Raises:
-        InvalidSpace: It stands for none.
+        InvalidSpace: The value is not among the options.
     """
     found = plain(value)
     place = position(options, found)
@@ -80,5 +90,5 @@ def find(options: tuple[Value, ...], value: Any, path: str) -> Value:
 
 
 def typed_options(options: Any) -> Any:
-    """Return options that are equal only where their types are too; what holds none as it is."""
+    """Return a key that tells 1, 1.0 and True apart; return anything but a tuple unchanged."""
     return tuple(map(typed, options)) if isinstance(options, tuple) else options

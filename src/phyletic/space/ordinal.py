@@ -1,4 +1,4 @@
-"""Ordinal: one of a list of values whose order means something."""
+"""Ordinal: one of several ordered values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Ordinal"]
 
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Ordinal:
-    """One of a list of values in their order: exploration moves to neighbours.
+    """One of several ordered values: exploration moves to neighbours.
 
     Args:
-        values: The values, from the least to the greatest: numbers, strings, truth values or None.
-        fixed: Whether the value is drawn at birth and never explored; it travels with the weights.
+        values: The values, from least to greatest: numbers, strings, truth values or None.
+        fixed: Whether to draw the value at birth and never explore it; it then moves with the weights.
 
-    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+    A space checks these arguments with :meth:`validate`, which knows the parameter's path.
 
     Example:
         >>> Ordinal(["small", "medium", "large"]).perturb("medium", 1.2, RandomStream(0))
@@ -48,27 +48,27 @@ class Ordinal:
 
     @property
     def log(self) -> bool:
-        """Always False: positions are evenly spaced."""
+        """False: positions are evenly spaced."""
         return False
 
     def validate(self, path: str) -> None:
         """Check the domain's own arguments.
 
         Args:
-            path: The parameter's path, named in the error.
+            path: The parameter's path, for the error.
 
         Raises:
-            InvalidSpace: Something is wrong with them.
+            InvalidSpace: An argument is not allowed.
         """
         bounds.check_flag(path, "fixed", self.fixed)
         check_options(path, "values", self.values)
 
     def sample(self, stream: RandomStream) -> Value:
-        """Draw one of the values uniformly."""
+        """Draw a value uniformly."""
         return self.from_unit(stream.random())
 
     def from_unit(self, u: float) -> Value:
-        """Map ``u`` in [0, 1) to one of the values; equal parts of it are equally likely."""
+        """Map ``u`` in [0, 1) to a value; each has an equal part of the interval."""
         return self.values[scale.part(u, len(self.values))]
 
     def contains(self, value: object) -> bool:
@@ -76,19 +76,19 @@ class Ordinal:
         return position(self.values, value) is not None
 
     def coerce(self, value: Any, path: str) -> Value:
-        """Turn a user's value into one of this domain (1 may stand for 1.0, and the reverse).
+        """Return the value that a user's value stands for (1 may stand for 1.0, and the reverse).
 
         Raises:
-            InvalidSpace: It is none of the values.
+            InvalidSpace: The value is not among the domain's.
         """
         return find(self.values, value, path)
 
     def perturb(self, value: Value, factor: float, stream: RandomStream) -> Value:
-        """Move one position up for a factor above 1, down for one below 1; not beyond the ends."""
+        """Move one position up for a factor above 1, or down for one below 1; see :meth:`Float.perturb`."""
         return self._moved(value, scale.factor_direction(1.0, factor))
 
     def shift(self, value: Value, noise: float, stream: RandomStream) -> Value:
-        """Move by ``noise`` times the distance from the first to the last position, at least one position."""
+        """Move by ``noise`` times the number of positions, and at least by one; see :meth:`Float.shift`."""
         scale.check_noise(noise)
         direction = scale.sign(noise)
         positions = round(min(max(noise, -1.0), 1.0) * (len(self.values) - 1))
@@ -97,11 +97,6 @@ class Ordinal:
     def grid(self, points: int) -> tuple[Value, ...]:
         """Return all values, whatever ``points`` is."""
         return self.values
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        document: dict[str, Any] = {"type": "ordinal", "values": list(self.values)}
-        return {**document, "fixed": True} if self.fixed else document
 
     def _moved(self, value: Value, positions: int) -> Value:
         index = position(self.values, value)

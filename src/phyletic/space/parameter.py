@@ -1,28 +1,35 @@
-"""A parameter or a constant in its place in a space, with the conditions under which it exists."""
+"""Domains, and parameters and constants in their place in a space."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from phyletic.space.domain import Domain
+from phyletic.space.choice import Choice
+from phyletic.space.integer import Int
+from phyletic.space.ordinal import Ordinal
+from phyletic.space.real import Float
 from phyletic.space.values import Value
 
-__all__ = ["Condition", "Constant", "Parameter", "exists"]
+__all__ = ["Condition", "Constant", "Domain", "Parameter", "exists"]
 
-Condition = tuple[str, str]
+Domain: TypeAlias = Float | Int | Ordinal | Choice
+"""Any domain: the values that one parameter may have. Works with ``isinstance``."""
+
+Condition: TypeAlias = tuple[str, str]
 """The path of a choice, and the option it must have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What may vary, in its place.
+    """A hyperparameter that may vary, in its place in a space.
 
     Attributes:
         path: Names joined by dots, with the label of each choice it is under.
-        domain: What its values may be.
-        requires: ``(path, option)`` of each choice it is under, outermost first; it exists while all hold.
-        fixed: Whether it is drawn at birth and never explored.
+        domain: The values it may have.
+        requires: ``(path, option)`` of each choice it is under, outermost first; it exists while all of them hold.
+        fixed: Whether its value is drawn at birth and never explored.
     """
 
     path: str
@@ -33,12 +40,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """What has one value wherever it exists.
+    """A hyperparameter that has the same value whenever it exists.
 
     Attributes:
-        path: As a parameter's.
-        value: The value.
-        requires: As a parameter's.
+        path: Names joined by dots, with the label of each choice it is under.
+        value: Its value.
+        requires: ``(path, option)`` of each choice it is under, outermost first; it exists while all of them hold.
     """
 
     path: str

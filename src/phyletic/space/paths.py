@@ -1,9 +1,9 @@
-"""Values by flat path, and the same values nested.
+"""Convert values between flat paths and nested dictionaries.
 
-Flat, a group's members are ``"optimizer.lr"``, and what is under an option of a choice has the option in its path:
+Flat, a group's members are ``"optimizer.lr"``, and the path of a parameter under an option contains the option:
 ``{"optimizer": "sgd", "optimizer.sgd.momentum": 0.9}``. Nested, a group is a dictionary, and a choice with parameters
 under its option is a dictionary of one entry, as in the definition: ``{"optimizer": {"sgd": {"momentum": 0.9}}}``.
-A choice whose option has nothing under it is just the option: ``{"optimizer": "none"}``.
+A choice without parameters under its option is just the option: ``{"optimizer": "none"}``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from phyletic.space.values import Value
 __all__ = ["flatten", "lookup", "nest"]
 
 _DEEPEST = 2 * DEEPEST
-"""An option of a choice is a level of its own here."""
+"""Twice the depth of a definition, since the option of a choice is a level of its own here."""
 
 
 def nest(values: Mapping[str, Value]) -> dict[str, Any]:
     """Nest values given by flat path.
 
     Args:
-        values: Values by flat path; a choice before what is under it.
+        values: Values by flat path; a choice comes before the values under it.
 
     Returns:
         Groups as dictionaries, and a choice with parameters under its option as ``{option: {...}}``.
@@ -40,7 +40,7 @@ def nest(values: Mapping[str, Value]) -> dict[str, Any]:
         *groups, name = path.split(".")
         place = nested
         for group in groups:
-            # A choice already holds its option here: what is under it replaces it.
+            # A choice already has its option as the value here; replace it by the dictionary.
             if not isinstance(place.get(group), dict):
                 place[group] = {}
             place = place[group]
@@ -49,17 +49,17 @@ def nest(values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def flatten(nested: Mapping[str, Any], choices: Collection[str] = ()) -> dict[str, Any]:
-    """Flatten values given nested, by flat path, or mixed.
+    """Return values by flat path, given nested, by flat path, or mixed.
 
     Args:
         nested: Values; a key may be a path with dots.
-        choices: Paths of the choices with spaces under them, at which ``{option: {...}}`` names an option.
+        choices: Paths of the choices with spaces under them; there ``{option: {...}}`` names an option.
 
     Returns:
         Values by flat path.
 
     Raises:
-        InvalidSpace: A path is given twice, a key is no text, or the nesting is too deep.
+        InvalidSpace: A path is given twice, a key is not text, or the nesting is too deep.
 
     Example:
         >>> flatten({"optimizer": {"sgd": {"momentum": 0.9}}}, ["optimizer"])
@@ -67,9 +67,9 @@ def flatten(nested: Mapping[str, Any], choices: Collection[str] = ()) -> dict[st
     """
     flat: dict[str, Any] = {}
     for path, value in _leaves(nested, "", choices, 1):
-        # A choice may be said both by its value and by what is under it.
+        # A choice may be given both as a value and by the values under it.
         if path in flat and not (path in choices and flat[path] == value):
-            raise InvalidSpace(path, value, f"given once only; it is also {flat[path]!r}")
+            raise InvalidSpace(path, value, f"given only once; it is also {flat[path]!r}")
         flat[path] = value
     return flat
 
@@ -94,17 +94,17 @@ def _leaves(nested: Mapping[Any, Any], prefix: str, choices: Collection[str], de
 
 
 def lookup(values: Mapping[str, Value], path: str) -> Any:
-    """Return the value at a path, or what is below it.
+    """Return the value at a path, or the values below it.
 
     Args:
         values: Values by flat path.
-        path: A parameter's path, or a group's, or a choice's with an option.
+        path: The path of a parameter, a group, or an option of a choice.
 
     Returns:
-        The value of a parameter (of a choice: its option); for a group a dictionary as :func:`nest` makes it.
+        A parameter's value (for a choice, its option); for a group or an option, a dictionary as in :func:`nest`.
 
     Raises:
-        NotFound: Nothing is there; the error suggests the nearest name.
+        NotFound: There is no such path; the error suggests the nearest name.
 
     Example:
         >>> values = {"optimizer": "sgd", "optimizer.sgd.momentum": 0.9}

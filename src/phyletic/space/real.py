@@ -13,7 +13,7 @@ from phyletic.space import bounds, scale
 
 __all__ = ["Float"]
 
-# A context of its own: the caller's precision must not change where grid points lie.
+# Its own context, so that the caller's precision cannot move grid points.
 _DECIMAL = decimal.Context(prec=40)
 
 
@@ -22,17 +22,17 @@ class Float:
     """A real number from ``low`` to ``high``, both included.
 
     Args:
-        low: Least value at birth.
+        low: Smallest value at birth.
         high: Largest value at birth, above ``low``.
-        log: Whether the range is measured in logarithms (needs ``low`` above 0): for what varies by orders of
+        log: Whether to measure the range in logarithms (needs ``low`` above 0): for values that vary by orders of
             magnitude, such as a learning rate.
-        step: Distance of the grid ``low, low + step, ...`` that values stay on; must divide ``high - low``. None for a
-            continuous range. With ``log`` the grid stays arithmetic: a value is drawn log-uniformly, then snapped.
-        limits: The hard range ``(lowest, highest)`` that exploration may reach, at least as wide as ``low`` to
-            ``high``; None for just that.
-        fixed: Whether the value is drawn at birth and never explored; it travels with the weights.
+        step: Values stay on the grid ``low, low + step, ...``; must divide ``high - low``. None means a continuous
+            range. With ``log`` the grid stays arithmetic: a value is drawn log-uniformly, then rounded to the grid.
+        limits: The range ``(lowest, highest)`` that exploration may reach, at least as wide as ``low`` to ``high``;
+            None means ``(low, high)``.
+        fixed: Whether to draw the value at birth and never explore it; it then moves with the weights.
 
-    Values are checked by :meth:`validate`, which a space calls with the parameter's path.
+    A space checks these arguments with :meth:`validate`, which knows the parameter's path.
 
     Example:
         >>> rate = Float(1e-4, 1e-1, log=True, limits=(1e-6, 1.0))
@@ -74,10 +74,10 @@ class Float:
         """Check the domain's own arguments.
 
         Args:
-            path: The parameter's path, named in the error.
+            path: The parameter's path, for the error.
 
         Raises:
-            InvalidSpace: Something is wrong with them.
+            InvalidSpace: An argument is not allowed.
         """
         bounds.check_bounds(path, self, float)
         if self.step is not None:
@@ -88,7 +88,7 @@ class Float:
         return self.from_unit(stream.random())
 
     def from_unit(self, u: float) -> float:
-        """Map ``u`` in [0, 1) to ``low`` to ``high``; equal parts of it are equally likely values."""
+        """Map ``u`` in [0, 1) to a value from ``low`` to ``high``, uniformly in the domain's own scale."""
         if self.step is None or self.log:
             return self._snapped(scale.at_fraction(self.low, self.high, self.log, u))
         return self._point(scale.part(u, self._index(self.high) + 1))
@@ -100,12 +100,12 @@ class Float:
         return self.step is None or self._point(self._index(value)) == value
 
     def coerce(self, value: Any, path: str) -> float:
-        """Turn a user's value into one of this domain, by exact conversion only.
+        """Convert a user's value to a value of this domain if that is exact.
 
-        A value that misses a grid point by rounding alone becomes that point.
+        A value that misses a grid point only by rounding becomes that point.
 
         Raises:
-            InvalidSpace: It is no number, outside the limits or off the grid.
+            InvalidSpace: The value is not a number, outside the limits, or off the grid.
         """
         found = bounds.as_float(value)
         if type(found) is not float or not math.isfinite(found):
@@ -119,12 +119,30 @@ class Float:
         return found
 
     def perturb(self, value: float, factor: float, stream: RandomStream) -> float:
-        """Multiply by ``factor``, within the limits; on a grid by at least one step, which way the factor points."""
+        """Multiply by ``factor`` within the limits; on a grid, move at least one step unless at a limit.
+
+        Args:
+            value: A value of this domain.
+            factor: Finite and above 0; 1 changes nothing.
+            stream: The source of random numbers, for domains that need one.
+
+        Raises:
+            InvalidArgument: The factor is not finite or not above 0.
+        """
         direction = scale.factor_direction(value, factor)
         return self._towards(value, value * factor, direction)
 
     def shift(self, value: float, noise: float, stream: RandomStream) -> float:
-        """Add ``noise`` in units of the width of ``low..high`` (of its logarithm with ``log``), within the limits."""
+        """Add ``noise`` within the limits; on a grid, move at least one step unless at a limit.
+
+        Args:
+            value: A value of this domain.
+            noise: Finite, in widths of the range from ``low`` to ``high``, measured in logarithms with ``log``.
+            stream: The source of random numbers, for domains that need one.
+
+        Raises:
+            InvalidArgument: The noise is not finite.
+        """
         target = scale.translated(value, noise, self.low, self.high, self.log, self.limits)
         return self._towards(value, target, scale.sign(noise))
 
@@ -132,10 +150,6 @@ class Float:
         """Return at most ``points`` values from ``low`` to ``high``, evenly spaced in the domain's own scale."""
         spread = scale.evenly(self.low, self.high, self.log, points)
         return tuple(dict.fromkeys(map(self._snapped, spread)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"type": "float", **bounds.arguments(self)}
 
     def _towards(self, value: float, target: float, direction: int) -> float:
         target = min(max(target, self.limits[0]), self.limits[1])
@@ -158,7 +172,7 @@ class Float:
         return self._index(self.limits[1])
 
     def _point(self, index: int) -> float:
-        """Return the one float that stands for a grid point: its shortest decimals, or the bound that lies there."""
+        """Return the only float that stands for a grid point: the bound at that point, or its shortest decimals."""
         for bound in (self.low, self.high, *self.limits):
             if self._index(bound) == index:
                 return bound

@@ -1,4 +1,4 @@
-"""Space: what may vary in a study, and everything that is done with values for it."""
+"""Space: the hyperparameters that may vary, and the operations on their values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from phyletic.errors import InvalidArgument, InvalidSpace
 from phyletic.randomness import RandomStream
 from phyletic.space import assignment
 from phyletic.space.choice import Choice
-from phyletic.space.decoding import decode
 from phyletic.space.definition import read_definition
-from phyletic.space.difference import first_difference
-from phyletic.space.encoding import encode
+from phyletic.space.json_form import decode, encode, first_difference
 from phyletic.space.names import unknown
 from phyletic.space.parameter import Condition, Constant, Parameter, exists
 from phyletic.space.paths import flatten
@@ -27,22 +25,23 @@ _FORMAT = 1
 
 
 class Space:
-    """What may vary: names to domains, constants, and dictionaries of the same.
+    """The hyperparameters of a study, and the values that each may have.
 
     Paths are flat with dots. A group ``{"optimizer": {"lr": Float(...)}}`` gives ``"optimizer.lr"``. A choice with
-    spaces under it, ``{"optimizer": Choice({"sgd": {"momentum": Float(...)}})}``, gives the parameter ``"optimizer"``
-    and below its options such as ``"optimizer.sgd.momentum"``, which exists only while ``"optimizer"`` is ``"sgd"``.
+    spaces under it, ``{"optimizer": Choice({"sgd": {"momentum": Float(...)}})}``, gives the parameter ``"optimizer"``,
+    and under its option ``"optimizer.sgd.momentum"``, which exists only while ``"optimizer"`` is ``"sgd"``.
 
     Args:
-        definition: Names to a domain, a constant (text, a finite number, True, False, None) or a dictionary.
+        definition: Maps names to a domain, a constant (text, a finite number, True, False, None) or a dictionary of
+            the same.
 
     Attributes:
         parameters: Each parameter by path, in definition order, depth first.
         constants: Each constant's value by path; :meth:`requires` tells when it exists.
-        dimensions: How many parameters there are, also those that do not exist together.
+        dimensions: How many parameters there are, including those that cannot exist together.
 
     Raises:
-        InvalidSpace: Something in it is wrong; the error names the parameter.
+        InvalidSpace: The definition has an error; the message names the parameter.
 
     Example:
         >>> space = Space({"depth": 3, "optimizer": Choice({"sgd": {"momentum": Choice([0.0, 0.9])}, "adam": {}})})
@@ -70,7 +69,7 @@ class Space:
             for parameter in self._flat
             if isinstance(parameter.domain, Choice) and parameter.domain.spaces is not None
         )
-        # What must come from one member: fixed parameters, and the choices that let them exist.
+        # These must come from one member: fixed parameters, and the choices that let them exist.
         fixed = [parameter for parameter in self._flat if parameter.fixed]
         self._anchored = frozenset(
             [parameter.path for parameter in fixed]
@@ -79,11 +78,11 @@ class Space:
 
     @property
     def dimensions(self) -> int:
-        """How many parameters there are, also those that do not exist together."""
+        """How many parameters there are, including those that cannot exist together."""
         return len(self._flat)
 
     def requires(self, path: str) -> tuple[Condition, ...]:
-        """Return ``(choice's path, option)`` of all that must hold for a parameter or constant to exist.
+        """Return the conditions under which a parameter or constant exists, as ``(choice's path, option)``.
 
         Raises:
             InvalidSpace: The space has no such path.
@@ -99,17 +98,17 @@ class Space:
         return tuple(entry for entry in self._flat if not entry.requires or exists(entry, values))
 
     def sample(self, stream: RandomStream) -> dict[str, Value]:
-        """Draw a value for every parameter that exists, and add the constants; in definition order."""
+        """Draw a value for every parameter that exists, and add the constants, in definition order."""
         return assignment.fill(self._entries, lambda parameter: parameter.domain.sample(stream))
 
     def from_units(self, units: Sequence[float]) -> dict[str, Value]:
         """Map a point of the unit cube to values.
 
         Args:
-            units: One number in [0, 1) for each parameter in definition order, also for those that do not exist.
+            units: One number from 0 to 1 for each parameter in definition order, including those that do not exist.
 
         Raises:
-            InvalidArgument: There are more or fewer of them, or one is outside 0 to 1.
+            InvalidArgument: There are too many or too few numbers, or one is outside 0 to 1.
         """
         if len(units) != len(self._flat):
             raise InvalidArgument("units", list(units), f"{len(self._flat)} numbers, one for each parameter")
@@ -121,63 +120,64 @@ class Space:
         )
 
     def complete(self, partial: Mapping[str, Any], stream: RandomStream) -> dict[str, Value]:
-        """Keep the values that are given, and draw the others.
+        """Keep the given values, and draw the others.
 
-        A value given for something under an option of a choice also chooses that option, where it is not given.
+        A value for a parameter under an option also chooses that option, unless the choice is given.
 
         Args:
             partial: Some of the values, by flat path or nested.
-            stream: What the others are drawn from.
+            stream: The source of random numbers for the others.
 
         Returns:
-            A value for all that exists, in definition order.
+            A value for every parameter and constant that exists, in definition order.
 
         Raises:
-            InvalidSpace: A name is not known (the nearest one is suggested), a value is not allowed, or values are
-                given for what does not exist together.
+            InvalidSpace: A name is unknown (the error suggests the nearest one), a value is not allowed, or two values
+                cannot exist together.
         """
         return assignment.complete(self._entries, self._flattened(partial), stream)
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Value]:
-        """Check that values are given for all parameters that exist and for nothing else.
+        """Check that there is a value for each parameter that exists, and for no other.
 
         Args:
-            values: By flat path or nested. Constants may be left out.
+            values: Values by flat path or nested. You may leave out constants.
 
         Returns:
-            The values, of their domains' types, with the constants, in definition order.
+            The values with the types of their domains, and the constants, in definition order.
 
         Raises:
-            InvalidSpace: Names the path and what is wrong there.
+            InvalidSpace: A value is missing, unexpected or not allowed; the message names its path.
         """
         return assignment.validate(self._entries, self._flattened(values))
 
     def repair(self, values: Mapping[str, Value], stream: RandomStream) -> dict[str, Value]:
-        """After a choice changed: drop what no longer exists, draw what now does, keep the rest."""
+        """After a choice changed, drop values that no longer exist, draw those that now do, and keep the others."""
         return assignment.repair(self._entries, values, stream)
 
     def with_fixed_of(self, values: Mapping[str, Value], source: Mapping[str, Value]) -> dict[str, Value]:
-        """Return ``values`` for weights that come from ``source``.
+        """Return a member's values for use with another member's weights.
 
         Args:
-            values: A member's values.
-            source: The values of the member whose weights are taken.
+            values: The member's values.
+            source: The values of the member that gives the weights.
 
         Returns:
             Every fixed parameter as in ``source``, with the choices that let it exist. The others as in ``values``
-            where they still exist, else as in ``source``.
+            if they still exist, otherwise as in ``source``.
         """
         return assignment.with_fixed_of(self._entries, self._anchored, values, source)
 
     def grid(self, points: int | Mapping[str, int]) -> list[dict[str, Value]]:
-        """Return the product of the parameters' grids; each option of a choice with its own branch.
+        """Return the product of the parameters' grids; each option of a choice has its own branch.
 
         Args:
-            points: Values of each Float and Int, for all or by path. Ordinal and Choice give all they have.
+            points: How many values each Float and Int takes: a number of at least 1 for all, or a number by path.
+                Ordinal and Choice take all their values.
 
         Raises:
-            InvalidSpace: A path is not known.
-            InvalidArgument: ``points`` is not a positive whole number, is missing for a path, or gives over a million
+            InvalidSpace: A path is unknown.
+            InvalidArgument: ``points`` is not a whole number of at least 1, lacks a path, or gives more than a million
                 combinations.
 
         Example:
@@ -187,15 +187,15 @@ class Space:
         return assignment.enumerate_grid(self._entries, points)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form, which :meth:`from_json` reads, possibly through text."""
+        """Return the JSON form; :meth:`from_json` reads it."""
         return {"format": _FORMAT, "entries": msgspec.json.decode(self._encoded)}
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
-        """Return the space whose JSON form this is.
+        """Return the space that a JSON form describes.
 
         Raises:
-            InvalidSpace: It is not the form of a space.
+            InvalidSpace: The document is not the form of a space.
         """
         if (
             not isinstance(document, dict)
@@ -206,7 +206,7 @@ class Space:
         return cls(decode(document["entries"]))
 
     def difference(self, other: Space) -> str | None:
-        """Return a sentence that names the first difference, or None where the spaces are equal."""
+        """Return a sentence that names the first difference, or None if the spaces are equal."""
         return first_difference(self.to_json()["entries"], other.to_json()["entries"])
 
     def __eq__(self, other: object) -> bool:

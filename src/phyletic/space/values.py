@@ -1,4 +1,4 @@
-"""The values that a parameter can have, as plain Python objects that JSON keeps as they are."""
+"""The values of parameters: plain Python objects that JSON stores exactly."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Value: TypeAlias = float | int | str | bool | None
 """One parameter's value. Floats are finite."""
 
 EXACT_INTEGERS = 2**53
-"""Whole numbers up to this size are exact in every reader of JSON."""
+"""Every reader of JSON keeps whole numbers up to this size exact."""
 
 _LONGEST_TEXT = 10_000
 
 
 def plain(value: Any) -> Any:
-    """Turn a numpy scalar, or a subclass of a plain type, into the plain Python value; leave all else as it is.
+    """Convert a numpy scalar, or an instance of a subclass, to a plain Python value; return anything else unchanged.
 
     Example:
         >>> plain(np.float32(0.5)), plain(np.int64(3)), plain(np.bool_(True)), plain([1])

@@ -29,8 +29,8 @@ DOMAINS: list[tuple[Any, str, str]] = [
     (Float(0.1, 1, log=True, limits=(0, 1)), ".limits[0] is 0.0", "above 0 with log=True"),
     (Float(0, 1, log=1), ".log is 1", "True or False"),  # type: ignore[arg-type]
     (Float(0, 1, fixed="no"), ".fixed is 'no'", "True or False"),  # type: ignore[arg-type]
-    (Float(0, 1, limits=(0.1, 1)), ".limits is (0.1, 1.0)", "at least as wide as low..high (0.0 to 1.0)"),
-    (Float(0, 1, limits=(0, 0.9)), ".limits is (0.0, 0.9)", "at least as wide as low..high (0.0 to 1.0)"),
+    (Float(0, 1, limits=(0.1, 1)), ".limits is (0.1, 1.0)", "at least as wide as low to high (0.0 to 1.0)"),
+    (Float(0, 1, limits=(0, 0.9)), ".limits is (0.0, 0.9)", "at least as wide as low to high (0.0 to 1.0)"),
     (Float(0, 1, limits=(0, 1, 2)), ".limits is (0, 1, 2)", "a pair"),  # type: ignore[arg-type]
     (Float(0, 1, limits="01"), ".limits is '01'", "a pair"),  # type: ignore[arg-type]
     (Float(0, 1, limits=(0, NAN)), ".limits[1] is nan", "a finite number"),
@@ -52,8 +52,8 @@ DOMAINS: list[tuple[Any, str, str]] = [
     (Int(0.5, 3), ".low is 0.5", "a whole number"),  # type: ignore[arg-type]
     (Int(0, True), ".high is True", "a whole number"),
     (Int(0, NAN), ".high is nan", "a whole number"),  # type: ignore[arg-type]
-    (Int(0, 2**53 + 1), ".high is 9007199254740993", "within -2**53..2**53"),
-    (Int(0, 1, limits=(-(2**60), 1)), ".limits[0] is -1152921504606846976", "within -2**53..2**53"),
+    (Int(0, 2**53 + 1), ".high is 9007199254740993", "from -2**53 to 2**53"),
+    (Int(0, 1, limits=(-(2**60), 1)), ".limits[0] is -1152921504606846976", "from -2**53 to 2**53"),
     (Int(0, 9, log=True), ".low is 0", "above 0 with log=True"),
     (Int(0, 9, step=2), ".step is 2", "a divisor of high - low (9 - 0 = 9)"),
     (Int(0, 9, step=0), ".step is 0", "a whole number above 0"),
@@ -66,15 +66,15 @@ DOMAINS: list[tuple[Any, str, str]] = [
     (Ordinal({1}), ".values is {1}", "a list of values"),  # type: ignore[arg-type]
     (Choice({"a"}), ".options is {'a'}", "a list of values"),  # type: ignore[arg-type]
     (Choice(frozenset("a")), ".options is frozenset({'a'})", "a list of values"),  # type: ignore[arg-type]
-    (Ordinal([1, 2, 1]), ".values[2] is 1", "given once only"),
+    (Ordinal([1, 2, 1]), ".values[2] is 1", "given only once"),
     (Ordinal([1, INF]), ".values[1] is inf", "a finite number"),
     (Ordinal([1, 2], fixed=None), ".fixed is None", "True or False"),  # type: ignore[arg-type]
     (Choice([]), ".options is []", "at least one value"),
     (Choice({}), ".options is []", "at least one value"),
     (Choice(None), ".options is None", "a list of values"),  # type: ignore[arg-type]
-    (Choice(["a", "a"]), ".options[1] is 'a'", "given once only"),
-    (Choice([1, 1.0]), ".options[1] is 1.0", "told apart from 1 by JSON"),
-    (Choice([0.0, -0.0]), ".options[1] is -0.0", "given once only"),
+    (Choice(["a", "a"]), ".options[1] is 'a'", "given only once"),
+    (Choice([1, 1.0]), ".options[1] is 1.0", "different from 1 in JSON"),
+    (Choice([0.0, -0.0]), ".options[1] is -0.0", "given only once"),
     (Choice([[1], [2]]), ".options[0] is [1]", "text, a finite number"),  # type: ignore[list-item]
     (Choice([NAN]), ".options[0] is nan", "a finite number"),
     (Choice([2**60]), ".options[0] is 1152921504606846976", "a finite number"),
@@ -210,8 +210,8 @@ SPACE = Space(
             {"optimizer": "adam", "optimizer.sgd.nesterov": False},
             "optimizer.sgd.nesterov is False, but must be left out",
         ),
-        ({"optimizer.adam.beta": 0.1, "optimizer.sgd.momentum": 0.5}, "left out where optimizer.adam.beta is given"),
-        ({"optimizer": {"sgd": {"momentum": 0.5}}, "optimizer.sgd.momentum": 0.4}, "given once only; it is also 0.5"),
+        ({"optimizer.adam.beta": 0.1, "optimizer.sgd.momentum": 0.5}, "left out if optimizer.adam.beta is given"),
+        ({"optimizer": {"sgd": {"momentum": 0.5}}, "optimizer.sgd.momentum": 0.4}, "given only once; it is also 0.5"),
         ({"optimizer": {"sgd": {}}, "optimizer.x": 0.4}, "parameter is 'optimizer.x'"),
     ],
     ids=repr,

@@ -1,0 +1,180 @@
+"""The JSON form of a space: encode a definition, decode it, and compare two of them.
+
+Groups and the spaces under options are lists of entries, not objects: the order of the parameters is part of a space,
+and a JSON store may reorder the keys of objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from phyletic.errors import InvalidSpace
+from phyletic.space import bounds
+from phyletic.space.choice import Choice
+from phyletic.space.definition import DEEPEST
+from phyletic.space.integer import Int
+from phyletic.space.ordinal import Ordinal
+from phyletic.space.real import Float
+from phyletic.space.values import plain
+
+__all__ = ["decode", "encode", "first_difference"]
+
+_NUMBER = {"low", "high", "log", "step", "limits", "fixed"}
+_KEYS = {
+    "float": _NUMBER,
+    "int": _NUMBER,
+    "ordinal": {"values", "fixed"},
+    "choice": {"options", "spaces", "fixed"},
+    "group": {"entries"},
+    "constant": {"value"},
+}
+_REQUIRED = {
+    "float": {"low", "high"},
+    "int": {"low", "high"},
+    "ordinal": {"values"},
+    "choice": {"options"},
+    "group": {"entries"},
+    "constant": {"value"},
+}
+
+
+def encode(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of a valid definition, each with its name and type.
+
+    Example:
+        >>> encode({"optimizer": {"nesterov": True}})
+        [{'name': 'optimizer', 'type': 'group', 'entries': [{'name': 'nesterov', 'type': 'constant', 'value': True}]}]
+    """
+    return [{"name": plain(key), **_encoded(item)} for key, item in definition.items()]
+
+
+def _encoded(item: Any) -> dict[str, Any]:
+    if isinstance(item, Mapping):
+        return {"type": "group", "entries": encode(item)}
+    if isinstance(item, Float):
+        return {"type": "float", **bounds.arguments(item)}
+    if isinstance(item, Int):
+        return {"type": "int", **bounds.arguments(item)}
+    if isinstance(item, Ordinal):
+        return {"type": "ordinal", "values": list(item.values), **({"fixed": True} if item.fixed else {})}
+    if isinstance(item, Choice):
+        document: dict[str, Any] = {"type": "choice", "options": list(item.options)}
+        if item.spaces is not None:
+            document["spaces"] = [encode(space) for space in item.spaces.values()]
+        if item.fixed != (item.spaces is not None):
+            document["fixed"] = item.fixed
+        return document
+    return {"type": "constant", "value": plain(item)}
+
+
+def decode(entries: Any, where: str = "space", depth: int = 1) -> dict[str, Any]:
+    """Return the definition that these entries encode; the space then checks the definition.
+
+    Args:
+        entries: The result of :func:`encode`, possibly read from JSON.
+        where: The place of the entries, for errors.
+        depth: How many groups and choices the entries are inside of, plus 1.
+
+    Raises:
+        InvalidSpace: The entries do not have that form.
+    """
+    if not isinstance(entries, list):
+        raise InvalidSpace(where, entries, "a list of entries")
+    if depth > DEEPEST + 1:
+        raise InvalidSpace(f"the depth of {where}", depth, f"at most {DEEPEST}")
+    definition: dict[str, Any] = {}
+    for place, entry in enumerate(entries):
+        here = f"{where}[{place}]"
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise InvalidSpace(here, entry, "an object with a name")
+        if entry["name"] in definition:
+            raise InvalidSpace(f"{here}.name", entry["name"], "given only once")
+        definition[entry["name"]] = _decoded(entry, here, depth)
+    return definition
+
+
+def _decoded(entry: dict[str, Any], here: str, depth: int) -> Any:
+    kind = entry.get("type")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        raise InvalidSpace(f"{here}.type", kind, f"one of {', '.join(_KEYS)}")
+    given = {key: value for key, value in entry.items() if key not in ("name", "type")}
+    for key in given.keys() - _KEYS[kind]:
+        raise InvalidSpace(f"a key of {here}", key, f"one of {', '.join(sorted(_KEYS[kind]))}")
+    for key in _REQUIRED[kind] - given.keys():
+        raise InvalidSpace(here, entry, f"an object with {key!r}")
+    if kind == "group":
+        return decode(given["entries"], f"{here}.entries", depth + 1)
+    if kind == "constant":
+        return given["value"]
+    if kind == "choice" and "spaces" in given:
+        return _decoded_choice(given, here, depth)
+    make: Callable[..., Any] = {"float": Float, "int": Int, "ordinal": Ordinal, "choice": Choice}[kind]
+    first = {"ordinal": "values", "choice": "options"}.get(kind)
+    return make(given.pop(first), **given) if first else make(**given)
+
+
+def _decoded_choice(given: dict[str, Any], here: str, depth: int) -> Choice:
+    labels, spaces = given["options"], given["spaces"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise InvalidSpace(f"{here}.options", labels, "a list of labels")
+    if not isinstance(spaces, list) or len(spaces) != len(labels) or len(set(labels)) != len(labels):
+        raise InvalidSpace(f"{here}.spaces", spaces, "a list with one space for each of the options, which must differ")
+    options = {label: decode(space, f"{here}.spaces", depth + 1) for label, space in zip(labels, spaces, strict=True)}
+    return Choice(options, fixed=given.get("fixed"))
+
+
+def first_difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], prefix: str = "") -> str | None:
+    """Return a sentence that names the first difference between two lists of encoded entries, or None.
+
+    Args:
+        ours: The entries that the sentence calls "here".
+        theirs: The entries that the sentence calls "the other".
+        prefix: The path of the group that holds the entries, with a dot at its end, or "".
+
+    Example:
+        >>> lr = {"name": "lr", "type": "float", "low": 0.0, "high": 1.0}
+        >>> first_difference([lr], [{**lr, "high": 2.0}])
+        "space['lr'].high is 1.0 here, but 2.0 in the other"
+    """
+    by_name = {entry["name"]: entry for entry in theirs}
+    for entry in ours:
+        path = prefix + entry["name"]
+        if entry["name"] not in by_name:
+            return f"space[{path!r}] is here, but not in the other"
+        found = _difference_between(entry, by_name.pop(entry["name"]), path)
+        if found is not None:
+            return found
+    for name in by_name:
+        return f"space[{prefix + name!r}] is in the other, but not here"
+    order, other = [entry["name"] for entry in ours], [entry["name"] for entry in theirs]
+    if order != other:
+        return f"the order is {', '.join(order)} here, but {', '.join(other)} in the other"
+    return None
+
+
+def _difference_between(ours: dict[str, Any], theirs: dict[str, Any], path: str) -> str | None:
+    if ours["type"] != theirs["type"]:
+        return f"space[{path!r}] is of type {ours['type']} here, but {theirs['type']} in the other"
+    if ours["type"] == "group":
+        return first_difference(ours["entries"], theirs["entries"], f"{path}.")
+    for key in dict.fromkeys((*ours, *theirs)):
+        if key == "spaces":
+            continue
+        # repr distinguishes 1, 1.0 and True; == does not
+        if repr(ours.get(key)) != repr(theirs.get(key)):
+            field = "" if key == "value" else f".{key}"
+            return f"space[{path!r}]{field} is {_shown(ours, key)} here, but {_shown(theirs, key)} in the other"
+    if ("spaces" in ours) != ("spaces" in theirs):
+        where = "here, but not in the other" if "spaces" in ours else "in the other, but not here"
+        return f"space[{path!r}] has spaces under its options {where}"
+    spaces = zip(ours["options"], ours["spaces"], theirs["spaces"], strict=True) if "spaces" in ours else ()
+    for label, mine, other in spaces:
+        found = first_difference(mine, other, f"{path}.{label}.")
+        if found is not None:
+            return found
+    return None
+
+
+def _shown(entry: dict[str, Any], key: str) -> str:
+    return repr(entry[key]) if key in entry else "not given"
