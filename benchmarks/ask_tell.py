@@ -96,12 +96,12 @@ class Asked:
         """Tell, and ask for the next in the same transaction."""
         ask = Ask(session=self._session)
         if self._granted is None:
-            (self._granted,) = self.study.owner.execute([ask])  # type: ignore[assignment]
+            self._granted = self.study.owner.execute([ask])[0].first  # type: ignore[union-attr]
         assert isinstance(self._granted, Grant)
         trial = self._granted.trial
         evaluation = Evaluation(step=trial.start_step + 10, metric="score", value=self._random.random())
         tell = Tell(lease=self._granted.lease, evaluations=(evaluation,), steps_done=10)
-        _, self._granted = self.study.owner.execute([tell, ask])  # type: ignore[assignment]
+        self._granted = self.study.owner.execute([tell, ask])[1].first  # type: ignore[union-attr]
 
     def settle(self) -> None:
         """End the trial that the fused pairs hold."""

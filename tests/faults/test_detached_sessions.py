@@ -6,7 +6,7 @@ import time
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Heartbeat, Fail, Grant, Join, Leave, Tell, Wait
+from phyletic.coordinator.messages import Ask, Fail, Grant, Heartbeat, Join, Leave, Tell, Wait
 from phyletic.errors import InvalidArgument
 from phyletic.records import Evaluation
 from phyletic.workers.channel import OwnerChannel

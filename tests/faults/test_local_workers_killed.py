@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Heartbeat, Command, Reply
+from phyletic.coordinator.messages import Ask, Command, Heartbeat, Reply
 from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.facts import facts

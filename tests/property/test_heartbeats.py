@@ -38,7 +38,7 @@ def test_reports_are_known_once_and_in_order(fates):
     coordinator.begin(0.0)
     session = "1" * 32
     join = Join(session=session, worker="far", lease_seconds=100.0)
-    grant = coordinator.execute([join, Ask(session=session)], 0.0).replies[1]
+    grant = coordinator.execute([join, Ask(session=session)], 0.0).replies[1].first
     trial = LiveTrial(grant, load_from=lambda _: None, save_to=lambda _: None)
     late = []
 

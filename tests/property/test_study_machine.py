@@ -15,12 +15,12 @@ import phyletic as ph
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
-    Heartbeat,
     Control,
     Done,
     Fail,
     Finished,
     Grant,
+    Heartbeat,
     Join,
     Leave,
     Pin,

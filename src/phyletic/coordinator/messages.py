@@ -238,6 +238,11 @@ class Granted(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     grants: tuple[Grant, ...]
     rest: Wait | Finished | None = None
 
+    @property
+    def first(self) -> Grant:
+        """The first of them: the only one, for a session with one slot."""
+        return self.grants[0]
+
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A command took effect (or had taken effect before, when it is said again).

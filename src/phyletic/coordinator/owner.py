@@ -1,18 +1,25 @@
-"""The owner of a study: a coordinator with a clock, a lock, and the hands that delete what was condemned."""
+"""The owner of a study in this process: it adds a clock and a lock to a coordinator, and deletes after each commit.
+
+Commands that arrive from several threads within a moment share one commit: whoever gets the lock decides for all that
+wait for it.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.coordinator.coordinator import Coordinator
+from phyletic.coordinator.ask import random_identity
+from phyletic.coordinator.coordinator import Coordinator, Outcome
+from phyletic.coordinator.feed import Feed
 from phyletic.coordinator.inbox import Inbox
-from phyletic.coordinator.messages import Command, Control, Done, Leave, Refused, Reply, Stop
+from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
 from phyletic.coordinator.state import StudyState
 from phyletic.errors import CheckpointError, NotFound, StorageError
 from phyletic.evolution import Algorithm
@@ -27,7 +34,15 @@ __all__ = ["NO_RUN", "Owner"]
 NO_RUN = "there is no run to stop: Study.run is not at work in the process that owns the study"
 
 _CONFIRM_AT_ONCE = 32
-Watcher = Callable[[Sequence[Command], Sequence[Reply]], None]
+
+
+class _Batch:
+    """What one call of :meth:`Owner.execute` waits for."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.commands = tuple(commands)
+        self.replies: tuple[Reply, ...] | None = None
+        self.error: BaseException | None = None
 
 
 class Owner:
@@ -40,11 +55,17 @@ class Owner:
         algorithm: Its algorithm.
         checkpoints: Where its checkpoints are.
         evict: Ends the processes that an earlier owner left behind.
-        inbox: Where other processes leave requests; None for a database in memory.
         interrupt: Ends the run that goes on: once its running trials have finished, or (``True``) now; returns whether
             there is one.
+        inbox: Where other processes leave requests; None for a database in memory.
+        about: What is recorded of this owner each time that it begins.
+        identity: Gives random identities of 32 hexadecimal digits.
         clock: Gives the time in seconds since 1970.
         steady: Gives seconds that neither a step of the clock nor a sleep of the machine moves.
+
+    Attributes:
+        feed: Hands on what is committed.
+        later: What finalizers want done: they may run anywhere, so they only append here and call :meth:`catch_up`.
     """
 
     def __init__(
@@ -55,29 +76,33 @@ class Owner:
         space: Space,
         algorithm: Algorithm,
         checkpoints: LocalCheckpoints,
-        evict: Callable[[Sequence[SessionRecord]], object],
-        interrupt: Callable[[bool], bool],
-        inbox: Inbox | None,
+        evict: Callable[[Sequence[SessionRecord]], object] = lambda records: None,
+        interrupt: Callable[[bool], bool] = lambda now: False,
+        inbox: Inbox | None = None,
+        about: Callable[[], Mapping[str, Any]] | None = None,
+        identity: Callable[[], str] = random_identity,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.name = name
         self.checkpoints = checkpoints
-        self._coordinator = Coordinator(store, name, space=space, algorithm=algorithm)
         self.inbox = inbox
+        self.feed = Feed()
+        self.later: deque[Callable[[], object]] = deque()
+        self._coordinator = Coordinator(store, name, space=space, algorithm=algorithm, identity=identity)
         self._evict = evict
         self._interrupt = interrupt
+        self._about = about
         self._clock = clock
         self._steady = steady
         self._changed = threading.Condition(threading.RLock())
+        self._arrived: deque[_Batch] = deque()
         self._begun = False
         self._users: set[int] = set()
         self._deleted: list[str] = []
-        self._watchers: list[Watcher] = []
         self._process = os.getpid()
         self._busy = False
-        self._afterwards: list[Callable[[], object]] = []
 
     @property
     def forked(self) -> bool:
@@ -96,6 +121,13 @@ class Owner:
             self.begin()
             return self._coordinator.state
 
+    @contextmanager
+    def looking(self) -> Iterator[StudyState]:
+        """Give the committed state, which no thread changes for the length of the block; read it, never change it."""
+        with self._deciding():
+            self.begin()
+            yield self._coordinator.state
+
     def begin(self) -> None:
         """Take ownership, unless this object has it.
 
@@ -110,11 +142,11 @@ class Owner:
                 with self.store.read() as connection:
                     stored = queries.load_study(connection, self.name)
                     if stored is None:
-                        raise NotFound(f"there is no study {self.name!r} in {self.store.path or 'memory'}")
+                        raise NotFound(f"there is no study {self.name!r} in {self.store.name}")
                     survivors = queries.open_sessions(connection, stored.id)
                     self._require_checkpoints(queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE]))
                 self._evict([record for record in survivors if record.pid is not None])
-                outcome = self._coordinator.begin(self._clock())
+                outcome = self._coordinator.begin(self._clock(), None if self._about is None else self._about())
             except BaseException:
                 self.store.release()
                 raise
@@ -122,13 +154,13 @@ class Owner:
             # what cannot be removed now is tried again when the study is opened next, and keeps nobody from training
             with suppress(CheckpointError):
                 self.checkpoints.sweep()
-            self._delete(outcome.condemned)
+            self._finish(outcome)
             with suppress(CheckpointError):
-                # published by a worker that did not know yet that its lease was lost, and ended before it was told
+                # a worker published these, or began to, before it was told that its lease was lost
                 self._delete(self._coordinator.given_up(self.checkpoints.ids()))
 
     def _require_checkpoints(self, known: Sequence[StoredCheckpoint]) -> None:
-        """Raise CheckpointError where the folder has nothing at all of what it should have.
+        """Raise CheckpointError if the folder has nothing at all of what it should have.
 
         One checkpoint that is missing is found when it is needed. But a disk that is not mounted, or a folder that was
         moved, is no reason to give up every member.
@@ -149,38 +181,77 @@ class Owner:
             self._coordinator.adopt(algorithm)
 
     def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
-        """Decide a batch of commands, then delete what that condemned.
+        """Decide a batch of commands, then delete the checkpoints that it condemned.
 
         Raises:
             StorageError: The transaction could not be committed; nothing of it is visible.
         """
-        with self._changed:
-            if self._busy and all(isinstance(command, Leave) for command in commands):
-                self._afterwards.append(partial(self.execute, commands))
-                return (Done(),) * len(commands)
-        with self._deciding():
+        batch = _Batch(commands)
+        self._arrived.append(batch)
+        try:
+            with self._deciding():
+                if batch.replies is None and batch.error is None:
+                    self._decide_arrived()
+        finally:
+            with suppress(ValueError):
+                self._arrived.remove(batch)
+        self.feed.deliver()
+        if batch.error is not None:
+            raise batch.error
+        assert batch.replies is not None
+        return batch.replies
+
+    def _decide_arrived(self) -> None:
+        """Decide what all threads have brought until now, in one transaction."""
+        batches = [self._arrived.popleft() for _ in range(len(self._arrived))]
+        try:
             self.begin()
             self._look_into_inbox()
-            outcome = self._coordinator.execute(commands, self._clock(), self._steady())
-            self._delete(outcome.condemned)
-            self._changed.notify_all()
-            for watcher in self._watchers:
-                watcher(commands, outcome.replies)
-            return outcome.replies
+            outcome = self._coordinator.execute(
+                [command for batch in batches for command in batch.commands], self._clock(), self._steady()
+            )
+        except BaseException as error:
+            for batch in batches:
+                batch.error = error
+            return
+        replies = iter(outcome.replies)
+        for batch in batches:
+            batch.replies = tuple([next(replies) for _ in batch.commands])
+        self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Do what follows on a commit."""
+        self._delete(outcome.condemned)
+        self.feed.publish(outcome.changes)
+        self._changed.notify_all()
 
     @contextmanager
     def _deciding(self) -> Iterator[None]:
-        """Hold the lock; what a finalizer wants done, which may run anywhere, is done after the outermost block."""
+        """Hold the lock; what finalizers want done comes after the outermost block."""
         with self._changed:
             outermost, self._busy = not self._busy, True
             try:
                 yield
             finally:
                 self._busy = not outermost
-                while outermost and self._afterwards:
+                if outermost:
+                    self.catch_up()
+
+    def catch_up(self) -> None:
+        """Do what finalizers left to be done, unless a thread decides now, which does it at its end."""
+        while self.later and self._changed.acquire(blocking=False):
+            try:
+                if self._busy:
+                    return
+                self._busy = True
+                try:
                     # what cannot be written is void when the study is owned next
-                    with suppress(StorageError):
-                        self._afterwards.pop(0)()
+                    with suppress(StorageError, IndexError):
+                        self.later.popleft()()
+                finally:
+                    self._busy = False
+            finally:
+                self._changed.release()
 
     def _look_into_inbox(self) -> None:
         """Do what other processes have asked for."""
@@ -194,7 +265,7 @@ class Owner:
                 answer(Refused(error="StorageOwned", message="a study that runs keeps the folder of its checkpoints"))
                 continue
             outcome = self._coordinator.execute([request], self._clock(), self._steady())
-            self._delete(outcome.condemned)
+            self._finish(outcome)
             (reply,) = outcome.replies
             answer(reply if isinstance(reply, Refused) else Done())
 
@@ -203,7 +274,7 @@ class Owner:
         try:
             found = self._interrupt(request.now)
         finally:
-            # answered also where the interrupt stops the training code in this process
+            # answered also if the interrupt stops the training code in this process
             answer(Done() if found else Refused(error="NotFound", message=NO_RUN))
 
     def wait(self, seconds: float) -> None:
@@ -213,17 +284,7 @@ class Owner:
             if self._begun:
                 with self._deciding():
                     self._look_into_inbox()
-
-    def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Call ``watcher(commands, replies)`` after each batch; returns what ends that."""
-        with self._changed:
-            self._watchers.append(watcher)
-
-        def end() -> None:
-            with self._changed:
-                self._watchers.remove(watcher)
-
-        return end
+        self.feed.deliver()
 
     def use(self, user: int) -> None:
         """Note that somebody in this process relies on the ownership, until :meth:`release`."""
@@ -232,10 +293,6 @@ class Owner:
 
     def release(self, user: int) -> None:
         """Give ownership up when nobody in this process uses it any more; the next command takes it again."""
-        with self._changed:
-            if self._busy:
-                self._afterwards.append(partial(self.release, user))
-                return
         with self._deciding():
             self._users.discard(user)
             if self._begun and not self._users:
@@ -249,7 +306,7 @@ class Owner:
     def _delete(self, ids: Sequence[str]) -> None:
         """Delete what was condemned, at once; it is confirmed in batches, each after one wait for the disk."""
         for checkpoint in ids:
-            # where it fails the checkpoint stays condemned, and is deleted when the study is opened next
+            # if it fails the checkpoint stays condemned, and is deleted when the study is opened next
             with suppress(CheckpointError):
                 self.checkpoints.delete(checkpoint, durable=False)
                 self._deleted.append(checkpoint)

@@ -136,14 +136,14 @@ class Events:
         owner, now = self.owner, self.queue.now
         if now < owner.asleep_until:
             return None
-        before, outages = owner.state.counters.sequence, owner.happened["outages"]
+        before, outages = owner.changed, owner.happened["outages"]
         replies = owner.execute(commands, now)
         self._log.update(_encoder.encode((now, commands, replies)))
         if replies is None:
             self.workforce.orphaned(all_of_them=owner.happened["outages"] > outages)
         mattered = replies is None or matters(commands, replies)
         # where a study stopped for its failures, the next owner lets it go on: so those ask again who were told so
-        if replies is None or (mattered and owner.state.counters.sequence != before):
+        if replies is None or (mattered and owner.changed != before):
             self.workforce.wake()
         rested = now >= owner.asleep_until + self._faults.lease
         if mattered and rested and happens(self._faults.suspend, self._chance):
@@ -153,8 +153,8 @@ class Events:
     def _verify(self) -> None:
         self.violations += self.owner.wrong
         state, count = self.owner.state, self.queue.count
-        if self._changed[0] != state.counters.sequence:
-            self._changed = (state.counters.sequence, count)
+        if self._changed[0] != self.owner.changed:
+            self._changed = (self.owner.changed, count)
         elif count - self._changed[1] > _IDLE_EVENTS:
             self.violations.append(f"nothing was decided in {_IDLE_EVENTS} events")
         if count > _MOST_EVENTS:

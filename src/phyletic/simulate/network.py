@@ -25,7 +25,7 @@ class Network:
         owner: Who is spoken to.
         execute: Lets the owner decide a batch; None where it died meanwhile.
         answer: Called with the worker, its session, the number of the request, the commands, the replies, and the
-            sequence number as of then.
+            count of changes as of then.
         speeds: How long messages take.
         faults: What goes wrong.
         chance: Whether it does.
@@ -94,5 +94,5 @@ class Network:
         cut = self._queue.now < worker.cut
         self._happened.update(lost=lost, unreachable=cut and not lost)
         if replies is not None and not lost and not cut:
-            seen = self._owner.state.counters.sequence
+            seen = self._owner.changed
             self._queue.after(self._delay(), partial(self._answer, worker, session, number, commands, replies, seen))

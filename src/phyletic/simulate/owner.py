@@ -77,6 +77,7 @@ class SimulatedOwner:
         happened: What went wrong, by the names of :class:`~phyletic.simulate.Incidents`.
         wrong: What did not hold, in words.
         asleep_until: Until when it is suspended, and hears nobody.
+        changed: How many batches changed more than deadlines.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class SimulatedOwner:
         self.happened: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.asleep_until = 0.0
+        self.changed = 0
         self._slept = self._woken = 0.0
         self._heard: dict[str, float] = {}
         self._make = partial(Coordinator, store, name, space=space, algorithm=algorithm, identity=identity)
@@ -164,6 +166,7 @@ class SimulatedOwner:
         if self.faults.power and matters(commands, outcome.replies) and self._chance.random() < self.faults.power:
             self._lose_power(commands, now)
             return None
+        self.changed += bool(outcome.changes)
         for command, reply in zip(commands, outcome.replies, strict=True):
             self._note(command, reply)
         self._check_taken(before, detached, commands, now)

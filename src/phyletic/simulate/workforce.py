@@ -327,9 +327,9 @@ class Workforce:
                 case Tell() | Fail(), _:
                     self._told(worker, command, reply)
                 case Ask(), Granted():
-                    self._begin(worker, reply.grants[0])
+                    self._begin(worker, reply.first)
                 case Ask(), Wait() | Finished():
-                    changed = seen != self._owner.state.counters.sequence
+                    changed = seen != self._owner.changed
                     # what is finished is so for good, unless something came in between, or failures were the reason
                     worker.finished = isinstance(reply, Finished) and not reply.failed and not changed
                     worker.idle = not worker.finished

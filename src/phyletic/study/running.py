@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyletic.coordinator.budget import failure_cap, stop_reason
-from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_number, check_one_of, check_sequence
-from phyletic.records import TrialState
+from phyletic.records import StudyChange, TrialState
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
@@ -58,14 +57,14 @@ def run(
         source = study.source(reload=reload, supervised=True)  # takes ownership before anything starts
         while give_back_elsewhere(source):
             pass
-        snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
+        snapshots = Snapshots(study.owner, study.storage)
         shown = 0.0
         latest = snapshots.now()
         stopped, cap = "", 0
 
-        def watch(commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+        def watch(changes: Sequence[StudyChange]) -> None:
             nonlocal shown, latest
-            for trial, instead in snapshots.take_in(commands, replies):
+            for trial, instead in snapshots.take_in(changes):
                 display.note(trial, instead)
             now = time.monotonic()
             if now - shown >= _SHOW_SECONDS:
@@ -73,7 +72,7 @@ def run(
                 latest = snapshots.now()
                 display.update(latest)
 
-        end = study.owner.watch(watch) if verbose else (lambda: None)
+        end = study.owner.feed.call(watch) if verbose else (lambda: None)
         try:
             if count == 0:
                 _run_here(study, train, source, grace, display)

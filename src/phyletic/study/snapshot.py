@@ -8,10 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from phyletic.coordinator.messages import Command, Done, Fail, Grant, Reply, Tell
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.state import Member, StudyState
-from phyletic.records import Timings, Trial, TrialState, Value
+from phyletic.records import StudyChange, Timings, Trial, Value
+from phyletic.records.event import DECIDED, GIVEN_UP, RESULTS
 from phyletic.study.progress import MemberProgress, Progress
 
 __all__ = ["Snapshots"]
@@ -20,84 +20,64 @@ MemberState = Literal["running", "waiting", "idle", "failed", "done"]
 
 
 class Snapshots:
-    """Makes snapshots of a study from its owner's state and from what passed since the run began.
+    """Makes snapshots of a study from its owner's state and from what was committed since the run began.
 
     Args:
         owner: The study's owner.
-        trials: The study's trials when the run began, for what is counted over the whole study.
         storage: Where it is stored, for the display.
     """
 
-    def __init__(self, owner: Owner, trials: Sequence[Trial], storage: str) -> None:
+    def __init__(self, owner: Owner, storage: str) -> None:
         self._owner = owner
         self._storage = storage
         self._began = time.monotonic()
-        self._exploits = self._rescues = self._failures = self._nonfinite = 0
         self._timings: dict[str, float] = {}
-        self._best: dict[int, float] = {}
         self._damaged: dict[int, Trial] = {}
-        for trial in trials:
-            self._count(trial)
 
-    def take_in(self, commands: Sequence[Command], replies: Sequence[Reply]) -> list[tuple[Trial, Trial | None]]:
-        """Count what a batch of commands led to.
+    def take_in(self, changes: Sequence[StudyChange]) -> list[tuple[Trial, Trial | None]]:
+        """Count what was committed.
 
         Returns:
-            The trials that began or ended with it, each with the one whose place it takes, where that one was given up
-            because the checkpoint that it started from was damaged.
+            The trials that were decided or have ended, each with the one whose place it takes, if that one was given
+            up because the checkpoint that it started from was damaged.
         """
         told: list[tuple[Trial, Trial | None]] = []
-        for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, Grant) and reply.lease.fence == 1:
-                told.append((reply.trial, self._damaged.pop(reply.trial.member, None)))
-            if isinstance(command, (Tell, Fail)) and isinstance(reply, Done) and reply.trial is not None:
-                trial = reply.trial
-                if not trial.state.open:
-                    self._count(trial)
-                    told.append((trial, None))
-                    if isinstance(command, Fail) and command.cause == "damaged":
-                        self._damaged[trial.member] = trial
+        for change in changes:
+            trial = change.trial
+            if trial is None:
+                continue
+            if change.kind == DECIDED:
+                told.append((trial, self._damaged.pop(trial.member, None)))
+            elif change.kind in (*RESULTS, GIVEN_UP):
+                for part, spent in msgspec.structs.asdict(trial.timings).items():
+                    self._timings[part] = self._timings.get(part, 0.0) + spent
+                told.append((trial, None))
+                if change.payload.get("cause") == "damaged":
+                    self._damaged[trial.member] = trial
         return told
-
-    def _count(self, trial: Trial) -> None:
-        if trial.state is TrialState.FAILED:
-            self._failures += 1
-        if trial.state.open:
-            return
-        self._exploits += trial.decision.kind == "exploit"
-        self._rescues += trial.decision.kind == "rescue"
-        for part, spent in msgspec.structs.asdict(trial.timings).items():
-            self._timings[part] = self._timings.get(part, 0.0) + spent
-        if trial.score is None:
-            return
-        if not trial.finite:
-            self._nonfinite += 1
-            return
-        better = max if self._mode == "max" else min
-        self._best[trial.member] = better(self._best.get(trial.member, trial.score), trial.score)
-
-    @property
-    def _mode(self) -> str:
-        return self._owner.state.mode
 
     def now(self) -> Progress:
         """Return a snapshot."""
-        state = self._owner.state
+        with self._owner.looking() as state:
+            return self._progress(state)
+
+    def _progress(self, state: StudyState) -> Progress:
+        counters = state.counters
         return Progress(
             study=state.identity.name,
             storage=self._storage,
             metric=state.identity.metric,
             budget=state.control.budget,
             members=tuple(self._member(state, member) for member in state.population()),
-            completed=state.counters.completed,
+            completed=counters.completed,
             open=len(state.open),
-            exploits=self._exploits,
-            rescues=self._rescues,
-            failures=self._failures,
-            nonfinite=self._nonfinite,
-            member_steps=state.counters.member_steps,
+            exploits=counters.exploits,
+            rescues=counters.rescues,
+            failures=counters.failed,
+            nonfinite=counters.nonfinite,
+            member_steps=counters.member_steps,
             seconds=time.monotonic() - self._began,
-            active_seconds=state.counters.active_seconds,
+            active_seconds=counters.active_seconds,
             timings=Timings(**self._timings),
             best=state.best[0] if state.best else None,
         )
@@ -123,7 +103,7 @@ class Snapshots:
             step=step,
             limit=state.limit,
             score=None if head is None else head.score,
-            best=self._best.get(number),
+            best=member.best_score,
             hyperparameters=values,
             before={**values, **{change.path: change.before for change in changes if change.before is not None}},
             trial=None if trial is None else trial.number,

@@ -4,7 +4,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.coordinator import Coordinator
-from phyletic.coordinator.messages import Ask, Control, Done, Grant, Join, Tell
+from phyletic.coordinator.messages import Ask, Control, Done, Granted, Join, Tell
 from phyletic.errors import StorageError
 from phyletic.records import CheckpointReference, CheckpointState, Evaluation
 from phyletic.storage import queries
@@ -36,8 +36,9 @@ def test_an_earlier_owner_decides_nothing_more(study, command):
         earlier.execute([command], 0.0)
     assert study.trials() == []
     assert study.control.paused is False
-    grant = later.execute([Ask(session=SESSION)], 0.0).replies[0]
-    assert isinstance(grant, Grant)
+    (granted,) = later.execute([Ask(session=SESSION)], 0.0).replies
+    assert isinstance(granted, Granted)
+    grant = granted.first
     assert (grant.trial.number, grant.lease.fence) == (0, 1)
 
 
@@ -47,9 +48,10 @@ def test_what_a_detached_worker_publishes_while_owners_change_is_kept(study):
         return coordinator, coordinator.begin(0.0).condemned
 
     coordinator, _ = open_study()
-    _, grant = coordinator.execute(
+    _, granted = coordinator.execute(
         [Join(session=SESSION, worker="far", lease_seconds=60.0), Ask(session=SESSION)], 0.0
     ).replies
+    grant = granted.first
     for _ in range(2):
         coordinator, condemned = open_study()
         assert grant.checkpoint not in condemned

@@ -10,12 +10,13 @@ from phyletic.coordinator.budget import failure_cap, target_reached
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import (
     Ask,
-    Heartbeat,
     Control,
     Done,
     Fail,
     Finished,
     Grant,
+    Granted,
+    Heartbeat,
     Join,
     Leave,
     Refused,
@@ -56,7 +57,8 @@ class Desk:
     def say(self, *commands, after=0.0):
         self.now += after
         replies = self.coordinator.execute(commands, self.now).replies
-        return replies[0] if len(replies) == 1 else replies
+        given = [reply.first if isinstance(reply, Granted) else reply for reply in replies]
+        return given[0] if len(given) == 1 else given
 
 
 def tell(grant, score=1.0):
@@ -221,8 +223,8 @@ def test_a_write_that_fails_makes_no_silent_session_immortal(desk):
     mine = desk.say(Ask(session=S2))
     assert mine.trial.worker == "near"
     desk.say(tell(mine))
-    for _ in range(6):
-        answer = desk.say(Ask(session=S2, fresh=True), after=2.0)
+    for beat in range(6):
+        answer = desk.say(Ask(session=f"{9 + beat:032x}"), after=2.0)
     assert answer.trial.number == lost.trial.number
     assert desk.say(tell(lost)).error == "LeaseLost"
 

@@ -4,7 +4,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.coordinator import Coordinator
-from phyletic.coordinator.messages import Ask, Control, Fail, Finished, Grant, Join, Leave, Refused, Tell, Wait
+from phyletic.coordinator.messages import Ask, Control, Fail, Finished, Grant, Granted, Join, Leave, Refused, Tell, Wait
 from phyletic.records import CheckpointReference, Evaluation
 
 SESSIONS = [f"{number:032x}" for number in range(4)]
@@ -34,7 +34,8 @@ class Desk:
 
     def say(self, *commands):
         replies = self.coordinator.execute(commands, self.now).replies
-        return replies[0] if len(replies) == 1 else replies
+        given = [reply.first if isinstance(reply, Granted) else reply for reply in replies]
+        return given[0] if len(given) == 1 else given
 
     def tell(self, grant, score=1.0, steps=5, partial=False, times=1):
         command = Tell(

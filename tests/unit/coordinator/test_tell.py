@@ -10,7 +10,7 @@ import pytest
 import phyletic as ph
 from phyletic import errors
 from phyletic.coordinator.coordinator import Coordinator
-from phyletic.coordinator.messages import Ask, Done, Refused, Tell
+from phyletic.coordinator.messages import Ask, Done, Granted, Refused, Tell
 from phyletic.records import CheckpointReference, Evaluation, Timings, TrialState
 
 SESSION = "1" * 32
@@ -34,7 +34,12 @@ def say():
     study = make()
     coordinator = Coordinator(study._store, "study", space=study.space, algorithm=study.algorithm)
     coordinator.begin(0.0)
-    yield lambda command: coordinator.execute([command], 0.0).replies[0]
+
+    def say(command):
+        (reply,) = coordinator.execute([command], 0.0).replies
+        return reply.first if isinstance(reply, Granted) else reply
+
+    yield say
     study.close()
 
 

@@ -256,11 +256,16 @@ def test_sessions_join_and_leave(studied: Any) -> None:
 
 
 def test_events_are_numbered_by_the_write_that_tells_them(studied: Any) -> None:
-    first = [Event("created", 1.0), Event("budget", 2.0, {"steps": 100, "target": None, "score": "NaN"})]
+    budget = {"steps": 100, "target": None, "score": "NaN"}
+    first = [Event(kind="created", at=1.0), Event(kind="budget", at=2.0, trial=3, payload=budget)]
+    later = Event(kind="paused", at=3.0, payload={"by": "me"})
     studied.write(events=first)
-    studied.write(events=[Event("paused", 3.0, {"by": "me"})])
-    assert studied.read(queries.events) == [(1, first[0]), (1, first[1]), (2, Event("paused", 3.0, {"by": "me"}))]
-    assert [event.kind for _, event in studied.read(queries.events, after=1)] == ["paused"]
+    studied.write(events=[later])
+    assert studied.read(queries.events) == [(1, first[0]), (1, first[1]), (2, later)]
+    assert studied.read(queries.events, until=1, kinds=["budget"]) == [(1, first[1])]
+    assert [change.kind for change in studied.read(queries.study_changes, since=1, limit=10)] == ["paused"]
+    # a write is never cut in two
+    assert [change.kind for change in studied.read(queries.study_changes, since=0, limit=1)] == ["created", "budget"]
 
 
 def test_a_name_is_given_to_one_study(studied: Any) -> None:
@@ -273,7 +278,7 @@ def test_a_name_is_given_to_one_study(studied: Any) -> None:
 def test_studies_in_one_database_do_not_meet(studied: Any, begin: Any, trial: Any) -> None:
     other = begin(studied.store, "other")
     studied.write(inserted=[(trial(0, score=1.0, state=TrialState.COMPLETED), None)])
-    other.write(inserted=[(trial(0, worker="other"), Lease(0, 1, "t", "s"))], events=[Event("x", 1.0)])
+    other.write(inserted=[(trial(0, worker="other"), Lease(0, 1, "t", "s"))], events=[Event(kind="x", at=1.0)])
     assert studied.read(queries.open_trials) == []
     assert studied.read(queries.events) == []
     assert other.read(queries.trial, 0).worker == "other"

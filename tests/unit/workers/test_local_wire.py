@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phyletic.coordinator.messages import Ask, Heartbeat, Done, Fail, Finished, Tell
+from phyletic.coordinator.messages import Ask, Done, Fail, Finished, Heartbeat, Tell
 from phyletic.records import Evaluation, Lease
 from phyletic.workers import wire
 from phyletic.workers.wire import Answers, Broken, FramedSocket, Request, Setup, receive, send
