@@ -20,7 +20,7 @@ from phyletic.errors import CheckpointError, NotFound, StudyFailed
 from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.storage import queries
 from phyletic.storage.changes import Counters, StoredCheckpoint
-from phyletic.storage.store import open_store
+from phyletic.storage.database import open_database
 from phyletic.testing.facts import facts
 
 __all__ = ["POPULATION", "STEPS", "Plan", "compare", "compare_finished", "notes", "own", "unfinished"]
@@ -248,7 +248,7 @@ def compare_finished(folder: Path, plan: Plan) -> tuple[list[str], list[Trial]]:
 
 
 def _stored(database: Path) -> tuple[Counters, Sequence[Trial], Sequence[StoredCheckpoint], int]:
-    with open_store(database).read() as connection:
+    with open_database(database).read() as connection:
         stored = queries.load_study(connection, "chaos")
         if stored is None:
             raise NotFound("the study was not created yet")

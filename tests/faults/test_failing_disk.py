@@ -23,7 +23,7 @@ from phyletic.errors import CheckpointError, NotFound, PhyleticError, StorageBus
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointState, TrialState
 from phyletic.storage import queries
-from phyletic.storage.store import open_store
+from phyletic.storage.database import open_database
 from phyletic.testing.facts import facts
 
 
@@ -173,7 +173,7 @@ def setting(database, pragma, value, before):
     """Have the connection that writes meet a limit of SQLite's own."""
 
     def change():
-        driver = open_store(database)._writer.connection.driver_connection
+        driver = open_database(database)._writer.connection.driver_connection
         driver.execute(f"PRAGMA {pragma}={value}")
 
         def undo():
@@ -229,7 +229,7 @@ def run_failing(folder, failing, code, **options):
 
 def check_visible(folder, expected):
     """Nothing half-written is to be seen, before anybody has put anything in order."""
-    assert not open_store(folder / "study.db").owned  # nothing is held on to, so another process could go on
+    assert not open_database(folder / "study.db").owned  # nothing is held on to, so another process could go on
     root = folder / "study.checkpoints"
     for path in root.iterdir() if root.exists() else ():
         if path.suffix:
@@ -247,7 +247,7 @@ def check_files(study):
     """Every durable checkpoint is as it was published, and nothing else is there; leaves the study open."""
     study.source()
     study.owner.begin()
-    with open_store(study.storage).read() as connection:
+    with open_database(study.storage).read() as connection:
         stored = queries.load_study(connection, study.name)
         rows = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     for row in rows:
@@ -304,7 +304,7 @@ def test_the_nth_operation_on_the_disk_fails(quick, undisturbed, kind):
 
 
 def test_the_database_is_locked_at_the_nth_begin(quick, undisturbed, monkeypatch):
-    monkeypatch.setattr("phyletic.storage.sqlite._BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("phyletic.storage.sqlite_connections._BUSY_SECONDS", 0.0)
     for nth, layout, times in spread(range(1, LAST + 1, 2), TRAIN, (ONCE, FOR_GOOD)):
         folder = quick / f"begin {nth} {layout} {times}"
         folder.mkdir()
@@ -513,7 +513,7 @@ def test_writes_that_the_system_refuses(tmp_path, undisturbed, grown):
     study = make(tmp_path)
     with no_file_larger_than(grown), pytest.raises((StorageError, CheckpointError)):
         study.run(train, workers=0, verbose=0)
-    assert not open_store(tmp_path / "study.db").owned
+    assert not open_database(tmp_path / "study.db").owned
     check_files(study)
     study.run(train, workers=0, verbose=0)
     assert facts(study) == undisturbed("packed")
@@ -542,7 +542,7 @@ def test_a_study_that_cannot_write_its_last_word_lets_go_all_the_same(tmp_path, 
     waiting = study.ask() if held else None
     with armed(Failing("storage.begin", 1, LOCKED, FOR_GOOD)), pytest.raises(StorageBusy):
         study.close()
-    assert not open_store(tmp_path / "study.db").owned
+    assert not open_database(tmp_path / "study.db").owned
     again = make(tmp_path)
     trial = again.ask(worker="w")
     assert trial.number == 9

@@ -15,7 +15,7 @@ import pytest
 
 from phyletic.errors import StorageError, StorageOwned
 from phyletic.records import Budget, Decision, Metric, StudyControl, StudyIdentity, Trial, TrialState
-from phyletic.storage import Store, open_store, queries
+from phyletic.storage import Database, open_database, queries
 from phyletic.storage.changes import Changes, Counters
 from phyletic.storage.writing import create_study, take_epoch, write
 
@@ -24,8 +24,8 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import test_storage_processes as common
-from phyletic.storage import open_store
-store = open_store(sys.argv[2])
+from phyletic.storage import open_database
+store = open_database(sys.argv[2])
 store.own()
 study = common.begin(store)
 print("begun", flush=True)
@@ -39,8 +39,8 @@ sys.stdin.read()
 RIVAL = """
 import sys
 from phyletic.errors import StorageOwned
-from phyletic.storage import open_store
-store = open_store(sys.argv[1])
+from phyletic.storage import open_database
+store = open_database(sys.argv[1])
 try:
     store.own()
 except StorageOwned as error:
@@ -49,7 +49,7 @@ except StorageOwned as error:
 """
 
 
-def begin(store: Store) -> int:
+def begin(store: Database) -> int:
     identity = StudyIdentity(
         uuid="0" * 32, name="digits", space={}, metrics=(Metric("accuracy", "max"),), algorithm={}, seed=0
     )
@@ -59,7 +59,7 @@ def begin(store: Store) -> int:
     return stored.id
 
 
-def write_next(store: Store, study: int, sequence: int) -> None:
+def write_next(store: Database, study: int, sequence: int) -> None:
     """Write a trial and the counters that count it."""
     trial = Trial(
         number=sequence,
@@ -78,7 +78,7 @@ def write_next(store: Store, study: int, sequence: int) -> None:
         write(connection, study, Changes(expected=sequence, counters=counters, inserted=[(trial, None)]))
 
 
-def check(store: Store) -> int:
+def check(store: Database) -> int:
     """Return the stored sequence number, having checked that its trials are there."""
     with store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
@@ -143,7 +143,7 @@ def test_a_killed_writer_leaves_the_old_state_or_the_new(tmp_path: Path, name: s
         assert writer.returncode == -9
     acknowledged = int(said.split()[-1])
     assert acknowledged == 6
-    store = open_store(path)
+    store = open_database(path)
     assert check(store) == acknowledged + (name == "commit.after")
     store.own()
     write_next(store, 1, check(store))
@@ -158,7 +158,7 @@ def test_a_writer_killed_anywhere_loses_nothing_that_it_acknowledged(tmp_path: P
         for line in writer.stdout:
             if line == "200\n":
                 break
-        store = open_store(path)
+        store = open_database(path)
         seen = [check(store) for _ in range(20)]
         assert seen == sorted(seen)
         writer.kill()
@@ -173,7 +173,7 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
         assert writer.stdout is not None
         while writer.stdout.readline() != "3\n":
             pass
-        store = open_store(path)
+        store = open_database(path)
         with pytest.raises(StorageOwned, match=f"process {writer.pid} "):
             store.own()
         assert not store.owned
@@ -190,7 +190,7 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
 
 def test_the_file_stays_owned_when_this_process_closes_it_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    store = open_store(path)
+    store = open_database(path)
     store.own()
     study = begin(store)
     path.read_bytes()
@@ -205,12 +205,13 @@ def test_the_file_stays_owned_when_this_process_closes_it_elsewhere(tmp_path: Pa
 
 def test_a_writer_that_lost_its_lock_to_another_does_not_write(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    store = open_store(path)
+    store = open_database(path)
     store.own()
     study = begin(store)
     Path(f"{path}.owner").read_bytes()
     script = (
-        "import sys\nfrom phyletic.storage import open_store\ns = open_store(sys.argv[1])\ns.own()\nprint()\ninput()"
+        "import sys\nfrom phyletic.storage import open_database\n"
+        "s = open_database(sys.argv[1])\ns.own()\nprint()\ninput()"
     )
     with python(script, path) as other:
         assert other.stdout is not None
@@ -224,9 +225,9 @@ def test_a_writer_that_lost_its_lock_to_another_does_not_write(tmp_path: Path) -
 
 def test_a_store_is_not_used_across_a_fork(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    store = open_store(path)
-    memory = open_store(None)
-    folder = memory.checkpoints_folder.parent
+    store = open_database(path)
+    memory = open_database(None)
+    folder = memory.folder("checkpoints").parent
     begin(memory)
     store.own()
     study = begin(store)
@@ -245,10 +246,10 @@ def test_a_store_is_not_used_across_a_fork(tmp_path: Path) -> None:
             with pytest.raises(StorageError, match="forked"):
                 use()
         # the file was open in the parent, so SQLite cannot open it here
-        with pytest.raises(StorageError, match="fork"), open_store(path).read():
+        with pytest.raises(StorageError, match="fork"), open_database(path).read():
             pass
         # another file is free
-        other = open_store(tmp_path / "b.db")
+        other = open_database(tmp_path / "b.db")
         other.own()
         other.release()
 
@@ -263,7 +264,7 @@ def test_a_store_is_not_used_across_a_fork(tmp_path: Path) -> None:
 
 def test_a_child_may_own_what_the_parent_had_closed(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    store = open_store(path)
+    store = open_database(path)
     store.own()
     study = begin(store)
     store.release()
@@ -271,7 +272,7 @@ def test_a_child_may_own_what_the_parent_had_closed(tmp_path: Path) -> None:
     def child() -> None:
         with pytest.raises(StorageError, match="forked"):
             store.own()
-        again = open_store(path)
+        again = open_database(path)
         write_next(again, study, 0)
 
     in_a_fork(child)
@@ -281,7 +282,8 @@ def test_a_child_may_own_what_the_parent_had_closed(tmp_path: Path) -> None:
 def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     script = (
-        "import os, sys, time\nfrom phyletic.storage import open_store\nstore = open_store(sys.argv[1])\nstore.own()\n"
+        "import os, sys, time\nfrom phyletic.storage import open_database\n"
+        "store = open_database(sys.argv[1])\nstore.own()\n"
         "child = os.fork()\nif child == 0:\n    os.close(1)\n    time.sleep(30)\n    os._exit(0)\n"
         "print(child, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
@@ -290,7 +292,7 @@ def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_file(tmp_path
         child = int(parent.stdout.readline())
         parent.wait()
         try:
-            store = open_store(path)
+            store = open_database(path)
             store.own()
             begin(store)
             store.release()
@@ -300,8 +302,8 @@ def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_file(tmp_path
 
 def test_a_forked_child_does_not_remove_its_parents_folder() -> None:
     script = (
-        "import os, sys\nfrom phyletic.storage import open_store\nstore = open_store(None)\n"
-        "folder = store.checkpoints_folder\nfolder.mkdir()\n"
+        "import os, sys\nfrom phyletic.storage import open_database\nstore = open_database(None)\n"
+        "folder = store.folder('checkpoints')\nfolder.mkdir()\n"
         "child = os.fork()\nif child == 0:\n    sys.exit(0)\n"
         "os.waitpid(child, 0)\nassert folder.exists()\nprint(folder)\n"
     )
@@ -317,9 +319,9 @@ sys.path.insert(0, sys.argv[1])
 import test_storage_processes as common
 from pathlib import Path
 from phyletic.errors import StorageBusy
-from phyletic.storage import open_store
+from phyletic.storage import open_database
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = open_store(sys.argv[2])
+store = open_database(sys.argv[2])
 store.own()
 study = common.begin(store)
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

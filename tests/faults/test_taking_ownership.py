@@ -124,7 +124,7 @@ def test_a_database_that_is_read_only_is_read_and_not_written(tmp_path, rights_b
 
 
 def test_a_database_that_another_program_has_locked_is_busy(tmp_path, monkeypatch):
-    monkeypatch.setattr("phyletic.storage.sqlite._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("phyletic.storage.sqlite_connections._BUSY_SECONDS", 0.05)
     study = make(tmp_path / "study.db")
     study.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None)) as other:

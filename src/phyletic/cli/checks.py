@@ -101,13 +101,13 @@ def _sqlite() -> Iterator[Finding]:
 
 def _place(storage: str | None) -> Iterator[Finding]:
     """Check where the storage is: the kind of its file system, how fast it forces writes, and its room."""
-    from phyletic.storage.filesystem import refuse_network_file_system
-    from phyletic.storage.store import open_store
+    from phyletic.storage.database import open_database
+    from phyletic.storage.sqlite_filesystems import refuse_network_file_system
 
     path: Path | None = Path.cwd() / "study.db"
     try:
         if storage is not None:
-            path = open_store(storage).path
+            path = open_database(storage).path
         if path is None:
             yield Finding("storage", "note", "in memory", "a study in memory ends with its process: give a file")
             return

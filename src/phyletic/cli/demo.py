@@ -69,14 +69,14 @@ def demo(
     from phyletic.evolution import PBT
     from phyletic.problems import digits
     from phyletic.records import Budget
-    from phyletic.storage.store import open_store
+    from phyletic.storage.database import open_database
     from phyletic.study.study import Study
 
     for module, library in (("sklearn", "scikit-learn"), ("matplotlib", "matplotlib")):
         if importlib.util.find_spec(module) is None:
             raise MissingDependency(library, "demo", "the demo")
     if storage:
-        open_store(storage)  # before the folder is made, so that a bad one leaves nothing
+        open_database(storage)  # before the folder is made, so that a bad one leaves nothing
     make_output(output)
     study = Study(
         "digits",

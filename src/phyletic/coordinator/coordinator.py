@@ -45,7 +45,7 @@ from phyletic.records import CheckpointState, Event, StudyChange, Trial
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import Changes, StaleState, StoredStudy
-from phyletic.storage.store import Store
+from phyletic.storage.database import Database
 from phyletic.storage.writing import take_epoch, write
 
 __all__ = ["Coordinator", "Outcome"]
@@ -78,7 +78,7 @@ class Coordinator:
 
     def __init__(
         self,
-        store: Store,
+        store: Database,
         name: str,
         *,
         space: Space,
@@ -261,7 +261,7 @@ class Coordinator:
     def _stored(self, connection: Any) -> StoredStudy:
         stored = queries.load_study(connection, self._name)
         if stored is None:
-            raise NotFound(f"there is no study {self._name!r} in {self._store.name}")
+            raise NotFound(f"there is no study {self._name!r} in {self._store.location}")
         return stored
 
     def _read(self) -> StudyState:

@@ -27,7 +27,7 @@ from phyletic.records import CheckpointState
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import SessionRecord, StoredCheckpoint
-from phyletic.storage.store import Store
+from phyletic.storage.database import Database
 
 __all__ = ["NO_RUN", "Owner"]
 
@@ -70,7 +70,7 @@ class Owner:
 
     def __init__(
         self,
-        store: Store,
+        store: Database,
         name: str,
         *,
         space: Space,
@@ -142,7 +142,7 @@ class Owner:
                 with self.store.read() as connection:
                     stored = queries.load_study(connection, self.name)
                     if stored is None:
-                        raise NotFound(f"there is no study {self.name!r} in {self.store.name}")
+                        raise NotFound(f"there is no study {self.name!r} in {self.store.location}")
                     survivors = queries.open_sessions(connection, stored.id)
                     self._require_checkpoints(queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE]))
                 self._evict([record for record in survivors if record.pid is not None])

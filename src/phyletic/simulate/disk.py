@@ -9,12 +9,12 @@ from typing import cast
 
 from sqlalchemy import Connection
 
-from phyletic.storage.store import Store
+from phyletic.storage.sqlite_database import SqliteDatabase
 
 __all__ = ["SimulatedDisk"]
 
 
-class SimulatedDisk(Store):
+class SimulatedDisk(SqliteDatabase):
     """A database in memory that remembers what of it would be on a disk: all up to the latest durable transaction.
 
     Args:

@@ -19,7 +19,7 @@ from phyletic.coordinator.state import OpenTrial, StudyState
 from phyletic.errors import PhyleticError
 from phyletic.records import CheckpointState, Lease, Trial, TrialState
 from phyletic.storage import queries
-from phyletic.storage.store import Store
+from phyletic.storage.database import Database
 
 __all__ = ["Ledger", "check_invariants", "check_left", "check_stored"]
 
@@ -193,7 +193,7 @@ def _barrier(state: StudyState, ledger: Ledger, new: list[Trial]) -> list[str]:
     return wrong
 
 
-def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
+def check_stored(store: Database, state: StudyState, ledger: Ledger) -> list[str]:
     """Return what is wrong with what is stored, in words.
 
     Args:
@@ -230,7 +230,7 @@ def check_stored(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
     return wrong
 
 
-def check_left(store: Store, state: StudyState, ledger: Ledger) -> list[str]:
+def check_left(store: Database, state: StudyState, ledger: Ledger) -> list[str]:
     """Return which bytes were left behind, in words: only what the database calls durable may be there in the end.
 
     Args:

@@ -1,6 +1,7 @@
-"""Reading a study: what is looked for, and in which order it comes.
+"""Queries: everything that is read of a study, and in which order it comes.
 
-Each function takes a connection of :meth:`phyletic.storage.store.Store.read` (or of a transaction) and the study's key.
+Each function takes a connection of :meth:`phyletic.storage.database.Database.read` (or of a transaction) and the key of
+the study.
 """
 
 from __future__ import annotations

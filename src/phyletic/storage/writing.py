@@ -117,7 +117,7 @@ def create_study(connection: Connection, identity: StudyIdentity, control: Study
     """Insert a study without trials.
 
     Args:
-        connection: A transaction of :meth:`phyletic.storage.store.Store.transaction`.
+        connection: A transaction of :meth:`phyletic.storage.database.Database.transaction`.
         identity: What never changes; its name must be new in this database.
         control: What may change.
         now: Seconds since 1970.
@@ -157,8 +157,8 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
     """Write what a decision changes.
 
     Args:
-        connection: A transaction of :meth:`phyletic.storage.store.Store.transaction`; it must be rolled back when this
-            raises, as leaving its block by the exception does.
+        connection: A transaction of :meth:`phyletic.storage.database.Database.transaction`; it must be rolled back when
+            this raises, as leaving its block by the exception does.
         study_id: The study.
         changes: All of it.
 

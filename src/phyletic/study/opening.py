@@ -28,7 +28,7 @@ from phyletic.records.values import is_unicode
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
-from phyletic.storage.store import Store, open_store
+from phyletic.storage.database import Database, open_database
 from phyletic.storage.writing import create_study
 from phyletic.study.identity import (
     Sampling,
@@ -90,7 +90,7 @@ class Opened:
         change: What was given of its control; None where nothing of it differs from what is stored.
     """
 
-    store: Store
+    store: Database
     stored: StoredStudy
     space: Space
     algorithm: Algorithm
@@ -159,11 +159,11 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
         StudyMismatch: It exists with another identity.
         StorageOwned: It would have to be created, and another process writes the storage.
     """
-    store = open_store(storage)
+    store = open_database(storage)
     stored = stored_study(store, given.name)
     if stored is None:
         if given.space is None:
-            raise NotFound(f"there is no study {given.name!r} in {store.name}; to create it, give space=, ...")
+            raise NotFound(f"there is no study {given.name!r} in {store.location}; to create it, give space=, ...")
         stored = _create(store, given.space, given)
     identity = stored.identity
     space = Space.from_json(identity.space)
@@ -184,12 +184,12 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
     )
 
 
-def _checkpoints(store: Store, stored: StoredStudy, given: Arguments) -> tuple[LocalCheckpoints, Control]:
+def _checkpoints(store: Database, stored: StoredStudy, given: Arguments) -> tuple[LocalCheckpoints, Control]:
     """Return where the study's checkpoints are, and what is said of its control: also that, where they were moved."""
     said = stored.control.checkpoints
-    before = store.checkpoints_folder if said is None else Path(said)
+    before = store.folder("checkpoints") if said is None else Path(said)
     folder = before if given.checkpoints is None else given.checkpoints
-    checkpoints = LocalCheckpoints(folder, durable=store.path is not None)
+    checkpoints = LocalCheckpoints(folder, durable=not store.private)
     if folder == before:
         return checkpoints, given.control
     with store.read() as connection:
@@ -200,7 +200,7 @@ def _checkpoints(store: Store, stored: StoredStudy, given: Arguments) -> tuple[L
     return checkpoints, msgspec.structs.replace(given.control, checkpoints=str(folder))
 
 
-def stored_study(store: Store, name: str) -> StoredStudy | None:
+def stored_study(store: Database, name: str) -> StoredStudy | None:
     """Return what is stored of a study; None where there is none, or no file yet."""
     try:
         with store.read() as connection:
@@ -209,7 +209,7 @@ def stored_study(store: Store, name: str) -> StoredStudy | None:
         return None
 
 
-def _create(store: Store, space: Space, given: Arguments) -> StoredStudy:
+def _create(store: Database, space: Space, given: Arguments) -> StoredStudy:
     metrics = make_metrics(None, None) if given.metrics is None else given.metrics
     algorithm = check_algorithm(given.algorithm)
     identity = create_identity(
@@ -222,7 +222,7 @@ def _create(store: Store, space: Space, given: Arguments) -> StoredStudy:
         sampling=given.sampling or "random",
     )
     first = {"budget": Budget(), "population": identity.algorithm["population"], **_said(given.control)}
-    if given.checkpoints not in (None, store.checkpoints_folder):
+    if given.checkpoints not in (None, store.folder("checkpoints")):
         first["checkpoints"] = str(given.checkpoints)
     control = StudyControl(**first)
     try:
@@ -264,7 +264,7 @@ def _differs(control: Control, stored: StudyControl) -> bool:
 
 
 def _shared_owner(
-    store: Store, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: LocalCheckpoints
+    store: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: LocalCheckpoints
 ) -> Owner:
     # two objects for one study in one process (a notebook's cell run again) decide through the same owner
     key = (id(store), identity.uuid)
@@ -280,7 +280,7 @@ def _shared_owner(
             algorithm=algorithm,
             checkpoints=checkpoints,
             evict=kill_survivors,
-            inbox=None if store.path is None else Inbox(store.inbox_folder, identity.uuid),
+            inbox=None if store.private else Inbox(store.folder("inbox"), identity.uuid),
             interrupt=partial(Interrupts.request, identity.uuid),
         )
     return owner

@@ -12,7 +12,7 @@ from phyletic.records import CheckpointReference, Evaluation, Event, StudyIdenti
 from phyletic.records.values import whole_number
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
-from phyletic.storage.store import Store
+from phyletic.storage.database import Database
 from phyletic.study.opening import stored_study
 from phyletic.workers.trial import LiveTrial
 
@@ -37,7 +37,7 @@ class Results:
         checkpoints: Where its checkpoints are.
     """
 
-    def __init__(self, store: Store, stored: StoredStudy, checkpoints: LocalCheckpoints) -> None:
+    def __init__(self, store: Database, stored: StoredStudy, checkpoints: LocalCheckpoints) -> None:
         self._store = store
         self._id = stored.id
         self._identity: StudyIdentity = stored.identity
@@ -47,7 +47,7 @@ class Results:
         """Return the study, as it is stored now."""
         stored = stored_study(self._store, self._identity.name)
         if stored is None:
-            raise NotFound(f"there is no study {self._identity.name!r} in {self._store.name} any more")
+            raise NotFound(f"there is no study {self._identity.name!r} in {self._store.location} any more")
         return stored
 
     def best(self) -> Trial:

@@ -11,7 +11,7 @@ from phyletic.errors import NotFound
 from phyletic.records import Budget, Metric, Trial
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
-from phyletic.storage.store import Store
+from phyletic.storage.database import Database
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -57,12 +57,12 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...]
 
 
-def status_of(study: Study, store: Store) -> StudyStatus:
+def status_of(study: Study, store: Database) -> StudyStatus:
     """Return the status of a study, as it is stored."""
     with store.read() as connection:
         stored = queries.load_study(connection, study.identity.name)
         if stored is None:
-            raise NotFound(f"there is no study {study.identity.name!r} in {store.name} any more")
+            raise NotFound(f"there is no study {study.identity.name!r} in {store.location} any more")
         opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
         rows = queries.members(connection, stored.id)
         tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])

@@ -18,7 +18,7 @@ from phyletic.evolution.arguments import check_flag
 from phyletic.records import Budget, Evaluation, Event, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import queries
-from phyletic.storage.store import open_store
+from phyletic.storage.database import open_database
 from phyletic.study.asking import Asker
 from phyletic.study.control import change
 from phyletic.study.identity import Sampling
@@ -131,7 +131,7 @@ class Study:
         self._asker = Asker(self._owner, self.checkpoints, self.identity)
         self._results = Results(self._store, opened.stored, self.checkpoints)
         self._finalizer = weakref.finalize(self, let_go, self._owner, self._user, self._asker.sessions)
-        if self._store.path is None:
+        if self._store.private:
             self._owner.use(self._user)
         if opened.change is not None:
             self._change(opened.change)
@@ -490,12 +490,12 @@ class Study:
     @property
     def storage(self) -> str:
         """Where the study is stored, for messages."""
-        return self._store.name
+        return self._store.location
 
     @property
     def logs(self) -> Path:
         """Folder of the local workers' logs."""
-        return self._store.logs_folder
+        return self._store.folder("logs")
 
     @property
     def owner(self) -> Owner:
@@ -522,5 +522,5 @@ def studies(storage: str | Path) -> list[StudyIdentity]:
     Raises:
         NotFound: There is no such file.
     """
-    with open_store(storage).read() as connection:
+    with open_database(storage).read() as connection:
         return [stored.identity for stored in queries.studies(connection)]

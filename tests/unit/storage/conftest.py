@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from phyletic.records import Budget, Decision, Lease, Metric, StudyControl, StudyIdentity, Trial, TrialState
-from phyletic.storage import Store, open_store
+from phyletic.storage import Database, open_database
 from phyletic.storage.changes import Changes, Counters, StoredStudy
 from phyletic.storage.writing import create_study, take_epoch, write
 
@@ -54,7 +54,7 @@ CONTROL = StudyControl(budget=Budget(steps=3000), population=4)
 class Studied:
     """A study in a store, written as its owner writes it."""
 
-    store: Store
+    store: Database
     stored: StoredStudy
     counters: Counters
 
@@ -74,7 +74,7 @@ class Studied:
             return function(connection, self.id, *arguments, **keywords)
 
 
-def begin_study(store: Store, name: str = "digits") -> Studied:
+def begin_study(store: Database, name: str = "digits") -> Studied:
     with store.transaction() as connection:
         stored = create_study(connection, make_identity(name), CONTROL, 1000.0)
         epoch = take_epoch(connection, stored.id)
@@ -83,7 +83,7 @@ def begin_study(store: Store, name: str = "digits") -> Studied:
 
 @pytest.fixture(params=["file", "memory"])
 def studied(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Studied]:
-    store = open_store(tmp_path / "digits.db" if request.param == "file" else None)
+    store = open_database(tmp_path / "digits.db" if request.param == "file" else None)
     store.own()
     yield begin_study(store)
     store.close()

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 import phyletic as ph
 from phyletic.records import TrialState
-from phyletic.storage import migrations, open_store
+from phyletic.storage import migrations, open_database
 from phyletic.storage.schema import HEAD
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -52,7 +52,7 @@ def dumped(path: Path) -> dict[str, Any]:
 
 
 def bring_up_to_date(path: Path) -> None:
-    store = open_store(path)
+    store = open_database(path)
     store.own()
     store.release()
 
@@ -183,7 +183,7 @@ import json, os, pathlib, signal, sys
 import alembic.command
 import sqlalchemy as sa
 from phyletic.failpoints import armed
-from phyletic.storage import migrations, schema, open_store
+from phyletic.storage import migrations, schema, open_database
 
 schema.HEAD = "9998"
 migrations.SCRIPTS = pathlib.Path(sys.argv[1])
@@ -202,7 +202,7 @@ def migrate(path, nth, failpoint):
             os.kill(os.getpid(), signal.SIGKILL)
 
     with armed(passed):
-        store = open_store(path)
+        store = open_database(path)
         store.own()
         store.release()
     os._exit(statements)

@@ -6,7 +6,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.errors import StorageUnsupported
-from phyletic.storage.filesystem import mounts_of_this_machine, refuse_network_file_system
+from phyletic.storage.sqlite_filesystems import mounts_of_this_machine, refuse_network_file_system
 
 LINUX = r"""
 /dev/vda / ext4 rw,relatime 0 0
@@ -64,7 +64,7 @@ def test_this_machine_has_mounts() -> None:
 
 def test_a_study_on_one_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = f"server:/export {tmp_path} nfs4 rw 0 0\n"
-    monkeypatch.setattr("phyletic.storage.filesystem.mounts_of_this_machine", lambda: table)
+    monkeypatch.setattr("phyletic.storage.sqlite_filesystems.mounts_of_this_machine", lambda: table)
     with pytest.raises(StorageUnsupported, match="nfs4"):
         ph.Study("study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", storage=tmp_path / "a.db")
     assert list(tmp_path.iterdir()) == []

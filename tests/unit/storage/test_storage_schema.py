@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from phyletic.errors import NotFound, StorageError
-from phyletic.storage import open_store, queries
+from phyletic.storage import open_database, queries
 from phyletic.storage.migrations import migrate
 from phyletic.storage.schema import HEAD
-from phyletic.storage.sqlite import connect_memory
+from phyletic.storage.sqlite_connections import connect_memory
 
 OLDEST = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
 
@@ -29,7 +29,7 @@ def sqlite_file(path: Path, script: str) -> Path:
 
 
 def test_a_new_database_is_what_the_migrations_make(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "new.db")
+    store = open_database(tmp_path / "new.db")
     store.own()
     store.release()
     with sqlite3.connect(tmp_path / "new.db") as fresh:
@@ -49,7 +49,7 @@ def test_an_older_database_is_migrated_when_it_is_owned_and_not_read_before(tmp_
     path = sqlite_file(
         tmp_path / "old.db", "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
     )
-    store = open_store(path)
+    store = open_database(path)
     with pytest.raises(StorageError, match="for writing"), store.read():
         pass
     studied = begin(store)
@@ -62,14 +62,14 @@ def test_an_older_database_is_migrated_when_it_is_owned_and_not_read_before(tmp_
 def test_a_migration_that_fails_leaves_the_older_database(tmp_path: Path) -> None:
     path = sqlite_file(tmp_path / "old.db", f"{OLDEST}; CREATE TABLE event (x)")
     with pytest.raises(StorageError):
-        open_store(path).own()
+        open_database(path).own()
     with sqlite3.connect(path) as connection:
         assert set(schema_of(connection)) == {"alembic_version", "event"}
     connection.close()
 
 
 def test_a_later_database_is_refused(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "later.db")
+    store = open_database(tmp_path / "later.db")
     store.own()
     store.release()
     sqlite_file(tmp_path / "later.db", "UPDATE alembic_version SET version_num = '9999'")
@@ -83,7 +83,7 @@ def test_a_later_database_is_refused(tmp_path: Path) -> None:
 def test_the_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
     path = sqlite_file(tmp_path / "other.db", "CREATE TABLE bookmarks (url TEXT)")
     before = path.read_bytes()
-    store = open_store(path)
+    store = open_database(path)
     with pytest.raises(StorageError, match="another program"):
         store.own()
     with pytest.raises(StorageError, match="another program"), store.read():
@@ -94,7 +94,7 @@ def test_the_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> Non
 def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
     path.write_text("not a database" * 100)
-    store = open_store(path)
+    store = open_database(path)
     with pytest.raises(StorageError, match="not a database"):
         store.own()
     with pytest.raises(StorageError, match="not a database"), store.read():
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
 def test_an_empty_file_holds_no_study_and_can_be_owned(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     path.touch()
-    store = open_store(path)
+    store = open_database(path)
     with pytest.raises(NotFound, match="no study"), store.read():
         pass
     store.own()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 
+import phyletic as ph
 from phyletic.errors import InvalidArgument, NotFound, StorageBusy, StorageError, StorageUnsupported
 from phyletic.failpoints import armed
-from phyletic.storage import open_store, queries
+from phyletic.storage import open_database, queries
 from phyletic.storage.changes import StaleState
 
 
@@ -28,7 +31,7 @@ from phyletic.storage.changes import StaleState
 )
 def test_where_a_url_leads(url: Any, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store = open_store(url)
+    store = open_database(url)
     assert store.path == Path(os.path.realpath(file))
     assert list(tmp_path.iterdir()) == []
     store.own()
@@ -39,7 +42,7 @@ def test_where_a_url_leads(url: Any, file: str, tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_absolute_url(tmp_path: Path) -> None:
-    assert open_store(f"sqlite:///{tmp_path}/a.db").path == Path(os.path.realpath(tmp_path)) / "a.db"
+    assert open_database(f"sqlite:///{tmp_path}/a.db").path == Path(os.path.realpath(tmp_path)) / "a.db"
 
 
 @pytest.mark.parametrize(
@@ -57,44 +60,44 @@ def test_an_absolute_url(tmp_path: Path) -> None:
 )
 def test_other_urls_are_refused_with_what_is_allowed(url: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="sqlite:///"):
-        open_store(url)
+        open_database(url)
 
 
 def test_a_password_is_not_shown() -> None:
     with pytest.raises(StorageUnsupported) as caught:
-        open_store("postgresql://me:secret@localhost/x")
+        open_database("postgresql://me:secret@localhost/x")
     assert "secret" not in str(caught.value)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.db").mkdir()
     with pytest.raises(InvalidArgument, match="not a folder"):
-        open_store(tmp_path / "a.db")
+        open_database(tmp_path / "a.db")
 
 
 def test_a_file_has_one_store_in_a_process(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "a.db")
-    store = open_store(tmp_path / "a.db")
-    assert open_store(f"sqlite:///{tmp_path}/a.db") is store
-    assert open_store(tmp_path / "link.db") is store
-    assert open_store(tmp_path / "b.db") is not store
-    assert open_store(None) is not open_store(None)
+    store = open_database(tmp_path / "a.db")
+    assert open_database(f"sqlite:///{tmp_path}/a.db") is store
+    assert open_database(tmp_path / "link.db") is store
+    assert open_database(tmp_path / "b.db") is not store
+    assert open_database(None) is not open_database(None)
 
 
 def test_a_store_that_nobody_uses_gives_the_file_up(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     store.own()
     gone = weakref.ref(store)
     del store
     gc.collect()
     assert gone() is None
-    again = open_store(tmp_path / "a.db")
+    again = open_database(tmp_path / "a.db")
     again.own()
     again.release()
 
 
 def test_ownership_is_counted(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     assert not store.owned
     store.own()
     store.own()
@@ -110,7 +113,7 @@ def test_ownership_is_counted(tmp_path: Path) -> None:
 
 
 def test_closing_leaves_one_file_and_the_lock(tmp_path: Path, begin: Any) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     store.own()
     begin(store)
     store.close()
@@ -119,7 +122,7 @@ def test_closing_leaves_one_file_and_the_lock(tmp_path: Path, begin: Any) -> Non
 
 
 def test_reading_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"a\.db"), open_store(tmp_path / "a.db").read():
+    with pytest.raises(NotFound, match=r"a\.db"), open_database(tmp_path / "a.db").read():
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -156,7 +159,7 @@ def test_the_store_goes_on_after_a_failure_at(studied: Any, trial: Any, name: st
 
 
 def test_a_reader_sees_one_state_while_the_writer_goes_on(tmp_path: Path, begin: Any, trial: Any) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     store.own()
     studied = begin(store)
     studied.write(inserted=[(trial(0), None)])
@@ -211,8 +214,8 @@ def test_threads_write_one_after_another_and_readers_see_whole_writes(studied: A
 def test_a_write_lock_held_by_another_program_is_reported(
     tmp_path: Path, begin: Any, trial: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phyletic.storage.sqlite._BUSY_SECONDS", 0.05)
-    store = open_store(tmp_path / "a.db")
+    monkeypatch.setattr("phyletic.storage.sqlite_connections._BUSY_SECONDS", 0.05)
+    store = open_database(tmp_path / "a.db")
     store.own()
     studied = begin(store)
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
@@ -226,7 +229,7 @@ def test_a_write_lock_held_by_another_program_is_reported(
 
 
 def test_a_transaction_holds_the_write_lock_from_its_start(tmp_path: Path, begin: Any) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     begin(store)
     other = sqlite3.connect(tmp_path / "a.db", isolation_level=None, timeout=0)
     with store.transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -252,7 +255,7 @@ def test_the_store_goes_on_after_a_commit_that_leaves_its_transaction_open(studi
 
 
 def test_a_commit_is_synced_where_it_must_be(tmp_path: Path, begin: Any) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     store.own()
     begin(store)
     for durable, level in [(False, 1), (True, 2), (True, 2), (False, 1)]:
@@ -265,7 +268,7 @@ def test_a_commit_is_synced_where_it_must_be(tmp_path: Path, begin: Any) -> None
 def test_a_settled_file_in_a_read_only_folder_is_read(
     tmp_path: Path, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(tmp_path / "a.db")
+    store = open_database(tmp_path / "a.db")
     store.own()
     begin(store)
     store.release()
@@ -277,17 +280,17 @@ def test_a_settled_file_in_a_read_only_folder_is_read(
 
 def test_folders_beside_the_file(tmp_path: Path) -> None:
     root = Path(os.path.realpath(tmp_path))
-    assert open_store(tmp_path / "x" / "digits.db").checkpoints_folder == root / "x" / "digits.checkpoints"
-    assert open_store(tmp_path / "digits.v2.db").logs_folder == root / "digits.v2.logs"
-    assert open_store(f"sqlite:///{tmp_path}/plain.v2").logs_folder == root / "plain.v2.logs"
+    assert open_database(tmp_path / "x" / "digits.db").folder("checkpoints") == root / "x" / "digits.checkpoints"
+    assert open_database(tmp_path / "digits.v2.db").folder("logs") == root / "digits.v2.logs"
+    assert open_database(f"sqlite:///{tmp_path}/plain.v2").folder("logs") == root / "plain.v2.logs"
 
 
 @pytest.mark.parametrize("how", ["close", "forget"])
 def test_the_folder_of_a_study_in_memory_goes_with_it(how: str) -> None:
-    store = open_store(None)
-    folder = store.checkpoints_folder
-    assert store.checkpoints_folder == folder
-    assert store.logs_folder.parent == folder.parent
+    store = open_database(None)
+    folder = store.folder("checkpoints")
+    assert store.folder("checkpoints") == folder
+    assert store.folder("logs").parent == folder.parent
     folder.mkdir()
     (folder / "file").touch()
     if how == "close":
@@ -301,9 +304,32 @@ def test_the_folder_of_a_study_in_memory_goes_with_it(how: str) -> None:
 
 
 def test_reading_inside_a_transaction_in_memory(begin: Any) -> None:
-    store = open_store(None)
+    store = open_database(None)
     studied = begin(store)
     with store.transaction() as writer, store.read() as reader:
         assert reader is writer
         assert studied.stored.id == 1
     store.close()
+
+
+def test_a_file_whose_writer_was_killed_before_its_first_commit_can_be_opened(tmp_path: Path) -> None:
+    """Until a file is in WAL mode, a killed writer leaves a journal that only a writer can play back."""
+    path = tmp_path / "a.db"
+    study = ph.Study(
+        "study", space={"lr": ph.Float(0, 1)}, metric="s", mode="max", algorithm=ph.PBT(2, 1), storage=path
+    )
+    study.close()
+    script = (
+        "import os, sqlite3, sys\n"
+        "made = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "made.execute('PRAGMA journal_mode=DELETE')\nmade.execute('PRAGMA cache_size=1')\nmade.execute('BEGIN')\n"
+        "for n in range(200):\n"
+        "    made.execute('INSERT INTO event VALUES (1, ?, 0, ?, 0.0, NULL, ?)', (1000 + n, 'x' * 500, '{}'))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert Path(f"{path}-journal").exists()
+    again = ph.Study("study", storage=path)
+    assert isinstance(again.ask(), ph.LiveTrial)
+    assert not [event for event in again.events() if event.kind.startswith("x")]
+    again.close()

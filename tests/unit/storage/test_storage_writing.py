@@ -26,7 +26,7 @@ from phyletic.records import (
     Trial,
     TrialState,
 )
-from phyletic.storage import open_store, queries
+from phyletic.storage import open_database, queries
 from phyletic.storage.changes import Changes, Counters, Event, SessionRecord, StaleState, TrialUpdate
 from phyletic.storage.writing import create_study, take_epoch, write
 
@@ -79,7 +79,7 @@ trials = st.builds(
 
 
 def test_a_trial_is_read_as_it_was_written(begin: Any) -> None:
-    store = open_store(None)
+    store = open_database(None)
     names = map(str, itertools.count())
 
     # a trial has thirty fields: making it smaller takes minutes, and the difference of two lines shows what is wrong

@@ -49,7 +49,7 @@ def next_revision(what: str) -> Path:
     from alembic.autogenerate import produce_migrations, render_python_code
     from alembic.migration import MigrationContext
 
-    from phyletic.storage.sqlite import connect_memory
+    from phyletic.storage.sqlite_connections import connect_memory
     from phyletic.storage.tables import metadata
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", what):

@@ -1,28 +1,27 @@
-"""One database: who writes it, and transactions on it."""
+"""A database of SQLite: who writes it, transactions on it, and what lies beside its file.
+
+A file has one owner at a time. The lock that says so, the folders beside the file, and the guard against forks are all
+here: nothing else in phyletic knows that the database is a file.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import re
 import shutil
-import stat
 import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from phyletic.disk import local_path
-from phyletic.errors import InvalidArgument, NotFound, StorageError, StorageUnsupported
+from phyletic.errors import NotFound, StorageBusy, StorageError, StorageOwned
 from phyletic.failpoints import failpoint
-from phyletic.storage.filesystem import refuse_network_file_system
-from phyletic.storage.owner import Ownership, refused
 from phyletic.storage.schema import check_schema, prepare_schema, refuse_foreign
-from phyletic.storage.sqlite import (
+from phyletic.storage.sqlite_connections import (
     connect_memory,
     connect_writer,
     reader_engine,
@@ -31,38 +30,11 @@ from phyletic.storage.sqlite import (
     translated_errors,
     use_write_ahead_log,
 )
+from phyletic.storage.sqlite_ownership import Ownership, refused
 
-__all__ = ["Store", "open_store"]
+__all__ = ["SUFFIXES", "SqliteDatabase"]
 
-_SUFFIXES = (".db", ".sqlite", ".sqlite3")
-_ALLOWED = '"sqlite:///relative.db", "sqlite:////absolute.db", a path that ends in .db or .sqlite, or None for memory'
-
-_stores: weakref.WeakValueDictionary[Path, Store] = weakref.WeakValueDictionary()
-_stores_lock = threading.Lock()
-
-
-def open_store(url: str | Path | None) -> Store:
-    """Return the database at a place; nothing is read or written yet.
-
-    Two calls for the same file in one process return the same object, whatever path leads to it.
-
-    Args:
-        url: ``"sqlite:///relative.db"``, ``"sqlite:////absolute.db"``, or a plain path that ends in ``.db``,
-            ``.sqlite`` or ``.sqlite3``; None or ``"sqlite://"`` for a new database in memory, private to this process.
-
-    Raises:
-        InvalidArgument: It is neither.
-        StorageUnsupported: It is a URL of another kind, or a place that cannot hold a study safely.
-    """
-    path = _path(url)
-    if path is None:
-        return Store(None)
-    with _stores_lock:
-        store = _stores.get(path)
-        if store is None:
-            refuse_network_file_system(path)
-            store = _stores[path] = Store(path)
-        return store
+SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 
 @contextmanager
@@ -82,51 +54,19 @@ def _transaction(writer: Connection) -> Iterator[Connection]:
         raise
 
 
-def _path(url: str | Path | None) -> Path | None:
-    if url is None:
-        return None
-    if not isinstance(url, (str, Path)):
-        raise InvalidArgument("storage", url, _ALLOWED)
-    if url in ("sqlite://", "sqlite:///:memory:"):
-        return None
-    if isinstance(url, str) and (scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)):
-        if scheme[1] != "sqlite":
-            # the rest of such a URL may hold a password
-            raise StorageUnsupported(f"storage is a {scheme[1]}:// URL, which is not supported: use {_ALLOWED}")
-        name = url.removeprefix("sqlite:///")
-        if name == url or not name or "?" in name:
-            raise InvalidArgument("storage", url, _ALLOWED)
-        path = Path(name)
-    else:
-        path = Path(url)
-        if path.suffix not in _SUFFIXES:
-            raise InvalidArgument("storage", str(url), _ALLOWED)
-    path = Path(os.path.realpath(local_path("storage", path, _ALLOWED)))
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return path
-    except OSError as error:
-        raise InvalidArgument("storage", str(url), f"a file that can be looked at ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
-        raise InvalidArgument("storage", str(url), "a file, not a folder")
-    return path
-
-
-class Store:
-    """One database. Use :func:`open_store`.
+class SqliteDatabase:
+    """One database. Use :func:`open_database`.
 
     A file has one owner at a time, the process that may write it; a database in memory is always its process's own.
     All methods may be called from any thread.
 
-    Attributes:
-        path: The database's real path; None in memory.
-        name: The path for messages, or "the database in memory".
+    Args:
+        path: The file's real path; None for a database in memory.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.name = "the database in memory" if path is None else str(path)
+        self.location = "the database in memory" if path is None else str(path)
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._owned = 0
@@ -136,11 +76,16 @@ class Store:
         self._folder: Path | None = None
         self._reader_engine: Engine | None = None
         self._readers: set[Connection] = set()
-        _stores_in_use.add(self)
+        _in_use.add(self)
         if path is None:
             self._writer = connect_memory()
             with self._writer.begin():
                 prepare_schema(self._writer)
+
+    @property
+    def private(self) -> bool:
+        """Whether it ends with this process."""
+        return self.path is None
 
     # --- who writes ---------------------------------------------------------------------------------------------
 
@@ -170,7 +115,7 @@ class Store:
         self._refuse_forked()
         with self._lock:
             if self._owned == 0:
-                raise StorageError(f"{self.name} is released more often than it was owned")
+                raise StorageError(f"{self.location} is released more often than it was owned")
             self._owned -= 1
             if self._owned == 0:
                 self._end_owning()
@@ -197,12 +142,12 @@ class Store:
         _refuse_inherited(path)
         ownership = Ownership(path)
         try:
-            with translated_errors(self.name):
+            with translated_errors(self.location):
                 writer = connect_writer(path)
                 try:
                     # What another program has written is not touched: only then is the file's mode changed.
                     with writer.begin():
-                        known = refuse_foreign(writer, self.name)
+                        known = refuse_foreign(writer, self.location)
                     use_write_ahead_log(writer)
                     if not known:
                         with _transaction(writer):
@@ -222,7 +167,7 @@ class Store:
         self._writer = self._ownership = None
         try:
             if writer is not None:
-                with translated_errors(self.name):
+                with translated_errors(self.location):
                     writer.close()
         finally:
             ownership.end()
@@ -246,7 +191,7 @@ class Store:
         with self._lock:
             self.own()
             try:
-                with translated_errors(self.name):
+                with translated_errors(self.location):
                     if self._ownership is not None:
                         self._ownership.confirm()
                     with _transaction(self._writing_connection(durable)) as writer:
@@ -256,7 +201,7 @@ class Store:
 
     def _writing_connection(self, durable: bool) -> Connection:
         if self._writer is None:
-            raise StorageError(f"{self.name} was closed")
+            raise StorageError(f"{self.location} was closed")
         if durable != self._durable and self.path is not None:
             set_durable(self._writer, durable)
             self._durable = durable
@@ -272,7 +217,7 @@ class Store:
         """
         self._refuse_forked()
         if self.path is None:
-            with self._lock, translated_errors(self.name):
+            with self._lock, translated_errors(self.location):
                 writer = self._writing_connection(True)
                 if writer.in_transaction():
                     yield writer
@@ -287,40 +232,40 @@ class Store:
         except OSError as error:
             raise refused(f"{self.path} cannot be looked at", error) from error
         _refuse_inherited(self.path)
-        with translated_errors(self.name):
+        self._recover(self.path)
+        with translated_errors(self.location):
             if self._reader_engine is None:
                 self._reader_engine = reader_engine(self.path)
             reader = self._reader_engine.connect()
             self._readers.add(reader)
             try:
                 with reader.begin():
-                    check_schema(reader, self.name)
+                    check_schema(reader, self.location)
                     yield reader
             finally:
                 self._readers.discard(reader)
                 reader.close()
 
+    def _recover(self, path: Path) -> None:
+        """Roll back what a process left half-written that was killed while it made the file.
+
+        Until the file is in WAL mode, such a process leaves a journal that only a writer can play back. Nobody can in a
+        folder that cannot be written: reading then says so.
+        """
+        if self._owned or not os.path.exists(f"{path}-journal"):  # noqa: PTH110 - never raises
+            return
+        # another process that owns the file is about to play it back, or uses the journal itself
+        with suppress(StorageOwned, StorageBusy):
+            self.own()
+            self.release()
+
     # --- folders beside it --------------------------------------------------------------------------------------
 
-    @property
-    def checkpoints_folder(self) -> Path:
-        """Where the checkpoints of its studies lie: ``digits.checkpoints`` beside ``digits.db``."""
-        return self._beside("checkpoints")
-
-    @property
-    def logs_folder(self) -> Path:
-        """Where the logs of its studies lie: ``digits.logs`` beside ``digits.db``."""
-        return self._beside("logs")
-
-    @property
-    def inbox_folder(self) -> Path:
-        """Where other processes leave requests for its owner: ``digits.inbox`` beside ``digits.db``."""
-        return self._beside("inbox")
-
-    def _beside(self, what: str) -> Path:
+    def folder(self, purpose: str) -> Path:
+        """Return the folder for what belongs to its studies: ``digits.checkpoints`` beside ``digits.db``."""
         if self.path is not None:
-            stem = self.path.stem if self.path.suffix in _SUFFIXES else self.path.name
-            return self.path.with_name(f"{stem}.{what}")
+            stem = self.path.stem if self.path.suffix in SUFFIXES else self.path.name
+            return self.path.with_name(f"{stem}.{purpose}")
         self._refuse_forked()
         with self._lock:
             if self._folder is None:
@@ -330,14 +275,14 @@ class Store:
                     what = f"a study in memory needs a temporary folder; {error.filename or 'one'} cannot be made"
                     raise refused(what, error) from error
                 self._remove_folder = weakref.finalize(self, _remove, self._folder, self._pid)
-            return self._folder / what
+            return self._folder / purpose
 
     # --- forks --------------------------------------------------------------------------------------------------
 
     def _refuse_forked(self) -> None:
         if os.getpid() != self._pid:
             raise StorageError(
-                f"{self.name} was opened before this process was forked: open the study in the process that uses it"
+                f"{self.location} was opened before this process was forked: open the study in the process that uses it"
             )
 
 
@@ -346,7 +291,7 @@ def _remove(folder: Path, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-_stores_in_use: weakref.WeakSet[Store] = weakref.WeakSet()
+_in_use: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
 _inherited: set[Path] = set()
 
 
@@ -364,16 +309,13 @@ def _leave_connections_to_the_parent() -> None:
     SQLite's connections must not be carried across a fork, not even to be closed: the child would share the parent's
     book-keeping of locks without holding the locks.
     """
-    global _stores_lock
-    for store in _stores_in_use:
-        connections = [*store._readers, *([] if store._writer is None else [store._writer])]
+    for database in _in_use:
+        connections = [*database._readers, *([] if database._writer is None else [database._writer])]
         for connection in connections:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        if connections and store.path is not None:
-            _inherited.add(store.path)
-    _stores.clear()
-    _stores_in_use.clear()
-    _stores_lock = threading.Lock()
+        if connections and database.path is not None:
+            _inherited.add(database.path)
+    _in_use.clear()
 
 
 os.register_at_fork(after_in_child=_leave_connections_to_the_parent)
