@@ -9,6 +9,7 @@ from phyletic.coordinator.messages import HOPELESS, Beat, Done
 from phyletic.coordinator.state import Progress, StudyState
 from phyletic.coordinator.user_errors import guarded
 from phyletic.errors import LeaseLost
+from phyletic.evolution.algorithm import hopeless_trials
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation, Trial
 
@@ -43,13 +44,15 @@ def beat(state: StudyState, command: Beat, now: float) -> Done:
 
 
 def _hopeless(state: StudyState, number: int) -> bool:
+    if not state.algorithm.reads.curves:
+        return False
     running = tuple(
         curve_of(state, state.open[trial].trial, said.evaluations, running=True)
         for trial, said in state.progress.items()
         if trial in state.open and said.evaluations
     )
     with guarded(f"looking whether trial {number} is worth finishing"):
-        return number in state.algorithm.early_stop((*state.curves, *running), state.mode)
+        return number in hopeless_trials(state.algorithm, (*state.curves, *running), state.mode)
 
 
 def curve_of(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
@@ -72,7 +75,9 @@ def given_up_on(state: StudyState, number: int) -> bool:
 
 
 def remember_curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
-    """Keep what a trial that ended has reported, for comparison with those that run."""
+    """Keep what an ended trial has reported, for comparison with running ones, if the algorithm reads curves."""
+    if not state.algorithm.reads.curves:
+        return
     curves = (*state.curves, curve_of(state, trial, evaluations, running=False))
     # by number, and not by the order of their ends: so the next owner finds the same ones
     state.curves = tuple(sorted(curves, key=lambda curve: curve.trial))[-MOST_CURVES:]

@@ -125,7 +125,9 @@ def _stopped_early(connection: Any, state: StudyState, newest: Trial) -> bool:
 
 
 def _curves(connection: Any, state: StudyState) -> tuple[TrialCurve, ...]:
-    """Return what the latest ended trials reported, by number."""
+    """Return what the latest ended trials reported, by number, if the algorithm reads it."""
+    if not state.algorithm.reads.curves:
+        return ()
     ended: list[Trial] = []
     first = state.counters.next_trial
     while first > 0 and len(ended) < MOST_CURVES:
@@ -143,7 +145,7 @@ def _measured(
     connection: Any, state: StudyState, trial: Trial | None
 ) -> tuple[tuple[float, ...], tuple[tuple[int, float], ...]]:
     """Return the latest scores along a lineage, and its (end_step, score) pairs, where the algorithm uses them."""
-    window, uses_history = state.algorithm.window, state.algorithm.uses_history
+    window, uses_history = state.algorithm.reads.scores, state.algorithm.reads.history
     if trial is None or not (window or uses_history):
         return (), ()
     lineage = _scored(connection, state, trial.number, max(window, HISTORY if uses_history else 0))

@@ -150,14 +150,14 @@ def _settle(state: StudyState, opened: OpenTrial, trial: Trial, command: Tell, h
     member = state.member(trial.member)
     name = state.identity.metric.name
     scores = opened.scores
-    window = state.algorithm.window
+    window = state.algorithm.reads.scores
     if window:
         new = tuple(evaluation.value for evaluation in command.evaluations if evaluation.metric == name)
         scores = (*scores, *new)[-window:]
     history = opened.history
     view = member.view
     if trial.score is not None:
-        if state.algorithm.uses_history:
+        if state.algorithm.reads.history:
             assert trial.end_step is not None
             history = (*history, (trial.end_step, trial.score))[-HISTORY:]
         view = MemberView(member=trial.member, trial=trial, scores=scores, history=history, early_stopped=hopeless)

@@ -4,7 +4,7 @@ Algorithms are frozen configurations whose methods are pure functions over froze
 global random state.
 """
 
-from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.algorithm import Algorithm, Reads
 from phyletic.evolution.early_stop import MedianStopping, NonFiniteStopping
 from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
 from phyletic.evolution.explore import Gaussian, Perturb, Resample
@@ -29,6 +29,7 @@ __all__ = [
     "Perturb",
     "Population",
     "RandomSearch",
+    "Reads",
     "Resample",
     "TTest",
     "Truncation",

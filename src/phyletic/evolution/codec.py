@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.algorithm import Algorithm, check_algorithm
 from phyletic.evolution.early_stop import EarlyStopRule, MedianStopping, NonFiniteStopping
 from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
 from phyletic.evolution.explore import Chain, Gaussian, Perturb, Resample
@@ -65,10 +65,7 @@ def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
         >>> algorithm_to_json(RandomSearch(population=4, interval=10))["type"]
         'RandomSearch'
     """
-    if isinstance(algorithm, type) or not isinstance(algorithm, Algorithm):
-        hint = "A class of your own needs every attribute and method of phyletic.evolution.Algorithm"
-        raise InvalidArgument("algorithm", algorithm, "an algorithm such as PBT(interval=100)", hint)
-    document: dict[str, Any] = _encode(algorithm, "algorithm")
+    document: dict[str, Any] = _encode(check_algorithm(algorithm), "algorithm")
     return document
 
 

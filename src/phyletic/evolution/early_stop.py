@@ -27,7 +27,7 @@ __all__ = [
     "NonFiniteStopping",
     "TrialCurve",
     "as_early_stop",
-    "hopeless_trials",
+    "stopped_by_rules",
 ]
 
 Mode = Literal["max", "min"]
@@ -163,7 +163,7 @@ def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
     raise InvalidArgument("early_stopping", given, allowed)
 
 
-def hopeless_trials(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:
+def stopped_by_rules(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:
     """Return the numbers of the running trials that some rule gives up."""
     found = []
     for curve in curves:

@@ -7,8 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals, check_one_of
-from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, hopeless_trials
+from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, stopped_by_rules
 from phyletic.evolution.exploit import Exploit, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
 from phyletic.evolution.gate import NoiseGate
@@ -21,6 +22,7 @@ from phyletic.evolution.suggestion import (
     newborn,
     newborn_values,
     reason_of_rescue,
+    suggestion,
 )
 from phyletic.evolution.user_function import as_rule
 from phyletic.evolution.view import MemberView
@@ -100,14 +102,11 @@ class PBT:
         object.__setattr__(self, "early_stopping", as_early_stop(self.early_stopping) or None)
 
     @property
-    def window(self) -> int:
-        """As many evaluations as the exploit rule looks at."""
-        return self.exploit.window
-
-    @property
-    def uses_history(self) -> bool:
-        """Whether scores are compared at matched experience."""
-        return self.compare == "matched"
+    def reads(self) -> Reads:
+        """What the rules read: scores for a t-test, histories to compare at equal age, curves to stop early."""
+        return Reads(
+            scores=self.exploit.window, history=self.compare == "matched", curves=self.early_stopping is not None
+        )
 
     @property
     def rule(self) -> Explore:
@@ -127,12 +126,16 @@ class PBT:
         stream: RandomStream,
     ) -> Suggestion:
         """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        values = newborn_values(space, given, design_row, stream)
-        return newborn(values, self.interval, self.interval_seconds)
+        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Return the running trials that a rule gives up; see :meth:`Algorithm.early_stop`."""
-        return hopeless_trials(as_early_stop(self.early_stopping), curves, mode)
+        """Return the numbers of the running trials that a rule gives up.
+
+        Args:
+            curves: What running trials have reported so far, and what the latest ended ones reported.
+            mode: Which way the metric is better.
+        """
+        return stopped_by_rules(as_early_stop(self.early_stopping), curves, mode)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
@@ -159,7 +162,7 @@ class PBT:
             threshold=verdict.threshold,
             note=note,
         )
-        return continuation(view, decision, self.interval, self.interval_seconds)
+        return continuation(self, view, decision)
 
     def _judge(self, ranking: Ranking, view: MemberView, stream: RandomStream) -> Verdict:
         """Ask the exploit rule, then the gate; a member that is alone or too young does not lose."""
@@ -191,8 +194,7 @@ class PBT:
                 elite = [place for place in elite if _beyond(candidates.scores[place], high, candidates)]
             place = stream.choice(elite or able[:1])
             return self._copy(population, view, _Donor(candidates, place, "rescue", "both"), None, note, stream)
-        values = population.space.sample(stream)
-        return fresh_start(population, view, values, self.interval, self.interval_seconds)
+        return fresh_start(self, population, view, population.space.sample(stream))
 
     def _copy(
         self,
@@ -230,13 +232,7 @@ class PBT:
             changes=changes_between(before, values, explored.values, explored.how),
             note=note,
         )
-        return Suggestion(
-            parent=parent,
-            hyperparameters=explored.values,
-            decision=decision,
-            steps=self.interval,
-            seconds=self.interval_seconds,
-        )
+        return suggestion(self, parent, explored.values, decision)
 
 
 class _Donor(NamedTuple):

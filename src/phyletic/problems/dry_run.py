@@ -66,7 +66,7 @@ def dry_run(
         >>> [round(trial.score, 2) for trial in trials]
         [0.38, 0.38, 0.39, 0.39]
     """
-    if not algorithm.synchronous or algorithm.interval is None or algorithm.window > 1 or algorithm.uses_history:
+    if not algorithm.synchronous or algorithm.reads.scores or algorithm.reads.history:
         raise InvalidArgument(
             "algorithm", algorithm, "synchronous, with an interval of steps, and looking at one score of each member"
         )

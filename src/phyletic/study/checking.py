@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.checkpoints.comparison import difference
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import RandomSearch
+from phyletic.randomness import RandomStream
 from phyletic.records import Budget, Trial
 from phyletic.workers.trial import check_steps
 
@@ -28,7 +29,7 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
-    interval = check_steps("steps", steps, 1) if steps is not None else study.algorithm.interval
+    interval = check_steps("steps", steps, 1) if steps is not None else _first_interval(study)
     if interval is None:
         raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
     remembered = _small_study(study, interval)
@@ -44,6 +45,11 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
             f"{name} (already after the first trial: the training is not determined by trial.seed)" for name in first
         ]
     return _differences(remembered, 1, loaded)
+
+
+def _first_interval(study: Study) -> int | None:
+    """Return the steps of a newborn's trial; None if it is bounded by seconds."""
+    return study.algorithm.birth(study.space, 0, None, None, RandomStream(0)).steps
 
 
 def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:

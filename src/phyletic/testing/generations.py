@@ -230,11 +230,12 @@ class Simulation:
         before = suggestion.parent if suggestion.parent is not None else -1
         self._scores[number] = (*self._scores.get(before, ()), _draw_score(chance), score)
         self._histories[number] = (*self._histories.get(before, ()), (end, score))
+        reads = self.algorithm.reads
         self._views[member] = MemberView(
             member=member,
             trial=trial,
-            scores=self._scores[number][-self.algorithm.window :],
-            history=self._histories[number] if self.algorithm.uses_history else (),
+            scores=self._scores[number][-reads.scores :] if reads.scores else (),
+            history=self._histories[number] if reads.history else (),
         )
 
 

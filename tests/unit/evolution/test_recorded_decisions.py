@@ -174,8 +174,11 @@ def test_studies_have_the_recorded_trials(name):
     with study:
         train(study)
         facts = [
-            (trial.number, trial.member, trial.parent, trial.hyperparameters, trial.seed, trial.end_step, trial.score)
-            + (trial.decision.kind, trial.decision.donor, trial.decision.rank, trial.decision.note)
+            [
+                *(getattr(trial, name) for name in ("number", "member", "parent", "hyperparameters")),
+                *(getattr(trial, name) for name in ("seed", "end_step", "score")),
+                *(getattr(trial.decision, name) for name in ("kind", "donor", "rank", "note")),
+            ]
             for trial in study.trials()
         ]
     assert digest(facts) == STUDIES.get(name), f"{name!r}: {digest(facts)!r}"
