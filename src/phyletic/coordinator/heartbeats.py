@@ -10,13 +10,11 @@ from phyletic.coordinator.state import Progress, StudyState
 from phyletic.coordinator.user_errors import guarded
 from phyletic.errors import LeaseLost
 from phyletic.evolution.algorithm import hopeless_trials
-from phyletic.evolution.early_stop import TrialCurve
+from phyletic.evolution.early_stop import MOST_CURVES, TrialCurve
 from phyletic.records import Evaluation, Trial
 
-__all__ = ["MOST_CURVES", "STOPPED_EARLY", "beat", "curve_of", "given_up_on", "remember_curve"]
+__all__ = ["STOPPED_EARLY", "beat", "curve_of", "given_up_on", "remember_curve"]
 
-MOST_CURVES = 64
-"""Of how many ended trials it is remembered what they reported: those with the highest numbers."""
 STOPPED_EARLY = "trial stopped early"
 """Kind of the event that says so of a trial that the algorithm gave up."""
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from phyletic.coordinator.budget import failure_cap
-from phyletic.coordinator.heartbeats import MOST_CURVES, STOPPED_EARLY, curve_of
+from phyletic.coordinator.heartbeats import STOPPED_EARLY, curve_of
 from phyletic.coordinator.retention import heads, needed
 from phyletic.coordinator.state import BEYOND, HISTORY, TAKEN_OUT, Member, OpenTrial, StudyState
 from phyletic.evolution import Algorithm, MemberView
-from phyletic.evolution.early_stop import TrialCurve
+from phyletic.evolution.early_stop import MOST_CURVES, TrialCurve
 from phyletic.records import CheckpointState, Evaluation, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import queries

@@ -20,6 +20,7 @@ from phyletic.evolution.arguments import check_integer
 from phyletic.evolution.user_function import function_hash, qualified_name
 
 __all__ = [
+    "MOST_CURVES",
     "EarlyStop",
     "EarlyStopFunction",
     "EarlyStopRule",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 Mode = Literal["max", "min"]
+MOST_CURVES = 64
+"""How many ended trials a running one is compared with: those with the highest numbers."""
 
 
 class TrialCurve(msgspec.Struct, frozen=True, kw_only=True):
