@@ -40,8 +40,8 @@ def run(members, rounds, workers):
         return study.trials()
 
 
-def rehearsed(reach, members, rounds, seed):
-    """The trials of such a study whose coefficients are drawn from -reach to reach."""
+def run_dry(reach, members, rounds, seed):
+    """The trials of a dry run of such a study whose coefficients are drawn from -reach to reach."""
     return dry_run(
         mueller_brown.train,
         space=mueller_brown.space(reach),
@@ -78,7 +78,7 @@ def main():
     best, *_ = counts(trials)
     print(f"best potential {best:.3f}; the least is {mueller_brown.OPTIMUM:.3f}")
     for reach in (5.0, 20.0, 50.0):
-        found = [counts(rehearsed(reach, options.members, options.rounds, seed)) for seed in range(options.seeds)]
+        found = [counts(run_dry(reach, options.members, options.rounds, seed)) for seed in range(options.seeds)]
         deep = sum(best <= -146 for best, *_ in found)
         lost, rescued, dead = (sum(column) for column in list(zip(*found, strict=True))[1:])
         print(

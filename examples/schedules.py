@@ -82,7 +82,7 @@ def draw_triangle(output, seeds):
         reached = {rate / 10_000: max(constant(rate / 10_000, 0, noise)) for rate in range(1, 201)}
         rate = max(reached, key=reached.get)
         print(f"triangle, noise {noise:g}, best of 200 constants: {rate:g} reaches {min(reached[rate], 200):.0f}")
-    # a study that can be opened, resumed and looked at, rather than a rehearsal: its trials are the same
+    # a study that can be opened, resumed and looked at, rather than a dry run: its trials are the same
     study = ph.Study(
         "triangle",
         space=triangle.SPACE,

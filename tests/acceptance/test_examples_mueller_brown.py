@@ -22,12 +22,12 @@ def example():
     return runpy.run_path(str(EXAMPLE))
 
 
-def rehearsed(example, reach, seed):
-    return example["counts"](example["rehearsed"](reach, example["MEMBERS"], example["ROUNDS"], seed))
+def counted(example, reach, seed):
+    return example["counts"](example["run_dry"](reach, example["MEMBERS"], example["ROUNDS"], seed))
 
 
 def test_most_populations_find_the_deepest_minimum(example):
-    best = [rehearsed(example, 5.0, seed)[0] for seed in range(10)]
+    best = [counted(example, 5.0, seed)[0] for seed in range(10)]
     assert min(best) >= mueller_brown.OPTIMUM
     assert sum(found <= -146 for found in best) >= 8
 
@@ -35,7 +35,7 @@ def test_most_populations_find_the_deepest_minimum(example):
 @pytest.mark.parametrize("reach", [20.0, 50.0])
 def test_wild_births_end_with_no_dead_member(example, reach):
     for seed in range(5):
-        _, lost, rescued, dead = rehearsed(example, reach, seed)
+        _, lost, rescued, dead = counted(example, reach, seed)
         assert lost > 0
         assert rescued == lost
         assert dead == 0

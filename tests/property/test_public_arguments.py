@@ -59,10 +59,10 @@ TAKES = {
     "b'' b'\\xff'": "plots.Animation.gif",
     "None": """Budget.steps Budget.trials PBT.interval_seconds PBT.gate ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
-        StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling Study.max_failures
-        Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial heartbeat.trial
-        apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads run.trial_timeout
-        plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.hyperparameters
+        StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
+        Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
+        heartbeat.trial apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads
+        run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.hyperparameters
         plots.parameters.pair plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
         Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised""",
@@ -248,7 +248,7 @@ NOT_CALLED = {
 }
 # that of phyletic.testing which is no suite of tests, but what they are made of
 PARTS_OF_SUITES = {
-    *("facts", "reference", "Decided", "Simulation", "completed_trial", "population_of"),
+    *("facts", "reference", "Case", "completed_trial", "population_of", "simulated"),
     *("Journal", "Train", "build", "draw", "drawing", "start_process"),
 }
 

@@ -89,7 +89,7 @@ def run(
 def outcomes(
     algorithm: Algorithm, problem: Quadratic = PAPER, *, steps: int = quadratic.STEPS, seeds: Iterable[int] = range(50)
 ) -> list[float]:
-    """Return the better member's last Q for each seed: what :func:`run` would give, rehearsed in memory.
+    """Return the better member's last Q for each seed: what :func:`run` would give, by dry runs.
 
     Example:
         >>> [round(outcome, 2) for outcome in outcomes(ablations()["exploit only"], seeds=[0, 1])]

@@ -28,7 +28,7 @@ from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion, TrialState, Value
-from phyletic.testing.generations import SPACES, Decided, Simulation, population_of
+from phyletic.testing.generations import SPACES, Case, population_of, simulated
 
 __all__ = ["AlgorithmConformance"]
 
@@ -48,7 +48,7 @@ class AlgorithmConformance:
         """Return the algorithm under test, for a population of about the given size."""
         raise InvalidArgument("make", population, "overridden: return your algorithm for that population")
 
-    def decided(self, generations: int = 5) -> Iterator[Decided]:
+    def decided(self, generations: int = 5) -> Iterator[Case]:
         """Return decisions for every space, both modes and several sizes of the population."""
         return _decisions(self.make, generations)
 
@@ -236,13 +236,13 @@ class AlgorithmConformance:
             assert set(hopeless_trials(algorithm, curves, mode)) <= {0, 2, 4}
 
 
-def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Decided]:
+def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Case]:
     for place, (name, space) in enumerate(SPACES.items()):
         mode: Literal["max", "min"] = "min" if place % 2 else "max"
         size = (5, 2, 8, 3)[place % 4]
         limit = 14 if place % 3 == 0 else None
         where = f"{name}, mode {mode}, population {size}, limit {limit}"
-        yield from Simulation(make(size), space, mode, place, limit, where).run(generations)
+        yield from simulated(make(size), space, mode, seed=place, limit=limit, generations=generations, where=where)
 
 
 class _Watched:

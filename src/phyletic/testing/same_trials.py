@@ -17,8 +17,7 @@ import pytest
 
 from phyletic.records import TrialState
 from phyletic.study.study import Study
-from phyletic.testing.example import example_study, reference
-from phyletic.testing.facts import facts
+from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import Journal, Train, drawing, start_process
 
 __all__ = ["InterruptedTrialsConformance", "SameTrialsConformance"]
