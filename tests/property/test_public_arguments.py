@@ -62,8 +62,8 @@ TAKES = {
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
         heartbeat.trial apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads
-        run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.hyperparameters
-        plots.parameters.pair plots.animate.pair""",
+        run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
+        plots.parameters.hyperparameters plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
         Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised""",
     "None True": "Choice.fixed",
