@@ -9,13 +9,15 @@ import msgspec
 from phyletic.errors import NotFound
 from phyletic.records import Budget, Metric, StudyIdentity, Trial, TrialState
 from phyletic.storage import queries
-from phyletic.storage.changes import StoredStudy
-from phyletic.storage.store import Store
+from phyletic.storage.changes import Event, StoredStudy
+from phyletic.storage.store import Store, open_store
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from phyletic.study.study import Study
 
-__all__ = ["StudyStatus", "status_of"]
+__all__ = ["StudyStatus", "details_of", "status_of"]
 
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +27,7 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
         name: Its name.
         storage: Where it is stored.
         state: ``"new"`` before the first trial, ``"open"``, ``"paused"``, or ``"finished"``.
-        metric: What members are ranked by.
+        metric: The metric that members are ranked by.
         algorithm: Name of the algorithm.
         population: Number of members.
         budget: How far it goes.
@@ -56,14 +58,38 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...]
 
 
+def details_of(study: Study, most_events: int) -> tuple[StudyStatus, list[Trial], list[Event]]:
+    """Return a study's status, each member's latest trial by member, and the latest events.
+
+    How many trials and events the study has had in all does not matter: only those that are returned are read.
+
+    Args:
+        study: The study.
+        most_events: How many events are returned at most.
+    """
+    store = open_store(study.storage)
+    with store.read() as connection:
+        stored = _load_study(connection, store, study.identity)
+        members = range(queries.members_ever(connection, stored.id))
+        latest = [trial for member in members for trial in queries.last_trials(connection, stored.id, member, 1)]
+        events: list[Event] = []
+        last, span = stored.counters.sequence, 1024
+        while most_events and len(events) < most_events:
+            found = queries.events(connection, stored.id, after=last - span)
+            events = [event for _, event in found][-most_events:]
+            if span > last:
+                break
+            span *= 8
+    return status_of(study, store), latest, events
+
+
 def status_of(study: Study, store: Store) -> StudyStatus:
     """Return the status of a study, as it is stored."""
     stored, counts, ages, best = _figures(store, study.identity)
     control, counters = stored.control, stored.counters
     budget = control.budget
-    still = counts.get(TrialState.RUNNING, 0)
-    reached = best is not None and best.score is not None and budget.target is not None
-    if reached and best is not None and best.score is not None and budget.target is not None:
+    reached = False
+    if best is not None and best.score is not None and budget.target is not None:
         reached = best.score >= budget.target if study.identity.metric.mode == "max" else best.score <= budget.target
     done = (
         (budget.trials is not None and counters.completed >= budget.trials)
@@ -74,7 +100,7 @@ def status_of(study: Study, store: Store) -> StudyStatus:
     state: Literal["new", "open", "paused", "finished"] = "open"
     if counters.next_trial == 0:
         state = "new"
-    elif done and not still:
+    elif done and not counts.get(TrialState.RUNNING, 0):
         state = "finished"
     elif control.paused:
         state = "paused"
@@ -98,14 +124,20 @@ def status_of(study: Study, store: Store) -> StudyStatus:
     )
 
 
+def _load_study(connection: Connection, store: Store, identity: StudyIdentity) -> StoredStudy:
+    """Return a study as it is stored now, or raise NotFound."""
+    stored = queries.load_study(connection, identity.name)
+    if stored is None:
+        raise NotFound(f"there is no study {identity.name!r} in {store.name} any more")
+    return stored
+
+
 def _figures(
     store: Store, identity: StudyIdentity
 ) -> tuple[StoredStudy, dict[TrialState, int], dict[int, int], Trial | None]:
     """Return the stored study, trials by state, members' ages, and the best trial, as of one moment."""
     with store.read() as connection:
-        stored = queries.load_study(connection, identity.name)
-        if stored is None:
-            raise NotFound(f"there is no study {identity.name!r} in {store.name} any more")
+        stored = _load_study(connection, store, identity)
         counts = queries.state_counts(connection, stored.id)
         ages = {}
         for member in range(stored.control.population):
