@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +18,15 @@ _Said = tuple[dict[str, Any], str]
 """What a command prints: as JSON, and as one line for people."""
 
 
-def _control(short_help: str, example: str) -> Callable[[Callable[..., _Said]], click.Command]:
+def _control(
+    short_help: str, example: str, *own: Callable[[Any], Any]
+) -> Callable[[Callable[..., _Said]], click.Command]:
     """Make a command of a function that changes a study and returns what to print.
-
-    The command takes the study's name and ``--storage`` first and ``--json`` last; the function's own arguments and
-    options stand between them.
 
     Args:
         short_help: For the list of commands.
         example: The arguments of an example, without the storage.
+        *own: Decorators that add the command's own arguments and options, beside the study, storage and ``--json``.
     """
 
     def command(change: Callable[..., _Said]) -> click.Command:
@@ -39,17 +38,12 @@ def _control(short_help: str, example: str) -> Callable[[Callable[..., _Said]], 
             else:
                 click.echo(f"{study}: {line}")
 
-        own: list[click.Parameter] = run.__dict__.pop("__click_params__", [])[::-1]
-        common: list[click.Parameter] = storage_option(json_option(lambda: None)).__click_params__  # type: ignore[attr-defined]
-        as_json, storage = common
-        return click.Command(
-            change.__name__,
-            callback=run,
-            params=[click.Argument(["study"]), storage, *own, as_json],
-            help=inspect.getdoc(change),
-            short_help=short_help,
-            epilog=f"Example: phyletic {change.__name__} {example} --storage sqlite:///digits.db",
-        )
+        decorated: Any = run
+        for decorate in (json_option, *reversed(own), storage_option, click.argument("study")):
+            decorated = decorate(decorated)
+        epilog = f"Example: phyletic {change.__name__} {example} --storage sqlite:///digits.db"
+        made: click.Command = click.command(short_help=short_help, epilog=epilog)(decorated)
+        return made
 
     return command
 
@@ -60,8 +54,11 @@ def _changed(setting: str, before: object, after: object, line: str) -> _Said:
     return {"setting": setting, "before": before, "after": after}, line + same
 
 
-@_control("Change the number of members.", "digits 12")
-@click.argument("population", type=int)
+@_control(
+    "Change the number of members.",
+    "digits 12",
+    click.argument("population", type=int),
+)
 def resize(study: str, storage: str, population: int) -> _Said:
     """Change the number of members of STUDY to POPULATION, also while it runs.
 
@@ -92,8 +89,11 @@ def resume(study: str, storage: str) -> _Said:
     return _changed("paused", before, False, "grants trials")
 
 
-@_control("End the run of a study, as Ctrl-C does.", "digits")
-@click.option("--now", is_flag=True, help="Release running trials at once, as a second Ctrl-C does.")
+@_control(
+    "End the run of a study, as Ctrl-C does.",
+    "digits",
+    click.option("--now", is_flag=True, help="Release running trials at once, as a second Ctrl-C does."),
+)
 def stop(study: str, storage: str, now: bool) -> _Said:
     """End the run of STUDY that goes on in another process, once its running trials have finished.
 
@@ -125,11 +125,14 @@ class Limit(click.ParamType[Any]):
             self.fail(f"{value!r} is neither a {self.name} nor none", param, ctx)
 
 
-@_control("Change how far a study goes.", "digits --steps 5000 --seconds none")
-@click.option("--steps", type=Limit(whole=True), metavar="N|none", help="Age of every member along its lineage.")
-@click.option("--trials", type=Limit(whole=True), metavar="N|none", help="Completed trials of the whole study.")
-@click.option("--seconds", type=Limit(whole=False), metavar="S|none", help="Time during which trials were running.")
-@click.option("--target", type=Limit(whole=False), metavar="SCORE|none", help="Score at which the study ends.")
+@_control(
+    "Change how far a study goes.",
+    "digits --steps 5000 --seconds none",
+    click.option("--steps", type=Limit(whole=True), metavar="N|none", help="Age of every member along its lineage."),
+    click.option("--trials", type=Limit(whole=True), metavar="N|none", help="Completed trials of the whole study."),
+    click.option("--seconds", type=Limit(whole=False), metavar="S|none", help="Time during which trials were running."),
+    click.option("--target", type=Limit(whole=False), metavar="SCORE|none", help="Score at which the study ends."),
+)
 def budget(study: str, storage: str, **limits: Any) -> _Said:
     """Change how far STUDY goes, also while it runs or after it has finished.
 
@@ -146,9 +149,12 @@ def budget(study: str, storage: str, **limits: Any) -> _Said:
     return _changed("budget", before, after, line)
 
 
-@_control("Keep a trial's checkpoint for good.", "digits 17")
-@click.argument("trial", type=click.IntRange(min=0))
-@click.option("--unpin", is_flag=True, help="Keep it no longer than it is needed.")
+@_control(
+    "Keep a trial's checkpoint for good.",
+    "digits 17",
+    click.argument("trial", type=click.IntRange(min=0)),
+    click.option("--unpin", is_flag=True, help="Keep it no longer than it is needed."),
+)
 def pin(study: str, storage: str, trial: int, unpin: bool) -> _Said:
     """Keep the checkpoint of trial number TRIAL of STUDY for good, also while the study runs."""
     open_study(study, storage).pin(trial, keep=not unpin)
