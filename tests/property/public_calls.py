@@ -19,7 +19,7 @@ import phyletic as ph
 from phyletic import plots, simulate
 from phyletic.errors import PhyleticError
 from phyletic.plots.line_data import Line, LinePanel
-from phyletic.plots.paths import surface
+from phyletic.plots.plane import surface
 from phyletic.testing.example import example_study
 
 Call = Callable[..., Any]

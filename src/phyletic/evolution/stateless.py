@@ -15,7 +15,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.algorithm import Algorithm, check_algorithm, hopeless_trials
 from phyletic.evolution.arguments import check_integer, check_mapping, check_seed, check_sequence
 from phyletic.evolution.early_stop import MOST_CURVES, TrialCurve
-from phyletic.evolution.generations import Decided, Generations
+from phyletic.evolution.unstored_population import Decided, UnstoredPopulation
 from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Decision, Evaluation, Metric, Suggestion, Trial, TrialState
 from phyletic.space import Space
@@ -141,7 +141,7 @@ def suggest(
     defined = _check_definition(definition)
     known = _check_trials(defined, trials)
     check_integer("k", k, 1)
-    study = _generations(defined, known, check_seed(seed))
+    study = _population(defined, known, check_seed(seed))
     first = known[-1].trial.number + 1 if known else 0
     partial = [member for member in study.ready() if _is_partial(study.latest(member))]
     suggestions = [_resume(study, member, first + place) for place, member in enumerate(partial[:k])]
@@ -201,8 +201,8 @@ def early_stop(
 
 
 def _incomplete_generation(
-    defined: StudyDefinition, known: Sequence[_Known], study: Generations
-) -> tuple[Generations, list[int]]:
+    defined: StudyDefinition, known: Sequence[_Known], study: UnstoredPopulation
+) -> tuple[UnstoredPopulation, list[int]]:
     """Return the population before the present generation, and the members that still need a trial of it."""
     counts = [0] * study.size
     generation: dict[int, int] = {}
@@ -216,16 +216,16 @@ def _incomplete_generation(
     before = [one for one in known if generation[one.trial.number] < present]
     if any(one.trial.state.open for one in before) or any(_is_partial(study.latest(member)) for member in going_on):
         return study, []
-    return _generations(defined, before, study.seed), [member for member in going_on if counts[member] == present]
+    return _population(defined, before, study.seed), [member for member in going_on if counts[member] == present]
 
 
-def _turn(study: Generations, member: int) -> tuple[bool, int, int, int]:
+def _turn(study: UnstoredPopulation, member: int) -> tuple[bool, int, int, int]:
     latest = study.latest(member)
     failed = latest is not None and latest.state is TrialState.FAILED
     return failed, study.age(member), -1 if latest is None else latest.number, member
 
 
-def _resume(study: Generations, member: int, number: int) -> MemberSuggestion:
+def _resume(study: UnstoredPopulation, member: int, number: int) -> MemberSuggestion:
     partial = study.latest(member)
     assert partial is not None
     steps = None if partial.steps is None else max(1, partial.steps - (partial.steps_done or 0))
@@ -249,8 +249,8 @@ def _is_partial(trial: Trial | None) -> bool:
     return trial is not None and trial.state is TrialState.PARTIAL
 
 
-def _generations(defined: StudyDefinition, known: Sequence[_Known], seed: int) -> Generations:
-    study = Generations(defined.algorithm, defined.space, defined.mode, seed, defined.steps, defined.initial)
+def _population(defined: StudyDefinition, known: Sequence[_Known], seed: int) -> UnstoredPopulation:
+    study = UnstoredPopulation(defined.algorithm, defined.space, defined.mode, seed, defined.steps, defined.initial)
     for one in known:
         reported = [said.value for said in one.evaluations if said.metric == defined.metric]
         if not reported and one.trial.score is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from phyletic.plots.axes import levels_of, logarithmic, place_of, readable_range
-from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of, surviving
+from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of, surviving, varied_paths
 from phyletic.records import Metric, Trial, Value
 from phyletic.space import Int
 
@@ -226,12 +226,8 @@ def panels(
     trials = sorted((trial for trial in trials if trial.end_step is not None), key=lambda trial: trial.number)
     founder, known = founders(trials), {trial.number: trial for trial in trials}
     winners = frozenset(lineage_numbers(trials, best))
-    if paths is None:
-        every = tuple(space.parameters)
-        varied = tuple(path for path in every if len({trial.hyperparameters.get(path) for trial in trials}) > 1)
-        paths = varied or every
     made = []
-    for path in paths:
+    for path in varied_paths(trials, space) if paths is None else paths:
         domain = space.parameters[path].domain
         levels = levels_of(domain)
         strokes = []

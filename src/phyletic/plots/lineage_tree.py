@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.evolution.arguments import check_one_of
-from phyletic.plots.arguments import check_metric, check_trials
 from phyletic.plots.axes import logarithmic, readable_range
+from phyletic.plots.checks import check_metric, check_trials
 from phyletic.plots.data import Segment, TreeSeries, tree_series
 from phyletic.plots.drawing import GREY, colours, draw_marks, legend, new_figure, tidy
 from phyletic.plots.families import families

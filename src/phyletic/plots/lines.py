@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
-from phyletic.plots.arguments import check_text
+from phyletic.plots.checks import check_text
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.line_data import Line, LinePanel
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.arguments import check_hyperparameters, check_metric, check_space, check_trials
+from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.data import Panel, Stroke, panels
-from phyletic.plots.drawing import colours, legend, new_figure, tidy
+from phyletic.plots.drawing import colours, legend, panel_grid, tidy
 from phyletic.plots.families import Family, best_trial, families
 from phyletic.records import Metric, Trial
 
@@ -49,21 +49,10 @@ def schedule(
     made = panels(trials, space, best, chosen or None)
     if not made:
         raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
-    columns = 1 if len(made) <= 3 else 2
-    rows = -(-len(made) // columns)
-    figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    flat = list(grid.flat)
-    for axes, panel in zip(flat, made, strict=False):
+    figure, grid = panel_grid(len(made), "Schedules by lineage")
+    for axes, panel in zip(grid, made, strict=True):
         draw_panel(axes, panel, shown)
-    for axes in flat[len(made) :]:
-        axes.set_visible(False)
-    for place, axes in enumerate(flat[: len(made)]):
-        if place + columns >= len(made):
-            axes.set_xlabel("step")
-            axes.tick_params(labelbottom=True)
     figure.align_ylabels()
-    figure.suptitle("Schedules by lineage", x=0.01, ha="left", fontsize=11)
     entries = legend(shown, colours(shown))
     figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from phyletic.plots.arguments import check_metric, check_trials
+from phyletic.plots.checks import check_metric, check_trials
 from phyletic.plots.data import score_series
 from phyletic.plots.drawing import colours, draw_marks, legend, new_figure, tidy
 from phyletic.plots.families import families

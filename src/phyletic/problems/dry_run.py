@@ -17,7 +17,7 @@ import msgspec
 from phyletic.coordinator.messages import Grant
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.evolution import Algorithm
-from phyletic.evolution.generations import Generations, play
+from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.space import Space
 from phyletic.workers.state import State
@@ -72,8 +72,8 @@ def dry_run(
     """
     if not algorithm.synchronous:
         raise InvalidArgument("algorithm", algorithm, "synchronous, with an interval of steps")
-    generations = Generations(algorithm, Space(dict(space)), mode, seed, steps, initial)
-    source = _DryRun(generations, metric, target)
+    played = UnstoredPopulation(algorithm, Space(dict(space)), mode, seed, steps, initial)
+    source = _DryRun(played, metric, target)
     train(source)
     return source.trials
 
@@ -81,17 +81,17 @@ def dry_run(
 class _DryRun:
     """A source of trials."""
 
-    def __init__(self, generations: Generations, metric: str, target: float | None) -> None:
+    def __init__(self, played: UnstoredPopulation, metric: str, target: float | None) -> None:
         self.trials: list[Trial] = []
-        self._generations, self._metric, self._target = generations, metric, target
+        self._played, self._metric, self._target = played, metric, target
 
     def attach(self, build: Callable[[LiveTrial], Mapping[str, Any]]) -> Iterator[LiveTrial]:
         generation, parents, states = 0, dict[int, dict[str, Any]](), dict[int, dict[str, Any]]()
-        for decided in play(self._generations):
+        for decided in play(self._played):
             trial = decided.trial
             if trial.seconds is not None:
                 allowed = "synchronous, with an interval of steps"
-                raise InvalidArgument("algorithm", self._generations.algorithm, allowed)
+                raise InvalidArgument("algorithm", self._played.algorithm, allowed)
             if trial.generation > generation:
                 # parents are trials of the generation before, or the latest trials of members that have ended
                 generation, parents, states = trial.generation, states, {}
@@ -102,7 +102,7 @@ class _DryRun:
             states[trial.number] = vars(live.state)
             ended = self._ended(live)
             self.trials.append(ended)
-            self._generations.add(ended, [said.value for said in live.evaluations if said.metric == self._metric])
+            self._played.add(ended, [said.value for said in live.evaluations if said.metric == self._metric])
             if self._reached(ended):
                 return
 
@@ -121,7 +121,7 @@ class _DryRun:
     def _reached(self, trial: Trial) -> bool:
         if self._target is None or trial.score is None or not math.isfinite(trial.score):
             return False
-        return trial.score >= self._target if self._generations.mode == "max" else trial.score <= self._target
+        return trial.score >= self._target if self._played.mode == "max" else trial.score <= self._target
 
 
 def _live(record: Trial) -> LiveTrial:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from phyletic.evolution import MemberView, Population
-from phyletic.evolution.generations import Generations, play
+from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.randomness import RandomStream
 from phyletic.records import Decision, Suggestion, Trial, TrialState, Value
 from phyletic.space import Choice, Float, Int, Ordinal, Space
@@ -159,7 +159,7 @@ def simulated(
         where: Which simulation this is.
     """
     chance = RandomStream(seed, 2**40)
-    played = Generations(algorithm, space, mode, seed, limit)
+    played = UnstoredPopulation(algorithm, space, mode, seed, limit)
     for decided in play(played, lambda members: [members[place] for place in chance.permutation(len(members))]):
         trial = decided.trial
         if trial.generation > generations:

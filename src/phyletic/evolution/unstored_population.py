@@ -19,7 +19,7 @@ from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Suggestion, Trial, TrialState
 from phyletic.space import Space
 
-__all__ = ["Decided", "Generations", "play"]
+__all__ = ["Decided", "UnstoredPopulation", "play"]
 
 _HISTORY = 64
 """How many scores along a lineage a member's history holds."""
@@ -40,7 +40,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass
-class Generations:
+class UnstoredPopulation:
     """The members of a population and their trials.
 
     Args:
@@ -158,7 +158,7 @@ class Generations:
 
 
 def play(
-    generations: Generations, order: Callable[[list[int]], list[int]] = lambda members: members
+    played: UnstoredPopulation, order: Callable[[list[int]], list[int]] = lambda members: members
 ) -> Iterator[Decided]:
     """Yield trial after trial until every member has ended.
 
@@ -166,19 +166,19 @@ def play(
     a whole generation on one view of the population, any other decides each trial on the view of that moment.
 
     Args:
-        generations: The population; its trials so far are continued.
+        played: The population; its trials so far are continued.
         order: In which order the members of a generation have their turns.
     """
-    while members := order(generations.ready()):
-        shared = generations.population()
-        first = len(generations.trials)
-        if generations.algorithm.synchronous:
-            decided = [generations.decide(member, first + place, shared) for place, member in enumerate(members)]
+    while members := order(played.ready()):
+        shared = played.population()
+        first = len(played.trials)
+        if played.algorithm.synchronous:
+            decided = [played.decide(member, first + place, shared) for place, member in enumerate(members)]
             for case in decided:
-                generations.add(case.trial)
+                played.add(case.trial)
                 yield case
         else:
             for place, member in enumerate(members):
-                case = generations.decide(member, first + place, generations.population())
-                generations.add(case.trial)
+                case = played.decide(member, first + place, played.population())
+                played.add(case.trial)
                 yield case

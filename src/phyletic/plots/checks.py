@@ -7,7 +7,7 @@ from typing import Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_mapping, check_number, check_sequence
-from phyletic.plots.paths import Point, Surface
+from phyletic.plots.plane import Point, Surface
 from phyletic.records import Metric, Trial
 from phyletic.records.values import is_unicode
 from phyletic.space import Space
@@ -88,7 +88,7 @@ def check_text(name: str, value: object) -> str:
 
 def check_surface(surface: object) -> Surface:
     """Return a surface."""
-    return check_instance("surface", surface, Surface, "what phyletic.plots.paths.surface returns")
+    return check_instance("surface", surface, Surface, "what phyletic.plots.plane.surface returns")
 
 
 def check_origin(origin: object) -> Point | None:
