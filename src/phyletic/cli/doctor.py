@@ -39,7 +39,7 @@ class Finding(msgspec.Struct, frozen=True):
         topic: What was looked at.
         level: ``"ok"``, ``"note"`` (something is missing or slow), or ``"problem"`` (a study could not run).
         text: What was found.
-        advice: What to do; "" where nothing needs doing.
+        advice: What to do; "" if nothing needs doing.
     """
 
     topic: str
@@ -135,7 +135,7 @@ def _sqlite() -> Iterator[Finding]:
 
 
 def _place(storage: str | None) -> Iterator[Finding]:
-    """Check where the storage is: the kind of its file system, how fast it forces writes, and its room."""
+    """Check the storage's disk: the kind of file system, how fast it forces writes, and its free space."""
     from phyletic.storage.filesystem import refuse_network_file_system
     from phyletic.storage.store import open_store
 
@@ -181,7 +181,7 @@ def _kind(folder: Path) -> str:
 
 
 def _fsync(folder: Path) -> Finding:
-    """Time what each result that is told waits for: a small write that is forced onto the disk."""
+    """Time a small write that is forced onto the disk; every result waits for one."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             times = []

@@ -1,4 +1,4 @@
-"""Pure decisions: what each member of a population does next, given what is known of all.
+"""Pure decisions: what each member of a population does next.
 
 Algorithms are frozen configurations whose methods are pure functions over frozen records: no store, no clock, no
 global random state.

@@ -2,7 +2,7 @@
 
 A configuration is a document with its type and its fields: ``{"type": "PBT", "population": 20, ...}``. A type from
 outside of phyletic is written with its module, ``"package.module:Class"``, and imported when it is read. A user's
-function is written as its name and a hash of its source; what is read back knows these, and not the function.
+function is written as its name and a hash of its source, and comes back without its code.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _decode(document: Any, name: str) -> Any:
 
 
 def _fields(kind: type) -> list[str] | None:
-    """Return the names of the fields that make up an object of a type, or None where that is not known."""
+    """Return the names of the fields of a dataclass or Struct; None for any other type."""
     if issubclass(kind, msgspec.Struct):
         return list(kind.__struct_fields__)
     if dataclasses.is_dataclass(kind):

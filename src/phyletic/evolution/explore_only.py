@@ -61,7 +61,7 @@ class ExploreOnly:
 
     @property
     def rule(self) -> Explore:
-        """The explore rule that was made from what was given."""
+        """The explore rule made from ``explore``."""
         return cast(Explore, self.explore)
 
     def population_size(self, space: Space) -> int:

@@ -37,33 +37,33 @@ __all__ = ["PBT"]
 class PBT:
     """Population based training: losers copy winners' weights and explore their hyperparameters.
 
-    Each member trains for ``interval`` steps at a time. In between, ``exploit`` may find that it loses: then it goes on
-    from a donor's checkpoint with the donor's hyperparameters, changed by ``explore``. A member that does not lose goes
-    on from its own checkpoint with its own hyperparameters.
+    Each member trains for ``interval`` steps at a time. After each trial ``exploit`` decides whether it loses. A loser
+    goes on from a donor's checkpoint with the donor's hyperparameters, changed by ``explore``; any other member goes on
+    from its own checkpoint with its own hyperparameters.
 
     A member whose score is not finite, or that failed, is rescued whatever the rules say: it takes a donor from the
-    best of the population, or starts afresh with newly drawn hyperparameters where no member can donate.
+    best of the population, or starts afresh with newly drawn hyperparameters if no member can donate.
 
     Args:
         population: Number of members, at least 1 (the paper's experiments use 20 to 80; with 10 or fewer the search is
             greedy and its results vary).
         interval: Steps of one trial. The paper's *ready* condition.
         interval_seconds: Seconds of one trial, instead of ``interval``.
-        exploit: Who copies whom: :class:`Truncation`, :class:`BinaryTournament` or :class:`TTest`.
+        exploit: The rule that chooses losers and donors: :class:`Truncation`, :class:`BinaryTournament` or
+            :class:`TTest`.
         explore: How inherited hyperparameters change: :class:`Perturb`, :class:`Resample`, :class:`Gaussian`, a
             function ``(hyperparameters, rng) -> mapping``, or a list of these, applied in order.
         synchronous: Whether members wait for each other. Then a study is reproduced exactly by any number of workers.
             The default is asynchronous, as in the paper.
         burn_in: Steps before which a member does not exploit.
-        inherit: What is copied. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations of the
-            paper's figure 2. Fixed hyperparameters always belong to the weights.
-        compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each with what its peers
-            scored when they had trained no longer than it has (see :func:`rank_matched`).
+        inherit: What a loser copies. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations of
+            the paper's figure 2. Fixed hyperparameters always belong to the weights.
+        compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each member with the scores
+            of its peers at the same age or younger (see :func:`rank_matched`).
         gate: A :class:`NoiseGate`, for noisy scores; None for none.
-        early_stopping: Ends trials that are not worth finishing by what they report on the way, and rescues their
-            members: :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a
-            list of these. When a report arrives depends on time, so this gives up that a synchronous study is
-            reproduced exactly.
+        early_stopping: Ends trials whose reports show that they are not worth finishing, and rescues their members:
+            :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a list of
+            these. Reports arrive at different times in each run, so such a study is not reproduced exactly.
 
     Raises:
         InvalidArgument: An argument is of the wrong kind or outside of its range.
@@ -110,7 +110,7 @@ class PBT:
 
     @property
     def rule(self) -> Explore:
-        """The explore rule that was made from what was given."""
+        """The explore rule made from ``explore``."""
         return cast(Explore, self.explore)
 
     def population_size(self, space: Space) -> int:
@@ -181,7 +181,7 @@ class PBT:
         return Verdict(loses and bool(donors), donors, verdict.threshold, note)
 
     def _rescue(self, population: Population, ranking: Ranking, view: MemberView, stream: RandomStream) -> Suggestion:
-        """Give a member a donor from the best, or a fresh start where nobody can donate."""
+        """Give a member a donor from the best, or a fresh start if no member can donate."""
         note = reason_of_rescue(view)
         rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
         for candidates in rankings:
@@ -205,7 +205,7 @@ class PBT:
         note: str,
         stream: RandomStream,
     ) -> Suggestion:
-        """Take from the donor what is inherited, and explore it."""
+        """Copy the donor's weights, hyperparameters or both, and explore the hyperparameters."""
         space, ranking = population.space, donor.ranking
         winner = ranking.members[donor.place]
         head, own = winner.trial, view.trial
@@ -236,7 +236,7 @@ class PBT:
 
 
 class _Donor(NamedTuple):
-    """Whom a member copies, and why."""
+    """The donor that a member copies, and why."""
 
     ranking: Ranking
     place: int

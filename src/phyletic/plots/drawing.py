@@ -69,7 +69,7 @@ def colours(shown: Sequence[Family]) -> dict[int, str]:
 
 
 def tidy(axes: Axes) -> None:
-    """Take away what carries nothing and add a light grid."""
+    """Remove the frame and add a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#808080")
     axes.tick_params(which="both", colors=INK, labelsize=8)

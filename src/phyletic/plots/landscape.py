@@ -49,7 +49,7 @@ def landscape(
         metric: What the best lineage is best in.
         surface: What lies below.
         coordinates: Names of the two metrics that say where a trial ended.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
         title: Above the axes.
 
     Returns:

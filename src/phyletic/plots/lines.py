@@ -55,7 +55,7 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
 
 
 def draw_lines(axes: Axes, panel: LinePanel) -> None:
-    """Draw one panel on axes of one's own."""
+    """Draw one panel on given axes."""
     tidy(axes)
     found = 0
     for line in panel.lines:

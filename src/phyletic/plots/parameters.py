@@ -39,7 +39,7 @@ def parameters(
     hyperparameters: Sequence[str] | None = None,
     colour: Literal["founder", "member"] = "founder",
 ) -> Figure:
-    """Draw where trials were among their hyperparameters.
+    """Draw the hyperparameters of all trials.
 
     Without ``pair`` there is a panel for each hyperparameter against the step: a point for each trial, coloured by how
     it stood among the trials of its generation; those that share a level or a whole number are spread a little, the
@@ -72,7 +72,7 @@ def parameters(
             raise InvalidArgument("colour", colour, "given with pair; against the step, colours are standings")
         return _against_steps(trials, space, metric, chosen)
     if hyperparameters is not None:
-        raise InvalidArgument("hyperparameters", hyperparameters, "None, where pair is given")
+        raise InvalidArgument("hyperparameters", hyperparameters, "None if pair is given")
     names = check_names("pair", pair, 2, '("lr", "momentum")')
     x, y = (scale_of(name, trials, space) for name in names)
     made = spots(trials, metric, x, y)
@@ -224,7 +224,7 @@ def _draw_standings(axes: Axes, made: Sequence[Spot], scale: Scale) -> None:
 
 
 def _places(made: Sequence[Spot], spread: float) -> tuple[list[float], list[float]]:
-    """Return where to draw trials; those of one level are spread by how they stood."""
+    """Return where to draw trials; those of one level are spread by their standing."""
     ups = [0.0 if spot.standing is None else spread * (spot.standing - 0.5) for spot in made]
     return [spot.place[0] for spot in made], [spot.place[1] + up for spot, up in zip(made, ups, strict=True)]
 

@@ -88,7 +88,7 @@ def populations(
         metric: What members are ranked by.
         loss: Name of the metric that they train on.
         coordinates: Names of the two metrics that are weights.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
         needed: By size, the steps that a target took for each of several seeds; None leaves the panel out.
         target: A score to draw as a line.
         names: Of the score, the loss and the two weights, on the axes.

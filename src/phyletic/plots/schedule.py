@@ -59,7 +59,7 @@ def schedule(
 
 
 def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
-    """Draw one hyperparameter on axes of one's own."""
+    """Draw one hyperparameter on given axes."""
     from matplotlib.collections import LineCollection
     from matplotlib.ticker import MaxNLocator
 
@@ -97,7 +97,7 @@ def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
-    """Return the height of the panel: all values with a margin, where there is only one too."""
+    """Return the range of the panel: all values with a margin, even if there is only one."""
     if panel.levels:
         return -0.4, len(panel.levels) - 0.6
     values = [value for stroke in panel.strokes for value in stroke.values]
@@ -112,7 +112,7 @@ def _limits(panel: Panel) -> tuple[float, float]:
 
 
 def _shifted(stroke: Stroke, place: int) -> list[tuple[float, float]]:
-    """Return the stroke's points; those on levels a little aside by family, or families would hide each other."""
+    """Return the stroke's points, moved a little by family on levels, so that families do not hide each other."""
     aside = 0.05 * ((place + 1) // 2) * (-1 if place % 2 else 1)
     return [
         (step, value + max(-0.25, min(0.25, aside))) for step, value in zip(stroke.steps, stroke.values, strict=True)

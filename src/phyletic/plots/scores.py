@@ -46,7 +46,7 @@ def scores(trials: Sequence[Trial], metric: Metric) -> Figure:
 
 
 def draw_scores(axes: Axes, trials: Sequence[Trial], metric: Metric) -> list[Any]:
-    """Draw what :func:`scores` draws on axes of one's own; return the entries of its legend."""
+    """Draw what :func:`scores` draws on given axes; return the entries of its legend."""
     from matplotlib.collections import LineCollection
 
     series = score_series(trials, metric)

@@ -46,7 +46,7 @@ def side_by_side(
         metric: What the lower row shows.
         surface: What lies below the paths.
         coordinates: Names of the two metrics that say where a trial ended.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
         target: A score to draw as a line, such as the optimum.
         names: Of the two coordinates and the score, on the axes.
         title: Above everything.

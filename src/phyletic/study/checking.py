@@ -1,4 +1,4 @@
-"""Finding state that is in no checkpoint."""
+"""Find state that no checkpoint holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["check"]
 
 
 def check(study: Study, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
-    """Compare a trial that goes on from memory with one that goes on from a checkpoint; see :meth:`Study.check`.
+    """Compare a trial continued in memory with the same trial continued from its checkpoint; see :meth:`Study.check`.
 
     Two trials are run twice, with the same seeds: once in one call of ``train``, and once in two, so that the second
     trial begins with a loaded checkpoint. What is in the checkpoints and the metrics must be the same.
@@ -71,7 +71,7 @@ def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
 def _differences(a: Study, number: int, b: Study) -> list[str]:
     one, other = a.trial(number), b.trial(number)
     names = list(dict.fromkeys([*one.metrics, *other.metrics]))
-    # NaN equals itself here: what is compared is whether the same was measured
+    # repr, so that NaN equals itself
     differing = [f"metrics/{name}" for name in names if repr(one.metrics.get(name)) != repr(other.metrics.get(name))]
     return [*_states(a, one, other), *differing]
 

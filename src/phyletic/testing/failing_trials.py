@@ -1,4 +1,4 @@
-"""What follows where training code fails, leaves the loop, or breaks its contract."""
+"""Suite: training code that fails, leaves the loop, or breaks its contract."""
 # ruff: noqa: D102 - the names of the tests say what they check
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def population_of(
         mode: Which way is better.
         failed: Members whose latest trial was given up.
         unborn: Members that have not completed a trial.
-        ages: Steps that a member has trained, where they are not 4.
+        ages: Steps that a member has trained, if not 4.
         limit: Age at which training ends.
         as_of: Sequence number.
     """
