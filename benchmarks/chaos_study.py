@@ -21,7 +21,7 @@ from phyletic.records import CheckpointState, Trial, TrialState
 from phyletic.storage import queries
 from phyletic.storage.changes import Counters, StoredCheckpoint
 from phyletic.storage.database import open_database
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 __all__ = ["POPULATION", "STEPS", "Plan", "compare", "compare_finished", "notes", "own", "unfinished"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import phyletic as ph
 from phyletic import plots
-from phyletic.plots.paths import surface
+from phyletic.plots.plane import surface
 from phyletic.problems import mueller_brown
 from phyletic.problems.dry_run import dry_run
 from phyletic.records import Metric

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from phyletic.evolution import Resample as Resample
     from phyletic.evolution import Truncation as Truncation
     from phyletic.evolution import TTest as TTest
+    from phyletic.evolution.stateless import StudyDefinition as StudyDefinition
+    from phyletic.evolution.stateless import early_stop as early_stop
+    from phyletic.evolution.stateless import suggest as suggest
     from phyletic.records import Budget as Budget
     from phyletic.records import Trial as Trial
     from phyletic.records import TrialState as TrialState
@@ -61,6 +64,7 @@ _HOMES = {
         "TTest",
         "Truncation",
     ),
+    "phyletic.evolution.stateless": ("StudyDefinition", "early_stop", "suggest"),
     "phyletic.records": ("Budget", "Trial", "TrialState"),
     "phyletic.space": ("Choice", "Float", "Int", "Ordinal", "Space"),
     "phyletic.study.schedule": ("Schedule",),

@@ -18,7 +18,7 @@ import phyletic as ph
 from phyletic import plots
 from phyletic.cli import main
 from phyletic.errors import InvalidArgument
-from phyletic.plots.paths import moves, surface
+from phyletic.plots.plane import moves, surface
 from phyletic.problems import quadratic
 from phyletic.problems.ablations import ablations, best_at_end, draw, outcomes, run
 from phyletic.problems.quadratic import PAPER, RAY, START

@@ -14,7 +14,7 @@ import pytest
 import phyletic as ph
 from phyletic import errors
 from phyletic.records import TrialState
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 SPACE = {
     "lr": ph.Float(1e-3, 1e-1, log=True),

@@ -35,12 +35,15 @@ NAMES = [
     "Schedule",
     "Space",
     "Study",
+    "StudyDefinition",
     "TTest",
     "Trial",
     "TrialState",
     "Truncation",
     "Wait",
+    "early_stop",
     "studies",
+    "suggest",
 ]
 # what is installed with phyletic, what its extras bring, and what it must never need
 HEAVY = [

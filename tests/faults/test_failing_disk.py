@@ -24,7 +24,7 @@ from phyletic.failpoints import armed
 from phyletic.records import CheckpointState, TrialState
 from phyletic.storage import queries
 from phyletic.storage.database import open_database
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 
 def build(trial):

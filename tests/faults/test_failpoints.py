@@ -24,7 +24,7 @@ from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control, Done
 from phyletic.errors import NotFound, StorageBusy
 from phyletic.records import TrialState
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 WHOLE = os.environ.get("PHYLETIC_ALL_FAULTS") == "1"
 """Whether to kill at every passing of every failpoint; else at one for each (failpoint, what it was passed for)."""

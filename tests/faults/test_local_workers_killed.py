@@ -20,7 +20,7 @@ import phyletic as ph
 from phyletic.coordinator.messages import Ask, Command, Heartbeat, Reply
 from phyletic.failpoints import armed
 from phyletic.records import TrialState
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 from phyletic.workers import supervisor
 from phyletic.workers.local import Outcome, Supervision, run_local_workers
 

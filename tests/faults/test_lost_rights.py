@@ -8,7 +8,7 @@ from phyletic.checkpoints import LocalCheckpoints
 from phyletic.cli import main
 from phyletic.errors import CheckpointError
 from phyletic.failpoints import armed
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 pytestmark = pytest.mark.usefixtures("rights_bind")
 

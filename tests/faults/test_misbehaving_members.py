@@ -17,7 +17,7 @@ import pytest
 import phyletic as ph
 from phyletic.errors import StudyFailed
 from phyletic.records import TrialState
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 from phyletic.workers.channel import OwnerChannel
 from phyletic.workers.detached import detached_source
 

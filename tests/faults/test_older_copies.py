@@ -7,7 +7,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.records import TrialState
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 
 def build(trial):

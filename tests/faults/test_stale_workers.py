@@ -9,8 +9,7 @@ import pytest
 
 from phyletic.coordinator.messages import Done, Fail, Grant
 from phyletic.evolution import PBT
-from phyletic.testing.example import example_study, reference
-from phyletic.testing.facts import facts
+from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import Journal, drawing
 
 TAKEN = 7

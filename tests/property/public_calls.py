@@ -19,7 +19,7 @@ import phyletic as ph
 from phyletic import plots, simulate
 from phyletic.errors import PhyleticError
 from phyletic.plots.line_data import Line, LinePanel
-from phyletic.plots.paths import surface
+from phyletic.plots.plane import surface
 from phyletic.testing.example import example_study
 
 Call = Callable[..., Any]
@@ -120,6 +120,9 @@ def files(folder: Path) -> list[str]:
 # --- what is made without a study ---------------------------------------------------------------------------------
 
 BY_INTERVAL = {"interval": 5, "interval_seconds": None, "synchronous": True}
+DEFINITION: dict[str, Any] = {
+    "space": {"x": ph.Float(0, 1)}, "metric": "score", "mode": "max", "algorithm": ph.PBT(2, 5), "steps": 10,
+}  # fmt: skip
 MADE: Calls = {
     "Budget": (ph.Budget, {"steps": 10, "trials": 3, "seconds": 1.5, "target": 0.5}),
     "PBT": (
@@ -130,6 +133,9 @@ MADE: Calls = {
     "ExploreOnly": (ph.ExploreOnly, {**BY_INTERVAL, "population": 4, "explore": ph.Perturb()}),
     "RandomSearch": (ph.RandomSearch, {**BY_INTERVAL, "population": 4}),
     "GridSearch": (ph.GridSearch, {**BY_INTERVAL, "points": 3, "population": None}),
+    "StudyDefinition": (ph.StudyDefinition, {**DEFINITION, "initial": [{"x": 0.5}]}),
+    "suggest": (ph.suggest, {"definition": DEFINITION, "trials": [], "k": 2, "seed": 0}),
+    "early_stop": (ph.early_stop, {"definition": DEFINITION, "trials": []}),
     "Truncation": (ph.Truncation, {"fraction": 0.2}),
     "TTest": (ph.TTest, {"window": 10, "p": 0.05}),
     "Perturb": (ph.Perturb, {"factors": (0.8, 1.2), "resample_probability": 0.1}),
@@ -231,7 +237,7 @@ class Opened:
 
     def rows(self) -> dict[str, list[Any]]:
         """Return all that is stored but for the counters of who looked, and the names of the files beside it."""
-        with self.study._store.read() as connection:
+        with self.study.database.read() as connection:
             tables = [name for name in sa.inspect(connection).get_table_names() if name != "session"]
             stored = {
                 name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}")] for name in tables

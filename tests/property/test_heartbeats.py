@@ -30,7 +30,7 @@ def test_reports_are_known_once_and_in_order(fates):
 
     def own():
         return Coordinator(
-            study._store, "study", space=study.space, algorithm=study.algorithm,
+            study.database, "study", space=study.space, algorithm=study.algorithm,
             identity=lambda: f"{next(numbers):032x}",
         )  # fmt: skip
 

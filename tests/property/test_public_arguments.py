@@ -50,7 +50,7 @@ ALONE = {**MADE, **SIMULATED, **PICTURES}
 # which of the wrong values are right, and for which arguments; an argument that is in no line takes none of them
 TAKES = {
     "'a/b'": "Study.name",
-    "'a/b' 'a\\0b'": "Study.metric",
+    "'a/b' 'a\\0b'": "Study.metric StudyDefinition.metric",
     "'' 'a/b' 'a\\0b' 'xxx'": """plots.summary.title plots.landscape.title plots.lines.title plots.side_by_side.title
         plots.populations.loss""",
     "'' 'a/b' 'a\\0b' '\\ud800' 'xxx'": "fail.error",
@@ -59,11 +59,11 @@ TAKES = {
     "b'' b'\\xff'": "plots.Animation.gif",
     "None": """Budget.steps Budget.trials PBT.interval_seconds PBT.gate ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
-        studies.storage example_study.storage example_study.steps simulate.space Study.sampling Study.max_failures
-        Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial heartbeat.trial
-        apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads run.trial_timeout
-        plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.hyperparameters
-        plots.parameters.pair plots.animate.pair""",
+        StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
+        Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
+        heartbeat.trial apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads
+        run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
+        plots.parameters.hyperparameters plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
         Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised""",
     "None True": "Choice.fixed",
@@ -72,7 +72,7 @@ TAKES = {
     "0": "PBT.burn_in Schedule.at.step",
     "int64(2)": "Int.high",
     "None int64(2)": "Int.step tell.steps_done report.steps_done check.steps",
-    "0 int64(2)": """simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
+    "0 int64(2)": """suggest.seed simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
         population_at.trial""",
     "None 0 int64(2)": "Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers",
     "0 -1 int64(2)": "Int.low",
@@ -100,7 +100,7 @@ TAKES = {
     "{}": "GridSearch.points Space.definition",
     "None {}": "report.values run.environment plots.populations.needed",
     "None {} {'':0}": "tell.checkpoint",
-    "[] ()": "Schedule.segments simulate.controls",
+    "[] ()": "Schedule.segments simulate.controls StudyDefinition.initial suggest.trials early_stop.trials",
     "None [] ()": """Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
         plots.parallel_coordinates.hyperparameters""",
     "None [] () set()": "trials.states",
@@ -129,6 +129,7 @@ NAMES = {
     "Float.low": ["low", "high"],
     "Study.metric": ["metric", "mode"],
     "Study.space": ["space", "parameter"],
+    "StudyDefinition.space": ["space", "parameter"],
     "tell.trial": ["trial", "metrics"],
     "tell.checkpoints": ["checkpoint"],
 }
@@ -247,7 +248,7 @@ NOT_CALLED = {
 }
 # that of phyletic.testing which is no suite of tests, but what they are made of
 PARTS_OF_SUITES = {
-    *("facts", "reference", "Decided", "Simulation", "completed_trial", "population_of"),
+    *("facts", "reference", "Case", "completed_trial", "population_of", "simulated"),
     *("Journal", "Train", "build", "draw", "drawing", "start_process"),
 }
 

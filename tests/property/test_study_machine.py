@@ -407,7 +407,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     def check_stored(self):
         self.look()
-        violations = check_stored(self.study._store, self.study.owner.state, self.seen)
+        violations = check_stored(self.study.database, self.study.owner.state, self.seen)
         assert not violations, violations
 
     def teardown(self):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from phyletic.cli.demo_toy import toy
-from phyletic.cli.options import json_option, make_output, output_option
+from phyletic.cli.shared_options import json_option, make_output, output_option
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -101,7 +101,7 @@ demo.add_command(toy)
 def _report(study: Study, output: Path, as_json: bool) -> None:
     """Print what was found, and draw it."""
     from phyletic.cli.output import echo_json
-    from phyletic.cli.schedule import echo_schedule
+    from phyletic.cli.results import echo_schedule
     from phyletic.plots import summary
     from phyletic.problems import digits
     from phyletic.study.progress import lineage_text

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from phyletic.cli.options import FiniteRange, json_option, make_output, output_option
+from phyletic.cli.shared_options import FiniteRange, json_option, make_output, output_option
 
 __all__ = ["toy"]
 

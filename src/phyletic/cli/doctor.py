@@ -1,12 +1,51 @@
-"""``phyletic doctor``."""
+"""``phyletic doctor``: each check of this machine gives findings, with what to do about them."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
 import click
+import msgspec
 
-from phyletic.cli.options import json_option
+from phyletic import disk
+from phyletic.cli.output import echo_json
+from phyletic.cli.shared_options import json_option
+from phyletic.errors import PhyleticError, StorageUnsupported
+from phyletic.version import __version__
 
-__all__ = ["doctor"]
+__all__ = ["Finding", "doctor", "examine"]
+
+_SLOW_FSYNC = 0.03
+_LITTLE_ROOM = 2 * 2**30
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The result of a check.
+
+    Attributes:
+        topic: What was looked at.
+        level: ``"ok"``, ``"note"`` (something is missing or slow), or ``"problem"`` (a study could not run).
+        text: What was found.
+        advice: What to do; "" if nothing needs doing.
+    """
+
+    topic: str
+    level: Literal["ok", "note", "problem"]
+    text: str
+    advice: str = ""
 
 
 @click.command(
@@ -26,9 +65,6 @@ def doctor(storage: str | None, as_json: bool) -> None:
 
     Each finding that needs something done says what. The exit code is 1 if there is a problem, else 0.
     """
-    from phyletic.cli.checks import examine
-    from phyletic.cli.output import echo_json
-
     findings = examine(storage)
     if as_json:
         echo_json(findings)
@@ -42,3 +78,160 @@ def doctor(storage: str | None, as_json: bool) -> None:
                 click.echo(f"{'':<{8 + width}}  -> {finding.advice}")
     if any(finding.level == "problem" for finding in findings):
         click.get_current_context().exit(1)
+
+
+def examine(storage: str | None) -> list[Finding]:
+    """Run every check.
+
+    Args:
+        storage: URL or path of a storage, which need not exist; None for the current folder.
+    """
+    return [*_python(), *_libraries(), *_sqlite(), *_place(storage), *_gpus()]
+
+
+def _python() -> Iterator[Finding]:
+    text = f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors"
+    fine = sys.version_info >= (3, 11)
+    yield Finding("python", "ok" if fine else "problem", text, "" if fine else "phyletic needs Python 3.11 or later")
+    yield Finding("phyletic", "ok", f"{__version__} in {Path(__file__).parent.parent}")
+
+
+def _libraries() -> Iterator[Finding]:
+    """Check the libraries that phyletic's own metadata names: all of the core, and which extras are complete."""
+    extras: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires("phyletic") or ():
+        named = re.match(r"[A-Za-z0-9._-]+", requirement)
+        if named is None or named[0] == "phyletic":
+            continue
+        condition = re.search(r"extra == ['\"]([^'\"]+)['\"]", requirement)
+        extras.setdefault(condition[1] if condition else "", []).append(named[0])
+    for extra, libraries in extras.items():
+        if extra in ("test", "lint"):
+            continue
+        versions = {library: _version(library) for library in libraries}
+        missing = [library for library, version in versions.items() if version is None]
+        present = ", ".join(f"{library} {version}" for library, version in versions.items() if version is not None)
+        topic = f"extra {extra}" if extra else "libraries"
+        if not missing:
+            yield Finding(topic, "ok", present)
+            continue
+        text = f"not installed: {', '.join(missing)}" + (f" ({present})" if present else "")
+        install = f"pip install 'phyletic[{extra}]'" if extra else "pip install --force-reinstall phyletic"
+        yield Finding(topic, "note" if extra else "problem", text, f"{install}{', if you want it' if extra else ''}")
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _sqlite() -> Iterator[Finding]:
+    version = sqlite3.sqlite_version
+    fine = sqlite3.sqlite_version_info >= (3, 35)
+    advice = "" if fine else "phyletic needs SQLite 3.35 or later: use a newer build of Python"
+    yield Finding("sqlite", "ok" if fine else "problem", version, advice)
+
+
+def _place(storage: str | None) -> Iterator[Finding]:
+    """Check the storage's disk: the kind of file system, how fast it forces writes, and its free space."""
+    from phyletic.storage.database import open_database
+    from phyletic.storage.sqlite_filesystems import refuse_network_file_system
+
+    path: Path | None = Path.cwd() / "study.db"
+    try:
+        if storage is not None:
+            path = open_database(storage).path
+        if path is None:
+            yield Finding("storage", "note", "in memory", "a study in memory ends with its process: give a file")
+            return
+        refuse_network_file_system(path)
+    except StorageUnsupported as error:
+        yield Finding("storage", "problem", str(error), "use a disk of this machine")
+        return
+    except PhyleticError as error:
+        yield Finding("storage", "problem", str(error), "see --storage")
+        return
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    kind = _kind(folder)
+    level: Literal["ok", "note"] = "note" if kind in ("tmpfs", "ramfs", "overlay") else "ok"
+    advice = f"what is on {kind} may be gone after a restart" if level == "note" else ""
+    yield Finding("storage", level, f"{folder} ({kind})", advice)
+    yield _fsync(folder)
+    free = shutil.disk_usage(folder).free
+    short = free < _LITTLE_ROOM
+    yield Finding(
+        "disk space",
+        "note" if short else "ok",
+        f"{free / 2**30:.1f} GiB free",
+        "each member keeps two checkpoints there: make room, or give checkpoints= another folder" if short else "",
+    )
+
+
+def _kind(folder: Path) -> str:
+    import psutil
+
+    real, best, kind = folder.resolve(), -1, "unknown"
+    for partition in psutil.disk_partitions(all=True):
+        mount = Path(partition.mountpoint)
+        if (real == mount or mount in real.parents) and len(partition.mountpoint) >= best:
+            best, kind = len(partition.mountpoint), partition.fstype
+    return kind
+
+
+def _fsync(folder: Path) -> Finding:
+    """Time a small write that is forced onto the disk; every result waits for one."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            times = []
+            for _ in range(15):
+                began = time.perf_counter()
+                file.write(b"0" * 4096)
+                file.flush()
+                disk.fsync(file.fileno())
+                times.append(time.perf_counter() - began)
+    except OSError as error:
+        return Finding("disk", "problem", f"{folder} cannot be written: {error}", "choose a folder that can")
+    took = statistics.median(times)
+    text = f"forces a small write in {took * 1000:.2f} ms"
+    if took > _SLOW_FSYNC:
+        return Finding("disk", "note", text, "each result waits for that: use a faster disk, or longer trials")
+    return Finding("disk", "ok", text)
+
+
+def _gpus() -> Iterator[Finding]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    limited = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
+    listed = _nvidia()
+    if listed:
+        yield Finding("gpu", "ok", f"{len(listed)}: {'; '.join(listed)}{limited}")
+    else:
+        yield Finding("gpu", "ok", f"none is known to the driver{limited}")
+    if _version("torch") is None:
+        return
+    try:
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    except Exception as error:  # whatever a broken installation raises is the finding
+        yield Finding("torch", "problem", f"cannot be imported: {error}", "install torch again")
+        return
+    text = f"{torch.__version__} sees {count} GPU{'s' * (count != 1)}"
+    if listed and not count and visible != "":
+        advice = "install a build of torch for CUDA, and see that the driver is as new as it needs"
+        yield Finding("torch", "problem", text, advice)
+    else:
+        yield Finding("torch", "ok", text)
+
+
+def _nvidia() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in found.stdout.splitlines() if line.strip()]

@@ -18,7 +18,7 @@ __all__ = ["CommandGroup", "main"]
 
 
 class CommandGroup(click.Group):
-    """A group whose commands each have a module, imported when the command is asked for.
+    """A group that imports a command's module when the command is asked for.
 
     Args:
         modules: By a command's name, the module that holds a click command of that name.
@@ -34,7 +34,7 @@ class CommandGroup(click.Group):
         return list(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; None where there is none of that name."""
+        """Return a command; None if no command has that name."""
         if cmd_name not in self._modules:
             return None
         command: click.Command = getattr(importlib.import_module(self._modules[cmd_name]), cmd_name)
@@ -43,7 +43,7 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error ends as one line on standard error and exit code 1, unless ``--debug`` is given."""
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-            # the name of a file need not be Unicode; what this writes instead is also JSON's own way to write it
+            # a file's name need not be Unicode; the escapes written instead are also JSON's
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
@@ -53,7 +53,7 @@ class CommandGroup(click.Group):
             if ctx.params.get("debug"):
                 raise
             if isinstance(error, BrokenPipeError):
-                # Whoever reads the output has gone (``| head``); nothing more is to be flushed into the pipe.
+                # the reader of the output has gone (``| head``), so nothing more may be flushed into the pipe
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 ctx.exit(1)
             text = str(error)
@@ -66,12 +66,14 @@ class CommandGroup(click.Group):
 @click.group(
     cls=CommandGroup,
     modules={
-        name: f"phyletic.cli.{name}"
-        for name in (
-            *("demo", "run", "studies", "show", "best", "schedule", "plot"),
-            *("resize", "pause", "resume", "stop", "budget", "pin"),
-            *("simulate", "doctor"),
-        )
+        "demo": "phyletic.cli.demo",
+        "run": "phyletic.cli.run",
+        **dict.fromkeys(("studies", "show"), "phyletic.cli.status"),
+        **dict.fromkeys(("best", "schedule"), "phyletic.cli.results"),
+        "plot": "phyletic.cli.plot",
+        **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin"), "phyletic.cli.control"),
+        "simulate": "phyletic.cli.simulate",
+        "doctor": "phyletic.cli.doctor",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: phyletic demo --members 8 --rounds 20 --workers 2",

@@ -11,9 +11,10 @@ from typing import Any
 import click
 import msgspec
 
+from phyletic.records import Budget
 from phyletic.records.values import encode_number
 
-__all__ = ["echo_json", "echo_table", "moment"]
+__all__ = ["budget_text", "echo_json", "echo_table", "moment"]
 
 
 def echo_json(document: object) -> None:
@@ -35,7 +36,7 @@ def echo_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: Se
     Args:
         titles: The headings.
         rows: A text for each heading.
-        left: Which columns stand to the left; others hold numbers, to the right.
+        left: The columns to align to the left; the others hold numbers, which align to the right.
     """
     widths = [max(len(row[place]) for row in [titles, *rows]) for place in range(len(titles))]
     for row in [titles, *rows]:
@@ -49,3 +50,14 @@ def echo_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, left: Se
 def moment(seconds: float) -> str:
     """Write a time since 1970 as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def budget_text(budget: Budget) -> str:
+    """Write a budget's limits."""
+    limits = {
+        "steps of each member": budget.steps,
+        "trials": budget.trials,
+        "seconds": budget.seconds,
+        "as target": budget.target,
+    }
+    return ", ".join(f"{limit:.15g} {name}" for name, limit in limits.items() if limit is not None) or "no limit"

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from phyletic.cli.opening import open_study
-from phyletic.cli.options import storage_option
+from phyletic.cli.shared_options import open_study, storage_option
 from phyletic.disk import local_folder, local_path
 from phyletic.errors import InvalidArgument
 

@@ -53,7 +53,7 @@ class Reference(click.ParamType[tuple[str, str]]):
     type=click.Choice(["changed", "always"]),
     default="changed",
     show_default=True,
-    help="When a trial's parent is loaded: where it is not in memory, or for every trial.",
+    help="When a trial's parent is loaded: if it is not in memory, or for every trial.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every trial.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -70,7 +70,7 @@ def run(
 
     MODULE:STUDY names a Study, MODULE:FUNCTION the training code, which is called with a source of trials. MODULE is
     a module's name or a .py file; it is imported, so the study must not be run by the module itself. FUNCTION may
-    stand alone where it is in the same module.
+    stand alone if it is in the same module.
     """
     from phyletic.errors import InvalidArgument
     from phyletic.study.study import Study
@@ -91,7 +91,7 @@ def load(module: str, name: str) -> Any:
     """Import a module, or a ``.py`` file, and return what it calls ``name``.
 
     Raises:
-        InvalidArgument: There is no such module, or nothing of that name in it.
+        InvalidArgument: The module does not exist, or does not define that name.
     """
     from phyletic.errors import InvalidArgument
 

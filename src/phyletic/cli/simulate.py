@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phyletic.cli.options import FiniteRange, json_option
+from phyletic.cli.shared_options import FiniteRange, json_option
 
 if TYPE_CHECKING:
     from phyletic.evolution import Algorithm

@@ -9,13 +9,11 @@ from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Hear
 from phyletic.coordinator.state import Progress, StudyState
 from phyletic.coordinator.user_errors import guarded
 from phyletic.errors import InvalidArgument, LeaseLost
-from phyletic.evolution.early_stop import TrialCurve
+from phyletic.evolution.algorithm import hopeless_trials
+from phyletic.evolution.early_stop import MOST_CURVES, TrialCurve
 from phyletic.records import Evaluation, Trial
 
-__all__ = ["MOST_CURVES", "curve_of", "given_up_on", "reads_curves", "record", "remember_curve"]
-
-MOST_CURVES = 64
-"""Curves of ended trials that are remembered: those of the trials with the highest numbers."""
+__all__ = ["curve_of", "given_up_on", "record", "remember_curve"]
 
 
 def record(state: StudyState, command: Heartbeat, now: float) -> Done:
@@ -44,15 +42,10 @@ def record(state: StudyState, command: Heartbeat, now: float) -> Done:
     news = command.evaluations[len(known) - command.first :] if command.first <= len(known) else ()
     evaluations = (*known, *news)
     state.progress[number] = Progress(now, command.step, evaluations, before.hopeless)
-    hopeless = before.hopeless or (bool(news) and reads_curves(state) and _is_hopeless(state, number))
+    hopeless = before.hopeless or (bool(news) and state.algorithm.reads.curves and _is_hopeless(state, number))
     if hopeless and not before.hopeless:
         state.progress[number] = Progress(now, command.step, evaluations, True)
     return Done(stop=HOPELESS if hopeless else done(state), received=len(evaluations))
-
-
-def reads_curves(state: StudyState) -> bool:
-    """Whether the study's algorithm stops trials early by what they report."""
-    return getattr(state.algorithm, "early_stopping", True) is not None
 
 
 def _is_hopeless(state: StudyState, number: int) -> bool:
@@ -62,7 +55,7 @@ def _is_hopeless(state: StudyState, number: int) -> bool:
         if trial in state.open and said.evaluations
     )
     with guarded(f"looking whether trial {number} is worth finishing"):
-        return number in state.algorithm.early_stop((*state.curves, *running), state.mode)
+        return number in hopeless_trials(state.algorithm, (*state.curves, *running), state.mode)
 
 
 def curve_of(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation], *, running: bool) -> TrialCurve:
@@ -92,8 +85,8 @@ def given_up_on(state: StudyState, number: int) -> bool:
 
 
 def remember_curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
-    """Keep what a trial that ended has reported, for comparison with those that run."""
-    if reads_curves(state):
+    """Keep what an ended trial has reported, for comparison with running ones, if the algorithm reads curves."""
+    if state.algorithm.reads.curves:
         curves = (*state.curves, curve_of(state, trial, evaluations, running=False))
         # by number, and not by the order of their ends, so that the next owner finds the same ones
         state.curves = tuple(sorted(curves, key=lambda curve: curve.trial))[-MOST_CURVES:]

@@ -11,10 +11,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from phyletic.coordinator.budget import failure_cap, nonfinite_cap
-from phyletic.coordinator.heartbeats import MOST_CURVES, curve_of, reads_curves
+from phyletic.coordinator.heartbeats import curve_of
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.coordinator.transitions import end_attempt
 from phyletic.evolution import Algorithm, MemberView
+from phyletic.evolution.early_stop import MOST_CURVES
 from phyletic.records import CheckpointState, Event, Measured, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import queries
@@ -67,7 +68,7 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
         )
     state.members = {number: _member(row, known, open_of.get(number)) for number, row in rows.items()}
     state.set_population()
-    if reads_curves(state):
+    if state.algorithm.reads.curves:
         state.curves = tuple(
             curve_of(state, trial, reported, running=False)
             for trial, reported in queries.latest_reports(connection, stored.id, MOST_CURVES)

@@ -189,11 +189,11 @@ def complete(state: StudyState, changes: Changes, opened: OpenTrial, result: Tel
 
 def _measured(state: StudyState, opened: OpenTrial, trial: Trial, result: Tell) -> Measured:
     """Return what the algorithm reads of the lineage that ends with a trial."""
-    window, scores, history = state.algorithm.window, opened.measured.scores, opened.measured.history
-    if window:
+    reads, scores, history = state.algorithm.reads, opened.measured.scores, opened.measured.history
+    if reads.scores:
         name = state.identity.metric.name
-        scores = (*scores, *[one.value for one in result.evaluations if one.metric == name])[-window:]
-    if trial.score is not None and trial.end_step is not None and state.algorithm.uses_history:
+        scores = (*scores, *[one.value for one in result.evaluations if one.metric == name])[-reads.scores :]
+    if trial.score is not None and trial.end_step is not None and reads.history:
         history = (*history, (trial.end_step, trial.score))[-HISTORY:]
     return Measured(scores, history)
 

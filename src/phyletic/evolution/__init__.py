@@ -1,10 +1,10 @@
-"""Pure decisions: what each member of a population does next, given what is known of all.
+"""Pure decisions: what each member of a population does next.
 
 Algorithms are frozen configurations whose methods are pure functions over frozen records: no store, no clock, no
 global random state.
 """
 
-from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.algorithm import Algorithm, Reads
 from phyletic.evolution.early_stop import MedianStopping, NonFiniteStopping
 from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
 from phyletic.evolution.explore import Gaussian, Perturb, Resample
@@ -29,6 +29,7 @@ __all__ = [
     "Perturb",
     "Population",
     "RandomSearch",
+    "Reads",
     "Resample",
     "TTest",
     "Truncation",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.early_stop import TrialCurve
@@ -12,7 +14,21 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
 
-__all__ = ["Algorithm", "check_algorithm"]
+__all__ = ["Algorithm", "Reads", "check_algorithm", "hopeless_trials"]
+
+
+class Reads(msgspec.Struct, frozen=True, kw_only=True):
+    """What an algorithm reads besides each member's latest trial; the coordinator keeps no more than this.
+
+    Attributes:
+        scores: How many of the latest evaluations :attr:`MemberView.scores` holds.
+        history: Whether :attr:`MemberView.history` is filled.
+        curves: Whether ``early_stop`` is called with what trials reported.
+    """
+
+    scores: int = 0
+    history: bool = False
+    curves: bool = False
 
 
 @runtime_checkable
@@ -20,22 +36,14 @@ class Algorithm(Protocol):
     """Decides what each member of a population does next.
 
     An algorithm holds no state and knows no store, no clock and no global random state: the same arguments give the
-    same answer. Whatever it draws comes from the stream it is given. ``phyletic.testing.algorithms`` holds the tests
-    that any algorithm must pass.
+    same answer. It draws from the stream that it is given, and from nothing else. ``phyletic.testing.algorithms``
+    holds the tests that every algorithm must pass.
 
-    A class of your own needs these methods and to be a frozen dataclass or a ``msgspec.Struct`` whose fields JSON can
-    hold, so that a study can record it and be opened again.
+    Your own class needs these methods, and must be a frozen dataclass or a ``msgspec.Struct`` whose fields fit in JSON
+    (one of them named ``population``), so that a study can record it and be opened again. If ``reads.curves`` is true
+    it also needs ``early_stop(curves, mode)``: the numbers of the running trials that are not worth finishing, given
+    the :class:`TrialCurve` of each running trial and of the latest ended ones.
     """
-
-    @property
-    def interval(self) -> int | None:
-        """Steps of one trial; None where ``interval_seconds`` bounds it."""
-        ...
-
-    @property
-    def interval_seconds(self) -> float | None:
-        """Seconds of one trial; None where ``interval`` bounds it."""
-        ...
 
     @property
     def synchronous(self) -> bool:
@@ -43,13 +51,8 @@ class Algorithm(Protocol):
         ...
 
     @property
-    def window(self) -> int:
-        """How many of the latest evaluations :attr:`MemberView.scores` is to hold."""
-        ...
-
-    @property
-    def uses_history(self) -> bool:
-        """Whether :attr:`MemberView.history` is read."""
+    def reads(self) -> Reads:
+        """What the algorithm reads besides each member's latest trial."""
         ...
 
     def population_size(self, space: Space) -> int:
@@ -69,9 +72,9 @@ class Algorithm(Protocol):
         Args:
             space: What may vary.
             member: Its place in the population, from 0.
-            given: Initial values from the user, flat or nested, maybe not all; None for none.
-            design_row: A point of the unit cube to begin from; None to draw.
-            stream: Where chance comes from.
+            given: Initial values from the user, flat or nested, maybe not all; None if the user gave none.
+            design_row: A point of the unit cube to begin from; None to draw one.
+            stream: The source of random numbers.
 
         Raises:
             InvalidSpace: A given value is not in the space.
@@ -83,23 +86,36 @@ class Algorithm(Protocol):
 
         Args:
             population: What is known of all members.
-            member: Whose trial is decided.
-            stream: Where chance comes from.
+            member: The member whose trial is decided.
+            stream: The source of random numbers.
         """
         ...
 
-    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Return the numbers of those running trials that are not worth finishing.
 
-        Args:
-            curves: What running trials have reported so far, and what the latest ended ones reported.
-            mode: Which way the metric is better.
-        """
-        ...
+class _StopsEarly(Protocol):
+    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]: ...
+
+
+def hopeless_trials(algorithm: Algorithm, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
+    """Return the numbers of the running trials that an algorithm gives up; none unless it reads curves.
+
+    Args:
+        algorithm: The algorithm.
+        curves: What running trials have reported so far, and what the latest ended ones reported.
+        mode: Which way the metric is better.
+    """
+    return cast(_StopsEarly, algorithm).early_stop(curves, mode) if algorithm.reads.curves else ()
 
 
 def check_algorithm(algorithm: object) -> Algorithm:
     """Return an algorithm, or raise InvalidArgument."""
     if isinstance(algorithm, type) or not isinstance(algorithm, Algorithm):
-        raise InvalidArgument("algorithm", algorithm, "an algorithm, such as ph.PBT(population=8, interval=100)")
+        raise InvalidArgument(
+            "algorithm",
+            algorithm,
+            "an algorithm, such as ph.PBT(population=8, interval=100)",
+            hint="Your own class needs every attribute and method of phyletic.evolution.Algorithm",
+        )
+    if algorithm.reads.curves and not callable(getattr(algorithm, "early_stop", None)):
+        raise InvalidArgument("algorithm", algorithm, "a class with a method early_stop, since it reads curves")
     return algorithm

@@ -1,6 +1,6 @@
-"""Checks of arguments: each passes what is good, or raises InvalidArgument: the name, the value, what is allowed.
+"""Checks of arguments: each raises InvalidArgument with the name, the value and what is allowed, unless it is good.
 
-Algorithms take such arguments, and so do simulations and pictures of what algorithms did.
+Algorithms, simulations and pictures share them.
 """
 
 from __future__ import annotations
@@ -71,14 +71,21 @@ def check_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
 
 
 def check_instance(name: str, value: object, kind: type[T], allowed: str) -> T:
-    """Return what is an instance of a class, or raise InvalidArgument that says what is ``allowed``."""
+    """Return an instance of a class, or raise InvalidArgument.
+
+    Args:
+        name: The argument.
+        value: Its value.
+        kind: The class.
+        allowed: What the error says is allowed.
+    """
     if not isinstance(value, kind):
         raise InvalidArgument(name, value, allowed)
     return value
 
 
 def check_sequence(name: str, value: object, allowed: str) -> tuple[Any, ...]:
-    """Return a sequence, such as a list, as a tuple; text and bytes are none, though they have items."""
+    """Return a sequence, such as a list, as a tuple; text and bytes do not count as sequences."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray, memoryview)):
         raise InvalidArgument(name, value, allowed)
     return tuple(value)
@@ -109,7 +116,7 @@ def check_intervals(interval: object, interval_seconds: object) -> None:
             hint="Pass the steps of a trial as interval, or its seconds as interval_seconds",
         )
     if interval is not None and interval_seconds is not None:
-        raise InvalidArgument("interval_seconds", interval_seconds, "left out where interval is given")
+        raise InvalidArgument("interval_seconds", interval_seconds, "left out if interval is given")
     if interval is not None:
         check_integer("interval", interval, 1)
     else:

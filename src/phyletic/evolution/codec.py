@@ -2,7 +2,7 @@
 
 A configuration is a document with its type and its fields: ``{"type": "PBT", "population": 20, ...}``. A type from
 outside of phyletic is written with its module, ``"package.module:Class"``, and imported when it is read. A user's
-function is written as its name and a hash of its source; what is read back knows these, and not the function.
+function is written as its name and a hash of its source, and comes back without its code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.algorithm import Algorithm
+from phyletic.evolution.algorithm import Algorithm, check_algorithm
 from phyletic.evolution.early_stop import EarlyStopRule, MedianStopping, NonFiniteStopping
 from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
 from phyletic.evolution.explore import Chain, Gaussian, Perturb, Resample
@@ -65,10 +65,7 @@ def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
         >>> algorithm_to_json(RandomSearch(population=4, interval=10))["type"]
         'RandomSearch'
     """
-    if isinstance(algorithm, type) or not isinstance(algorithm, Algorithm):
-        hint = "A class of your own needs every attribute and method of phyletic.evolution.Algorithm"
-        raise InvalidArgument("algorithm", algorithm, "an algorithm such as PBT(interval=100)", hint)
-    document: dict[str, Any] = _encode(algorithm, "algorithm")
+    document: dict[str, Any] = _encode(check_algorithm(algorithm), "algorithm")
     return document
 
 
@@ -134,7 +131,7 @@ def _decode(document: Any, name: str) -> Any:
 
 
 def _fields(kind: type) -> list[str] | None:
-    """Return the names of the fields that make up an object of a type, or None where that is not known."""
+    """Return the names of the fields of a dataclass or Struct; None for any other type."""
     if issubclass(kind, msgspec.Struct):
         return list(kind.__struct_fields__)
     if dataclasses.is_dataclass(kind):

@@ -1,8 +1,8 @@
 """Early stopping: ending trials that are not worth finishing (Li et al. 2019, arXiv 1902.01894).
 
-A rule looks at what running trials have reported so far, and at what others reported at the same point. A trial that is
-stopped completes with what it reported; then its member is given a donor, whatever the exploit rule says.
-When a report arrives depends on time, so a study with early stopping is not the same for any number of workers.
+A rule compares the reports of a running trial with what others reported at the same point. A stopped trial completes
+with what it reported, and its member is then given a donor, whatever the exploit rule says. Reports arrive at different
+times in each run, so a study with early stopping depends on the number of workers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from phyletic.evolution.arguments import check_integer
 from phyletic.evolution.user_function import function_hash, qualified_name
 
 __all__ = [
+    "MOST_CURVES",
     "EarlyStop",
     "EarlyStopFunction",
     "EarlyStopRule",
@@ -27,10 +28,12 @@ __all__ = [
     "NonFiniteStopping",
     "TrialCurve",
     "as_early_stop",
-    "hopeless_trials",
+    "stopped_by_rules",
 ]
 
 Mode = Literal["max", "min"]
+MOST_CURVES = 64
+"""How many ended trials a running one is compared with: those with the highest numbers."""
 
 
 class TrialCurve(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +63,16 @@ EarlyStopFunction = Callable[[TrialCurve, Sequence[TrialCurve]], bool]
 
 @runtime_checkable
 class EarlyStop(Protocol):
-    """Tells whether a running trial is hopeless."""
+    """A rule that decides whether a running trial is worth finishing."""
 
     def hopeless(self, curve: TrialCurve, others: Sequence[TrialCurve], mode: Mode) -> bool:
-        """Whether a running trial is not worth finishing, given what others reported."""
+        """Whether a running trial is not worth finishing.
+
+        Args:
+            curve: What the trial has reported.
+            others: What the other running and the latest ended trials reported.
+            mode: Which way the metric is better.
+        """
         ...
 
 
@@ -146,7 +155,7 @@ class EarlyStopRule:
 
 
 def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
-    """Return the rules that a user gave: none, one, or several; a function becomes a rule.
+    """Return the rules that a user gave: None, one, or a list; a function becomes a rule.
 
     Raises:
         InvalidArgument: It is none of these.
@@ -163,8 +172,14 @@ def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
     raise InvalidArgument("early_stopping", given, allowed)
 
 
-def hopeless_trials(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:
-    """Return the numbers of the running trials that some rule gives up."""
+def stopped_by_rules(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:
+    """Return the numbers of the running trials that at least one rule gives up.
+
+    Args:
+        rules: The rules.
+        curves: What running trials have reported so far, and what the latest ended ones reported.
+        mode: Which way the metric is better.
+    """
     found = []
     for curve in curves:
         if curve.running:

@@ -1,10 +1,10 @@
-"""Explore: how inherited hyperparameters are changed after a copy.
+"""Explore: how inherited hyperparameters change after a copy.
 
 Every rule acts on the parameters that are active and neither fixed nor constant, each drawn independently, in the
-order of the space. What a step means for a kind of value (a factor in a logarithmic range, one place in an ordinal,
-another choice) is the domain's own business; values never leave their domain. Where a choice changed, the parameters
-of the branch that was left are dropped and those of the new branch are drawn from their birth ranges. A choice with
-fixed parameters under it stays as it is, like them: the weights were made for it.
+order of the space. The domain defines what a step is (a factor in a logarithmic range, one place in an ordinal, another
+choice); values never leave their domain. If a choice changes, the parameters of the old branch are dropped and those of
+the new branch are drawn from their birth ranges. A choice with fixed parameters under it never changes, because the
+weights were made for it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ ExploreFunction: TypeAlias = Callable[[dict[str, Any], np.random.Generator], Map
 
 
 class Explored(NamedTuple):
-    """What a rule made of some values.
+    """The values after a rule was applied.
 
     Attributes:
         values: The new values, complete.
-        how: For each path whose value the rule changed or added, how, in words.
+        how: For each path whose value the rule changed or added, how it did so, in words.
     """
 
     values: dict[str, Value]
@@ -58,9 +58,9 @@ class Explore(Protocol):
         """Return changed values.
 
         Args:
-            space: What may vary, and where to.
+            space: What may vary, and in which ranges.
             values: A value for every active parameter, and the constants; not changed.
-            stream: Where chance comes from.
+            stream: The source of random numbers.
         """
         ...
 
@@ -70,7 +70,7 @@ class Perturb:
     """Multiply each hyperparameter by a factor drawn from a few, or redraw it from its birth range.
 
     Choices are redrawn and ordinals shift by a place, towards the side the factor points to; whole numbers always move
-    by at least one unless they are at a limit. Zero times a factor stays zero for ever: where a range touches zero,
+    by at least one unless they are at a limit. Zero times a factor stays zero for ever: if a range touches zero,
     use :class:`Gaussian`, or resample now and then.
 
     Args:
@@ -196,7 +196,7 @@ class Chain:
         return ", ".join(rule_name(rule) for rule in self.rules)
 
     def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
-        """Return what the last rule makes of what the others made; see :meth:`Explore.explore`."""
+        """Return the values after all rules were applied, one after the other; see :meth:`Explore.explore`."""
         current, how = dict(values), dict[str, str]()
         for rule in self.rules:
             current, steps = rule.explore(space, current, stream)
@@ -224,7 +224,7 @@ def rule_name(rule: Explore) -> str:
 
 
 def same(first: Value, second: Value) -> bool:
-    """Whether two values are one: 1, 1.0 and True are three."""
+    """Whether two values are equal and of one type: 1, 1.0 and True all differ."""
     return first is second or (type(first) is type(second) and first == second)
 
 
@@ -240,7 +240,7 @@ def _each(
     stream: RandomStream,
     step: Callable[[Parameter, Value], tuple[Value, str]],
 ) -> Explored:
-    """Apply a step to every parameter that may change, then repair what a changed choice left behind."""
+    """Apply a step to every parameter that may change, then complete the branches of changed choices."""
     changed, how = dict(values), dict[str, str]()
     chosen = False
     for parameter in space.active(values):

@@ -1,16 +1,16 @@
-"""Exploration without selection: the ablation of PBT in which nobody copies anybody."""
+"""Exploration without selection: the ablation of PBT in which no member copies another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
+from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
-from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
 from phyletic.evolution.population import Population
-from phyletic.evolution.suggestion import changes_between, fresh_start, newborn, newborn_values
+from phyletic.evolution.suggestion import changes_between, fresh_start, newborn, newborn_values, suggestion
 from phyletic.evolution.user_function import as_rule
 from phyletic.randomness import RandomStream
 from phyletic.records import Decision, Suggestion
@@ -21,12 +21,12 @@ __all__ = ["ExploreOnly"]
 
 @dataclass(frozen=True)
 class ExploreOnly:
-    """Explore only: after every trial each member changes its own hyperparameters, and nobody copies anybody.
+    """Explore only: after every trial each member changes its own hyperparameters, and no member copies another.
 
-    What PBT would be without selection: hyperparameters wander, weights stay where they are. Compared with it at equal
-    steps, PBT shows what choosing winners adds to changing hyperparameters at all; compared with
-    :class:`RandomSearch`, it shows what changing them does by itself. As there, a member whose score is not finite is
-    not helped, and one that failed starts afresh with newly drawn values.
+    This is PBT without selection: hyperparameters wander, weights stay with their member. A comparison with PBT at
+    equal steps shows what choosing winners adds; a comparison with :class:`RandomSearch` shows what changing
+    hyperparameters does by itself. As in random search, a member whose score is not finite trains on, and a member
+    that failed starts afresh with newly drawn values.
 
     Args:
         population: Number of members, at least 1.
@@ -51,9 +51,7 @@ class ExploreOnly:
     interval_seconds: float | None = None
     explore: Explore | ExploreFunction | Sequence[Explore | ExploreFunction] = field(default_factory=Perturb)
     synchronous: bool = False
-    # one score is enough, and no earlier one is read
-    window: ClassVar[int] = 1
-    uses_history: ClassVar[bool] = False
+    reads: ClassVar[Reads] = Reads()
 
     def __post_init__(self) -> None:
         check_integer("population", self.population, 1)
@@ -63,7 +61,7 @@ class ExploreOnly:
 
     @property
     def rule(self) -> Explore:
-        """The explore rule that was made from what was given."""
+        """The explore rule made from ``explore``."""
         return cast(Explore, self.explore)
 
     def population_size(self, space: Space) -> int:
@@ -79,16 +77,14 @@ class ExploreOnly:
         stream: RandomStream,
     ) -> Suggestion:
         """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        values = newborn_values(space, given, design_row, stream)
-        return newborn(values, self.interval, self.interval_seconds)
+        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
         view = population.view(member)
         head = view.trial
         if view.failed or head is None:
-            values = population.space.sample(stream)
-            return fresh_start(population, view, values, self.interval, self.interval_seconds)
+            return fresh_start(self, population, view, population.space.sample(stream))
         own = head.hyperparameters
         explored = self.rule.explore(population.space, own, stream)
         ranking = population.ranking
@@ -100,14 +96,4 @@ class ExploreOnly:
             explored=rule_name(self.rule),
             changes=changes_between(own, own, explored.values, explored.how),
         )
-        return Suggestion(
-            parent=head.number,
-            hyperparameters=explored.values,
-            decision=decision,
-            steps=self.interval,
-            seconds=self.interval_seconds,
-        )
-
-    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Stop none."""
-        return ()
+        return suggestion(self, head.number, explored.values, decision)

@@ -19,7 +19,7 @@ class NoiseGate:
 
     With mu and sigma the mean and standard deviation of the population's finite scores, a member is replaced only if
     its score is below ``min(mu - k * sigma, mu - a)``, and copied only if it is above ``max(mu + k * sigma, mu + a)``;
-    the other way round where lower is better. The rule is that of IsaacLab, after DexPBT (Petrenko et al. 2023,
+    the other way round if lower is better. The rule is that of IsaacLab, after DexPBT (Petrenko et al. 2023,
     arXiv 2305.12127). As in DexPBT's code, sigma leaves out the worst 20 % (rounded down) of the scores, so
     that a few collapsed members do not make everyone else look equal. A member in need of rescue passes the gate.
 
@@ -54,8 +54,8 @@ class NoiseGate:
         kept = scores[: count - count // 5]
         centre = average(kept)
         sigma = math.sqrt(average([(score - centre) * (score - centre) for score in kept]))
-        # min(mu - k sigma, mu - a) and max(mu + k sigma, mu + a) lie at the same distance from mu. Where sigma
-        # overflowed and k is 0, max gives its first argument.
+        # min(mu - k sigma, mu - a) and max(mu + k sigma, mu + a) lie at the same distance from mu. If sigma
+        # overflowed and k is 0, max returns its first argument.
         distance = max(self.a, self.k * sigma)
         if mode == "min":
             distance = -distance

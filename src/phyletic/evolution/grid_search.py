@@ -1,13 +1,13 @@
-"""Grid search: the control whose values are laid out beforehand."""
+"""Grid search: the control whose values lie on a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_instance, check_integer, check_intervals
-from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.evolution.suggestion import fresh_start, newborn, unchanging
 from phyletic.randomness import RandomStream
@@ -19,15 +19,15 @@ __all__ = ["GridSearch"]
 
 @dataclass(frozen=True)
 class GridSearch:
-    """Grid search: member m trains with point m of a grid, and nobody ever copies anybody.
+    """Grid search: member m trains with point m of a grid, and no member ever copies another.
 
-    Members without a finite score train on; a member that failed starts again at its own point.
+    A member whose score is not finite trains on; a member that failed starts again at its own point.
 
     Args:
         interval: Steps of one trial.
-        points: How many values each parameter takes, at most: one number for all, or a number by path.
-        population: Number of members; None for one per point of the grid. A smaller population takes points evenly
-            spread over the grid's order, a larger one begins again from the first.
+        points: The most values that each parameter takes: one number for all, or a number for each path.
+        population: Number of members; None for one member per point of the grid. A smaller population takes points
+            spread evenly over the grid's order, a larger one begins again from the first.
         interval_seconds: Seconds of one trial, instead of ``interval``.
         synchronous: Whether members wait for each other.
 
@@ -41,9 +41,7 @@ class GridSearch:
     _: KW_ONLY
     interval_seconds: float | None = None
     synchronous: bool = False
-    # one score is enough, and no earlier one is read
-    window: ClassVar[int] = 1
-    uses_history: ClassVar[bool] = False
+    reads: ClassVar[Reads] = Reads()
 
     def __post_init__(self) -> None:
         check_intervals(self.interval, self.interval_seconds)
@@ -78,18 +76,13 @@ class GridSearch:
         design_row: Sequence[float] | None,
         stream: RandomStream,
     ) -> Suggestion:
-        """Decide a member's first trial: its point of the grid, or what the user gives; see :meth:`Algorithm.birth`."""
+        """Decide a member's first trial: its point of the grid, or the user's values; see :meth:`Algorithm.birth`."""
         values = space.complete(given, stream) if given else self.point(space, member)
-        return newborn(values, self.interval, self.interval_seconds)
+        return newborn(self, values)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
         view = population.view(member)
         if view.failed or view.trial is None:
-            values = self.point(population.space, member)
-            return fresh_start(population, view, values, self.interval, self.interval_seconds)
-        return unchanging(population, view, self.interval, self.interval_seconds)
-
-    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Stop none."""
-        return ()
+            return fresh_start(self, population, view, self.point(population.space, member))
+        return unchanging(self, population, view)

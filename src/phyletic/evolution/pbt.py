@@ -7,8 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
+from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals, check_one_of
-from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, hopeless_trials
+from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, stopped_by_rules
 from phyletic.evolution.exploit import Exploit, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
 from phyletic.evolution.gate import NoiseGate
@@ -21,6 +22,7 @@ from phyletic.evolution.suggestion import (
     newborn,
     newborn_values,
     reason_of_rescue,
+    suggestion,
 )
 from phyletic.evolution.user_function import as_rule
 from phyletic.evolution.view import MemberView
@@ -35,33 +37,33 @@ __all__ = ["PBT"]
 class PBT:
     """Population based training: losers copy winners' weights and explore their hyperparameters.
 
-    Each member trains for ``interval`` steps at a time. In between, ``exploit`` may find that it loses: then it goes on
-    from a donor's checkpoint with the donor's hyperparameters, changed by ``explore``. A member that does not lose goes
-    on from its own checkpoint with its own hyperparameters.
+    Each member trains for ``interval`` steps at a time. After each trial ``exploit`` decides whether it loses. A loser
+    goes on from a donor's checkpoint with the donor's hyperparameters, changed by ``explore``; any other member goes on
+    from its own checkpoint with its own hyperparameters.
 
     A member whose score is not finite, or that failed, is rescued whatever the rules say: it takes a donor from the
-    best of the population, or starts afresh with newly drawn hyperparameters where no member can donate.
+    best of the population, or starts afresh with newly drawn hyperparameters if no member can donate.
 
     Args:
         population: Number of members, at least 1 (the paper's experiments use 20 to 80; with 10 or fewer the search is
             greedy and its results vary).
         interval: Steps of one trial. The paper's *ready* condition.
         interval_seconds: Seconds of one trial, instead of ``interval``.
-        exploit: Who copies whom: :class:`Truncation`, :class:`BinaryTournament` or :class:`TTest`.
+        exploit: The rule that chooses losers and donors: :class:`Truncation`, :class:`BinaryTournament` or
+            :class:`TTest`.
         explore: How inherited hyperparameters change: :class:`Perturb`, :class:`Resample`, :class:`Gaussian`, a
             function ``(hyperparameters, rng) -> mapping``, or a list of these, applied in order.
         synchronous: Whether members wait for each other. Then a study is reproduced exactly by any number of workers.
             The default is asynchronous, as in the paper.
         burn_in: Steps before which a member does not exploit.
-        inherit: What is copied. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations of the
-            paper's figure 2. Fixed hyperparameters always belong to the weights.
-        compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each with what its peers
-            scored when they had trained no longer than it has (see :func:`rank_matched`).
+        inherit: What a loser copies. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations of
+            the paper's figure 2. Fixed hyperparameters always belong to the weights.
+        compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each member with the scores
+            of its peers at the same age or younger (see :func:`rank_matched`).
         gate: A :class:`NoiseGate`, for noisy scores; None for none.
-        early_stopping: Ends trials that are not worth finishing by what they report on the way, and rescues their
-            members: :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a
-            list of these. When a report arrives depends on time, so this gives up that a synchronous study is
-            reproduced exactly.
+        early_stopping: Ends trials whose reports show that they are not worth finishing, and rescues their members:
+            :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a list of
+            these. Reports arrive at different times in each run, so such a study is not reproduced exactly.
 
     Raises:
         InvalidArgument: An argument is of the wrong kind or outside of its range.
@@ -100,18 +102,15 @@ class PBT:
         object.__setattr__(self, "early_stopping", as_early_stop(self.early_stopping) or None)
 
     @property
-    def window(self) -> int:
-        """As many evaluations as the exploit rule looks at."""
-        return self.exploit.window
-
-    @property
-    def uses_history(self) -> bool:
-        """Whether scores are compared at matched experience."""
-        return self.compare == "matched"
+    def reads(self) -> Reads:
+        """What the rules read: scores for a t-test, histories to compare at equal age, curves to stop early."""
+        return Reads(
+            scores=self.exploit.window, history=self.compare == "matched", curves=self.early_stopping is not None
+        )
 
     @property
     def rule(self) -> Explore:
-        """The explore rule that was made from what was given."""
+        """The explore rule made from ``explore``."""
         return cast(Explore, self.explore)
 
     def population_size(self, space: Space) -> int:
@@ -127,12 +126,16 @@ class PBT:
         stream: RandomStream,
     ) -> Suggestion:
         """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        values = newborn_values(space, given, design_row, stream)
-        return newborn(values, self.interval, self.interval_seconds)
+        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Return the running trials that a rule gives up; see :meth:`Algorithm.early_stop`."""
-        return hopeless_trials(as_early_stop(self.early_stopping), curves, mode)
+        """Return the numbers of the running trials that a rule gives up.
+
+        Args:
+            curves: What running trials have reported so far, and what the latest ended ones reported.
+            mode: Which way the metric is better.
+        """
+        return stopped_by_rules(as_early_stop(self.early_stopping), curves, mode)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
@@ -159,7 +162,7 @@ class PBT:
             threshold=verdict.threshold,
             note=note,
         )
-        return continuation(view, decision, self.interval, self.interval_seconds)
+        return continuation(self, view, decision)
 
     def _judge(self, ranking: Ranking, view: MemberView, stream: RandomStream) -> Verdict:
         """Ask the exploit rule, then the gate; a member that is alone or too young does not lose."""
@@ -178,7 +181,7 @@ class PBT:
         return Verdict(loses and bool(donors), donors, verdict.threshold, note)
 
     def _rescue(self, population: Population, ranking: Ranking, view: MemberView, stream: RandomStream) -> Suggestion:
-        """Give a member a donor from the best, or a fresh start where nobody can donate."""
+        """Give a member a donor from the best, or a fresh start if no member can donate."""
         note = reason_of_rescue(view)
         rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
         for candidates in rankings:
@@ -191,8 +194,7 @@ class PBT:
                 elite = [place for place in elite if _beyond(candidates.scores[place], high, candidates)]
             place = stream.choice(elite or able[:1])
             return self._copy(population, view, _Donor(candidates, place, "rescue", "both"), None, note, stream)
-        values = population.space.sample(stream)
-        return fresh_start(population, view, values, self.interval, self.interval_seconds)
+        return fresh_start(self, population, view, population.space.sample(stream))
 
     def _copy(
         self,
@@ -203,7 +205,7 @@ class PBT:
         note: str,
         stream: RandomStream,
     ) -> Suggestion:
-        """Take from the donor what is inherited, and explore it."""
+        """Copy the donor's weights, hyperparameters or both, and explore the hyperparameters."""
         space, ranking = population.space, donor.ranking
         winner = ranking.members[donor.place]
         head, own = winner.trial, view.trial
@@ -230,17 +232,11 @@ class PBT:
             changes=changes_between(before, values, explored.values, explored.how),
             note=note,
         )
-        return Suggestion(
-            parent=parent,
-            hyperparameters=explored.values,
-            decision=decision,
-            steps=self.interval,
-            seconds=self.interval_seconds,
-        )
+        return suggestion(self, parent, explored.values, decision)
 
 
 class _Donor(NamedTuple):
-    """Whom a member copies, and why."""
+    """The donor that a member copies, and why."""
 
     ranking: Ranking
     place: int

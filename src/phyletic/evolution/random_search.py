@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
-from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.population import Population
 from phyletic.evolution.suggestion import fresh_start, newborn, newborn_values, unchanging
 from phyletic.randomness import RandomStream
@@ -19,11 +19,11 @@ __all__ = ["RandomSearch"]
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """Random search: values are drawn at birth, and nobody ever copies anybody.
+    """Random search: values are drawn at birth, and no member ever copies another.
 
-    The baseline that population based training is compared with at equal steps: same population, same trials. So a
-    member whose score is not finite is not helped: it trains on with its values until its budget is spent, as a run
-    outside of phyletic would. A member that failed starts afresh with newly drawn values.
+    It is the baseline to compare population based training with at equal steps: same population, same trials. So it
+    does not help a member whose score is not finite: the member trains on with its values until its budget is spent,
+    as a run outside of phyletic would. A member that failed starts afresh with newly drawn values.
 
     Args:
         population: Number of members, at least 1.
@@ -40,9 +40,7 @@ class RandomSearch:
     _: KW_ONLY
     interval_seconds: float | None = None
     synchronous: bool = False
-    # one score is enough, and no earlier one is read
-    window: ClassVar[int] = 1
-    uses_history: ClassVar[bool] = False
+    reads: ClassVar[Reads] = Reads()
 
     def __post_init__(self) -> None:
         check_integer("population", self.population, 1)
@@ -62,17 +60,11 @@ class RandomSearch:
         stream: RandomStream,
     ) -> Suggestion:
         """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        values = newborn_values(space, given, design_row, stream)
-        return newborn(values, self.interval, self.interval_seconds)
+        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
         view = population.view(member)
         if view.failed or view.trial is None:
-            values = population.space.sample(stream)
-            return fresh_start(population, view, values, self.interval, self.interval_seconds)
-        return unchanging(population, view, self.interval, self.interval_seconds)
-
-    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Stop none."""
-        return ()
+            return fresh_start(self, population, view, population.space.sample(stream))
+        return unchanging(self, population, view)

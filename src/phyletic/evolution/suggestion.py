@@ -1,9 +1,9 @@
-"""The two moves that every algorithm has: a member goes on by itself, or starts afresh."""
+"""The moves that every algorithm has: a member is born, goes on by itself, or starts afresh."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.explore import same
@@ -20,20 +20,58 @@ __all__ = [
     "newborn",
     "newborn_values",
     "reason_of_rescue",
+    "suggestion",
     "unchanging",
 ]
+
+
+class Intervals(Protocol):
+    """An algorithm whose trials all have the same length; one of the two is None."""
+
+    @property
+    def interval(self) -> int | None:
+        """Steps of one trial."""
+        ...
+
+    @property
+    def interval_seconds(self) -> float | None:
+        """Seconds of one trial."""
+        ...
+
+
+def suggestion(algorithm: Intervals, parent: int | None, values: dict[str, Value], decision: Decision) -> Suggestion:
+    """Suggest a trial of an algorithm's interval.
+
+    Args:
+        algorithm: Whose interval it is.
+        parent: Number of the trial whose checkpoint it starts from; None for a newborn.
+        values: Its hyperparameters by flat path.
+        decision: Why it is suggested.
+    """
+    return Suggestion(
+        parent=parent,
+        hyperparameters=values,
+        decision=decision,
+        steps=algorithm.interval,
+        seconds=algorithm.interval_seconds,
+    )
+
+
+def newborn(algorithm: Intervals, values: dict[str, Value]) -> Suggestion:
+    """Suggest the birth of a member with the given hyperparameters."""
+    return suggestion(algorithm, None, values, Decision(kind="birth"))
 
 
 def newborn_values(
     space: Space, given: Mapping[str, Any] | None, design_row: Sequence[float] | None, stream: RandomStream
 ) -> dict[str, Value]:
-    """Return a newborn's values: those that are given and the rest drawn, or else a point of the design, or drawn.
+    """Return a newborn's values: the given ones completed by draws, or a point of the design, or draws.
 
     Args:
         space: What may vary.
-        given: The user's values, flat or nested, maybe not all; None for none.
+        given: The user's values, flat or nested, maybe not all; None if the user gave none.
         design_row: A point of the unit cube of ``space.dimensions`` dimensions; None to draw.
-        stream: Where chance comes from.
+        stream: The source of random numbers.
 
     Raises:
         InvalidSpace: A given value is not in the space.
@@ -45,37 +83,45 @@ def newborn_values(
     return space.sample(stream)
 
 
-def newborn(values: dict[str, Value], steps: int | None, seconds: float | None, note: str = "") -> Suggestion:
-    """Suggest the birth of a member."""
-    decision = Decision(kind="birth", note=note)
-    return Suggestion(parent=None, hyperparameters=values, decision=decision, steps=steps, seconds=seconds)
-
-
-def continuation(view: MemberView, decision: Decision, steps: int | None, seconds: float | None) -> Suggestion:
+def continuation(algorithm: Intervals, view: MemberView, decision: Decision) -> Suggestion:
     """Suggest that a member goes on from its own head with the same hyperparameters.
 
+    Args:
+        algorithm: Whose interval the trial has.
+        view: The member.
+        decision: Why it goes on.
+
     Raises:
-        InvalidArgument: It has no head.
+        InvalidArgument: The member has no head.
     """
     head = view.trial
     if head is None:
-        raise InvalidArgument("member", view.member, "one that has completed a trial, or has failed")
-    return Suggestion(
-        parent=head.number, hyperparameters=dict(head.hyperparameters), decision=decision, steps=steps, seconds=seconds
-    )
+        raise InvalidArgument("member", view.member, "a member that has completed a trial, or has failed")
+    return suggestion(algorithm, head.number, dict(head.hyperparameters), decision)
 
 
-def unchanging(population: Population, view: MemberView, steps: int | None, seconds: float | None) -> Suggestion:
-    """Suggest what an algorithm without evolution does: to go on, whatever the score."""
+def unchanging(algorithm: Intervals, population: Population, view: MemberView) -> Suggestion:
+    """Suggest that a member goes on whatever its score is, as in a search without evolution.
+
+    Args:
+        algorithm: Whose interval the trial has.
+        population: What is known of all members.
+        view: The member.
+    """
     ranking = population.ranking
     decision = Decision(kind="continue", as_of=population.as_of, rank=ranking.place(view), ranked=len(ranking))
-    return continuation(view, decision, steps, seconds)
+    return continuation(algorithm, view, decision)
 
 
-def fresh_start(
-    population: Population, view: MemberView, values: dict[str, Value], steps: int | None, seconds: float | None
-) -> Suggestion:
-    """Suggest that a member starts again, without a parent."""
+def fresh_start(algorithm: Intervals, population: Population, view: MemberView, values: dict[str, Value]) -> Suggestion:
+    """Suggest that a member starts again, without a parent.
+
+    Args:
+        algorithm: Whose interval the trial has.
+        population: What is known of all members.
+        view: The member.
+        values: Its new hyperparameters by flat path.
+    """
     ranking = population.ranking
     changes: tuple[Change, ...] = ()
     if view.trial is not None:
@@ -89,11 +135,11 @@ def fresh_start(
         changes=changes,
         note=f"{reason_of_rescue(view)}; no donor: started afresh",
     )
-    return Suggestion(parent=None, hyperparameters=values, decision=decision, steps=steps, seconds=seconds)
+    return suggestion(algorithm, None, values, decision)
 
 
 def reason_of_rescue(view: MemberView) -> str:
-    """Return why a member does not go on from what it has, for the person who reads the decision."""
+    """Return why a member cannot go on from its own head, for the person who reads the decision."""
     if view.failed:
         return "its latest trial was given up"
     return "its latest trial was stopped early" if view.early_stopped else "its score is not finite"
@@ -102,17 +148,17 @@ def reason_of_rescue(view: MemberView) -> str:
 def changes_between(
     own: Mapping[str, Value], source: Mapping[str, Value], new: Mapping[str, Value], how: Mapping[str, str]
 ) -> tuple[Change, ...]:
-    """List how a member's hyperparameters became what they are.
+    """List how a member's hyperparameters became the new ones.
 
-    A value that was explored changed from the source's value; one that was not explored, but differs from the member's
-    own, was inherited; one that is gone was dropped with its branch of the space. Laid over ``own``, the changes give
+    An explored value changed from the source's value. A value that was not explored but differs from the member's own
+    was inherited. A value that is gone was dropped with its branch of the space. Laid over ``own``, the changes give
     ``new``.
 
     Args:
         own: The member's values until now.
         source: The values that were inherited and then explored.
         new: The values from now on.
-        how: For each path that was explored, how.
+        how: For each explored path, how it was explored.
     """
     changes = []
     for path, after in new.items():

@@ -25,15 +25,15 @@ __all__ = ["UserFunction", "as_rule", "function_hash", "qualified_name"]
 class UserFunction:
     """A function that explores: ``(hyperparameters, rng) -> mapping``.
 
-    It is given a copy of the inherited values by flat path (constants and fixed ones too) and a
+    The function takes a copy of the inherited values by flat path (constants and fixed ones too) and a
     ``numpy.random.Generator``, and returns new values by flat path; a path that it leaves out keeps its value. The
-    space checks what comes back. A study remembers its name and a hash of its source, and so notices when it is opened
-    with another function; two rules are equal where these are.
+    space checks the result. A study remembers the function's name and a hash of its source, and notices if it is opened
+    with another function; two rules with the same name and hash are equal.
 
     Attributes:
         qualified_name: The function's ``__qualname__``.
-        hash: ``"sha256:..."`` of its source, or of its bytecode where the source cannot be found.
-        function: The function itself; None where the rule was read from a stored study.
+        hash: ``"sha256:..."`` of its source, or of its bytecode if the source cannot be found.
+        function: The function itself; None if the rule was read from a stored study.
     """
 
     qualified_name: str
@@ -75,7 +75,7 @@ class UserFunction:
         return Explored(repaired, how)
 
     def _merge(self, space: Space, values: Mapping[str, Value], returned: object) -> dict[str, Value]:
-        """Check what was returned, value by value, and lay it over the inherited values."""
+        """Check the returned values one by one, and lay them over the inherited ones."""
         blame = f"The explore function {self.qualified_name} returned it"
         if not isinstance(returned, Mapping):
             raise InvalidSpace("hyperparameters", returned, "a mapping from paths to values", blame)
@@ -101,7 +101,7 @@ class UserFunction:
 
 
 def as_rule(explore: object) -> Explore:
-    """Turn what a user may give as ``explore=`` into a rule.
+    """Turn the argument ``explore`` of an algorithm into a rule.
 
     Args:
         explore: A rule, a function, or a list or tuple of these.
@@ -131,8 +131,7 @@ def qualified_name(function: Any) -> str:
 
 
 def function_hash(function: Any) -> str:
-    """Return a hash of a function's source, or of its bytecode where the source cannot be found."""
-    """Hash what the function does, as far as that can be seen: its source, else its bytecode."""
+    """Return a hash of a function's source, or of its bytecode if the source cannot be found."""
     if isinstance(function, functools.partial):
         bound = repr((function.args, sorted(function.keywords.items())))
         return _digest([function_hash(function.func), bound])
@@ -140,7 +139,7 @@ def function_hash(function: Any) -> str:
     if not inspect.isroutine(function):
         function = type(function)
     code = getattr(function, "__code__", None)
-    # The source of a lambda is the line it stands on, with whatever else is written there.
+    # inspect returns the whole line of a lambda, with the code around it
     if code is None or code.co_name != "<lambda>":
         try:
             return _digest([textwrap.dedent(inspect.getsource(function))])

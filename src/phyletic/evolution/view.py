@@ -15,12 +15,12 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         member: Its place in the population, from 0.
         trial: Its head: its latest completed trial. None before the first.
-        scores: Latest evaluations of the metric along the lineage of its weights, newest last; at most the
-            algorithm's ``window`` of them.
-        history: ``(end_step, score)`` of the trials along its lineage, oldest first, bounded; empty unless the
-            algorithm says ``uses_history``.
+        scores: The latest evaluations of the metric along its lineage, newest last: as many as the algorithm's
+            ``reads.scores`` asks for.
+        history: ``(end_step, score)`` of the latest trials along its lineage, oldest first; empty unless the
+            algorithm's ``reads.history`` is true.
         failed: Whether its latest trial was given up, so that it must be rescued.
-        early_stopped: Whether its latest trial was ended early because the algorithm wanted it.
+        early_stopped: Whether the algorithm ended its latest trial early.
     """
 
     member: int
@@ -32,5 +32,5 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sound(self) -> bool:
-        """Whether it can go on from its own head: it has one with a finite score, which is no failure's or hopeless."""
+        """Whether it can go on from its own head: a finite score, and neither failed nor stopped early."""
         return self.trial is not None and not self.failed and not self.early_stopped and self.trial.finite

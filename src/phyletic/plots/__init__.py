@@ -1,8 +1,8 @@
 """Pictures of a study: scores, schedules, lineages and hyperparameters, as figures that need no window system.
 
-Each function takes trials (``study.trials()``) and gives a matplotlib figure to ``savefig``, which a notebook shows;
-:func:`plot` takes a study. What is drawn comes from pure functions in :mod:`phyletic.plots.data` and
-:mod:`phyletic.plots.parameter_data`, for those who draw with something else.
+Each function takes trials (``study.trials()``) and returns a matplotlib figure with ``savefig``, which a notebook
+shows; :func:`plot` takes a study. The data of the pictures comes from pure functions in :mod:`phyletic.plots.data` and
+:mod:`phyletic.plots.parameter_data`; use these to draw with another library.
 """
 
 from phyletic.plots.animation import Animation, animate

@@ -12,7 +12,7 @@ from phyletic.coordinator.control import check_count
 from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.evolution.arguments import check_instance, check_number, check_one_of
-from phyletic.plots.arguments import check_metric, check_names, check_seconds, check_space, check_trials
+from phyletic.plots.checks import check_metric, check_names, check_seconds, check_space, check_trials
 from phyletic.plots.drawing import INK, new_figure
 from phyletic.plots.families import best_trial
 from phyletic.plots.lineage_tree import lineage_tree

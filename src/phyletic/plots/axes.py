@@ -1,4 +1,4 @@
-"""Axes: which part of one is worth showing, whether it is logarithmic, and where a value is on it."""
+"""Axes: their range, whether they are logarithmic, and where a value is on them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _WIDE = 10.0
 def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tuple[float, float] | None:
     """Return the part of the axis worth showing: all values, unless a few bad ones would squash the others.
 
-    The good end is never cut. The bad end is cut where it lies very far beyond nine tenths of the values, as the scores
-    of members that diverged do; what is cut is then drawn at the edge.
+    The good end is never cut. The bad end is cut if it lies very far beyond nine tenths of the values, as the scores of
+    diverged members do; the caller draws the values beyond it at the edge.
     """
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from phyletic.plots.axes import levels_of, logarithmic, place_of, readable_range
-from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of, surviving
+from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of, surviving, varied_paths
 from phyletic.records import Metric, Trial, Value
 from phyletic.space import Int
 
@@ -56,7 +56,7 @@ class Mark(msgspec.Struct, frozen=True):
         member: Its member.
         founder: The newborn its lineage begins with.
         step: Where it ended; where it started if it failed.
-        kind: ``"not finite"`` (the score is NaN or infinite) or ``"failed"`` (there is none).
+        kind: ``"not finite"`` (the score is NaN or infinite) or ``"failed"`` (the trial has no score).
     """
 
     trial: int
@@ -72,8 +72,8 @@ class ScoreSeries(msgspec.Struct, frozen=True):
     Attributes:
         strokes: A line for each trial that has a finite score; of one point for a newborn.
         marks: Trials without a finite score.
-        best: Number of the best trial; None where no score is finite.
-        limits: The part of the axis worth showing; None where no score is finite.
+        best: Number of the best trial; None if no score is finite.
+        limits: The part of the axis worth showing; None if no score is finite.
         log: Whether the axis is logarithmic: where lower is better and the scores are positive and spread widely, as
             losses are.
     """
@@ -93,7 +93,7 @@ class Panel(msgspec.Struct, frozen=True):
         strokes: A line for each trial that has it: a rise or fall at its start, then constant to its end.
         log: Whether its axis is logarithmic.
         integer: Whether its values are whole numbers.
-        levels: The values it can have, in order, where the axis counts them from 0; empty for numbers.
+        levels: The values that it can have, in order, which the axis counts from 0; empty for numbers.
     """
 
     path: str
@@ -157,7 +157,7 @@ class TreeSeries(msgspec.Struct, frozen=True):
         hops: A vertical edge for each exploit.
         marks: Trials without a finite score.
         members: Rows.
-        best: Number of the best trial; None where no score is finite.
+        best: Number of the best trial; None if no score is finite.
     """
 
     segments: tuple[Segment, ...]
@@ -221,17 +221,13 @@ def panels(
         trials: Trials of one study; those that failed or were not started are left out.
         space: The study's space; it says which axes are logarithmic and which count levels.
         best: Number of the trial whose lineage is marked.
-        paths: Which hyperparameters; None for those with more than one value among the trials (all, if there is none).
+        paths: Which hyperparameters; None for those with more than one value among the trials (all, if there are none).
     """
     trials = sorted((trial for trial in trials if trial.end_step is not None), key=lambda trial: trial.number)
     founder, known = founders(trials), {trial.number: trial for trial in trials}
     winners = frozenset(lineage_numbers(trials, best))
-    if paths is None:
-        every = tuple(space.parameters)
-        varied = tuple(path for path in every if len({trial.hyperparameters.get(path) for trial in trials}) > 1)
-        paths = varied or every
     made = []
-    for path in paths:
+    for path in varied_paths(trials, space) if paths is None else paths:
         domain = space.parameters[path].domain
         levels = levels_of(domain)
         strokes = []

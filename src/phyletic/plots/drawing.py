@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GREY", "colours", "draw_marks", "legend", "new_figure", "tidy"]
+__all__ = ["GREY", "colours", "draw_marks", "legend", "new_figure", "panel_grid", "tidy"]
 
 # Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the best family's first; yellow,
 # which is weak on white, and black are left out.
@@ -40,6 +40,26 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def panel_grid(count: int, title: str) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels over the same steps, in one column, or in two if there are more than three.
+
+    Args:
+        count: How many panels.
+        title: Above them.
+    """
+    columns = 1 if count <= 3 else 2
+    rows = -(-count // columns)
+    figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)
+    flat: list[Axes] = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+    for place, axes in enumerate(flat):
+        axes.set_visible(place < count)
+        if place < count <= place + columns:
+            axes.set_xlabel("step")
+            axes.tick_params(labelbottom=True)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure, flat[:count]
+
+
 def colours(shown: Sequence[Family]) -> dict[int, str]:
     """Return a colour by founder: the first families' own ones, grey for all others."""
     return {
@@ -49,7 +69,7 @@ def colours(shown: Sequence[Family]) -> dict[int, str]:
 
 
 def tidy(axes: Axes) -> None:
-    """Take away what carries nothing and add a light grid."""
+    """Remove the frame and add a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#808080")
     axes.tick_params(which="both", colors=INK, labelsize=8)

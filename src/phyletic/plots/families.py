@@ -1,15 +1,16 @@
-"""Who descends from whom, and who is best: what every picture of a population asks of its trials."""
+"""Families of trials, the best trial and its lineage: what every picture of a population needs to know."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from phyletic.records import Metric, Trial
+from phyletic.space import Space
 
-__all__ = ["Family", "best_trial", "families", "founders", "lineage_numbers", "score_of", "surviving"]
+__all__ = ["Family", "best_trial", "families", "founders", "lineage_numbers", "score_of", "surviving", "varied_paths"]
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Family(msgspec.Struct, frozen=True):
 def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
     """Return the value of ``metric`` by trial number, non-finite ones too.
 
-    Reported values of that name are taken; where no trial has one, the scores that members were ranked by are.
+    These are the reported values of that name, or the scores that members were ranked by if no trial reported one.
     """
     if any(metric.name in trial.metrics for trial in trials):
         return {trial.number: trial.metrics[metric.name] for trial in trials if metric.name in trial.metrics}
@@ -61,6 +62,12 @@ def founders(trials: Sequence[Trial]) -> dict[int, int]:
     for trial in sorted(trials, key=lambda trial: trial.number):
         found[trial.number] = trial.number if trial.parent is None else found.get(trial.parent, trial.parent)
     return found
+
+
+def varied_paths(trials: Iterable[Trial], space: Space) -> tuple[str, ...]:
+    """Return the hyperparameters that have more than one value among some trials; all if none has."""
+    every, trials = tuple(space.parameters), tuple(trials)
+    return tuple(path for path in every if len({trial.hyperparameters.get(path) for trial in trials}) > 1) or every
 
 
 def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:

@@ -1,4 +1,4 @@
-"""The figure that every plot gives: one that a notebook shows by itself."""
+"""The figure that every plot returns: a notebook shows it by itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ __all__ = ["NotebookFigure"]
 
 
 class NotebookFigure(Figure):
-    """A matplotlib figure that is shown where it is the last value of a notebook's cell.
+    """A matplotlib figure that a notebook shows if it is the last value of a cell.
 
-    A figure that pyplot did not make is only its name there otherwise; pyplot keeps every figure until it is closed.
+    A notebook shows only the name of a plain figure, unless pyplot made it; and pyplot keeps every figure in memory
+    until it is closed.
     """
 
     def _repr_png_(self) -> bytes:

@@ -31,7 +31,7 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "parameters": parameters,
     "parallel": parallel_coordinates,
 }
-"""From a name to what draws it from trials, where it takes one a space, and a metric."""
+"""Drawing functions by kind: each takes trials, the space if it has such an argument, and a metric."""
 
 
 def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **options: Any) -> Figure:
@@ -40,7 +40,7 @@ def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **op
     Args:
         study: The study.
         kind: ``"summary"``, ``"scores"``, ``"schedule"``, ``"lineage"``, ``"parameters"`` or ``"parallel"``.
-        metric: Name of one of the study's metrics; the one that it ranks by where left out.
+        metric: Name of one of the study's metrics; by default the one that members are ranked by.
         **options: As of the function that draws it: :func:`summary`, :func:`scores`, :func:`schedule`,
             :func:`lineage_tree`, :func:`parameters` or :func:`parallel_coordinates`.
 
@@ -66,7 +66,7 @@ def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **op
 
 
 def metric_of(study: Study, name: str | None) -> Metric:
-    """Return a study's metric by name; the one that it ranks by for None.
+    """Return a study's metric by name; for None the one that members are ranked by.
 
     Raises:
         InvalidArgument: It has none of that name.

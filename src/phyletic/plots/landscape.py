@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.evolution.arguments import check_number
 from phyletic.plots.animation import Animation
-from phyletic.plots.arguments import (
+from phyletic.plots.checks import (
     check_metric,
     check_names,
     check_origin,
@@ -20,7 +20,7 @@ from phyletic.plots.arguments import (
 )
 from phyletic.plots.drawing import INK, PALETTE, new_figure, tidy
 from phyletic.plots.line_data import best_lineage
-from phyletic.plots.paths import Move, Point, Surface, lineage_points, moves
+from phyletic.plots.plane import Move, Point, Surface, lineage_points, moves
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def landscape(
         metric: What the best lineage is best in.
         surface: What lies below.
         coordinates: Names of the two metrics that say where a trial ended.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
         title: Above the axes.
 
     Returns:

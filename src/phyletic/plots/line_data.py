@@ -1,4 +1,4 @@
-"""Lines through a study's trials, and what a figure of lines consists of; nothing here draws."""
+"""Lines through a study's trials, and the panels of a figure of lines, as data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class LinePanel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def best_lineage(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
-    """Return the best trial and its ancestors, the newborn first; none where no score is finite."""
+    """Return the best trial and its ancestors, the newborn first; empty if no score is finite."""
     known = {trial.number: trial for trial in trials}
     return [known[number] for number in lineage_numbers(trials, best_trial(trials, metric)) if number in known]
 
@@ -136,7 +136,7 @@ def best_so_far(trials: Sequence[Trial], metric: Metric) -> Points:
 
 
 def steps_to_reach(trials: Sequence[Trial], metric: Metric, target: float) -> int | None:
-    """Return the fewest steps after which a trial's score is the target or better; None where none is."""
+    """Return the fewest steps after which a trial's score is the target or better; None if none is."""
     steps, scores = best_so_far(trials, metric)
     for step, score in zip(steps, scores, strict=True):
         if score >= target if metric.mode == "max" else score <= target:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.evolution.arguments import check_one_of
-from phyletic.plots.arguments import check_metric, check_trials
 from phyletic.plots.axes import logarithmic, readable_range
+from phyletic.plots.checks import check_metric, check_trials
 from phyletic.plots.data import Segment, TreeSeries, tree_series
 from phyletic.plots.drawing import GREY, colours, draw_marks, legend, new_figure, tidy
 from phyletic.plots.families import families
@@ -53,7 +53,7 @@ def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["fo
 def draw_lineage_tree(
     figure: Figure, axes: Axes, trials: Sequence[Trial], metric: Metric, colour: Literal["founder", "score"] = "founder"
 ) -> list[Any]:
-    """Draw what :func:`lineage_tree` draws on axes of one's own; return the entries of its legend."""
+    """Draw what :func:`lineage_tree` draws on given axes; return the entries of its legend."""
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
@@ -118,7 +118,7 @@ def _line(segment: Segment) -> list[tuple[float, float]]:
 
 
 def _score_colours(figure: Figure, axes: Axes, series: TreeSeries, metric: Metric) -> Callable[[float | None], object]:
-    """Return the colour of a score, brighter where better, and draw the colour bar."""
+    """Draw the colour bar, and return the function from a score to its colour, the better the brighter."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize

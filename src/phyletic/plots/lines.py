@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
-from phyletic.plots.arguments import check_text
+from phyletic.plots.checks import check_text
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.line_data import Line, LinePanel
 
@@ -55,7 +55,7 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
 
 
 def draw_lines(axes: Axes, panel: LinePanel) -> None:
-    """Draw one panel on axes of one's own."""
+    """Draw one panel on given axes."""
     tidy(axes)
     found = 0
     for line in panel.lines:

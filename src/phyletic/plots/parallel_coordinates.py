@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.arguments import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.axes import logarithmic, readable_range
+from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.drawing import INK, new_figure
-from phyletic.plots.families import score_of
+from phyletic.plots.families import score_of, varied_paths
 from phyletic.plots.parameter_data import Scale, ordered_trials, scale_of
 from phyletic.records import Metric, Trial
 
@@ -53,9 +53,7 @@ def parallel_coordinates(
     shown = [trial for trial in ordered_trials(trials) if math.isfinite(scores.get(trial.number, math.nan))]
     if not shown:
         raise InvalidArgument("trials", len(trials), f"trials of which at least one has a finite {metric.name}")
-    known = list(space.parameters)
-    varied = [path for path in known if len({trial.hyperparameters.get(path) for trial in shown}) > 1]
-    scales = [scale_of(path, shown, space) for path in chosen or varied or known]
+    scales = [scale_of(path, shown, space) for path in chosen or varied_paths(shown, space)]
     figure = new_figure(min(16.0, 3.0 + 1.7 * (len(scales) + 1)), 4.8)
     axes = figure.add_subplot()
     heights = [_heights(scale, shown) for scale in scales]

@@ -1,4 +1,4 @@
-"""Where trials are among their hyperparameters: points, and the standing that each had."""
+"""Trials as points in the plane of two hyperparameters or metrics, with the standing of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scale(msgspec.Struct, frozen=True):
         name: The hyperparameter's flat path, or the metric's name.
         log: Whether the axis is logarithmic.
         integer: Whether its values are whole numbers.
-        levels: The values it can have, in order, where the axis counts them from 0; empty for numbers.
+        levels: The values that it can have, in order, which the axis counts from 0; empty for numbers.
         reported: Whether it is a metric.
     """
 
@@ -43,7 +43,7 @@ class Scale(msgspec.Struct, frozen=True):
         return bool(self.levels) or (self.integer and not self.log)
 
     def place(self, trial: Trial) -> float | None:
-        """Return where a trial is on the axis, as it is written there; None where it has no finite value."""
+        """Return a trial's place on the axis; None if it has no finite value."""
         if self.reported:
             number = trial.metrics.get(self.name, math.nan)
             return number if math.isfinite(number) else None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_one_of
-from phyletic.plots.arguments import check_hyperparameters, check_metric, check_names, check_space, check_trials
-from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, tidy
-from phyletic.plots.families import best_trial, families
+from phyletic.plots.checks import check_hyperparameters, check_metric, check_names, check_space, check_trials
+from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, panel_grid, tidy
+from phyletic.plots.families import best_trial, families, varied_paths
 from phyletic.plots.parameter_data import Scale, Spot, ordered_trials, scale_of, spots
 from phyletic.records import Metric, Trial
 
@@ -39,7 +39,7 @@ def parameters(
     hyperparameters: Sequence[str] | None = None,
     colour: Literal["founder", "member"] = "founder",
 ) -> Figure:
-    """Draw where trials were among their hyperparameters.
+    """Draw the hyperparameters of all trials.
 
     Without ``pair`` there is a panel for each hyperparameter against the step: a point for each trial, coloured by how
     it stood among the trials of its generation; those that share a level or a whole number are spread a little, the
@@ -72,7 +72,7 @@ def parameters(
             raise InvalidArgument("colour", colour, "given with pair; against the step, colours are standings")
         return _against_steps(trials, space, metric, chosen)
     if hyperparameters is not None:
-        raise InvalidArgument("hyperparameters", hyperparameters, "None, where pair is given")
+        raise InvalidArgument("hyperparameters", hyperparameters, "None if pair is given")
     names = check_names("pair", pair, 2, '("lr", "momentum")')
     x, y = (scale_of(name, trials, space) for name in names)
     made = spots(trials, metric, x, y)
@@ -192,25 +192,14 @@ def set_scale(axes: Axes, scale: Scale, which: Literal["x", "y"]) -> None:
 
 
 def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None, chosen: Sequence[str]) -> Figure:
-    known = list(space.parameters)
     ended = ordered_trials(trials)
-    varied = [path for path in known if len({trial.hyperparameters.get(path) for trial in ended}) > 1]
-    scales = [scale_of(path, ended, space) for path in chosen or varied or known]
-    columns = 1 if len(scales) <= 3 else 2
-    rows = -(-len(scales) // columns)
-    figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)
-    flat: list[Axes] = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
-    for axes, scale in zip(flat, scales, strict=False):
+    scales = [scale_of(path, ended, space) for path in chosen or varied_paths(ended, space)]
+    figure, grid = panel_grid(len(scales), "Hyperparameters of every trial")
+    for axes, scale in zip(grid, scales, strict=True):
         _draw_standings(axes, spots(ended, metric, scale), scale)
-    for place, axes in enumerate(flat):
-        axes.set_visible(place < len(scales))
-        if place < len(scales) <= place + columns:
-            axes.set_xlabel("step")
-            axes.tick_params(labelbottom=True)
     figure.align_ylabels()
-    figure.suptitle("Hyperparameters of every trial", x=0.01, ha="left", fontsize=11)
     if metric is not None:
-        _standing_bar(figure, flat, metric)
+        _standing_bar(figure, grid, metric)
     return figure
 
 
@@ -235,19 +224,19 @@ def _draw_standings(axes: Axes, made: Sequence[Spot], scale: Scale) -> None:
 
 
 def _places(made: Sequence[Spot], spread: float) -> tuple[list[float], list[float]]:
-    """Return where to draw trials; those of one level are spread by how they stood."""
+    """Return where to draw trials; those of one level are spread by their standing."""
     ups = [0.0 if spot.standing is None else spread * (spot.standing - 0.5) for spot in made]
     return [spot.place[0] for spot in made], [spot.place[1] + up for spot, up in zip(made, ups, strict=True)]
 
 
-def _standing_bar(figure: Figure, flat: Sequence[Axes], metric: Metric) -> None:
+def _standing_bar(figure: Figure, grid: Sequence[Axes], metric: Metric) -> None:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.lines import Line2D
 
     shades = ScalarMappable(Normalize(0, 1), colormaps["viridis"])
-    bar = figure.colorbar(shades, ax=list(flat), shrink=0.7, ticks=[0, 1], pad=0.02)
+    bar = figure.colorbar(shades, ax=list(figure.axes), shrink=0.7, ticks=[0, 1], pad=0.02)
     bar.ax.set_yticklabels(["worst", "best"], fontsize=8)
     bar.set_label(f"{metric.name} in its generation", fontsize=8)
     line = Line2D([], [], color="black", linewidth=1.0, marker="o", markersize=6, fillstyle="none")

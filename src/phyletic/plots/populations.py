@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_mapping, check_sequence
-from phyletic.plots.arguments import check_metric, check_names, check_origin, check_runs, check_target, check_text
+from phyletic.plots.checks import check_metric, check_names, check_origin, check_runs, check_target, check_text
 from phyletic.plots.line_data import Line, LinePanel, along_lineage, best_lineage
 from phyletic.plots.lines import lines, ordered_colours
-from phyletic.plots.paths import Point, lineage_points
+from phyletic.plots.plane import Point, lineage_points
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def populations(
         metric: What members are ranked by.
         loss: Name of the metric that they train on.
         coordinates: Names of the two metrics that are weights.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
         needed: By size, the steps that a target took for each of several seeds; None leaves the panel out.
         target: A score to draw as a line.
         names: Of the score, the loss and the two weights, on the axes.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from phyletic.errors import InvalidArgument
-from phyletic.plots.arguments import check_hyperparameters, check_metric, check_space, check_trials
+from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.data import Panel, Stroke, panels
-from phyletic.plots.drawing import colours, legend, new_figure, tidy
+from phyletic.plots.drawing import colours, legend, panel_grid, tidy
 from phyletic.plots.families import Family, best_trial, families
 from phyletic.records import Metric, Trial
 
@@ -49,28 +49,17 @@ def schedule(
     made = panels(trials, space, best, chosen or None)
     if not made:
         raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
-    columns = 1 if len(made) <= 3 else 2
-    rows = -(-len(made) // columns)
-    figure = new_figure(8.0 if columns == 1 else 11.0, 1.0 + 2.1 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    flat = list(grid.flat)
-    for axes, panel in zip(flat, made, strict=False):
+    figure, grid = panel_grid(len(made), "Schedules by lineage")
+    for axes, panel in zip(grid, made, strict=True):
         draw_panel(axes, panel, shown)
-    for axes in flat[len(made) :]:
-        axes.set_visible(False)
-    for place, axes in enumerate(flat[: len(made)]):
-        if place + columns >= len(made):
-            axes.set_xlabel("step")
-            axes.tick_params(labelbottom=True)
     figure.align_ylabels()
-    figure.suptitle("Schedules by lineage", x=0.01, ha="left", fontsize=11)
     entries = legend(shown, colours(shown))
     figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
     return figure
 
 
 def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
-    """Draw one hyperparameter on axes of one's own."""
+    """Draw one hyperparameter on given axes."""
     from matplotlib.collections import LineCollection
     from matplotlib.ticker import MaxNLocator
 
@@ -108,7 +97,7 @@ def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
-    """Return the height of the panel: all values with a margin, where there is only one too."""
+    """Return the range of the panel: all values with a margin, even if there is only one."""
     if panel.levels:
         return -0.4, len(panel.levels) - 0.6
     values = [value for stroke in panel.strokes for value in stroke.values]
@@ -123,7 +112,7 @@ def _limits(panel: Panel) -> tuple[float, float]:
 
 
 def _shifted(stroke: Stroke, place: int) -> list[tuple[float, float]]:
-    """Return the stroke's points; those on levels a little aside by family, or families would hide each other."""
+    """Return the stroke's points, moved a little by family on levels, so that families do not hide each other."""
     aside = 0.05 * ((place + 1) // 2) * (-1 if place % 2 else 1)
     return [
         (step, value + max(-0.25, min(0.25, aside))) for step, value in zip(stroke.steps, stroke.values, strict=True)

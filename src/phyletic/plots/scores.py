@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from phyletic.plots.arguments import check_metric, check_trials
+from phyletic.plots.checks import check_metric, check_trials
 from phyletic.plots.data import score_series
 from phyletic.plots.drawing import colours, draw_marks, legend, new_figure, tidy
 from phyletic.plots.families import families
@@ -46,7 +46,7 @@ def scores(trials: Sequence[Trial], metric: Metric) -> Figure:
 
 
 def draw_scores(axes: Axes, trials: Sequence[Trial], metric: Metric) -> list[Any]:
-    """Draw what :func:`scores` draws on axes of one's own; return the entries of its legend."""
+    """Draw what :func:`scores` draws on given axes; return the entries of its legend."""
     from matplotlib.collections import LineCollection
 
     series = score_series(trials, metric)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from phyletic.plots.arguments import (
+from phyletic.plots.checks import (
     check_metric,
     check_names,
     check_origin,
@@ -17,7 +17,7 @@ from phyletic.plots.arguments import (
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.landscape import draw_moves, draw_surface
 from phyletic.plots.line_data import member_scores
-from phyletic.plots.paths import Point, Surface, moves
+from phyletic.plots.plane import Point, Surface, moves
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def side_by_side(
         metric: What the lower row shows.
         surface: What lies below the paths.
         coordinates: Names of the two metrics that say where a trial ended.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
         target: A score to draw as a line, such as the optimum.
         names: Of the two coordinates and the score, on the axes.
         title: Above everything.

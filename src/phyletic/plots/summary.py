@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phyletic.plots.arguments import check_metric, check_space, check_text, check_trials
+from phyletic.plots.checks import check_metric, check_space, check_text, check_trials
 from phyletic.plots.data import panels
 from phyletic.plots.drawing import new_figure
 from phyletic.plots.families import best_trial, families

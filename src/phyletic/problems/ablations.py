@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from phyletic.evolution import PBT, Algorithm, ExploreOnly, Gaussian, GridSearch, Perturb
-from phyletic.plots.paths import surface
+from phyletic.plots.plane import surface
 from phyletic.plots.side_by_side import side_by_side
 from phyletic.problems import quadratic
 from phyletic.problems.dry_run import dry_run
@@ -89,7 +89,7 @@ def run(
 def outcomes(
     algorithm: Algorithm, problem: Quadratic = PAPER, *, steps: int = quadratic.STEPS, seeds: Iterable[int] = range(50)
 ) -> list[float]:
-    """Return the better member's last Q for each seed: what :func:`run` would give, rehearsed in memory.
+    """Return the better member's last Q for each seed: what :func:`run` would give, by dry runs.
 
     Example:
         >>> [round(outcome, 2) for outcome in outcomes(ablations()["exploit only"], seeds=[0, 1])]

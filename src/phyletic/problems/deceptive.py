@@ -1,4 +1,4 @@
-"""A problem that deceives whoever looks only a few steps ahead: the noisy quadratic.
+"""A problem that deceives a search which looks only a few steps ahead: the noisy quadratic.
 
 Stochastic gradient descent on ½·Σ aᵢθᵢ² with gradients of variance c·aᵢ changes the mean squares mᵢ = E[θᵢ²] as
 

@@ -48,7 +48,7 @@ _Y = np.array([0.0, 0.5, 1.5, 1.0])
 
 
 def potential(place: npt.ArrayLike) -> Array:
-    """Return the potential; infinite far away, where its last term overflows.
+    """Return the potential; infinite far away, as its last term overflows there.
 
     Args:
         place: x and y, shape (..., 2).
@@ -99,7 +99,7 @@ def descend(place: Array, coefficients: npt.ArrayLike, learning_rate: float) -> 
 
 
 def build(trial: LiveTrial) -> dict[str, Array]:
-    """Return a member at birth: a place drawn from where the potential is of interest."""
+    """Return a member at birth: a place drawn from the region around the minima."""
     stream = RandomStream(trial.seed)
     return {"place": np.array([low + (high - low) * stream.random() for low, high in BOUNDS])}
 

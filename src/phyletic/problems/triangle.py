@@ -26,7 +26,7 @@ SOLVED = 200.0
 """The accuracy at which the problem is solved."""
 
 NOISE = 2.0
-"""Standard deviation of what is added to the accuracy at each step, as in Ray's example."""
+"""Standard deviation of the noise added to the accuracy at each step, as in Ray's example."""
 
 _TOLERANCE = 3.0
 
@@ -52,7 +52,7 @@ def step(accuracy: float, learning_rate: float, stream: RandomStream, noise: flo
     Args:
         accuracy: Before the step, at least 0.
         learning_rate: Above 0.
-        stream: Where chance comes from.
+        stream: The source of random numbers.
         noise: Standard deviation of the noise, at least 0.
     """
     best = best_learning_rate(accuracy)
@@ -71,7 +71,7 @@ def train(trials: Trials | Study, noise: float = NOISE) -> None:
 
     Args:
         trials: Where trials come from.
-        noise: Standard deviation of what is added at each step, at least 0.
+        noise: Standard deviation of the noise added at each step, at least 0.
     """
     for trial in trials.attach(lambda trial: {"accuracy": 0.0}):
         stream = RandomStream(trial.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from phyletic.space import Space
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["trials_dataframe"]
+__all__ = ["lineages", "trials_dataframe"]
 
 _FACTS: dict[str, Callable[[Trial], Any]] = {
     "number": attrgetter("number"),
@@ -38,17 +38,39 @@ _FACTS: dict[str, Callable[[Trial], Any]] = {
     "error": attrgetter("error"),
 }
 _MAY_MISS = ("parent", "donor", "end_step", "steps")
-_WHOLE = ("number", "member", "generation", "start_step", "attempts", "failures", "seed", *_MAY_MISS)
+_WHOLE = ("number", "member", "generation", "founder", "start_step", "attempts", "failures", "seed", *_MAY_MISS)
 _NUMBERS = ("metrics.", "timings.")
+
+
+def lineages(trials: Iterable[Trial]) -> dict[int, str]:
+    """Return the lineage of each trial as text: its ancestors' numbers and its own, newborn first, a comma after each.
+
+    Args:
+        trials: Trials in the order of their numbers. A lineage begins after an ancestor that is not among them.
+
+    Example:
+        >>> lineages([])
+        {}
+    """
+    found: dict[int, str] = {}
+    for trial in trials:
+        before = "" if trial.parent is None else found.get(trial.parent, "")
+        found[trial.number] = f"{before}{trial.number},"
+    return found
 
 
 def trials_dataframe(trials: Sequence[Trial], space: Space, metrics: Sequence[str] = ()) -> pandas.DataFrame:
     """Return trials as a data frame, a row a trial.
 
+    The column ``lineage`` is text such as ``"1,6,12,20,"``: the numbers of the ancestors and the trial's own, newborn
+    first, with a comma after each. So ``frame[frame.lineage.str.startswith("1,6,")]`` are the descendants of trial 6.
+    ``founder`` is the number of the newborn. Among a part of a study's trials, a lineage begins after the latest
+    ancestor that was left out.
+
     Args:
-        trials: The trials.
+        trials: The trials, in the order of their numbers.
         space: The study's space, for the order of the columns.
-        metrics: Names of the study's metrics, which have a column each even where no trial has reported them yet.
+        metrics: Names of the study's metrics, which have a column each even if no trial has reported them yet.
 
     Returns:
         A frame indexed by the trial's number, with the trial's facts, a column ``hyperparameters.<path>`` for each
@@ -67,17 +89,26 @@ def trials_dataframe(trials: Sequence[Trial], space: Space, metrics: Sequence[st
     )
     names = dict.fromkeys([*metrics, *(name for one in trials for name in one.metrics)])
     parts = Timings.__struct_fields__
-    columns = [*_FACTS, *(f"hyperparameters.{path}" for path in paths), *(f"metrics.{name}" for name in names)]
+    lineage = lineages(trials)
+    columns = [
+        *_FACTS,
+        "lineage",
+        "founder",
+        *(f"hyperparameters.{path}" for path in paths),
+        *(f"metrics.{name}" for name in names),
+    ]
     columns += [f"timings.{part}" for part in parts]
 
     def row(trial: Trial) -> Iterator[Any]:
         yield from (fact(trial) for fact in _FACTS.values())
+        yield lineage[trial.number]
+        yield int(lineage[trial.number].partition(",")[0])
         yield from (trial.hyperparameters.get(path) for path in paths)
         yield from (trial.metrics.get(name) for name in names)
         yield from (getattr(trial.timings, part) for part in parts)
 
     frame = pd.DataFrame([tuple(row(trial)) for trial in trials], columns=columns)
-    # also where there is nothing to tell the type from
+    # an empty or missing column has no values to tell its type from
     frame = frame.astype({column: "Int64" if column in _MAY_MISS else "int64" for column in _WHOLE})
     frame = frame.astype(
         dict.fromkeys(["score", *(column for column in columns if column.startswith(_NUMBERS))], float)

@@ -25,6 +25,7 @@ __all__ = [
     "evaluations",
     "events",
     "heads_at",
+    "latest_events",
     "latest_reports",
     "lineage",
     "load_study",
@@ -368,6 +369,19 @@ def events(
         (sequence, Event(kind=kind, at=at, trial=trial, payload=payload))
         for sequence, kind, at, trial, payload in connection.execute(statement)
     ]
+
+
+def latest_events(connection: Connection, study_id: int, most: int) -> list[Event]:
+    """Return the latest events beside decisions and results, in order."""
+    columns = tables.event.c
+    latest = (
+        sa.select(columns.kind, columns.at, columns.trial, columns.payload)
+        .where(columns.study == study_id, columns.kind.not_in([DECIDED, *RESULTS]))
+        .order_by(columns.sequence.desc(), columns.position.desc())
+        .limit(most)
+    )
+    rows = [*connection.execute(latest)][::-1]
+    return [Event(kind=kind, at=at, trial=trial, payload=payload) for kind, at, trial, payload in rows]
 
 
 def open_sessions(connection: Connection, study_id: int) -> list[SessionRecord]:

@@ -1,4 +1,4 @@
-"""Finding state that is in no checkpoint."""
+"""Find state that no checkpoint holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.checkpoints.comparison import difference
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import RandomSearch
+from phyletic.randomness import RandomStream
 from phyletic.records import Budget, Trial
 from phyletic.workers.trial import check_steps
 
@@ -18,7 +19,7 @@ __all__ = ["check"]
 
 
 def check(study: Study, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
-    """Compare a trial that goes on from memory with one that goes on from a checkpoint; see :meth:`Study.check`.
+    """Compare a trial continued in memory with the same trial continued from its checkpoint; see :meth:`Study.check`.
 
     Two trials are run twice, with the same seeds: once in one call of ``train``, and once in two, so that the second
     trial begins with a loaded checkpoint. What is in the checkpoints and the metrics must be the same.
@@ -28,7 +29,7 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
-    interval = check_steps("steps", steps, 1) if steps is not None else study.algorithm.interval
+    interval = check_steps("steps", steps, 1) if steps is not None else _first_interval(study)
     if interval is None:
         raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
     remembered = _small_study(study, interval)
@@ -44,6 +45,11 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
             f"{name} (already after the first trial: the training is not determined by trial.seed)" for name in first
         ]
     return _differences(remembered, 1, loaded)
+
+
+def _first_interval(study: Study) -> int | None:
+    """Return the steps of a newborn's trial; None if it is bounded by seconds."""
+    return study.algorithm.birth(study.space, 0, None, None, RandomStream(0)).steps
 
 
 def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
@@ -65,7 +71,7 @@ def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
 def _differences(a: Study, number: int, b: Study) -> list[str]:
     one, other = a.trial(number), b.trial(number)
     names = list(dict.fromkeys([*one.metrics, *other.metrics]))
-    # NaN equals itself here: what is compared is whether the same was measured
+    # repr, so that NaN equals itself
     differing = [f"metrics/{name}" for name in names if repr(one.metrics.get(name)) != repr(other.metrics.get(name))]
     return [*_states(a, one, other), *differing]
 

@@ -1,13 +1,14 @@
-"""A running study on a terminal: a live table, or plain lines where the output is no terminal."""
+"""A running study on a terminal: a live table, or plain lines if the output is no terminal."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import msgspec
 
@@ -16,20 +17,25 @@ from phyletic.records import Trial, TrialState
 from phyletic.study.progress import (
     MemberProgress,
     Progress,
+    change_text,
+    damage_text,
     duration,
+    ended_text,
+    exploit_text,
+    failure_text,
     number_text,
-    summary_lines,
+    progress_text,
+    short_names,
     time_left,
     totals_text,
     value_text,
 )
-from phyletic.study.progress_table import ASCII, MOST_MEMBERS, render
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
-__all__ = ["LiveDisplay", "MemberProgress", "Progress", "summary_lines"]
+__all__ = ["LiveDisplay", "choose", "render"]
 
 _REFRESH = 0.25
 """Seconds between two pictures of the live table."""
@@ -37,20 +43,32 @@ _PAUSE = 1.0
 """Least seconds between two plain lines about the whole study."""
 _PATIENCE = 10.0
 """Seconds after which a plain line comes although no generation was completed."""
+_MOST_MEMBERS = 30
+"""Most members that the table shows; of a larger population it shows the best and the worst."""
+_GAP = 2
+_ASCII = str.maketrans({"×": "x", "↑": "^", "↓": "v", "←": "<", "…": "~", "●": "*", "○": "o", "✗": "x", "✓": "+"})
+"""Replaces what a terminal without Unicode cannot show."""
+_STATES = {
+    "running": ("●", "green"),
+    "waiting": ("○", "yellow"),
+    "idle": ("-", "bright_black"),
+    "failed": ("✗", "red"),
+    "done": ("✓", "cyan"),
+}
 
 
 class LiveDisplay:
     """Shows a run while it lasts: ``with LiveDisplay() as display: display.update(progress)``.
 
-    On a terminal it is a table that is drawn again a few times a second, whatever the number of updates. Elsewhere
-    (a file, a pipe, a notebook) it is lines: one when as many trials were completed as there are members, and one for
-    each exploit, rescue and failure.
+    On a terminal it is a table, drawn again a few times a second however many updates there are. Elsewhere (a file, a
+    pipe, a notebook) it is lines: one whenever as many trials were completed as there are members, and one for each
+    exploit, rescue and failure.
 
     Args:
-        verbose: 0 is silent, 1 the default, 2 has a line for every trial that ended.
-        stream: Where to; standard error by default, so that standard output is the program's own.
+        verbose: 0 is silent, 1 the default, 2 adds a line for every trial that ended.
+        stream: Where to write; standard error by default, so that standard output is the program's own.
         console: A rich console instead of ``stream``.
-        clock: Gives seconds.
+        clock: Returns seconds.
 
     Raises:
         InvalidArgument: ``verbose`` is not 0, 1 or 2.
@@ -74,7 +92,7 @@ class LiveDisplay:
         self._first: Progress | None = None
         self._latest: Progress | None = None
         self._shown: Progress | None = None
-        self._shown_at = -float("inf")
+        self._shown_at = -math.inf
         self._widths: dict[str, int] = {}
 
     def __enter__(self) -> LiveDisplay:
@@ -96,19 +114,16 @@ class LiveDisplay:
     ) -> None:
         if os.getpid() != self._process:
             return
-        latest = self._latest
-        if latest is not None and (self._shown is None or _but_time(latest) != _but_time(self._shown)):
-            self._show(latest)
+        if self._latest is not None and (self._shown is None or _but_time(self._latest) != _but_time(self._shown)):
+            self._show(self._latest)
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def update(self, progress: Progress) -> None:
-        """Show a new snapshot, if it is time to; the last one is shown in any case."""
+        """Show a new snapshot if enough time has passed; the last snapshot is always shown."""
         self._first = self._first or progress
         self._latest = progress
-        if self._verbose == 0 or self._console is None:
-            return
         passed = self._clock() - self._shown_at
         if self._live is not None:
             due = passed >= _REFRESH
@@ -119,37 +134,29 @@ class LiveDisplay:
             self._show(progress)
 
     def note(self, trial: Trial, instead: Trial | None = None) -> None:
-        """Tell of a trial that was decided or has ended.
+        """Print a line about a trial that was decided or has ended, if it is worth one.
 
-        Where there is no table an exploit or rescue is told when it was decided; a failure is told anywhere; with
-        ``verbose=2`` every trial that ended is.
+        A failure always is; an exploit or rescue if there is no table; every ended trial with ``verbose=2``.
 
         Args:
             trial: The trial.
-            instead: The one whose place it takes, since the checkpoint that it started from was damaged.
+            instead: The trial that it replaces, because that one's parent checkpoint was damaged; else None.
         """
-        if self._verbose == 0 or self._console is None:
-            return
         if instead is not None:
-            self._line(damage_text(instead, trial))
+            self.line(damage_text(instead, trial))
         if trial.state is TrialState.FAILED:
-            self._line(failure_text(trial))
+            self.line(failure_text(trial))
         elif trial.state.open:
             if trial.decision.kind in ("exploit", "rescue") and (self._live is None or self._verbose == 2):
-                self._line(exploit_text(trial))
+                self.line(exploit_text(trial))
         elif self._verbose == 2:
-            self._line(ended_text(trial))
+            self.line(ended_text(trial))
 
     def line(self, text: str) -> None:
-        """Print a line: above the table where there is one."""
+        """Print a line, above the table if there is one."""
         if self._verbose and self._console is not None:
-            self._line(text)
-
-    def _line(self, text: str) -> None:
-        assert self._console is not None
-        if not _unicode(self._console):
-            text = text.translate(ASCII)
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            shown = text if _unicode(self._console) else text.translate(_ASCII)
+            self._console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, progress: Progress) -> None:
         if self._verbose == 0 or self._console is None:
@@ -157,17 +164,11 @@ class LiveDisplay:
         self._shown, self._shown_at = progress, self._clock()
         left = time_left(self._first or progress, progress)
         if self._live is None:
-            self._line(progress_text(progress, left))
+            self.line(progress_text(progress, left))
             return
-        height = max(4, self._console.height - 6)
-        picture = render(
-            progress,
-            left,
-            width=self._console.width,
-            rows=min(MOST_MEMBERS, height),
-            unicode=_unicode(self._console),
-            widths=self._widths,
-        )
+        rows = min(_MOST_MEMBERS, max(4, self._console.height - 6))
+        unicode = _unicode(self._console)
+        picture = render(progress, left, width=self._console.width, rows=rows, unicode=unicode, widths=self._widths)
         self._live.update(picture, refresh=True)
 
 
@@ -179,57 +180,158 @@ def _unicode(console: Console) -> bool:
     return console.encoding.lower().startswith("utf")
 
 
-def progress_text(progress: Progress, left: float | None) -> str:
-    """Return the study's state on one line."""
-    best = progress.best
-    steps = [member.step for member in progress.members]
-    least, most = min(steps, default=0), max(steps, default=0)
-    reached = f"step {least}" if least == most else f"steps {least}-{most}"
-    parts = [duration(progress.seconds), reached, totals_text(progress)]
-    if best is not None:
-        parts.append(f"best {progress.metric.name} {number_text(best.score, 5)} (trial {best.number})")
-    if left:
-        parts.append(f"about {duration(left)} left")
-    return " | ".join(parts)
+class _Cell(NamedTuple):
+    text: str
+    style: str = ""
 
 
-def exploit_text(trial: Trial) -> str:
-    """Return what a member took from another, and what changed thereby, on one line."""
-    decision = trial.decision
-    if decision.donor is None and decision.donor_member is None:
-        source = "starts afresh"
-    else:
-        donor = f"trial {decision.donor}" if decision.donor_member is None else f"member {decision.donor_member}"
-        taken = "weights and hyperparameters" if decision.inherited in ("", "both") else decision.inherited
-        source = f"takes {taken} of {donor} at step {trial.start_step}"
-    changed = [
-        f"{change.path} {value_text(change.before, 30, 5)} to {value_text(change.after, 30, 5)}"
-        for change in decision.changes
-        if change.before != change.after
+class _Column(NamedTuple):
+    """A column; among those that do not fit, the one of the highest rank is left out first."""
+
+    title: str
+    rank: int
+    cells: Sequence[_Cell]
+    left: bool = False
+
+
+def render(
+    progress: Progress,
+    left: float | None,
+    *,
+    width: int = 80,
+    rows: int = _MOST_MEMBERS,
+    unicode: bool = True,
+    widths: dict[str, int] | None = None,
+) -> RenderableType:
+    """Return the table as something that rich can print.
+
+    Args:
+        progress: The study now.
+        left: Estimated seconds left; None if unknown.
+        width: Columns of the terminal; the least important columns of the table are left out until the rest fits.
+        rows: Most members to show; of more, the best and the worst are shown.
+        unicode: Whether the terminal can show more than ASCII.
+        widths: Widest cell so far by column, which is updated: columns never shrink, so that the table stands still.
+    """
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    def text(cell: _Cell) -> Text:
+        return Text(cell.text if unicode else cell.text.translate(_ASCII), style=cell.style)
+
+    def line(words: str, style: str = "") -> Text:
+        drawn = text(_Cell(words, style))
+        drawn.no_wrap = True
+        drawn.truncate(width, overflow="crop" if drawn.plain.isascii() else "ellipsis")
+        return drawn
+
+    widths = {} if widths is None else widths
+    upper, lower = choose(progress, rows)
+    shown = [*upper, *lower]
+    columns = _fit(_columns(shown, progress), width, widths)
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        heading = text(_Cell(column.title, "bold"))
+        table.add_column(heading, justify="left" if column.left else "right", no_wrap=True, width=widths[column.title])
+    for place in range(len(shown)):
+        if lower and place == len(upper):
+            table.add_row(text(_Cell("…", "bright_black")), *[""] * (len(columns) - 1))
+        table.add_row(*[text(column.cells[place]) for column in columns])
+    metric = progress.metric
+    title = f"{progress.study}: {metric.name} ({metric.mode}), {len(progress.members)} members, {progress.storage}"
+    below = [line(words) for words in _footer(progress, left)]
+    if lower:
+        few = f"{len(shown)} of {len(progress.members)} members: the best and the worst"
+        below.insert(0, line(few, "bright_black"))
+    return Group(line(title, "bold"), table, *below)
+
+
+def choose(progress: Progress, rows: int) -> tuple[list[MemberProgress], list[MemberProgress]]:
+    """Return the members to show: all in order, or the best and the worst of more than ``rows``.
+
+    Members without a finite score are the worst.
+    """
+    if len(progress.members) <= rows:
+        return list(progress.members), []
+    sign = -1.0 if progress.metric.mode == "max" else 1.0
+
+    def rank(member: MemberProgress) -> tuple[float, int]:
+        known = member.score is not None and math.isfinite(member.score)
+        return (sign * (member.score or 0.0) if known else math.inf, member.member)
+
+    ranked = sorted(progress.members, key=rank)
+    best = max(1, (rows - 1) * 2 // 3)
+    worst = max(1, rows - 1 - best)
+    return ranked[:best], ranked[-worst:]
+
+
+def _columns(members: Sequence[MemberProgress], progress: Progress) -> list[_Column]:
+    """Return every column that there could be, in the order in which they stand."""
+    best = progress.best.member if progress.best is not None else None
+    paths = list(dict.fromkeys(path for member in progress.members for path in member.hyperparameters))
+    names = short_names(paths)
+    # the hyperparameters that changed matter most: the first comes before the donor, the others after it
+    varied = [
+        path for path in paths if any(m.before.get(path) not in (None, m.hyperparameters.get(path)) for m in members)
     ]
-    return f"member {trial.member} {decision.kind}: {source}" + (f"; {', '.join(changed)}" if changed else "")
+    order = [*varied, *(path for path in paths if path not in varied)]
+    ranks = {path: (4, 6)[place] if place < 2 else 8 + place for place, path in enumerate(order)}
+    name = progress.metric.name
+    return [
+        _Column("#", 0, [_Cell(str(m.member), "bold" if m.member == best else "") for m in members]),
+        _Column("", 1, [_Cell(*_STATES[m.state]) for m in members], left=True),
+        _Column("step", 2, [_Cell(f"{m.step}/{m.limit}" if m.limit else str(m.step)) for m in members]),
+        _Column(name if len(name) <= 10 else name[:9] + "…", 3, [_score(m.score, m.member == best) for m in members]),
+        _Column("best", 7, [_Cell(number_text(m.best)) for m in members]),
+        _Column("from", 5, [_origin(m) for m in members]),
+        *(_Column(names[path], ranks[path], [_value(m, path) for m in members], left=True) for path in paths),
+        _Column("worker", 100, [_Cell(m.worker or "", "bright_black") for m in members], left=True),
+    ]
 
 
-def failure_text(trial: Trial) -> str:
-    """Return that a trial failed, and of what, on one line."""
-    lines = (trial.error or "no error was recorded").strip().splitlines()
-    return f"member {trial.member} trial {trial.number} failed after {trial.attempts} attempts: {lines[-1]}"
+def _fit(columns: list[_Column], width: int, widths: dict[str, int]) -> list[_Column]:
+    """Return the columns that fit, without the least important ones; ``widths`` grows to their cells."""
+    for column in columns:
+        widest = max(len(column.title), *(len(cell.text) for cell in column.cells), 1)
+        widths[column.title] = max(widest, widths.get(column.title, 0))
+    room = width + _GAP
+    kept: set[str] = set()
+    for column in sorted(columns, key=lambda column: column.rank):
+        if widths[column.title] + _GAP <= room:
+            room -= widths[column.title] + _GAP
+            kept.add(column.title)
+    return [column for column in columns if column.title in kept]
 
 
-def damage_text(given_up: Trial, trial: Trial) -> str:
-    """Return that a checkpoint was damaged, and what is trained instead of the trial that loaded it, on one line."""
-    origin = "the beginning" if trial.parent is None else f"trial {trial.parent}"
-    return (
-        f"warning: the checkpoint of trial {given_up.parent} is damaged, so trial {given_up.number} of member "
-        f"{given_up.member} was given up; trial {trial.number} takes its place and starts from {origin}"
-    )
+def _score(score: float | None, best: bool) -> _Cell:
+    if score is not None and not math.isfinite(score):
+        return _Cell(number_text(score), "red")
+    return _Cell(number_text(score), "bold green" if best else "")
 
 
-def ended_text(trial: Trial) -> str:
-    """Return a trial's result on one line."""
-    score = "handed back early" if trial.state is TrialState.PARTIAL else f"score {number_text(trial.score, 5)}"
-    values = ", ".join(f"{path} {value_text(value)}" for path, value in trial.hyperparameters.items())
-    return (
-        f"member {trial.member} trial {trial.number}: step {trial.start_step} to {trial.end_step}, {score}; {values}"
-        f" ({trial.timings.training:.2f} s training)"
-    )
+def _origin(member: MemberProgress) -> _Cell:
+    if member.donor is not None:
+        return _Cell(f"←{member.donor}", "magenta")
+    return _Cell("new", "bright_black") if member.trial is not None and member.parent is None else _Cell("")
+
+
+def _value(member: MemberProgress, path: str) -> _Cell:
+    if path not in member.hyperparameters:
+        return _Cell("")
+    value = member.hyperparameters[path]
+    change = change_text(member.before[path], value) if path in member.before else ""
+    return _Cell(f"{value_text(value, 8)} {change}".rstrip(), "magenta" if change else "")
+
+
+def _footer(progress: Progress, left: float | None) -> list[str]:
+    lines = [totals_text(progress)]
+    if (best := progress.best) is not None:
+        found = f"best {progress.metric.name} {number_text(best.score, 6)}"
+        lines.insert(0, f"{found}: trial {best.number}, member {best.member}, step {best.end_step}")
+    clock = duration(progress.seconds) + (f", about {duration(left)} left" if left else "")
+    times = msgspec.structs.asdict(progress.timings)
+    if (whole := sum(times.values())) > 0:
+        shares = sorted(((round(100 * spent / whole), kind) for kind, spent in times.items()), key=lambda one: -one[0])
+        clock += "; " + " ".join(f"{kind} {share}%" for share, kind in shares[:3] if share)
+    return [*lines, clock]

@@ -1,24 +1,27 @@
-"""How far a study is: a frozen snapshot, and the words it is told in."""
+"""How far a study is: a frozen snapshot, and how figures are written for people."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
-from phyletic.records import Budget, Metric, Timings, Trial, Value
+from phyletic.records import Budget, Metric, Timings, Trial, TrialState, Value
 
 __all__ = [
     "MemberProgress",
     "Progress",
     "change_text",
+    "damage_text",
     "duration",
+    "ended_text",
+    "exploit_text",
+    "failure_text",
     "lineage_text",
     "number_text",
+    "progress_text",
     "short_names",
-    "sorted_members",
     "summary_lines",
     "time_left",
     "totals_text",
@@ -33,16 +36,16 @@ class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
         member: Its place in the population.
         state: ``"running"``, ``"waiting"`` (its trial waits for a worker), ``"idle"`` (it waits for others' results),
             ``"failed"`` (its latest trial failed), ``"done"`` (at the budget's limit).
-        step: Step along the lineage it has reached, as far as known.
-        limit: Step at which it is done; None without one.
+        step: Step along the lineage that it has reached, as far as known.
+        limit: Step at which it is done; None without a limit.
         score: Score of its latest trial that has one; may be NaN; None before the first.
         best: Best finite score its trials ever had; None before the first.
-        hyperparameters: Of its current trial (its latest one while it has none), by flat path.
-        before: Those of its previous trial; empty before the second.
-        trial: Number of that current trial; None before the first.
-        parent: The trial whose checkpoint it started from; None for a newborn.
-        donor: The member that checkpoint was taken from, where it was another one; else None.
-        worker: Who runs it; None while nobody does.
+        hyperparameters: Values of its open trial, or of its latest one if none is open, by flat path.
+        before: Values of the trial before that; empty before the second trial.
+        trial: Number of its open or latest trial; None before the first.
+        parent: The trial whose checkpoint that trial started from; None for a newborn.
+        donor: The member whose checkpoint it took; None if it went on from its own.
+        worker: The worker that runs it; None while it does not run.
     """
 
     member: int
@@ -65,8 +68,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         study: Its name.
         storage: Its storage's URL, without a password.
-        metric: What members are ranked by.
-        budget: How far it goes.
+        metric: The metric that members are ranked by.
+        budget: How far the study goes.
         members: Each member, in order.
         completed: Trials told with a score.
         open: Trials waiting or running.
@@ -77,7 +80,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         member_steps: Steps trained by all members together.
         seconds: Seconds since this run began.
         active_seconds: Seconds that count against ``budget.seconds``.
-        timings: Where workers' time went, summed over the trials that ended.
+        timings: How workers spent their time, summed over the trials that ended.
         best: The best trial; None before the first finite score.
     """
 
@@ -100,10 +103,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def time_left(first: Progress, now: Progress) -> float | None:
-    """Estimate the seconds until the first limit of the budget is reached; None while nothing is known.
+    """Estimate the seconds until the first limit of the budget is reached; None while the speed is unknown.
 
     Args:
-        first: The run's first snapshot: what is older than it says nothing about this run's speed.
+        first: The run's first snapshot, from which the speed is measured.
         now: The latest snapshot.
     """
     passed = now.seconds - first.seconds
@@ -182,7 +185,7 @@ def short_names(paths: Sequence[str], width: int = 12) -> dict[str, str]:
         ends = (".".join(parts[-count:]) for count in range(1, len(parts) + 1))
         names[path] = next((end for end in ends if sum(_ends(other, end) for other in paths) == 1), path)
     cut = {path: name if len(name) <= width else name[: width - 1] + "…" for path, name in names.items()}
-    # Names that begin alike are told apart by their ends.
+    # names that begin alike differ in their ends
     alike = {name for name in cut.values() if list(cut.values()).count(name) > 1}
     return {path: "…" + names[path][1 - width :] if name in alike else name for path, name in cut.items()}
 
@@ -192,7 +195,7 @@ def _ends(path: str, end: str) -> bool:
 
 
 def totals_text(progress: Progress) -> str:
-    """Write the counts on one line; those that ought to be none are left out while they are."""
+    """Write the counts on one line; counts of mishaps only if they are not 0."""
     trials = f"{progress.completed}/{progress.budget.trials}" if progress.budget.trials else str(progress.completed)
     parts = [f"{trials} trial{_s(progress.completed)}", f"{progress.open} open"]
     parts.append(f"{progress.exploits} exploit{_s(progress.exploits)}")
@@ -215,7 +218,7 @@ def lineage_text(lineage: Sequence[Trial], most: int = 6) -> str:
 
     Args:
         lineage: A trial's ancestors and itself, root first.
-        most: Of more members, those in the middle are only counted.
+        most: Most members to name; of more, those in the middle are only counted.
     """
     parts: list[str] = []
     for place, trial in enumerate(lineage):
@@ -231,12 +234,12 @@ def lineage_text(lineage: Sequence[Trial], most: int = 6) -> str:
 def summary_lines(
     progress: Progress, lineage: Sequence[Trial] = (), places: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Return the lines that end a run: what was found, where it came from, and where things are.
+    """Return the lines that end a run: the best trial, its lineage, the counts and the places of files.
 
     Args:
         progress: The last snapshot.
         lineage: The best trial's ancestors and itself, root first.
-        places: Where things are, by what they are, such as ``{"checkpoint": "/home/me/..."}``.
+        places: Paths by name, such as ``{"checkpoint": "/home/me/..."}``.
     """
     lines = []
     best, metric = progress.best, progress.metric
@@ -259,12 +262,66 @@ def summary_lines(
     return lines
 
 
-def sorted_members(progress: Progress) -> list[MemberProgress]:
-    """Return the members, best latest score first; those without a finite one last."""
-    sign = -1.0 if progress.metric.mode == "max" else 1.0
+def progress_text(progress: Progress, left: float | None) -> str:
+    """Return the study's state on one line.
 
-    def rank(member: MemberProgress) -> tuple[float, int]:
-        known = member.score is not None and math.isfinite(member.score)
-        return (sign * (member.score or 0.0) if known else math.inf, member.member)
+    Args:
+        progress: The study now.
+        left: Estimated seconds left; None if unknown.
+    """
+    steps = [member.step for member in progress.members]
+    least, most = min(steps, default=0), max(steps, default=0)
+    reached = f"step {least}" if least == most else f"steps {least}-{most}"
+    parts = [duration(progress.seconds), reached, totals_text(progress)]
+    if (best := progress.best) is not None:
+        parts.append(f"best {progress.metric.name} {number_text(best.score, 5)} (trial {best.number})")
+    if left:
+        parts.append(f"about {duration(left)} left")
+    return " | ".join(parts)
 
-    return sorted(progress.members, key=rank)
+
+def exploit_text(trial: Trial) -> str:
+    """Return on one line what a member took from another, and which values changed."""
+    decision = trial.decision
+    if decision.donor is None and decision.donor_member is None:
+        source = "starts afresh"
+    else:
+        donor = f"trial {decision.donor}" if decision.donor_member is None else f"member {decision.donor_member}"
+        taken = "weights and hyperparameters" if decision.inherited in ("", "both") else decision.inherited
+        source = f"takes {taken} of {donor} at step {trial.start_step}"
+    changed = [
+        f"{change.path} {value_text(change.before, 30, 5)} to {value_text(change.after, 30, 5)}"
+        for change in decision.changes
+        if change.before != change.after
+    ]
+    return f"member {trial.member} {decision.kind}: {source}" + (f"; {', '.join(changed)}" if changed else "")
+
+
+def failure_text(trial: Trial) -> str:
+    """Return on one line that a trial failed, and its error."""
+    lines = (trial.error or "no error was recorded").strip().splitlines()
+    return f"member {trial.member} trial {trial.number} failed after {trial.attempts} attempts: {lines[-1]}"
+
+
+def damage_text(given_up: Trial, trial: Trial) -> str:
+    """Return on one line that a checkpoint was damaged, and which trial replaces the one that loaded it.
+
+    Args:
+        given_up: The trial that was given up.
+        trial: The trial that replaces it.
+    """
+    origin = "the beginning" if trial.parent is None else f"trial {trial.parent}"
+    return (
+        f"warning: the checkpoint of trial {given_up.parent} is damaged, so trial {given_up.number} of member "
+        f"{given_up.member} was given up; trial {trial.number} takes its place and starts from {origin}"
+    )
+
+
+def ended_text(trial: Trial) -> str:
+    """Return a trial's result on one line."""
+    score = "handed back early" if trial.state is TrialState.PARTIAL else f"score {number_text(trial.score, 5)}"
+    values = ", ".join(f"{path} {value_text(value)}" for path, value in trial.hyperparameters.items())
+    return (
+        f"member {trial.member} trial {trial.number}: step {trial.start_step} to {trial.end_step}, {score}; {values}"
+        f" ({trial.timings.training:.2f} s training)"
+    )

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution import Population
-from phyletic.evolution.early_stop import TrialCurve
+from phyletic.evolution import Population, Reads
 from phyletic.randomness import RandomStream
 from phyletic.records import Budget, Change, Decision, Suggestion, Trial, Value
 from phyletic.space import Space
@@ -34,11 +33,8 @@ class ScheduleReplay:
 
     segments: tuple[dict[str, Any], ...]
     population: int = 1
-    interval: None = None
-    interval_seconds: None = None
-    synchronous: bool = True
-    window: int = 0
-    uses_history: bool = False
+    synchronous: ClassVar[bool] = True
+    reads: ClassVar[Reads] = Reads()
 
     def population_size(self, space: Space) -> int:
         """Return 1."""
@@ -61,10 +57,6 @@ class ScheduleReplay:
         if head is None or head.end_step is None:
             return self._segment(0, None)
         return self._segment(head.end_step, head)
-
-    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Stop none."""
-        return ()
 
     def _segment(self, step: int, parent: Trial | None) -> Suggestion:
         segment = next(segment for segment in self.segments if step < segment["end_step"])

@@ -124,7 +124,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return json.dumps(msgspec.to_builtins(self), indent=2)
 
     def to_csv(self) -> str:
-        """Return it as CSV: a row a segment, a column a hyperparameter, empty where it does not exist."""
+        """Return it as CSV: a row a segment, a column a hyperparameter, empty if the segment lacks it."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["start_step", "end_step", *self.paths])
@@ -154,7 +154,7 @@ class Schedule(msgspec.Struct, frozen=True):
         """Read what :meth:`to_json` gave.
 
         Raises:
-            InvalidArgument: The text is no schedule.
+            InvalidArgument: The text is not a schedule.
         """
         if not isinstance(text, (str, bytes)):
             raise InvalidArgument("text", text, "a schedule as JSON")

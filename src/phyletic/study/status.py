@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from phyletic.errors import NotFound
-from phyletic.records import Budget, Metric, Trial
+from phyletic.records import Budget, Event, Metric, Trial
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
-from phyletic.storage.database import Database
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from phyletic.study.study import Study
 
-__all__ = ["StudyStatus", "status_of"]
+__all__ = ["StudyStatus", "details_of", "status_of"]
 
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +27,7 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
         name: Its name.
         storage: Where it is stored.
         state: ``"new"`` before the first trial, ``"open"``, ``"paused"``, or ``"finished"``.
-        metric: What members are ranked by.
+        metric: The metric that members are ranked by.
         algorithm: Name of the algorithm.
         population: Number of members.
         budget: How far it goes.
@@ -57,12 +58,27 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...]
 
 
-def status_of(study: Study, store: Database) -> StudyStatus:
+def details_of(study: Study, most_events: int) -> tuple[StudyStatus, list[Trial], list[Event]]:
+    """Return a study's status, each member's latest trial by member, and the latest events.
+
+    How many trials and events the study has had in all does not matter: only those that are returned are read.
+
+    Args:
+        study: The study.
+        most_events: How many events are returned at most.
+    """
+    with study.database.read() as connection:
+        stored = _load_study(connection, study)
+        numbers = [row.latest for row in queries.members(connection, stored.id)]
+        latest = queries.trials_by_number(connection, stored.id, numbers)
+        events = queries.latest_events(connection, stored.id, most_events)
+    return status_of(study), sorted(latest.values(), key=lambda trial: trial.member), events
+
+
+def status_of(study: Study) -> StudyStatus:
     """Return the status of a study, as it is stored."""
-    with store.read() as connection:
-        stored = queries.load_study(connection, study.identity.name)
-        if stored is None:
-            raise NotFound(f"there is no study {study.identity.name!r} in {store.location} any more")
+    with study.database.read() as connection:
+        stored = _load_study(connection, study)
         opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
         rows = queries.members(connection, stored.id)
         tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
@@ -96,6 +112,14 @@ def status_of(study: Study, store: Database) -> StudyStatus:
         checkpoints=str(study.checkpoints.root),
         logs=tuple(str(path) for path in logs),
     )
+
+
+def _load_study(connection: Connection, study: Study) -> StoredStudy:
+    """Return a study as it is stored now, or raise NotFound."""
+    stored = queries.load_study(connection, study.name)
+    if stored is None:
+        raise NotFound(f"there is no study {study.name!r} in {study.storage} any more")
+    return stored
 
 
 def _is_done(stored: StoredStudy, ages: list[int], best: Trial | None, mode: str) -> bool:

@@ -125,13 +125,13 @@ class Study:
         self.space: Space = opened.space
         self.algorithm: Algorithm = opened.algorithm
         self.checkpoints = opened.checkpoints
-        self._store = opened.store
+        self.database = opened.store
         self._owner = opened.owner
         self._user = next(_users)
         self._asker = Asker(self._owner, self.checkpoints, self.identity)
-        self._results = Results(self._store, opened.stored, self.checkpoints)
+        self._results = Results(self.database, opened.stored, self.checkpoints)
         self._finalizer = weakref.finalize(self, let_go, self._owner, self._user, self._asker.sessions)
-        if self._store.private:
+        if self.database.private:
             self._owner.use(self._user)
         if opened.change is not None:
             self._change(opened.change)
@@ -435,7 +435,7 @@ class Study:
 
     def status(self) -> StudyStatus:
         """Return how far the study is, for people and scripts."""
-        return status_of(self, self._store)
+        return status_of(self)
 
     @property
     def finished(self) -> bool:
@@ -490,12 +490,12 @@ class Study:
     @property
     def storage(self) -> str:
         """Where the study is stored, for messages."""
-        return self._store.location
+        return self.database.location
 
     @property
     def logs(self) -> Path:
         """Folder of the local workers' logs."""
-        return self._store.folder("logs")
+        return self.database.folder("logs")
 
     @property
     def owner(self) -> Owner:

@@ -23,11 +23,12 @@ import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import Algorithm, Population
+from phyletic.evolution.algorithm import check_algorithm, hopeless_trials
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion, TrialState, Value
-from phyletic.testing.generations import SPACES, Decided, Simulation, population_of
+from phyletic.testing.generations import SPACES, Case, population_of, simulated
 
 __all__ = ["AlgorithmConformance"]
 
@@ -47,16 +48,16 @@ class AlgorithmConformance:
         """Return the algorithm under test, for a population of about the given size."""
         raise InvalidArgument("make", population, "overridden: return your algorithm for that population")
 
-    def decided(self, generations: int = 5) -> Iterator[Decided]:
+    def decided(self, generations: int = 5) -> Iterator[Case]:
         """Return decisions for every space, both modes and several sizes of the population."""
         return _decisions(self.make, generations)
 
     def test_it_has_the_attributes_of_an_algorithm(self) -> None:
-        """The attributes are there, and trials are bounded by steps or by seconds."""
+        """The attributes are there, and the methods that they ask for."""
         algorithm = self.make(4)
         assert isinstance(algorithm, Algorithm)
-        assert (algorithm.interval is None) != (algorithm.interval_seconds is None)
-        assert algorithm.window >= 1
+        assert check_algorithm(algorithm) is algorithm
+        assert algorithm.reads.scores >= 0
         for space in SPACES.values():
             assert algorithm.population_size(space) >= 1
 
@@ -219,7 +220,7 @@ class AlgorithmConformance:
     def test_it_stops_only_what_it_was_shown(self) -> None:
         """The trials to stop early are among those that were asked about."""
         algorithm = self.make(4)
-        assert algorithm.early_stop((), "max") == ()
+        assert hopeless_trials(algorithm, (), "max") == ()
         curves = tuple(
             TrialCurve(
                 trial=number,
@@ -232,16 +233,16 @@ class AlgorithmConformance:
             for number, value in enumerate((0.5, 1.0, math.nan, 2.0, -math.inf, 0.1))
         )
         for mode in ("max", "min"):
-            assert set(algorithm.early_stop(curves, mode)) <= {0, 2, 4}
+            assert set(hopeless_trials(algorithm, curves, mode)) <= {0, 2, 4}
 
 
-def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Decided]:
+def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Case]:
     for place, (name, space) in enumerate(SPACES.items()):
         mode: Literal["max", "min"] = "min" if place % 2 else "max"
         size = (5, 2, 8, 3)[place % 4]
         limit = 14 if place % 3 == 0 else None
         where = f"{name}, mode {mode}, population {size}, limit {limit}"
-        yield from Simulation(make(size), space, mode, place, limit, where).run(generations)
+        yield from simulated(make(size), space, mode, seed=place, limit=limit, generations=generations, where=where)
 
 
 class _Watched:

@@ -1,4 +1,4 @@
-"""A small study that the suites run, and what its trials are when nothing interrupts it."""
+"""A small study that the suites run, and the facts about its trials that are the same however it is run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from phyletic.evolution import PBT, Truncation
 from phyletic.records import Budget
 from phyletic.space import Choice, Float
 from phyletic.study.study import Study
-from phyletic.testing.facts import facts
 from phyletic.testing.training import drawing
 
-__all__ = ["example_study", "reference"]
+__all__ = ["example_study", "facts", "reference"]
 
 
 def example_study(storage: Path | None = None, *, population: int = 5, steps: int = 8, **changes: Any) -> Study:
@@ -34,6 +35,38 @@ def example_study(storage: Path | None = None, *, population: int = 5, steps: in
         "seed": 3,
     }
     return Study(storage=storage, **{"name": "study", **settings, **changes})
+
+
+def facts(study: Study) -> list[tuple[Any, ...]]:
+    """Return what a synchronous study decided and measured, without times, workers and sequence numbers.
+
+    Two runs of the same study with deterministic training give the same facts, whatever the number of workers and
+    whatever was interrupted.
+
+    Args:
+        study: The study.
+
+    Returns:
+        A tuple for each trial, in order; NaN is given as text, so that it equals itself.
+    """
+    return [
+        (
+            trial.number,
+            trial.member,
+            trial.generation,
+            trial.parent,
+            trial.hyperparameters,
+            trial.start_step,
+            trial.end_step,
+            trial.state,
+            repr(trial.score),
+            repr(sorted(trial.metrics.items())),
+            trial.seed,
+            None if trial.checkpoint is None else trial.checkpoint.digest,
+            msgspec.structs.replace(trial.decision, as_of=0),
+        )
+        for trial in study.trials()
+    ]
 
 
 @functools.cache

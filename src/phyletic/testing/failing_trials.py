@@ -1,4 +1,4 @@
-"""What follows where training code fails, leaves the loop, or breaks its contract."""
+"""Suite: training code that fails, leaves the loop, or breaks its contract."""
 # ruff: noqa: D102 - the names of the tests say what they check
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from phyletic.errors import HyperparameterDrift, HyperparameterUnused, InvalidAr
 from phyletic.records import TrialState
 from phyletic.space import Choice, Float
 from phyletic.study.study import Study
-from phyletic.testing.example import example_study, reference
-from phyletic.testing.facts import facts
+from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.same_trials import SameTrialsConformance
 from phyletic.testing.training import Journal, build, draw, drawing
 

@@ -1,20 +1,20 @@
-"""Populations for tests of algorithms: spaces of every kind, views made by hand, and simulated generations."""
+"""Populations for tests of algorithms: spaces of every kind, populations made by hand, and simulated generations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from phyletic.evolution import Algorithm, MemberView, Population
+from phyletic.evolution import MemberView, Population
+from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.randomness import RandomStream
 from phyletic.records import Decision, Suggestion, Trial, TrialState, Value
 from phyletic.space import Choice, Float, Int, Ordinal, Space
 
-__all__ = ["SPACES", "Decided", "Simulation", "completed_trial", "population_of"]
+__all__ = ["SPACES", "Case", "completed_trial", "population_of", "simulated"]
 
 _DEFINITIONS: dict[str, dict[str, object]] = {
     "float": {"x": Float(0.0, 1.0)},
@@ -56,16 +56,16 @@ SPACES: Mapping[str, Space] = {name: Space(definition) for name, definition in _
 """Spaces with every kind of domain, by name."""
 
 
-class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision of a simulation, with all that it was made from.
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision of a simulated study, with everything that it was made from.
 
     Attributes:
-        where: Which simulation, for the message of a failed assertion.
+        where: Which simulation it is from, for the message of a failed assertion.
         population: What the algorithm saw.
-        member: Whose trial it decided.
+        member: The member whose trial it decided.
         key: What its random stream was made from.
         suggestion: What it decided.
-        trials: All trials decided before, by number.
+        trials: The trials decided before, by number.
     """
 
     where: str
@@ -115,7 +115,7 @@ def population_of(
         mode: Which way is better.
         failed: Members whose latest trial was given up.
         unborn: Members that have not completed a trial.
-        ages: Steps that a member has trained, where they are not 4.
+        ages: Steps that a member has trained, if not 4.
         limit: Age at which training ends.
         as_of: Sequence number.
     """
@@ -135,107 +135,51 @@ def population_of(
     return Population(space=space, mode=mode, members=tuple(views), as_of=as_of, limit=limit)
 
 
-@dataclass
-class Simulation:
-    """A study in which nothing is trained: trials complete with drawn scores, or fail.
+def simulated(
+    algorithm: Any,
+    space: Space,
+    mode: Literal["max", "min"],
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    generations: int = 5,
+    where: str = "",
+) -> Iterator[Case]:
+    """Yield each decision after the births of a study in which nothing is trained.
 
-    Attributes:
-        algorithm: Who decides.
+    Trials complete with drawn scores, and one in ten fails. Members have their turns in a drawn order.
+
+    Args:
+        algorithm: The algorithm that decides.
         space: What varies.
         mode: Which way is better.
         seed: From which scores and decisions are drawn.
         limit: Age in steps at which a member ends.
-        where: Named in messages.
+        generations: How many generations follow the births.
+        where: Which simulation this is.
     """
-
-    algorithm: Algorithm
-    space: Space
-    mode: Literal["max", "min"] = "max"
-    seed: int = 0
-    limit: int | None = None
-    where: str = ""
-    trials: dict[int, Trial] = field(default_factory=dict)
-    _views: list[MemberView] = field(default_factory=list)
-    _scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    _histories: dict[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
-
-    def run(self, generations: int) -> Iterator[Decided]:
-        """Yield each decision after the births, for a number of generations."""
-        size = self.algorithm.population_size(self.space)
-        chance = RandomStream(self.seed, 1)
-        for member in range(size):
-            self._views.append(MemberView(member=member))
-            born = self.algorithm.birth(self.space, member, None, None, RandomStream(self.seed, 0, member))
-            self._finish(member, born, chance)
-        for _ in range(generations):
-            shared = self._population()
-            for member in chance.permutation(size):
-                population = shared if self.algorithm.synchronous else self._population()
-                head = self._views[member].trial
-                if not self._views[member].failed and head is not None and self._ended(head):
-                    continue
-                key = (self.seed, 2, len(self.trials))
-                suggestion = self.algorithm.suggest(population, member, RandomStream(*key))
-                yield Decided(
-                    where=self.where,
-                    population=population,
-                    member=member,
-                    key=key,
-                    suggestion=suggestion,
-                    trials=dict(self.trials),
-                )
-                self._finish(member, suggestion, chance)
-
-    def _ended(self, trial: Trial) -> bool:
-        return self.limit is not None and trial.end_step is not None and trial.end_step >= self.limit
-
-    def _population(self) -> Population:
-        return Population(
-            space=self.space,
-            mode=self.mode,
-            members=tuple(self._views),
-            as_of=len(self.trials),
-            limit=self.limit,
-        )
-
-    def _finish(self, member: int, suggestion: Suggestion, chance: RandomStream) -> None:
-        """Turn a suggestion into a trial that completes, or fails one time in ten."""
-        number = len(self.trials)
-        parent = self.trials[suggestion.parent] if suggestion.parent is not None else None
-        start = (parent.end_step or 0) if parent is not None else 0
-        end = start + (suggestion.steps or 5)
-        if self.limit is not None:
-            end = min(end, max(self.limit, start))
-        failed = chance.random() < 0.1
-        score = _draw_score(chance)
-        trial = Trial(
-            number=number,
-            member=member,
-            generation=number,
-            parent=suggestion.parent,
-            hyperparameters=suggestion.hyperparameters,
-            start_step=start,
-            steps=suggestion.steps,
-            seconds=suggestion.seconds,
-            seed=number,
-            state=TrialState.FAILED if failed else TrialState.COMPLETED,
-            decision=suggestion.decision,
-            end_step=None if failed else end,
-            score=None if failed else score,
-        )
-        self.trials[number] = trial
-        if failed:
-            self._views[member] = msgspec.structs.replace(self._views[member], failed=True)
+    chance = RandomStream(seed, 2**40)
+    played = UnstoredPopulation(algorithm, space, mode, seed, limit)
+    for decided in play(played, lambda members: [members[place] for place in chance.permutation(len(members))]):
+        trial = decided.trial
+        if trial.generation > generations:
             return
-        before = suggestion.parent if suggestion.parent is not None else -1
-        self._scores[number] = (*self._scores.get(before, ()), _draw_score(chance), score)
-        self._histories[number] = (*self._histories.get(before, ()), (end, score))
-        self._views[member] = MemberView(
-            member=member,
-            trial=trial,
-            scores=self._scores[number][-self.algorithm.window :],
-            history=self._histories[number] if self.algorithm.uses_history else (),
-        )
+        if trial.generation > 0:
+            yield Case(
+                where=where,
+                population=decided.population,
+                member=trial.member,
+                key=(seed, trial.number),
+                suggestion=decided.suggestion,
+                trials={number: played.trials[number] for number in range(trial.number)},
+            )
+        failed, score, earlier = chance.random() < 0.1, _draw_score(chance), _draw_score(chance)
+        if failed:
+            played.add(msgspec.structs.replace(trial, state=TrialState.FAILED))
+        else:
+            end = trial.start_step + (5 if trial.steps is None else trial.steps)
+            ended = msgspec.structs.replace(trial, state=TrialState.COMPLETED, end_step=end, score=score)
+            played.add(ended, (earlier, score))
 
 
 def _draw_score(chance: RandomStream) -> float:

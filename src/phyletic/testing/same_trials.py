@@ -17,14 +17,13 @@ import pytest
 
 from phyletic.records import TrialState
 from phyletic.study.study import Study
-from phyletic.testing.example import example_study, reference
-from phyletic.testing.facts import facts
+from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import Journal, Train, drawing, start_process
 
 __all__ = ["InterruptedTrialsConformance", "SameTrialsConformance"]
 
 _HELD_FROM = 7
-"""Number of the first trial that is held up where a run is to be interrupted."""
+"""Number of the first trial that waits for the interruption of a run."""
 
 
 class SameTrialsConformance(ABC):
@@ -47,7 +46,7 @@ class SameTrialsConformance(ABC):
         """Run a study to the end of its budget."""
 
     def run_over(self, study: Study, train: Train, expected: type[Exception] = ValueError) -> int:
-        """Run a study as often as it takes where training code raises; returns how often it came to the caller."""
+        """Run a study until it finishes although training code raises; return how often the caller saw the error."""
         raised = 0
         while True:
             try:
@@ -114,7 +113,7 @@ class InterruptedTrialsConformance(SameTrialsConformance):
                     time.sleep(0.2)
                 process.send_signal(number)
             if signals == [signal.SIGINT]:
-                # nothing tells when it was taken in; where that takes longer than this, there is less to interrupt
+                # nothing tells when the signal was handled; if that takes longer, there is less to interrupt
                 time.sleep(0.2)
                 hold.unlink()
             output, _ = process.communicate(timeout=30)

@@ -24,8 +24,7 @@ import pytest
 
 from phyletic.evolution import PBT, Truncation
 from phyletic.records import Budget, TrialState
-from phyletic.testing.example import example_study, reference
-from phyletic.testing.facts import facts
+from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.failing_trials import FailingTrialsConformance
 from phyletic.testing.same_trials import InterruptedTrialsConformance, SameTrialsConformance
 from phyletic.testing.training import Journal, Train, build, draw, drawing

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import phyletic as ph
 from phyletic.cli import main
 from phyletic.errors import InvalidArgument
+from phyletic.storage import queries
 
 SCRIPT = """
 import math
@@ -210,3 +212,34 @@ def test_a_reader_that_goes_away_is_no_error(storage: str) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_show_reads_as_little_of_a_long_study_as_of_a_short_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    real = queries.trial_of
+    monkeypatch.setattr(queries, "trial_of", lambda row: read.append(row) or real(row))
+    path = tmp_path / "long.db"
+    study = ph.Study(
+        "long",
+        space={"lr": ph.Float(0, 1)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(3, 1),
+        budget=ph.Budget(steps=60),
+        seed=0,
+        storage=path,
+    )
+    counts = []
+    for until in (5, 60):
+        study.set_budget(ph.Budget(steps=until))
+        while isinstance(trial := study.ask(), ph.LiveTrial):
+            study.tell(trial, score=trial["lr"])
+        read.clear()
+        shown = json.loads(call("show", "long", "--storage", str(path), "--events", "1", "--json").output)
+        counts.append(len(read))
+        assert [trial["member"] for trial in shown["members"]] == [0, 1, 2]
+        assert len(shown["events"]) == 1
+        assert shown["status"]["trials"]["completed"] >= until
+    assert counts[0] == counts[1] <= 5 * 3 + 1

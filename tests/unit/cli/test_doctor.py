@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from phyletic import disk
-from phyletic.cli import checks, main
+from phyletic.cli import doctor, main
 
 
-def by_topic(storage: str | None) -> dict[str, checks.Finding]:
-    return {finding.topic: finding for finding in checks.examine(storage)}
+def by_topic(storage: str | None) -> dict[str, doctor.Finding]:
+    return {finding.topic: finding for finding in doctor.examine(storage)}
 
 
 def test_a_machine_that_runs_these_tests_is_fit(tmp_path: Path) -> None:
@@ -28,9 +28,9 @@ def test_a_machine_that_runs_these_tests_is_fit(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = checks._version
-    monkeypatch.setattr(checks, "_version", lambda library: None if library in ("torch", "rich") else real(library))
-    found = {finding.topic: finding for finding in checks._libraries()}
+    real = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda library: None if library in ("torch", "rich") else real(library))
+    found = {finding.topic: finding for finding in doctor._libraries()}
     assert (found["extra torch"].level, found["extra torch"].text) == ("note", "not installed: torch")
     assert "pip install 'phyletic[torch]'" in found["extra torch"].advice
     assert found["libraries"].level == "problem"
@@ -44,8 +44,8 @@ def test_a_slow_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         now[0] += 0.2
 
     monkeypatch.setattr(disk, "fsync", slow)
-    monkeypatch.setattr(checks.time, "perf_counter", lambda: now[0])
-    finding = checks._fsync(tmp_path)
+    monkeypatch.setattr(doctor.time, "perf_counter", lambda: now[0])
+    finding = doctor._fsync(tmp_path)
     assert finding.level == "note"
     assert "200.00 ms" in finding.text
     assert finding.advice
@@ -62,11 +62,11 @@ def test_a_place_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
 
 def test_gpus_that_torch_cannot_see_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(checks, "_nvidia", lambda: ["Some GPU, 80 GiB"])
+    monkeypatch.setattr(doctor, "_nvidia", lambda: ["Some GPU, 80 GiB"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    found = {finding.topic: finding for finding in checks._gpus()}
+    found = {finding.topic: finding for finding in doctor._gpus()}
     assert found["gpu"].text == "1: Some GPU, 80 GiB"
     assert found["torch"].level == "problem"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert {finding.topic: finding for finding in checks._gpus()}["torch"].level == "ok"
+    assert {finding.topic: finding for finding in doctor._gpus()}["torch"].level == "ok"

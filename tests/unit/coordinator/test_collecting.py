@@ -35,7 +35,7 @@ def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_f
     collected: set[str] = set()
 
     def ids(*states):
-        with study._store.read() as connection:
+        with study.database.read() as connection:
             stored = queries.load_study(connection, study.name)
             return {row.id for row in queries.checkpoints(connection, stored.id, states)}
 
@@ -73,7 +73,7 @@ def test_a_result_is_on_the_disk_before_it_is_acknowledged_and_its_checkpoint_be
     passed = []
 
     def note(name):
-        writer = study._store._writer
+        writer = study.database._writer
         synced = "" if writer is None or not name.startswith("storage.commit") else _synchronous(writer)
         passed.append(name + synced)
 

@@ -28,7 +28,7 @@ def study():
 @pytest.mark.parametrize("command", [Ask(session=SESSION), Control(paused=True)])
 def test_an_earlier_owner_decides_nothing_more(study, command):
     earlier, later = (
-        Coordinator(study._store, "study", space=study.space, algorithm=study.algorithm) for _ in range(2)
+        Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm) for _ in range(2)
     )
     earlier.begin(0.0)
     later.begin(0.0)
@@ -44,7 +44,7 @@ def test_an_earlier_owner_decides_nothing_more(study, command):
 
 def test_what_a_detached_worker_publishes_while_owners_change_is_kept(study):
     def open_study():
-        coordinator = Coordinator(study._store, "study", space=study.space, algorithm=study.algorithm)
+        coordinator = Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm)
         return coordinator, coordinator.begin(0.0).condemned
 
     coordinator, _ = open_study()
@@ -65,5 +65,5 @@ def test_what_a_detached_worker_publishes_while_owners_change_is_kept(study):
     outcome = coordinator.execute([told], 0.0)
     assert isinstance(outcome.replies[0], Done)
     assert outcome.condemned == ()
-    with study._store.read() as connection:
+    with study.database.read() as connection:
         assert queries.checkpoint_state(connection, coordinator.state.id, grant.checkpoint) is CheckpointState.DURABLE

@@ -9,7 +9,7 @@ from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Control, Fail, Granted, Leave, Pin, Tell
 from phyletic.records import CheckpointReference, Evaluation, TrialState
 from phyletic.simulate import Ledger, check_stored
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 ALGORITHMS = st.sampled_from(
     [
@@ -71,7 +71,7 @@ def test_the_loaded_state_is_the_committed_state(algorithm, runs):
         max_failures=2,
         max_losses=2,
     )
-    coordinator = Coordinator(study._store, "study", space=study.space, algorithm=algorithm)
+    coordinator = Coordinator(study.database, "study", space=study.space, algorithm=algorithm)
     coordinator.begin(0.0)
 
     def say(*commands):
@@ -88,9 +88,9 @@ def test_the_loaded_state_is_the_committed_state(algorithm, runs):
             (answer,) = say(Ask(session=f"{place % 3:032x}"))
             if isinstance(answer, Granted):
                 say(ended(answer.grants[0], ending, place))
-    assert not check_stored(study._store, coordinator.state, _nothing_seen(study))
+    assert not check_stored(study.database, coordinator.state, _nothing_seen(study))
     say(Leave(session=f"{0:032x}"))
-    assert not check_stored(study._store, coordinator.state, _nothing_seen(study))
+    assert not check_stored(study.database, coordinator.state, _nothing_seen(study))
 
 
 def _nothing_seen(study):
@@ -182,7 +182,7 @@ def test_a_part_of_a_lineage_is_read(tmp_path):
     last = study.trials()[-1].number
     whole = study.lineage(last)
     assert len(whole) > 5
-    with study._store.read() as connection:
+    with study.database.read() as connection:
         stored = queries.load_study(connection, study.name)
         for most in (1, 2, len(whole), len(whole) + 1):
             assert queries.lineage(connection, stored.id, last, most=most) == whole[-most:]

@@ -40,13 +40,13 @@ class Desk:
             **{"mode": "max", **options},
         )  # fmt: skip
         self.now = 1000.0
-        self.study._store.own()
+        self.study.database.own()
         self.numbers = itertools.count()
         self.open()
 
     def open(self):
         self.coordinator = Coordinator(
-            self.study._store,
+            self.study.database,
             "study",
             space=self.study.space,
             algorithm=self.study.algorithm,
@@ -142,7 +142,7 @@ def test_sessions_that_ended_with_their_owner_are_looked_for_once(desk):
     looked_for = []
 
     def open_sessions():
-        with desk.study._store.read() as connection:
+        with desk.study.database.read() as connection:
             return [one.session for one in queries.open_sessions(connection, desk.coordinator.state.id)]
 
     for _ in range(2):

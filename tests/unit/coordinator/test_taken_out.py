@@ -29,7 +29,7 @@ class Desk:
 
     def open(self):
         study = self.study
-        self.coordinator = Coordinator(study._store, "study", space=study.space, algorithm=study.algorithm)
+        self.coordinator = Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm)
         self.coordinator.begin(self.now)
 
     def say(self, *commands):

@@ -32,7 +32,7 @@ def make(storage=None):
 @pytest.fixture
 def say():
     study = make()
-    coordinator = Coordinator(study._store, "study", space=study.space, algorithm=study.algorithm)
+    coordinator = Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm)
     coordinator.begin(0.0)
 
     def say(command):

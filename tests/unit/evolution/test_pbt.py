@@ -9,7 +9,17 @@ import msgspec
 import pytest
 
 from phyletic.errors import InvalidArgument, InvalidSpace
-from phyletic.evolution import PBT, BinaryTournament, Gaussian, NoiseGate, Perturb, Truncation, TTest
+from phyletic.evolution import (
+    PBT,
+    BinaryTournament,
+    Gaussian,
+    NoiseGate,
+    NonFiniteStopping,
+    Perturb,
+    Reads,
+    Truncation,
+    TTest,
+)
 from phyletic.evolution.explore import same
 from phyletic.randomness import RandomStream
 from phyletic.space import Choice, Float, Int, Space
@@ -252,7 +262,7 @@ def test_matched_comparison_does_not_punish_the_young():
     population = histories(population, {1: [(4, 0.3), (40, 0.9)]})
     assert decide(PBT(2, 5), population, 0).decision.kind == "exploit"
     algorithm = PBT(2, 5, compare="matched")
-    assert algorithm.uses_history
+    assert algorithm.reads.history
     suggestion = decide(algorithm, population, 0)
     assert suggestion.decision.kind == "continue"
     assert suggestion.decision.threshold == 0.5
@@ -396,9 +406,9 @@ def test_exactly_one_interval_is_given():
 
 
 def test_the_window_is_the_exploit_rules():
-    assert PBT(4, 5).window == 1
-    assert PBT(4, 5, exploit=TTest(window=7)).window == 7
-    assert not PBT(4, 5).uses_history
+    assert PBT(4, 5).reads == Reads()
+    assert PBT(4, 5, exploit=TTest(window=7)).reads == Reads(scores=7)
+    assert PBT(4, 5, compare="matched", early_stopping=NonFiniteStopping()).reads == Reads(history=True, curves=True)
 
 
 def test_a_list_of_rules_is_a_chain():

@@ -14,7 +14,7 @@ from phyletic import plots
 from phyletic.errors import InvalidArgument
 from phyletic.plots import line_data
 from phyletic.plots.line_data import Line, LinePanel
-from phyletic.plots.paths import lineage_points, moves, surface
+from phyletic.plots.plane import lineage_points, moves, surface
 from phyletic.records import Decision, Metric, Trial, TrialState
 
 MAX, MIN = Metric("score", "max"), Metric("score", "min")

@@ -1,4 +1,4 @@
-"""A rehearsal's trials are those of the synchronous study it stands for."""
+"""A dry run has the trials of the synchronous study that it stands for."""
 
 from __future__ import annotations
 
@@ -25,6 +25,24 @@ CASES = {
         (),
     ),
     "triangle": (triangle, triangle.SPACE, "accuracy", "max", ph.PBT(4, 5, synchronous=True), 20, [triangle.START]),
+    "t-test": (
+        quadratic,
+        quadratic.SPACE,
+        "objective",
+        "max",
+        ph.PBT(6, 4, exploit=ph.TTest(window=3, p=0.9), explore=ph.Gaussian(0.2), synchronous=True),
+        40,
+        (),
+    ),
+    "matched": (
+        quadratic,
+        quadratic.SPACE,
+        "objective",
+        "max",
+        ph.PBT(6, 4, compare="matched", explore=ph.Gaussian(0.2), synchronous=True),
+        40,
+        (),
+    ),
     "deceptive": (deceptive, deceptive.SPACE, "loss", "min", ph.PBT(4, 5, synchronous=True), 20, ()),
 }
 
@@ -51,9 +69,9 @@ def facts(trials):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_rehearsal_has_the_trials_of_the_study(case):
+def test_a_dry_run_has_the_trials_of_the_study(case):
     problem, space, metric, mode, algorithm, steps, initial = CASES[case]
-    rehearsed = dry_run(
+    dry = dry_run(
         problem.train,
         space=space,
         metric=metric,
@@ -75,7 +93,7 @@ def test_a_rehearsal_has_the_trials_of_the_study(case):
     )
     with study:
         problem.train(study)
-        assert facts(rehearsed) == facts(study.trials())
+        assert facts(dry) == facts(study.trials())
 
 
 def test_members_share_no_state_with_those_who_copied_it():
@@ -111,9 +129,12 @@ def test_it_ends_at_its_target():
     assert facts(short) == facts(run())[: len(short)]
 
 
-def test_what_it_cannot_rehearse_is_refused():
+def test_algorithms_without_generations_of_steps_are_refused():
     with pytest.raises(InvalidArgument, match="algorithm is"):
         dry_run(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=ph.PBT(2, 4), steps=8)
+    timed = ph.PBT(2, interval_seconds=1.0, synchronous=True)
+    with pytest.raises(InvalidArgument, match="algorithm is"):
+        dry_run(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=timed, steps=8)
 
 
 def test_a_metric_that_is_not_reported_is_named():

@@ -7,6 +7,7 @@ import math
 import pytest
 
 import phyletic as ph
+from phyletic.records.frames import trials_dataframe
 
 pd = pytest.importorskip("pandas")
 
@@ -51,3 +52,36 @@ def test_what_was_reported_beside_the_studys_metrics_has_columns_too() -> None:
         "metrics.val/acc",
     ]
     assert study.trials_dataframe()["metrics.val/acc"][0] == math.inf
+
+
+def test_a_lineage_is_text_whose_beginning_tells_the_ancestors() -> None:
+    study = ph.Study(
+        "study",
+        space={"lr": ph.Float(0.1, 1.0)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(4, 1, exploit=ph.Truncation(0.5)),
+        budget=ph.Budget(steps=6),
+        seed=0,
+    )
+    while isinstance(trial := study.ask(), ph.LiveTrial):
+        study.tell(trial, score=trial["lr"])
+    frame = study.trials_dataframe()
+    for trial in study.trials():
+        lineage = study.lineage(trial)
+        assert frame.lineage[trial.number] == "".join(f"{ancestor.number}," for ancestor in lineage)
+        assert frame.founder[trial.number] == lineage[0].number
+    assert frame.donor.notna().any()
+    descendants = frame[frame.lineage.str.startswith("1,")]
+    assert list(descendants.index) == [one.number for one in study.trials() if study.lineage(one)[0].number == 1]
+    assert set(descendants.founder) == {1}
+
+
+def test_among_some_of_the_trials_a_lineage_begins_after_the_one_that_is_missing() -> None:
+    study = make()
+    for _ in range(6):
+        study.tell(study.ask(), score=1.0, loss=0.5)
+    some = [trial for trial in study.trials() if trial.generation > 0]
+    frame = trials_dataframe(some, study.space)
+    assert all(frame.lineage[trial.number].endswith(f"{trial.number},") for trial in some)
+    assert {frame.founder[trial.number] for trial in some} <= {trial.number for trial in some}

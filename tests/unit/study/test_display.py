@@ -11,9 +11,17 @@ from rich.console import Console
 
 from phyletic.errors import InvalidArgument
 from phyletic.records import Budget, Change, Decision, Metric, Timings, Trial, TrialState
-from phyletic.study.display import LiveDisplay, MemberProgress, Progress, summary_lines
-from phyletic.study.progress import change_text, lineage_text, number_text, short_names, time_left
-from phyletic.study.progress_table import choose, render
+from phyletic.study.display import LiveDisplay, choose, render
+from phyletic.study.progress import (
+    MemberProgress,
+    Progress,
+    change_text,
+    lineage_text,
+    number_text,
+    short_names,
+    summary_lines,
+    time_left,
+)
 
 
 def a_trial(number: int = 9, state: TrialState = TrialState.COMPLETED, **changes: object) -> Trial:

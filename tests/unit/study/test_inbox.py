@@ -84,7 +84,7 @@ def test_a_running_study_is_resized_paused_resumed_and_stopped_from_elsewhere(ru
 
 def test_a_budget_changed_from_elsewhere_ends_the_run(running):
     owner, study = running
-    again = ph.Study("study", storage=study._store.path, budget=ph.Budget(trials=3))
+    again = ph.Study("study", storage=study.database.path, budget=ph.Budget(trials=3))
     assert again.control.budget == ph.Budget(trials=3)
     assert owner.wait(20) == 0
 

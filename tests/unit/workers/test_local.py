@@ -23,7 +23,7 @@ from phyletic.errors import (
     StudyFailed,
     TrainingError,
 )
-from phyletic.testing.facts import facts
+from phyletic.testing.example import facts
 
 
 def make_study(folder: Path, name: str = "toy", **changes: Any) -> ph.Study:

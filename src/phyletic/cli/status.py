@@ -1,22 +1,54 @@
-"""``phyletic show``."""
+"""The commands that say how far studies are: studies, show."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from phyletic.cli.opening import open_study
-from phyletic.cli.options import json_option, storage_option
+from phyletic.cli.output import budget_text, echo_json, echo_table, moment
+from phyletic.cli.shared_options import json_option, open_study, storage_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from phyletic.records import Event, Trial
     from phyletic.study.status import StudyStatus
 
-__all__ = ["show"]
+__all__ = ["show", "studies"]
+
+
+@click.command(
+    short_help="List the studies in a storage.", epilog="Example: phyletic studies --storage sqlite:///digits.db"
+)
+@storage_option
+@json_option
+def studies(storage: str, as_json: bool) -> None:
+    """List the studies in a storage, in the order in which they were created."""
+    from phyletic.study.progress import number_text
+    from phyletic.study.study import Study
+    from phyletic.study.study import studies as stored
+
+    found = [Study(identity.name, storage=storage).status() for identity in stored(storage)]
+    if as_json:
+        echo_json(found)
+        return
+    if not found:
+        click.echo(f"{storage} holds no study")
+        return
+    rows = [
+        [
+            status.name,
+            status.state,
+            f"{status.metric.name} ({status.metric.mode})",
+            number_text(status.best_score, 6),
+            str(status.population),
+            str(status.trials.get("completed", 0)),
+            moment(status.created),
+        ]
+        for status in found
+    ]
+    echo_table(["study", "state", "metric", "best", "members", "completed", "created"], rows, left=(0, 1, 2, 6))
 
 
 @click.command(
@@ -36,11 +68,9 @@ __all__ = ["show"]
 @json_option
 def show(study: str, storage: str, most: int, as_json: bool) -> None:
     """Print how far STUDY is: its state, budget, members, latest events and log files."""
-    from phyletic.cli.output import echo_json
+    from phyletic.study.status import details_of
 
-    opened = open_study(study, storage)
-    status, heads = opened.status(), _heads(opened.trials())
-    events = opened.events()[-most:] if most else []
+    status, heads, events = details_of(open_study(study, storage), most)
     if as_json:
         echo_json({"status": status, "members": heads, "events": events})
         return
@@ -57,15 +87,7 @@ def show(study: str, storage: str, most: int, as_json: bool) -> None:
             click.echo(f"  {path}")
 
 
-def _heads(trials: Sequence[Trial]) -> list[Trial]:
-    """Return each member's latest trial, by member."""
-    latest = {trial.member: trial for trial in trials}
-    return [latest[member] for member in sorted(latest)]
-
-
 def _echo_status(status: StudyStatus) -> None:
-    from phyletic.cli.changing import budget_text
-    from phyletic.cli.output import moment
     from phyletic.study.progress import duration, number_text
 
     counted = ", ".join(f"{count} {state}" for state, count in status.trials.items() if count)
@@ -86,7 +108,6 @@ def _echo_status(status: StudyStatus) -> None:
 
 
 def _echo_members(heads: Sequence[Trial]) -> None:
-    from phyletic.cli.output import echo_table
     from phyletic.study.progress import number_text, short_names, value_text
 
     if not heads:
@@ -106,8 +127,6 @@ def _echo_members(heads: Sequence[Trial]) -> None:
 
 
 def _echo_events(events: Sequence[Event]) -> None:
-    from phyletic.cli.output import moment
-
     click.echo("latest events:")
     for event in events:
         particulars = json.dumps(event.payload, default=str, ensure_ascii=False) if event.payload else ""

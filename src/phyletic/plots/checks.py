@@ -1,4 +1,4 @@
-"""Checks of what pictures are made of: each passes what is good, or raises InvalidArgument before anything is drawn."""
+"""Checks of arguments of pictures: each returns a good value, or raises InvalidArgument before anything is drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_mapping, check_number, check_sequence
-from phyletic.plots.paths import Point, Surface
+from phyletic.plots.plane import Point, Surface
 from phyletic.records import Metric, Trial
 from phyletic.records.values import is_unicode
 from phyletic.space import Space
@@ -38,7 +38,7 @@ def check_trials(trials: object, name: str = "trials") -> tuple[Trial, ...]:
 
 
 def check_runs(runs: object, kind: type) -> Mapping[Any, tuple[Trial, ...]]:
-    """Return the trials of several studies by what tells them apart, which is of a ``kind``."""
+    """Return the trials of several studies by their keys, which are of type ``kind``."""
     made = check_mapping("runs", runs, "a dictionary of the trials of each study")
     if not made:
         raise InvalidArgument("runs", runs, "one study or more, each with trials", "Run them before plotting")
@@ -71,7 +71,14 @@ def check_hyperparameters(hyperparameters: object, space: Space) -> tuple[str, .
 
 
 def check_names(name: str, value: object, count: int, example: str) -> tuple[str, ...]:
-    """Return so many texts."""
+    """Return texts, as many as ``count``.
+
+    Args:
+        name: The argument.
+        value: Its value.
+        count: How many texts.
+        example: An example for the error.
+    """
     allowed = f"{count} names, such as {example}"
     made = check_sequence(name, value, allowed)
     if len(made) != count or not all(isinstance(text, str) and is_unicode(text) for text in made):
@@ -88,7 +95,7 @@ def check_text(name: str, value: object) -> str:
 
 def check_surface(surface: object) -> Surface:
     """Return a surface."""
-    return check_instance("surface", surface, Surface, "what phyletic.plots.paths.surface returns")
+    return check_instance("surface", surface, Surface, "what phyletic.plots.plane.surface returns")
 
 
 def check_origin(origin: object) -> Point | None:
@@ -105,11 +112,11 @@ def check_origin(origin: object) -> Point | None:
 
 
 def check_target(target: object) -> None:
-    """Pass a finite number, or None."""
+    """Raise unless finite or None."""
     if target is not None:
         check_number("target", target)
 
 
 def check_seconds(seconds: object) -> None:
-    """Pass how long an animation may take: a frame of a GIF can stay for eleven minutes at most."""
+    """Raise unless an animation may take so long; a frame of a GIF can stay for at most eleven minutes."""
     check_number("seconds", seconds, least=0.01, most=600)

@@ -1,4 +1,4 @@
-"""Where members went in a plane of two reported numbers: moves and jumps, as data."""
+"""The paths of members in a plane of two reported numbers: moves and jumps, as data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Move(msgspec.Struct, frozen=True):
         trial: The trial's number.
         member: Its member.
         step: Where it ended.
-        begins: Where it began: its parent's end; the origin of a newborn, None where that is not known.
+        begins: Where it began: its parent's end, or the origin of a newborn; None if unknown.
         ends: Where it ended.
         left: Where its member was before, if the trial began elsewhere: then the weights jumped from here to
             ``begins``. None if they did not.
@@ -96,7 +96,7 @@ def moves(trials: Sequence[Trial], coordinates: tuple[str, str], *, origin: Poin
     Args:
         trials: The trials of one study.
         coordinates: Names of the two metrics that say where a trial ended.
-        origin: Where newborns begin; None where it is not known.
+        origin: Where newborns begin; None if unknown.
     """
     ended = {trial.number: _place(trial, coordinates) for trial in trials}
     latest: dict[int, int] = {}

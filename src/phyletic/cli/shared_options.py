@@ -1,24 +1,27 @@
-"""Options that several commands have."""
+"""Options that several commands have, and the study that most of them name."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from phyletic.disk import local_path
-from phyletic.errors import InvalidArgument
+from phyletic.errors import InvalidArgument, NotFound
 
-__all__ = ["FiniteRange", "json_option", "make_output", "output_option", "storage_option", "trial_option"]
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
+
+__all__ = ["FiniteRange", "json_option", "make_output", "open_study", "output_option", "storage_option", "trial_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers in which NaN is not, though it is neither below nor above."""
+    """A range of finite numbers; click's own lets NaN through, which is neither below nor above."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""
@@ -50,6 +53,16 @@ def json_option(command: F) -> F:
     )(command)
 
 
+def trial_option(command: F) -> F:
+    """Add ``--trial``."""
+    return click.option(
+        "--trial",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Number of the trial whose lineage it is.  [default: the best trial]",
+    )(command)
+
+
 def output_option(holds: str) -> Callable[[F], F]:
     """Add ``--output``, the folder of a demo, whose help says what it ``holds``."""
     return click.option(
@@ -63,7 +76,7 @@ def output_option(holds: str) -> Callable[[F], F]:
 
 
 def make_output(output: Path) -> None:
-    """Make the folder of ``--output``, where there is none yet.
+    """Make the folder of ``--output`` unless it exists.
 
     Raises:
         InvalidArgument: It cannot be made.
@@ -74,11 +87,16 @@ def make_output(output: Path) -> None:
         raise InvalidArgument("--output", str(output), f"a folder that can be made ({error.strerror})") from error
 
 
-def trial_option(command: F) -> F:
-    """Add ``--trial``."""
-    return click.option(
-        "--trial",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Number of the trial whose lineage it is.  [default: the best trial]",
-    )(command)
+def open_study(name: str, storage: str) -> Study:
+    """Open a study to read it; opening writes nothing, so the study may be running.
+
+    Raises:
+        NotFound: The storage does not exist, or holds no study of that name; the message lists those it holds.
+    """
+    from phyletic.study.study import Study, studies
+
+    names = [identity.name for identity in studies(storage)]
+    if name not in names:
+        held = f"it holds: {', '.join(names)}" if names else "it holds none"
+        raise NotFound(f"there is no study {name!r} in {storage}; {held}")
+    return Study(name, storage=storage)

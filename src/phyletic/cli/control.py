@@ -1,0 +1,162 @@
+"""The commands that change a study, also while another process runs it: resize, pause, resume, stop, budget, pin."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from phyletic.cli.output import budget_text, echo_json
+from phyletic.cli.shared_options import json_option, open_study, storage_option
+
+__all__ = ["budget", "pause", "pin", "resize", "resume", "stop"]
+
+_Said = tuple[dict[str, Any], str]
+"""What a command prints: as JSON, and as one line for people."""
+
+
+def _control(
+    short_help: str, example: str, *own: Callable[[Any], Any]
+) -> Callable[[Callable[..., _Said]], click.Command]:
+    """Make a command of a function that changes a study and returns what to print.
+
+    Args:
+        short_help: For the list of commands.
+        example: The arguments of an example, without the storage.
+        *own: Decorators that add the command's own arguments and options, beside the study, storage and ``--json``.
+    """
+
+    def command(change: Callable[..., _Said]) -> click.Command:
+        @functools.wraps(change)
+        def run(study: str, as_json: bool, **given: Any) -> None:
+            document, line = change(study=study, **given)
+            if as_json:
+                echo_json({"study": study, **document})
+            else:
+                click.echo(f"{study}: {line}")
+
+        decorated: Any = run
+        for decorate in (json_option, *reversed(own), storage_option, click.argument("study")):
+            decorated = decorate(decorated)
+        epilog = f"Example: phyletic {change.__name__} {example} --storage sqlite:///digits.db"
+        made: click.Command = click.command(short_help=short_help, epilog=epilog)(decorated)
+        return made
+
+    return command
+
+
+def _changed(setting: str, before: object, after: object, line: str) -> _Said:
+    """Return what to print of a setting that was changed, or that was so already."""
+    same = " already; nothing was changed" if before == after else ""
+    return {"setting": setting, "before": before, "after": after}, line + same
+
+
+@_control(
+    "Change the number of members.",
+    "digits 12",
+    click.argument("population", type=int),
+)
+def resize(study: str, storage: str, population: int) -> _Said:
+    """Change the number of members of STUDY to POPULATION, also while it runs.
+
+    Members that are added are born; those with the highest numbers are taken out, once what they run has ended.
+    """
+    opened = open_study(study, storage)
+    before = opened.control.population
+    opened.resize(population)
+    line = f"{population} member{'s' * (population != 1)}" + (f", {before} before" if before != population else "")
+    return _changed("population", before, population, line)
+
+
+@_control("Grant no more trials for now.", "digits")
+def pause(study: str, storage: str) -> _Said:
+    """Grant no more trials of STUDY, also while it runs, until it is resumed; what runs goes on to its end."""
+    opened = open_study(study, storage)
+    before = opened.control.paused
+    opened.pause()
+    return _changed("paused", before, True, "paused")
+
+
+@_control("Grant trials again.", "digits")
+def resume(study: str, storage: str) -> _Said:
+    """Grant trials of STUDY again, after it was paused."""
+    opened = open_study(study, storage)
+    before = opened.control.paused
+    opened.resume()
+    return _changed("paused", before, False, "grants trials")
+
+
+@_control(
+    "End the run of a study, as Ctrl-C does.",
+    "digits",
+    click.option("--now", is_flag=True, help="Release running trials at once, as a second Ctrl-C does."),
+)
+def stop(study: str, storage: str, now: bool) -> _Said:
+    """End the run of STUDY that goes on in another process, once its running trials have finished.
+
+    It goes on when it is run again.
+    """
+    open_study(study, storage).stop(now=now)
+    when = "now" if now else "when its running trials have finished"
+    return {"stopping": when.replace("its ", "")}, f"its run ends {when}"
+
+
+class Limit(click.ParamType[Any]):
+    """A number, or the text ``none`` for no limit.
+
+    Args:
+        whole: Whether it counts something.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        self.name = "whole number" if whole else "number"
+        self._whole = whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or ``"none"``."""
+        if str(value).lower() == "none":
+            return "none"
+        try:
+            return int(value) if self._whole else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a {self.name} nor none", param, ctx)
+
+
+@_control(
+    "Change how far a study goes.",
+    "digits --steps 5000 --seconds none",
+    click.option("--steps", type=Limit(whole=True), metavar="N|none", help="Age of every member along its lineage."),
+    click.option("--trials", type=Limit(whole=True), metavar="N|none", help="Completed trials of the whole study."),
+    click.option("--seconds", type=Limit(whole=False), metavar="S|none", help="Time during which trials were running."),
+    click.option("--target", type=Limit(whole=False), metavar="SCORE|none", help="Score at which the study ends."),
+)
+def budget(study: str, storage: str, **limits: Any) -> _Said:
+    """Change how far STUDY goes, also while it runs or after it has finished.
+
+    Limits that are not named stay as they are; none removes one. The first limit that is reached ends the study.
+    """
+    named = {name: None if limit == "none" else limit for name, limit in limits.items() if limit is not None}
+    if not named:
+        raise click.UsageError("name a limit: --steps, --trials, --seconds or --target")
+    opened = open_study(study, storage)
+    before = opened.control.budget
+    after = msgspec.structs.replace(before, **named)
+    opened.set_budget(after)
+    line = f"goes to {budget_text(after)}" + (f"; before, to {budget_text(before)}" if before != after else "")
+    return _changed("budget", before, after, line)
+
+
+@_control(
+    "Keep a trial's checkpoint for good.",
+    "digits 17",
+    click.argument("trial", type=click.IntRange(min=0)),
+    click.option("--unpin", is_flag=True, help="Keep it no longer than it is needed."),
+)
+def pin(study: str, storage: str, trial: int, unpin: bool) -> _Said:
+    """Keep the checkpoint of trial number TRIAL of STUDY for good, also while the study runs."""
+    open_study(study, storage).pin(trial, keep=not unpin)
+    kept = "no longer than it is needed" if unpin else "for good"
+    return {"trial": trial, "pinned": not unpin}, f"the checkpoint of trial {trial} is kept {kept}"
