@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["RandomStream", "trial_seed"]
 
@@ -48,6 +49,8 @@ class RandomStream:
     def _bits(self) -> np.random.PCG64:
         # seed at the first draw: most decisions need no random number, and seeding costs more than deciding
         if self._made is None:
+            import numpy as np
+
             self._made = np.random.PCG64(np.random.SeedSequence(self._key))
         return self._made
 
@@ -80,6 +83,8 @@ class RandomStream:
 
     def generator(self) -> np.random.Generator:
         """Return a numpy generator that draws from this stream, for a user's own function."""
+        import numpy as np
+
         return np.random.Generator(self._bits)
 
 

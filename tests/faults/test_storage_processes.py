@@ -55,7 +55,7 @@ def begin(store: Database) -> int:
     )
     with store.transaction() as connection:
         stored = create_study(connection, identity, StudyControl(budget=Budget(), population=1), 0.0)
-        take_epoch(connection, stored.id)
+        take_epoch(connection, stored.id, stored.counters.epoch)
     return stored.id
 
 

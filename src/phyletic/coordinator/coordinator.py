@@ -19,7 +19,7 @@ from phyletic.coordinator.control import change, pin
 from phyletic.coordinator.decisions import close_barrier
 from phyletic.coordinator.feed import committed
 from phyletic.coordinator.heartbeats import record
-from phyletic.coordinator.loading import load, put_members, void_leases
+from phyletic.coordinator.loading import Loaded, load, put_members, void_leases
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
@@ -44,7 +44,7 @@ from phyletic.failpoints import failpoint
 from phyletic.records import CheckpointState, Event, StudyChange, Trial
 from phyletic.space import Space
 from phyletic.storage import queries
-from phyletic.storage.changes import Changes, StaleState, StoredStudy
+from phyletic.storage.changes import Changes, StaleState
 from phyletic.storage.database import Database
 from phyletic.storage.writing import take_epoch, write
 
@@ -69,7 +69,7 @@ class Coordinator:
     """Decides for one study, whose database this process owns.
 
     Args:
-        store: The database.
+        database: Where the study is stored.
         name: The study's name in it.
         space: The study's search space.
         algorithm: The study's algorithm, with the user's own functions where it has any.
@@ -78,14 +78,14 @@ class Coordinator:
 
     def __init__(
         self,
-        store: Database,
+        database: Database,
         name: str,
         *,
         space: Space,
         algorithm: Algorithm,
         identity: Callable[[], str] = random_identity,
     ) -> None:
-        self._store = store
+        self._database = database
         self._name = name
         self._space = space
         self._algorithm = algorithm
@@ -102,7 +102,7 @@ class Coordinator:
             StorageOwned: Another owner has begun since this one.
         """
         if self._state is None:
-            self._state = self._read()
+            self._state = self._read().state
         return self._state
 
     def adopt(self, algorithm: Algorithm) -> None:
@@ -111,30 +111,40 @@ class Coordinator:
         if self._state is not None:
             self._state.algorithm = algorithm
 
-    def begin(self, now: float, about: Mapping[str, Any] | None = None) -> Outcome:
+    def begin(
+        self,
+        now: float,
+        *,
+        about: Mapping[str, Any] | None = None,
+        prepare: Callable[[Loaded], object] = lambda loaded: None,
+    ) -> Outcome:
         """Begin to decide, as the new owner: leases of earlier owners end here.
 
         Args:
             now: The owner's clock, in seconds since 1970.
             about: What is recorded of this owner: its machine, and the versions of what it runs with.
+            prepare: Called with what is stored before this owner's epoch begins; nothing is changed if it raises.
 
         Returns:
             Checkpoints that were condemned earlier, to be deleted again.
+
+        Raises:
+            StaleState: Another owner began at the same moment.
         """
-        with self._store.transaction() as connection:
-            self._epoch = take_epoch(connection, self._stored(connection).id)
-        state = self._state = self._read()
+        self._epoch = self._state = None
+        loaded = self._read()
+        prepare(loaded)
+        state = loaded.state
+        with self._database.transaction() as connection:
+            self._epoch = take_epoch(connection, state.id, state.counters.epoch)
+        state.counters = msgspec.structs.replace(state.counters, epoch=self._epoch)
         changes = self._changes(state)
-        try:
-            with self._store.read() as connection:
-                again = void_leases(connection, state, changes, now)
-            renew_all(state, changes, now)
-            if about is not None:
-                changes.events.append(Event(kind="owner", at=now, payload=dict(about)))
-            outcome = self._commit(state, changes, now, durable=True)
-        except BaseException:
-            self._state = None
-            raise
+        again = void_leases(loaded, changes, now)
+        renew_all(state, changes, now)
+        if about is not None:
+            changes.events.append(Event(kind="owner", at=now, payload=dict(about)))
+        outcome = self._commit(state, changes, now, durable=True)
+        self._state = state
         return msgspec.structs.replace(outcome, condemned=(*again, *outcome.condemned))
 
     def end(self, now: float, steady: float | None = None) -> None:
@@ -146,7 +156,7 @@ class Coordinator:
         """
         state, self._state = self._state, None
         if self._confirmed or (state is not None and state.sessions):
-            state = state or self._read()
+            state = state or self._read().state
             _count_active(state, now if steady is None else steady)
             self._commit(state, self._changes(state), now, durable=True, always=True)
             self._state = None
@@ -252,21 +262,17 @@ class Coordinator:
             return Outcome(())
         state.counters = msgspec.structs.replace(state.counters, sequence=changes.expected + 1, clock=now)
         changes.counters = state.counters
-        with self._store.transaction(durable=durable) as connection:
+        with self._database.transaction(durable=durable) as connection:
             write(connection, state.id, changes)
         if changes.collected:
             self._confirmed.clear()
         return Outcome((), tuple(changes.condemned), committed(changes))
 
-    def _stored(self, connection: Any) -> StoredStudy:
-        stored = queries.load_study(connection, self._name)
-        if stored is None:
-            raise NotFound(f"there is no study {self._name!r} in {self._store.location}")
-        return stored
-
-    def _read(self) -> StudyState:
-        with self._store.read() as connection:
-            stored = self._stored(connection)
+    def _read(self) -> Loaded:
+        with self._database.read() as connection:
+            stored = queries.load_study(connection, self._name)
+            if stored is None:
+                raise NotFound(f"there is no study {self._name!r} in {self._database.location}")
             if self._epoch is not None and stored.counters.epoch != self._epoch:
                 raise StorageOwned(
                     f"another owner of study {self._name!r} has begun since, so this one decides nothing more: "
@@ -275,7 +281,7 @@ class Coordinator:
             return load(connection, stored, self._space, self._algorithm)
 
     def _ended_before(self, number: int) -> tuple[int, str, str, Trial] | None:
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             found = queries.told_digest(connection, self.state.id, number)
             trial = queries.trial(connection, self.state.id, number)
         return None if found is None or trial is None else (*found, trial)
@@ -288,11 +294,11 @@ class Coordinator:
 
     def given_up(self, ids: Sequence[str]) -> list[str]:
         """Return those of some checkpoints that were condemned: where their bytes are there, they came late."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return queries.given_up(connection, self.state.id, ids)
 
     def _ancestors(self, state: StudyState, number: int) -> Done:
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             numbers = queries.lineage_numbers(connection, state.id, number)
         if not numbers:
             raise NotFound(f"study {self._name!r} has no trial {number}")
@@ -300,7 +306,7 @@ class Coordinator:
 
     def _trial(self, state: StudyState, number: int) -> Trial | None:
         """Return a trial for pinning; without its checkpoint if that is being deleted."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             found = queries.trial(connection, state.id, number)
             if found is None or found.checkpoint is None:
                 return found

@@ -6,6 +6,7 @@ changes them, so the state that is loaded is the state that was committed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,13 +20,28 @@ from phyletic.evolution.early_stop import MOST_CURVES
 from phyletic.records import CheckpointState, Event, Measured, Trial, TrialState
 from phyletic.space import Space
 from phyletic.storage import queries
-from phyletic.storage.changes import Changes, MemberRow, StoredStudy
+from phyletic.storage.changes import Changes, MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 
-__all__ = ["load", "put_members", "void_leases"]
+__all__ = ["Loaded", "load", "put_members", "void_leases"]
 
 
-def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorithm) -> StudyState:
-    """Return the state of a study as it is stored.
+@dataclass(frozen=True)
+class Loaded:
+    """What is read of a study before an owner decides.
+
+    Attributes:
+        state: The state.
+        sessions: The sessions that did not leave.
+        checkpoints: The checkpoints whose bytes may be there.
+    """
+
+    state: StudyState
+    sessions: list[SessionRecord]
+    checkpoints: list[StoredCheckpoint]
+
+
+def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorithm) -> Loaded:
+    """Return a study as it is stored.
 
     Args:
         connection: An open connection to the database.
@@ -44,16 +60,17 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     known = {trial.number: trial for trial in queries.trials_of_members(connection, stored.id)}
     best = queries.trials_by_number(connection, stored.id, stored.best)
     state.best = tuple(best[number] for number in stored.best)
-    state.pinned = set(queries.pinned(connection, stored.id))
-    for record in queries.open_sessions(connection, stored.id):
+    rows = queries.checkpoints(connection, stored.id, _KEPT)
+    state.pinned = {row.trial for row in rows if row.pinned and row.state is CheckpointState.DURABLE}
+    checkpoints = {row.trial: row.id for row in rows if row.state is CheckpointState.PENDING}
+    sessions = queries.open_sessions(connection, stored.id)
+    for record in sessions:
         if record.lease_seconds is not None or record.epoch == stored.counters.epoch:
             state.workers[record.session] = record.worker
         if record.lease_seconds is not None:
             state.lease_seconds[record.session] = record.lease_seconds
             state.set_deadline(record.session, record.deadline or 0.0)
-    pending = queries.checkpoints(connection, stored.id, [CheckpointState.PENDING])
-    checkpoints = {row.trial: row.id for row in pending}
-    rows = {row.member: row for row in queries.members(connection, stored.id)}
+    members = {row.member: row for row in queries.members(connection, stored.id)}
     open_of: dict[int, int] = {}
     for trial, lease in queries.open_trials(connection, stored.id):
         open_of[trial.member] = trial.number
@@ -63,17 +80,20 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
                 lease=lease,
                 checkpoint=None if lease is None else checkpoints.get(trial.number),
                 parent=None if trial.parent is None else known[trial.parent],
-                measured=rows[trial.member].open_measured,
+                measured=members[trial.member].open_measured,
             )
         )
-    state.members = {number: _member(row, known, open_of.get(number)) for number, row in rows.items()}
+    state.members = {number: _member(row, known, open_of.get(number)) for number, row in members.items()}
     state.set_population()
     if state.algorithm.reads.curves:
         state.curves = tuple(
             curve_of(state, trial, reported, running=False)
             for trial, reported in queries.latest_reports(connection, stored.id, MOST_CURVES)
         )
-    return state
+    return Loaded(state, sessions, rows)
+
+
+_KEPT = [CheckpointState.PENDING, CheckpointState.DURABLE, CheckpointState.CONDEMNED]
 
 
 def _member(row: MemberRow, known: dict[int, Trial], opened: int | None) -> Member:
@@ -134,34 +154,35 @@ def _row(state: StudyState, member: Member) -> MemberRow:
     )
 
 
-def void_leases(connection: Any, state: StudyState, changes: Changes, now: float) -> list[str]:
+def void_leases(loaded: Loaded, changes: Changes, now: float) -> list[str]:
     """Release what a dead owner's sessions held, at once: their leases lived as long as the owner.
 
     Args:
-        connection: An open connection to the database.
-        state: The study's state, as it was loaded.
+        loaded: The study as it was loaded.
         changes: Where the rows go.
         now: Seconds since 1970.
 
     Returns:
         Ids of checkpoints that were condemned earlier and whose deletion was not confirmed.
     """
+    state, counters = loaded.state, loaded.state.counters
     for session in list(state.sessions):
         # a detached worker outlives its owner, and goes on with what it has
         if session not in state.lease_seconds:
             for number in state.sessions[session]:
                 end_attempt(state, changes, state.open[number], "void", "its owner ended", now)
-    # their processes were ended before: mark the sessions as left, so that later owners skip them
-    ended = [one.session for one in queries.open_sessions(connection, state.id) if one.lease_seconds is None]
-    changes.left.extend((session, now) for session in ended)
-    held = {opened.checkpoint for opened in state.open.values() if opened.checkpoint is not None}
-    rows = queries.checkpoints(connection, state.id, [CheckpointState.PENDING, CheckpointState.CONDEMNED])
+    for record in loaded.sessions:
+        if record.lease_seconds is None:
+            # its process was ended before: mark it as left, so that later owners skip it
+            state.forget_session(record.session)
+            changes.left.append((record.session, now))
+    held = {opened.checkpoint for opened in state.open.values()}
     known = {*held, *changes.condemned}
-    changes.condemned.extend(row.id for row in rows if row.state is CheckpointState.PENDING and row.id not in known)
-    counters = state.counters
+    pending = [row.id for row in loaded.checkpoints if row.state is CheckpointState.PENDING]
+    changes.condemned.extend(id for id in pending if id not in known)
     # reset only if the study had stopped (a person restarted it); a crashed owner must not reset the counts
     if counters.failures_in_a_row >= failure_cap(state):
         state.counters = replace(state.counters, failures_in_a_row=0)
     if counters.nonfinite_in_a_row >= nonfinite_cap(state):
         state.counters = replace(state.counters, nonfinite_in_a_row=0)
-    return [row.id for row in rows if row.state is CheckpointState.CONDEMNED]
+    return [row.id for row in loaded.checkpoints if row.state is CheckpointState.CONDEMNED]

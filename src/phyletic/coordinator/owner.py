@@ -19,13 +19,13 @@ from phyletic.coordinator.ask import random_identity
 from phyletic.coordinator.coordinator import Coordinator, Outcome
 from phyletic.coordinator.feed import Feed
 from phyletic.coordinator.inbox import Inbox
+from phyletic.coordinator.loading import Loaded
 from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
 from phyletic.coordinator.state import StudyState
-from phyletic.errors import CheckpointError, NotFound, StorageError
+from phyletic.errors import CheckpointError, StorageError
 from phyletic.evolution import Algorithm
 from phyletic.records import CheckpointState
 from phyletic.space import Space
-from phyletic.storage import queries
 from phyletic.storage.changes import SessionRecord, StoredCheckpoint
 from phyletic.storage.database import Database
 
@@ -49,7 +49,7 @@ class Owner:
     """Owns a study in this process, from its first command until :meth:`release`; safe to use from threads.
 
     Args:
-        store: The study's database.
+        database: Where the study is stored.
         name: The study's name in it.
         space: Its search space.
         algorithm: Its algorithm.
@@ -70,7 +70,7 @@ class Owner:
 
     def __init__(
         self,
-        store: Database,
+        database: Database,
         name: str,
         *,
         space: Space,
@@ -84,13 +84,13 @@ class Owner:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.store = store
+        self.database = database
         self.name = name
         self.checkpoints = checkpoints
         self.inbox = inbox
         self.feed = Feed()
         self.later: deque[Callable[[], object]] = deque()
-        self._coordinator = Coordinator(store, name, space=space, algorithm=algorithm, identity=identity)
+        self._coordinator = Coordinator(database, name, space=space, algorithm=algorithm, identity=identity)
         self._evict = evict
         self._interrupt = interrupt
         self._about = about
@@ -137,18 +137,12 @@ class Owner:
         with self._deciding():
             if self._begun:
                 return
-            self.store.own()
+            self.database.own()
             try:
-                with self.store.read() as connection:
-                    stored = queries.load_study(connection, self.name)
-                    if stored is None:
-                        raise NotFound(f"there is no study {self.name!r} in {self.store.location}")
-                    survivors = queries.open_sessions(connection, stored.id)
-                    self._require_checkpoints(queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE]))
-                self._evict([record for record in survivors if record.pid is not None])
-                outcome = self._coordinator.begin(self._clock(), None if self._about is None else self._about())
+                about = None if self._about is None else self._about()
+                outcome = self._coordinator.begin(self._clock(), about=about, prepare=self._prepare)
             except BaseException:
-                self.store.release()
+                self.database.release()
                 raise
             self._begun = True
             # what cannot be removed now is tried again when the study is opened next, and keeps nobody from training
@@ -158,6 +152,11 @@ class Owner:
             with suppress(CheckpointError):
                 # a worker published these, or began to, before it was told that its lease was lost
                 self._delete(self._coordinator.given_up(self.checkpoints.ids()))
+
+    def _prepare(self, loaded: Loaded) -> None:
+        """End what an earlier owner left running, before this one decides anything."""
+        self._require_checkpoints([row for row in loaded.checkpoints if row.state is CheckpointState.DURABLE])
+        self._evict([record for record in loaded.sessions if record.pid is not None])
 
     def _require_checkpoints(self, known: Sequence[StoredCheckpoint]) -> None:
         """Raise CheckpointError if the folder has nothing at all of what it should have.
@@ -301,7 +300,7 @@ class Owner:
                     self._confirm()
                     self._coordinator.end(self._clock(), self._steady())
                 finally:
-                    self.store.release()
+                    self.database.release()
 
     def _delete(self, ids: Sequence[str]) -> None:
         """Delete what was condemned, at once; it is confirmed in batches, each after one wait for the disk."""

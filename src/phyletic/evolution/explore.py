@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_number, check_probability, check_sequence
 from phyletic.randomness import RandomStream
 from phyletic.records import Value
 from phyletic.space import Choice, Ordinal, Parameter, Space
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "Chain",
@@ -34,7 +35,7 @@ __all__ = [
     "same",
 ]
 
-ExploreFunction: TypeAlias = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
+ExploreFunction: TypeAlias = Callable[[dict[str, Any], "np.random.Generator"], Mapping[str, Any]]
 """A user's own rule: takes the inherited values by flat path and a random generator, returns the new values."""
 
 

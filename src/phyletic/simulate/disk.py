@@ -28,7 +28,7 @@ class SimulatedDisk(SqliteDatabase):
 
     @contextmanager
     def transaction(self, durable: bool = True) -> Iterator[Connection]:
-        """Give a transaction, as a store on a disk does."""
+        """Give a transaction, as a database on a disk does."""
         with super().transaction(durable) as connection:
             yield connection
         if durable and self._remember:

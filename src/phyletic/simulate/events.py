@@ -36,7 +36,7 @@ class Events:
     """Runs one simulated study.
 
     Args:
-        store: The database, with the study in it.
+        database: The database, with the study in it.
         name: The study's name.
         space: Its search space.
         algorithm: Its algorithm.
@@ -58,7 +58,7 @@ class Events:
 
     def __init__(
         self,
-        store: SimulatedDisk,
+        database: SimulatedDisk,
         name: str,
         *,
         space: Space,
@@ -83,7 +83,7 @@ class Events:
         checkpoints: dict[str, float] = {}
         self.queue = EventQueue(self._chance)
         self.owner = SimulatedOwner(
-            store,
+            database,
             name,
             space=space,
             algorithm=algorithm,
@@ -164,13 +164,13 @@ class Events:
             self.violations += check_invariants(state, self.owner.ledger)
             if not 0 <= state.counters.sequence - self._compared < _CHECK_STORED:
                 self._compared = state.counters.sequence
-                self.violations += check_stored(self.owner.store, state, self.owner.ledger)
+                self.violations += check_stored(self.owner.database, state, self.owner.ledger)
 
     def _end(self) -> None:
         """Check what must hold when nothing happens any more: nothing is left to do, and nothing is left behind."""
         owner, state = self.owner, self.owner.state
         if self._check:
-            self.violations += check_stored(owner.store, state, owner.ledger)
+            self.violations += check_stored(owner.database, state, owner.ledger)
         # nobody may look for a silent worker once there is nothing to run
         held = {
             number
@@ -197,4 +197,4 @@ class Events:
         if self._check:
             owner.begin(self.queue.now)
             self.violations += owner.wrong
-            self.violations += check_left(owner.store, owner.state, owner.ledger)
+            self.violations += check_left(owner.database, owner.state, owner.ledger)

@@ -193,18 +193,18 @@ def _barrier(state: StudyState, ledger: Ledger, new: list[Trial]) -> list[str]:
     return wrong
 
 
-def check_stored(store: Database, state: StudyState, ledger: Ledger) -> list[str]:
+def check_stored(database: Database, state: StudyState, ledger: Ledger) -> list[str]:
     """Return what is wrong with what is stored, in words.
 
     Args:
-        store: The database.
+        database: The database.
         state: The coordinator's committed state.
         ledger: What was seen until now.
     """
-    with store.read() as connection:
+    with database.read() as connection:
         stored = queries.load_study(connection, state.identity.name)
         assert stored is not None
-        loaded = load(connection, stored, state.space, state.algorithm)
+        loaded = load(connection, stored, state.space, state.algorithm).state
         trials = queries.trials(connection, state.id)
         checkpoints = queries.checkpoints(connection, state.id)
     wrong = _differences(state, loaded)
@@ -230,15 +230,15 @@ def check_stored(store: Database, state: StudyState, ledger: Ledger) -> list[str
     return wrong
 
 
-def check_left(store: Database, state: StudyState, ledger: Ledger) -> list[str]:
+def check_left(database: Database, state: StudyState, ledger: Ledger) -> list[str]:
     """Return which bytes were left behind, in words: only what the database calls durable may be there in the end.
 
     Args:
-        store: The database.
+        database: The database.
         state: The coordinator's committed state, with nothing running.
         ledger: What was seen until now.
     """
-    with store.read() as connection:
+    with database.read() as connection:
         known = {row.id: row.state for row in queries.checkpoints(connection, state.id)}
     held = {opened.checkpoint for opened in state.open.values()}
     return [

@@ -62,7 +62,7 @@ class SimulatedOwner:
     """Decides batches of commands, deletes what was condemned, and notes in a ledger what an observer sees.
 
     Args:
-        store: The database.
+        database: The database.
         name: The study's name in it.
         space: The study's search space.
         algorithm: The study's algorithm.
@@ -72,7 +72,7 @@ class SimulatedOwner:
         checkpoints: What was published, by id.
 
     Attributes:
-        store: The database.
+        database: The database.
         ledger: What an observer saw.
         happened: What went wrong, by the names of :class:`~phyletic.simulate.Incidents`.
         wrong: What did not hold, in words.
@@ -82,7 +82,7 @@ class SimulatedOwner:
 
     def __init__(
         self,
-        store: SimulatedDisk,
+        database: SimulatedDisk,
         name: str,
         *,
         space: Space,
@@ -92,7 +92,7 @@ class SimulatedOwner:
         identity: Callable[[], str],
         checkpoints: dict[str, float],
     ) -> None:
-        self.store = store
+        self.database = database
         self.ledger = Ledger()
         self.happened: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -100,7 +100,7 @@ class SimulatedOwner:
         self.changed = 0
         self._slept = self._woken = 0.0
         self._heard: dict[str, float] = {}
-        self._make = partial(Coordinator, store, name, space=space, algorithm=algorithm, identity=identity)
+        self._make = partial(Coordinator, database, name, space=space, algorithm=algorithm, identity=identity)
         self.faults = faults
         self._chance = chance
         self._checkpoints = checkpoints
@@ -177,7 +177,7 @@ class SimulatedOwner:
     def _lose_power(self, commands: Sequence[Command], now: float) -> None:
         self.happened["outages"] += 1
         ledger, unconfirmed, before = self.ledger, self._unconfirmed, _leases(self.state)
-        self.store.lose_power()
+        self.database.lose_power()
         self._coordinator = self._make()
         state = self.state
         # grants that nobody wrote down never were
@@ -267,7 +267,7 @@ class SimulatedOwner:
     def _notice(self, commands: Sequence[Command]) -> None:
         """Find what of the last batch was committed: the next owner's only witness is the database."""
         told = {command.lease.trial for command in commands if isinstance(command, Tell)}
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             for number in told - set(self.ledger.ended):
                 trial: Trial | None = queries.trial(connection, self.state.id, number)
                 if trial is not None and trial.state in (TrialState.COMPLETED, TrialState.PARTIAL):
@@ -275,7 +275,7 @@ class SimulatedOwner:
                     self.happened["unheard"] += 1
         for command in commands:
             if isinstance(command, Fail) and command.cause == "damaged" and command.lease.trial not in self.state.open:
-                with self.store.read() as connection:
+                with self.database.read() as connection:
                     given_up = queries.trial(connection, self.state.id, command.lease.trial)
                 if given_up is not None and given_up.parent is not None:
                     self.ledger.damaged.add(given_up.parent)

@@ -166,10 +166,10 @@ def simulate(
         keep_best=check_count("keep_best", keep_best),
     )
     metric = Metric("loss" if mode == "min" else "score", mode)
-    store = _create(algorithm, space, metric, control, seed, SimulatedDisk(remember=faults.power > 0))
+    database = _create(algorithm, space, metric, control, seed, SimulatedDisk(remember=faults.power > 0))
     try:
         events = Events(
-            store,
+            database,
             _NAME,
             space=space,
             algorithm=algorithm,
@@ -184,11 +184,11 @@ def simulate(
         for seconds, command in planned:
             events.control(seconds, command)
         events.run()
-        with store.read() as connection:
+        with database.read() as connection:
             trials = queries.trials(connection, events.owner.state.id)
         return _simulation(events, trials, budget, curve, seed)
     finally:
-        store.close()
+        database.close()
 
 
 def _check_space(space: object) -> Space:
@@ -219,7 +219,7 @@ def _check_controls(controls: object) -> list[tuple[float, Control | Pin]]:
 
 
 def _create(
-    algorithm: Algorithm, space: Space, metric: Metric, control: StudyControl, seed: int, store: SimulatedDisk
+    algorithm: Algorithm, space: Space, metric: Metric, control: StudyControl, seed: int, database: SimulatedDisk
 ) -> SimulatedDisk:
     identity = StudyIdentity(
         uuid=identities(seed)(),
@@ -229,9 +229,9 @@ def _create(
         algorithm={**algorithm_to_json(algorithm), "population": control.population},
         seed=seed,
     )
-    with store.transaction() as connection:
+    with database.transaction() as connection:
         create_study(connection, identity, control, 0.0)
-    return store
+    return database
 
 
 def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: DriftingCurve, seed: int) -> Simulation:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, TypeAlias
 
-import numpy as np
-
 __all__ = ["EXACT_INTEGERS", "Value", "plain", "storable", "typed"]
 
 Value: TypeAlias = float | int | str | bool | None
@@ -22,16 +20,20 @@ def plain(value: Any) -> Any:
     """Convert a numpy scalar, or an instance of a subclass, to a plain Python value; return anything else unchanged.
 
     Example:
+        >>> import numpy as np
         >>> plain(np.float32(0.5)), plain(np.int64(3)), plain(np.bool_(True)), plain([1])
         (0.5, 3, True, [1])
     """
     if value is None or type(value) in (float, int, bool, str):
         return value
-    if isinstance(value, np.bool_):
+    # told without importing numpy: whoever holds one of its scalars has imported it
+    scalar = type(value).__module__ == "numpy" and type(value).__name__ != "ndarray"
+    kind = value.dtype.kind if scalar and hasattr(value, "dtype") else ""
+    if kind == "b":
         return bool(value)
-    if isinstance(value, (float, np.floating)):
+    if kind == "f" or isinstance(value, float):
         return float(value)
-    if isinstance(value, (int, np.integer)):
+    if kind in ("i", "u") or isinstance(value, int):
         return int(value)
     if isinstance(value, str):
         return str.__str__(value)

@@ -75,6 +75,7 @@ class SqliteDatabase:
         self._durable = True
         self._folder: Path | None = None
         self._reader_engine: Engine | None = None
+        self._known: tuple[int, int] | None = None
         self._readers: set[Connection] = set()
         _in_use.add(self)
         if path is None:
@@ -226,13 +227,14 @@ class SqliteDatabase:
                         yield writer
             return
         try:
-            self.path.stat()
+            found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{self.path} does not exist: no study was stored there") from None
         except OSError as error:
             raise refused(f"{self.path} cannot be looked at", error) from error
         _refuse_inherited(self.path)
         self._recover(self.path)
+        known = (found.st_dev, found.st_ino)
         with translated_errors(self.location):
             if self._reader_engine is None:
                 self._reader_engine = reader_engine(self.path)
@@ -240,7 +242,9 @@ class SqliteDatabase:
             self._readers.add(reader)
             try:
                 with reader.begin():
-                    check_schema(reader, self.location)
+                    if self._known != known:
+                        check_schema(reader, self.location)
+                        self._known = known
                     yield reader
             finally:
                 self._readers.discard(reader)

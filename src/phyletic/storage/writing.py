@@ -142,15 +142,27 @@ def create_study(connection: Connection, identity: StudyIdentity, control: Study
     return StoredStudy(key, identity, control, counters, created=now)
 
 
-def take_epoch(connection: Connection, study_id: int) -> int:
-    """Begin an owner's epoch of a study, and return it: nothing that an earlier owner decided can be written now."""
+def take_epoch(connection: Connection, study_id: int, before: int) -> int:
+    """Begin an owner's epoch of a study, and return it: nothing that an earlier owner decided can be written now.
+
+    Args:
+        connection: A transaction of :meth:`phyletic.storage.database.Database.transaction`.
+        study_id: The study.
+        before: The epoch that the new owner saw.
+
+    Raises:
+        StaleState: Another owner began at the same moment.
+    """
     statement = (
         sa.update(tables.study)
-        .where(tables.study.c.id == study_id)
+        .where(tables.study.c.id == study_id, tables.study.c.epoch == before)
         .values(epoch=tables.study.c.epoch + 1)
         .returning(tables.study.c.epoch)
     )
-    return int(connection.execute(statement).scalar_one())
+    epoch = connection.execute(statement).scalar()
+    if epoch is None:
+        raise StaleState(f"another owner has begun since epoch {before}")
+    return int(epoch)
 
 
 def write(connection: Connection, study_id: int, changes: Changes) -> None:

@@ -81,7 +81,7 @@ class Opened:
     """A study that was opened, and what works on it.
 
     Attributes:
-        store: Where it is stored.
+        database: Where it is stored.
         stored: It, as it was stored when it was opened.
         space: What may vary.
         algorithm: How members evolve.
@@ -90,7 +90,7 @@ class Opened:
         change: What was given of its control; None where nothing of it differs from what is stored.
     """
 
-    store: Database
+    database: Database
     stored: StoredStudy
     space: Space
     algorithm: Algorithm
@@ -159,22 +159,22 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
         StudyMismatch: It exists with another identity.
         StorageOwned: It would have to be created, and another process writes the storage.
     """
-    store = open_database(storage)
-    stored = stored_study(store, given.name)
+    database = open_database(storage)
+    stored = stored_study(database, given.name)
     if stored is None:
         if given.space is None:
-            raise NotFound(f"there is no study {given.name!r} in {store.location}; to create it, give space=, ...")
-        stored = _create(store, given.space, given)
+            raise NotFound(f"there is no study {given.name!r} in {database.location}; to create it, give space=, ...")
+        stored = _create(database, given.space, given)
     identity = stored.identity
     space = Space.from_json(identity.space)
     _require_same(identity, space, given)
     algorithm = given.algorithm if given.algorithm is not None else algorithm_from_json(identity.algorithm)
-    checkpoints, control = _checkpoints(store, stored, given)
-    owner = _shared_owner(store, identity, space, algorithm, checkpoints)
+    checkpoints, control = _checkpoints(database, stored, given)
+    owner = _shared_owner(database, identity, space, algorithm, checkpoints)
     if given.algorithm is not None:
         owner.adopt(given.algorithm)
     return Opened(
-        store=store,
+        database=database,
         stored=stored,
         space=space,
         algorithm=algorithm,
@@ -184,15 +184,15 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
     )
 
 
-def _checkpoints(store: Database, stored: StoredStudy, given: Arguments) -> tuple[LocalCheckpoints, Control]:
+def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> tuple[LocalCheckpoints, Control]:
     """Return where the study's checkpoints are, and what is said of its control: also that, where they were moved."""
     said = stored.control.checkpoints
-    before = store.folder("checkpoints") if said is None else Path(said)
+    before = database.folder("checkpoints") if said is None else Path(said)
     folder = before if given.checkpoints is None else given.checkpoints
-    checkpoints = LocalCheckpoints(folder, durable=not store.private)
+    checkpoints = LocalCheckpoints(folder, durable=not database.private)
     if folder == before:
         return checkpoints, given.control
-    with store.read() as connection:
+    with database.read() as connection:
         known = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     if known and not any(checkpoints.exists(checkpoint.id) for checkpoint in known):
         allowed = f"a folder that has the checkpoints of study {stored.identity.name!r}: they were in {before}"
@@ -200,16 +200,16 @@ def _checkpoints(store: Database, stored: StoredStudy, given: Arguments) -> tupl
     return checkpoints, msgspec.structs.replace(given.control, checkpoints=str(folder))
 
 
-def stored_study(store: Database, name: str) -> StoredStudy | None:
+def stored_study(database: Database, name: str) -> StoredStudy | None:
     """Return what is stored of a study; None where there is none, or no file yet."""
     try:
-        with store.read() as connection:
+        with database.read() as connection:
             return queries.load_study(connection, name)
     except NotFound:
         return None
 
 
-def _create(store: Database, space: Space, given: Arguments) -> StoredStudy:
+def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
     metrics = make_metrics(None, None) if given.metrics is None else given.metrics
     algorithm = check_algorithm(given.algorithm)
     identity = create_identity(
@@ -222,23 +222,23 @@ def _create(store: Database, space: Space, given: Arguments) -> StoredStudy:
         sampling=given.sampling or "random",
     )
     first = {"budget": Budget(), "population": identity.algorithm["population"], **_said(given.control)}
-    if given.checkpoints not in (None, store.folder("checkpoints")):
+    if given.checkpoints not in (None, database.folder("checkpoints")):
         first["checkpoints"] = str(given.checkpoints)
     control = StudyControl(**first)
     try:
-        store.own()
+        database.own()
     except StorageOwned:
         # whoever has it may have created this very study since
-        stored = stored_study(store, given.name)
+        stored = stored_study(database, given.name)
         if stored is None:
             raise
         return stored
     try:
-        with store.transaction() as connection:
+        with database.transaction() as connection:
             stored = queries.load_study(connection, given.name)
             return stored or create_study(connection, identity, control, time.time())
     finally:
-        store.release()
+        database.release()
 
 
 def _require_same(identity: StudyIdentity, space: Space, given: Arguments) -> None:
@@ -264,23 +264,23 @@ def _differs(control: Control, stored: StudyControl) -> bool:
 
 
 def _shared_owner(
-    store: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: LocalCheckpoints
+    database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: LocalCheckpoints
 ) -> Owner:
     # two objects for one study in one process (a notebook's cell run again) decide through the same owner
-    key = (id(store), identity.uuid)
+    key = (id(database), identity.uuid)
     owner = _owners.get(key)
-    if owner is not None and owner.store is store and owner.checkpoints.root != checkpoints.root:
+    if owner is not None and owner.database is database and owner.checkpoints.root != checkpoints.root:
         allowed = f"{owner.checkpoints.root}, which another Study object of this process uses; delete that one first"
         raise InvalidArgument("checkpoints", str(checkpoints.root), allowed)
-    if owner is None or owner.store is not store:
+    if owner is None or owner.database is not database:
         owner = _owners[key] = Owner(
-            store,
+            database,
             identity.name,
             space=space,
             algorithm=algorithm,
             checkpoints=checkpoints,
             evict=kill_survivors,
-            inbox=None if store.private else Inbox(store.folder("inbox"), identity.uuid),
+            inbox=None if database.private else Inbox(database.folder("inbox"), identity.uuid),
             interrupt=partial(Interrupts.request, identity.uuid),
         )
     return owner

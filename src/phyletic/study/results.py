@@ -32,28 +32,28 @@ class Results:
     """Reads one study's results; :class:`~phyletic.study.study.Study` says what each of them is.
 
     Args:
-        store: Where the study is stored.
+        database: Where the study is stored.
         stored: The study, as it was when it was opened.
         checkpoints: Where its checkpoints are.
     """
 
-    def __init__(self, store: Database, stored: StoredStudy, checkpoints: LocalCheckpoints) -> None:
-        self._store = store
+    def __init__(self, database: Database, stored: StoredStudy, checkpoints: LocalCheckpoints) -> None:
+        self._database = database
         self._id = stored.id
         self._identity: StudyIdentity = stored.identity
         self._checkpoints = checkpoints
 
     def stored(self) -> StoredStudy:
         """Return the study, as it is stored now."""
-        stored = stored_study(self._store, self._identity.name)
+        stored = stored_study(self._database, self._identity.name)
         if stored is None:
-            raise NotFound(f"there is no study {self._identity.name!r} in {self._store.location} any more")
+            raise NotFound(f"there is no study {self._identity.name!r} in {self._database.location} any more")
         return stored
 
     def best(self) -> Trial:
         """Return the completed trial with the best finite score."""
         metric = self._identity.metric
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             found = queries.best_trials(connection, self._id, metric.mode, 1)
         if not found:
             raise NotFound(f"no trial of study {self._identity.name!r} has completed with a finite {metric.name}")
@@ -67,13 +67,13 @@ class Results:
             )
             if not known:
                 raise InvalidArgument("states", states, f"a list of states: {', '.join(TrialState)}")
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return queries.trials(connection, self._id, states=states)
 
     def trial(self, trial: Trial | int) -> Trial:
         """Return a trial, as it is stored now."""
         number = trial_number(trial)
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             found = queries.trial(connection, self._id, number)
         if found is None:
             raise self._no_trial(number)
@@ -82,7 +82,7 @@ class Results:
     def lineage(self, trial: Trial | int | None) -> list[Trial]:
         """Return a trial, or the best one, and all its ancestors."""
         number = self.best().number if trial is None else trial_number(trial)
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             found = queries.lineage(connection, self._id, number)
         if not found:
             raise self._no_trial(number)
@@ -90,18 +90,18 @@ class Results:
 
     def evaluations(self, trial: Trial | int) -> list[Evaluation]:
         """Return all that a trial reported, in order."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return [found for _, found in queries.evaluations(connection, self._id, [trial_number(trial)])]
 
     def population_at(self, trial: Trial | int) -> list[Trial]:
         """Return the population that a trial's decision saw."""
         record = self.trial(trial)
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return queries.heads_at(connection, self._id, record.decision.as_of)
 
     def events(self) -> list[Event]:
         """Return what happened to the study beside its trials."""
-        with self._store.read() as connection:
+        with self._database.read() as connection:
             return [event for _, event in queries.events(connection, self._id)]
 
     def checkpoint_path(self, trial: Trial | int | None) -> Path:

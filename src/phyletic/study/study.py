@@ -125,7 +125,7 @@ class Study:
         self.space: Space = opened.space
         self.algorithm: Algorithm = opened.algorithm
         self.checkpoints = opened.checkpoints
-        self.database = opened.store
+        self.database = opened.database
         self._owner = opened.owner
         self._user = next(_users)
         self._asker = Asker(self._owner, self.checkpoints, self.identity)

@@ -77,7 +77,7 @@ class Studied:
 def begin_study(store: Database, name: str = "digits") -> Studied:
     with store.transaction() as connection:
         stored = create_study(connection, make_identity(name), CONTROL, 1000.0)
-        epoch = take_epoch(connection, stored.id)
+        epoch = take_epoch(connection, stored.id, stored.counters.epoch)
     return Studied(store, stored, msgspec.structs.replace(stored.counters, epoch=epoch))
 
 

@@ -166,7 +166,7 @@ def test_a_write_on_a_state_that_is_gone_changes_nothing(studied: Any, trial: An
 
 def test_an_earlier_owner_can_write_no_more(studied: Any, trial: Any) -> None:
     with studied.store.transaction() as connection:
-        assert take_epoch(connection, studied.id) == studied.counters.epoch + 1
+        assert take_epoch(connection, studied.id, studied.counters.epoch) == studied.counters.epoch + 1
     with pytest.raises(StaleState):
         studied.write(inserted=[(trial(0), None)])
     assert studied.read(queries.trials) == []
