@@ -139,7 +139,7 @@ def own(folder: Path, plan: Plan) -> None:
 
 def _at_opening(study: ph.Study) -> list[str]:
     """Return what earlier owners and workers left that an opening must have put in order."""
-    root = study.checkpoints.root
+    root = Path(study.checkpoints.location)
     staging = root / "staging"
     left = list(staging.iterdir()) if staging.is_dir() else []
     # one mark is this process's own, if it had a folder to delete
@@ -210,7 +210,7 @@ def compare(folder: Path, plan: Plan) -> tuple[list[str], int]:
     if counters.member_steps != sum(trial.steps_done or 0 for trial in done.values()):
         wrong.append("the steps that are counted are not those that were trained")
     study = plan.make(folder)
-    root = study.checkpoints.root
+    root = Path(study.checkpoints.location)
     durable = [row for row in rows if row.state is CheckpointState.DURABLE]
     for row in durable:
         wrong += _damage(study, f"the durable checkpoint of trial {row.trial}", row)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
+from phyletic.checkpoints.collector import Collector
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Command, Control, Done, Leave, Refused, Reply, Stop
@@ -26,7 +27,6 @@ __all__ = ["NO_RUN", "Owner"]
 
 NO_RUN = "there is no run to stop: Study.run is not at work in the process that owns the study"
 
-_CONFIRM_AT_ONCE = 32
 Watcher = Callable[[Sequence[Command], Sequence[Reply]], None]
 
 
@@ -54,7 +54,7 @@ class Owner:
         *,
         space: Space,
         algorithm: Algorithm,
-        checkpoints: LocalCheckpoints,
+        checkpoints: Checkpoints,
         evict: Callable[[Sequence[SessionRecord]], object],
         interrupt: Callable[[bool], bool],
         inbox: Inbox | None,
@@ -73,7 +73,7 @@ class Owner:
         self._changed = threading.Condition(threading.RLock())
         self._begun = False
         self._users: set[int] = set()
-        self._deleted: list[str] = []
+        self._collector = Collector(checkpoints.delete, checkpoints.sync)
         self._watchers: list[Watcher] = []
         self._process = os.getpid()
         self._busy = False
@@ -119,12 +119,9 @@ class Owner:
                 self.store.release()
                 raise
             self._begun = True
-            # what cannot be removed now is tried again when the study is opened next, and keeps nobody from training
-            with suppress(CheckpointError):
-                self.checkpoints.sweep()
             self._delete(outcome.condemned)
             with suppress(CheckpointError):
-                # published by a worker that did not know yet that its lease was lost, and ended before it was told
+                # a worker published these, or began to, before it was told that its lease was lost
                 self._delete(self._coordinator.given_up(self.checkpoints.ids()))
 
     def _require_checkpoints(self, known: Sequence[StoredCheckpoint]) -> None:
@@ -138,8 +135,8 @@ class Owner:
                 # an older copy of the database, whose checkpoints the newer one has replaced
                 return
             raise CheckpointError(
-                f"study {self.name!r} has {len(known)} checkpoints, which should be in {self.checkpoints.root}, but "
-                "nothing is there. Is its disk mounted? If the folder was moved, say where it is: checkpoints=...; "
+                f"study {self.name!r} has {len(known)} checkpoints, which should be in {self.checkpoints.location}, "
+                "but nothing is there. Is its disk mounted? If the folder was moved, say where it is: checkpoints=...; "
                 "nothing was changed, and results can be read all the same"
             )
 
@@ -241,24 +238,11 @@ class Owner:
             if self._begun and not self._users:
                 self._begun = False
                 try:
-                    self._confirm()
+                    self._coordinator.confirm(self._collector.flush())
                     self._coordinator.end(self._clock(), self._steady())
                 finally:
                     self.store.release()
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        """Delete what was condemned, at once; it is confirmed in batches, each after one wait for the disk."""
-        for checkpoint in ids:
-            # where it fails the checkpoint stays condemned, and is deleted when the study is opened next
-            with suppress(CheckpointError):
-                self.checkpoints.delete(checkpoint, durable=False)
-                self._deleted.append(checkpoint)
-        if len(self._deleted) >= _CONFIRM_AT_ONCE:
-            self._confirm()
-
-    def _confirm(self) -> None:
-        if self._deleted:
-            with suppress(CheckpointError):
-                self.checkpoints.delete(*self._deleted)
-                self._coordinator.confirm(self._deleted)
-            self._deleted = []
+    def _delete(self, condemned: Sequence[str]) -> None:
+        """Delete condemned checkpoints, and note those that are gone for good."""
+        self._coordinator.confirm(self._collector.add(condemned))

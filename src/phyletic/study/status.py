@@ -93,7 +93,7 @@ def status_of(study: Study, store: Store) -> StudyStatus:
         best=None if best is None else best.number,
         best_score=None if best is None else best.score,
         created=stored.created,
-        checkpoints=str(study.checkpoints.root),
+        checkpoints=study.checkpoints.location,
         logs=tuple(str(path) for path in logs),
     )
 

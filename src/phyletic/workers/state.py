@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import Grant
 from phyletic.errors import CheckpointError, StateUnsupported
@@ -62,7 +62,7 @@ class Memory:
 
     def __init__(
         self,
-        store: LocalCheckpoints,
+        store: Checkpoints,
         build: Callable[[LiveTrial], Mapping[str, Any]],
         *,
         save: Save | None = None,
@@ -170,4 +170,4 @@ class Memory:
         except OSError as error:
             # a full disk says nothing about the trial, and often has no number: numpy's errors have none
             raise CheckpointError(f"save could not write checkpoint {checkpoint} to {folder}: {error}") from error
-        return self._store.publish_folder(checkpoint, folder, move=True)
+        return self._store.publish_folder(checkpoint, folder)
