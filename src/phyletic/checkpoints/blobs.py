@@ -147,14 +147,14 @@ class FolderBlobs:
         made = [] if folder == self._folder else disk.make_folder(folder)
         unfinished = self._unfinished(key)
         try:
-            descriptor = disk.create_file(unfinished)
-        except FileNotFoundError:
-            made += disk.make_folder(self._folder)
-            descriptor = disk.create_file(unfinished)
-        except FileExistsError:  # left by a process that was killed
-            disk.unlink(unfinished)
-            descriptor = disk.create_file(unfinished)
-        try:
+            try:
+                descriptor = disk.create_file(unfinished)
+            except FileNotFoundError:
+                made = disk.make_folder(self._folder)
+                descriptor = disk.create_file(unfinished)
+            except FileExistsError:  # left by a process that was killed
+                disk.unlink(unfinished)
+                descriptor = disk.create_file(unfinished)
             disk.write_parts(descriptor, content, durable=self._durable)
             disk.rename(unfinished, f"{self._folder}/{key}")
         except BaseException:
