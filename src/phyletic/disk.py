@@ -21,7 +21,6 @@ from phyletic.failpoints import failpoint
 __all__ = [
     "Part",
     "create_file",
-    "create_folder",
     "fsync",
     "fsync_file",
     "fsync_folder",
@@ -164,14 +163,6 @@ def create_file(path: str | Path) -> int:
     return descriptor
 
 
-def create_folder(path: str | Path) -> None:
-    """Make a folder inside an existing one, unless it exists; its name is not yet durable."""
-    failpoint("disk.mkdir.before")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path)
-    failpoint("disk.mkdir.after")
-
-
 def write_file(path: str | Path, parts: Iterable[Part], *, durable: bool = True) -> None:
     """Create a file and write the parts in order; its name is not yet durable.
 
@@ -235,7 +226,10 @@ def make_folder(path: str) -> list[str]:
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
-        create_folder(folder)
+        failpoint("disk.mkdir.before")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+        failpoint("disk.mkdir.after")
     return [os.path.dirname(folder) for folder in reversed(missing)]
 
 

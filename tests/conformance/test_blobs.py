@@ -1,40 +1,25 @@
-"""What ships passes the suites for blobs, and for checkpoints on them."""
+"""What ships passes the suite for blobs."""
 
 import pytest
 
 from phyletic.checkpoints import FolderBlobs, MemoryBlobs
-from phyletic.testing.blobs import BlobsConformance, CheckpointsConformance
-
-
-def folder(self, tmp_path):
-    return FolderBlobs(tmp_path / "checkpoints")
-
-
-def volatile_folder(self, tmp_path):
-    return FolderBlobs(tmp_path / "checkpoints", durable=False)
+from phyletic.testing.blobs import BlobsConformance
 
 
 class TestFolderBlobs(BlobsConformance):
-    make = folder
+    def make(self, tmp_path):
+        return FolderBlobs(tmp_path / "checkpoints")
 
 
 class TestVolatileFolderBlobs(BlobsConformance):
-    make = volatile_folder
+    def make(self, tmp_path):
+        return FolderBlobs(tmp_path / "checkpoints", durable=False)
 
 
 class TestMemoryBlobs(BlobsConformance):
-    def make(self, tmp_path):
-        return MemoryBlobs()
-
-
-class TestCheckpointsInAFolder(CheckpointsConformance):
-    make = folder
-
-
-class TestCheckpointsInMemory(CheckpointsConformance):
     @pytest.fixture(autouse=True)
-    def shared(self):
-        self.blobs_in_memory = MemoryBlobs()
+    def _memory(self):
+        self.memory = MemoryBlobs()
 
     def make(self, tmp_path):
-        return self.blobs_in_memory
+        return self.memory

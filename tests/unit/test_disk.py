@@ -121,7 +121,7 @@ def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path
         monkeypatch.setattr(os, name, noted(name))
     with armed(happened.append):
         disk.write_file(tmp_path / "a", [b"1"])
-        disk.create_folder(tmp_path / "folder")
+        disk.make_folder(f"{tmp_path}/folder")
         monkeypatch.setattr(os, "open", opened)  # from here on only files that are there are opened
         disk.fsync_file(tmp_path / "a")
         disk.rename(tmp_path / "a", tmp_path / "b")

@@ -34,18 +34,22 @@ class Adapter:
         name: The name that checkpoints record.
         accepts: Whether this adapter saves an object.
         lower: From (lowering, entry, object) to the entry's node.
-        value: From (lifting, node) to a plain object, without a live one.
         restore: From (lifting, node, live object or None) to the object that the state holds from now on: the live
             object itself if it can take the data.
-        executes: Whether ``value`` and ``restore`` run code that the bytes choose; the digest is checked first then.
+        needs_live: Whether ``restore`` fails without a live object; the entry's value is then its tree.
+        executes: Whether ``restore`` runs code that the bytes choose; the digest is checked first then.
     """
 
     name: str
     accepts: Callable[[object], bool]
     lower: Callable[[Lowering, str, Any], Node]
-    value: Callable[[Lifting, Node], Any]
     restore: Callable[[Lifting, Node, Any], Any]
+    needs_live: bool = False
     executes: bool = False
+
+    def value(self, lifting: Lifting, node: Node) -> Any:
+        """Return an entry as a plain object."""
+        return lifting.lift(node) if self.needs_live else self.restore(lifting, node, None)
 
 
 def adapter_for(value: object) -> Adapter:
@@ -147,35 +151,32 @@ ADAPTERS: tuple[Adapter, ...] = (
         name="keras",
         accepts=keras_state.is_keras,
         lower=keras_state.lower,
-        value=lambda lifting, node: lifting.lift(node),
         restore=keras_state.restore,
+        needs_live=True,
     ),
     Adapter(
         name="state_dict",
         accepts=_has_state_dict,
         lower=_lower_state_dict,
-        value=lambda lifting, node: lifting.lift(node),
         restore=_restore_state_dict,
+        needs_live=True,
     ),
     Adapter(
         name="torch generator",
         accepts=random_state.is_torch_generator,
         lower=random_state.lower_torch_generator,
-        value=lambda lifting, node: random_state.restore_torch_generator(lifting, node, None),
         restore=random_state.restore_torch_generator,
     ),
     Adapter(
         name="random state",
         accepts=random_state.is_random_state,
         lower=random_state.lower,
-        value=lambda lifting, node: random_state.restore(lifting, node, None),
         restore=random_state.restore,
     ),
     Adapter(
         name="estimator",
         accepts=_is_estimator,
         lower=_lower_estimator,
-        value=lambda lifting, node: _restore_estimator(lifting, node, None),
         restore=_restore_estimator,
         executes=True,
     ),
@@ -183,7 +184,6 @@ ADAPTERS: tuple[Adapter, ...] = (
         name="tree",
         accepts=lambda value: True,
         lower=lambda lowering, entry, value: lowering.lower(entry, value),
-        value=lambda lifting, node: lifting.lift(node),
         restore=lambda lifting, node, live: lifting.lift(node, live, in_place=True),
     ),
 )

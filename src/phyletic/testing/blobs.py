@@ -1,12 +1,8 @@
-"""What every kind of blobs must do, and what checkpoints on any blobs must do.
+"""What every kind of blobs must do, and what checkpoints on them must do.
 
-Derive classes in a test file, name them ``Test...``, and say how blobs are made::
+Derive a class in a test file, name it ``Test...``, and say how to make blobs::
 
     class TestFolderBlobs(BlobsConformance):
-        def make(self, tmp_path):
-            return FolderBlobs(tmp_path / "checkpoints")
-
-    class TestCheckpointsInAFolder(CheckpointsConformance):
         def make(self, tmp_path):
             return FolderBlobs(tmp_path / "checkpoints")
 """
@@ -29,7 +25,7 @@ from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument,
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointReference
 
-__all__ = ["BlobsConformance", "CheckpointsConformance"]
+__all__ = ["BlobsConformance"]
 
 _A, _B = "a" * 32, "0123456789abcdef" * 2
 _BAD_IDS = ["", "a" * 31, "a" * 33, "A" * 32, "g" * 32, "../" + "a" * 29, "a" * 31 + "/", "a" * 32 + "\n", None, 7]
@@ -44,12 +40,31 @@ class BlobsConformance(ABC):
 
     @abstractmethod
     def make(self, tmp_path: Path) -> Blobs:
-        """Return empty blobs."""
+        """Return empty blobs; called again in a test, another object on the same blobs."""
+
+    def damage(self, blobs: Blobs, key: str, change: str) -> None:
+        """Damage the bytes under a key: ``change`` is ``"flip"``, ``"truncate"``, ``"remove"`` or ``"add"``.
+
+        ``"add"`` puts another blob beside it.
+        """
+        content = bytearray(blobs.get(key).read_bytes())
+        if change == "add":
+            key = key.rpartition("/")[0] + "/new"
+        else:
+            blobs.delete([key])
+        content[-1] ^= change == "flip"
+        if change != "remove":
+            blobs.put([(key, [content[: -1 if change == "truncate" else None]])])
 
     @pytest.fixture
     def blobs(self, tmp_path: Path) -> Blobs:
         """Empty blobs."""
         return self.make(tmp_path)
+
+    @pytest.fixture
+    def checkpoints(self, blobs: Blobs) -> Checkpoints:
+        """Checkpoints on empty blobs."""
+        return Checkpoints(blobs)
 
     def test_bytes_come_back(self, blobs: Blobs) -> None:
         large = np.arange(500_000)
@@ -118,38 +133,6 @@ class BlobsConformance(ABC):
         assert other.get("a").read_bytes() == b"1"
         assert (other.address, other.location) == (address, blobs.location)
 
-
-class CheckpointsConformance(ABC):
-    """A suite for pytest: derive a class from it, and say how to make blobs."""
-
-    @abstractmethod
-    def make(self, tmp_path: Path) -> Blobs:
-        """Return empty blobs; called again with the same path, another object on the same blobs."""
-
-    def damage(self, blobs: Blobs, key: str, change: str) -> None:
-        """Damage the bytes under a key: ``change`` is ``"flip"``, ``"truncate"``, ``"remove"`` or ``"add"``.
-
-        ``"add"`` puts another blob beside it.
-        """
-        content = bytearray(blobs.get(key).read_bytes())
-        if change == "add":
-            key = key.rpartition("/")[0] + "/new"
-        else:
-            blobs.delete([key])
-        content[-1] ^= change == "flip"
-        if change != "remove":
-            blobs.put([(key, [content[: -1 if change == "truncate" else None]])])
-
-    @pytest.fixture
-    def blobs(self, tmp_path: Path) -> Blobs:
-        """Empty blobs."""
-        return self.make(tmp_path)
-
-    @pytest.fixture
-    def checkpoints(self, blobs: Blobs) -> Checkpoints:
-        """Checkpoints on empty blobs."""
-        return Checkpoints(blobs)
-
     def test_a_state_comes_back(self, checkpoints: Checkpoints) -> None:
         state = {"weights": np.arange(6.0).reshape(2, 3), "history": [1, 2.5, math.inf, None, "text", (True, b"\0")]}
         reference = checkpoints.publish(_A, state)
@@ -181,7 +164,7 @@ class CheckpointsConformance(ABC):
         assert held == {"x": 1}
 
     def test_many_are_published_as_each_would_be_alone(self, checkpoints: Checkpoints) -> None:
-        states = {_A: {"x": np.zeros(200_000)}, _B: {"y": 1}, "c" * 32: {"x": np.ones(3)}}
+        states: dict[str, dict[str, object]] = {_A: {"x": np.zeros(200_000)}, _B: {"y": 1}, "c" * 32: {"x": np.ones(3)}}
         references = checkpoints.publish_many(states)
         assert references == [checkpoints.publish(id, state) for id, state in states.items()]
         for reference in references:
@@ -317,9 +300,7 @@ class CheckpointsConformance(ABC):
         assert checkpoints.ids() == []
 
     @pytest.mark.parametrize("change", ["flip", "truncate", "remove", "add"])
-    def test_damaged_files_are_found(
-        self, blobs: Blobs, checkpoints: Checkpoints, tmp_path: Path, change: str
-    ) -> None:
+    def test_damaged_files_are_found(self, blobs: Blobs, checkpoints: Checkpoints, tmp_path: Path, change: str) -> None:
         reference = checkpoints.publish_folder(_A, _files(tmp_path / "mine"))
         self.damage(blobs, f"{_A}/files/deep/weights.bin", change)
         name = "new" if change == "add" else "weights.bin"

@@ -108,24 +108,6 @@ def test_a_link_to_the_folder_itself_is_followed(store, mine, tmp_path):
     assert (store.path(ID) / "é ü.txt").read_text() == "text"
 
 
-def test_a_published_checkpoint_can_be_published_again_under_another_id(store, mine):
-    first = store.publish_folder(ID, mine)
-    second = store.publish_folder(OTHER, store.path(ID))
-    assert first.digest == second.digest
-
-
-def test_other_files_under_the_same_id_are_refused(store, mine):
-    first = store.publish_folder(ID, mine)
-    (mine / "é ü.txt").write_text("other")
-    for publish in (lambda: store.publish_folder(ID, mine), lambda: store.publish(ID, {"x": 1})):
-        with pytest.raises(CheckpointError, match="already"):
-            publish()
-    store.verify(first)
-    store.publish(OTHER, {"x": 1})
-    with pytest.raises(CheckpointError, match="already"):
-        store.publish_folder(OTHER, mine)
-
-
 def test_files_are_not_restored_into_a_state(store, mine):
     with store.open(store.publish_folder(ID, mine)) as checkpoint, pytest.raises(CheckpointError, match="load="):
         checkpoint.restore({})
