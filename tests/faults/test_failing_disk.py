@@ -397,7 +397,7 @@ def test_the_database_itself_refuses_what_is_written(quick, undisturbed, pragma,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_operation_fails_though_it_was_done(quick, undisturbed, kind):
-    for nth in (1, 2, 7):
+    for nth in (1, 2, 5):
         layout = "packed" if nth % 2 and kind != "mkdir" else "folders"
         folder = quick / f"{kind} done {nth}"
         failing = Failing(f"disk.{kind}", nth, disk_error(errno.EIO), when="after")

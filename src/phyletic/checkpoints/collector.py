@@ -9,9 +9,6 @@ from phyletic.errors import CheckpointError
 
 __all__ = ["Collector"]
 
-_BATCH = 32
-"""So many deletions share one wait for the disk."""
-
 
 class Collector:
     """Deletes condemned checkpoints, each once, and says which are gone for good.
@@ -23,6 +20,7 @@ class Collector:
     Args:
         delete: Deletes the checkpoint with an id; raises CheckpointError if it cannot.
         sync: Makes earlier deletions survive a loss of power; raises CheckpointError if it cannot.
+        batch: How many deletions share one wait for the disk.
 
     Example:
         >>> deleted = []
@@ -35,9 +33,10 @@ class Collector:
         ['a', 'b']
     """
 
-    def __init__(self, delete: Callable[[str], object], sync: Callable[[], object]) -> None:
+    def __init__(self, delete: Callable[[str], object], sync: Callable[[], object], *, batch: int = 32) -> None:
         self._delete = delete
         self._sync = sync
+        self._batch = batch
         self._deleted: list[str] = []
 
     def add(self, ids: Iterable[str]) -> list[str]:
@@ -46,7 +45,7 @@ class Collector:
             with suppress(CheckpointError):
                 self._delete(id)
                 self._deleted.append(id)
-        return self.flush() if len(self._deleted) >= _BATCH else []
+        return self.flush() if len(self._deleted) >= self._batch else []
 
     def flush(self) -> list[str]:
         """Wait for the disk; return the ids that are gone for good since the last call."""
