@@ -123,10 +123,11 @@ class FolderBlobs:
         return self._folder if self._durable else _VOLATILE + self._folder
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
-        """Write files, then force the folders that hold their names onto the disk, each once."""
+        """Write files, and force the folders with their names onto the disk: inner ones before a file beside them."""
         changed: set[str] = set()
         for key, content in files:
             folder = os.path.dirname(f"{self._folder}/{key}")
+            self._sync(changed, f"{folder}/")
             if key.endswith("/"):
                 changed.update(disk.make_folder(folder))
             elif isinstance(content, Path):
@@ -138,9 +139,14 @@ class FolderBlobs:
                 changed.add(folder)
                 folder = os.path.dirname(folder)
             changed.add(self._folder)
-        if self._durable:
-            for folder in sorted(changed, key=len, reverse=True):
-                disk.fsync_folder(folder)
+        self._sync(changed, "/")
+
+    def _sync(self, changed: set[str], below: str) -> None:
+        """Force the changed folders below another onto the disk, inner ones first."""
+        inner = sorted((folder for folder in changed if folder.startswith(below)), key=len, reverse=True)
+        changed.difference_update(inner)
+        for folder in inner if self._durable else ():
+            disk.fsync_folder(folder)
 
     def _write(self, key: str, folder: str, content: Iterable[disk.Part]) -> list[str]:
         """Write one file; return the folders that other folders were made in for it."""
@@ -194,8 +200,8 @@ class FolderBlobs:
 
     def sync(self) -> None:
         """Force the folder's list of names onto the disk."""
-        if self._durable and is_there(self._folder):
-            disk.fsync_folder(self._folder)
+        if is_there(self._folder):
+            self._sync({self._folder}, "/")
 
     def staging(self, key: str) -> Path:
         """Return the place in which the files will stay."""

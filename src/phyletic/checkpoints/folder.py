@@ -84,7 +84,7 @@ class OwnFiles:
         """
         for path in ("", *self._folders):
             yield f"{under}/{FILES}/{path}/" if path else f"{under}/{FILES}/", ()
-        for path in self._files:
+        for path in sorted(self._files, key=lambda path: -path.count("/")):  # inner folders are complete first
             yield f"{under}/{FILES}/{path}", self._pieces(path) if copied else self._folder / path
         yield f"{under}/{MANIFEST}", [self.manifest]
 

@@ -30,6 +30,7 @@ def mine(tmp_path):
 
 def test_the_manifest_names_every_file_and_comes_last(store, mine):
     written = []
+    store.publish(OTHER, {"x": 1})  # makes the store's own folder
     with armed(lambda name: written.append((name, sorted(path.name for path in Path(store.location).rglob("*"))))):
         reference = store.publish_folder(ID, mine)
     manifest = json.loads((store.path(ID).parent / "manifest.json").read_text())
@@ -39,8 +40,10 @@ def test_the_manifest_names_every_file_and_comes_last(store, mine):
     assert reference.size == 10_000_004 + (store.path(ID).parent / "manifest.json").stat().st_size
     before_manifest = [names for _, names in written if "manifest.json" not in names]
     assert {"weights.bin", "é ü.txt"} <= set(before_manifest[-1])
-    assert [name for name, _ in written][-4:] == [
-        *(f"disk.fsync_folder.{when}" for _ in range(2) for when in ("before", "after"))
+    assert [name for name, _ in written][-6:] == [
+        "disk.rename.before",
+        "disk.rename.after",
+        *(f"disk.fsync_folder.{when}" for _ in range(2) for when in ("before", "after")),
     ]
 
 
