@@ -215,11 +215,12 @@ def unlink(path: str | Path) -> None:
     failpoint("disk.unlink.after")
 
 
-def make_folder(path: str) -> list[str]:
+def make_folder(path: str, *, durable: bool = True) -> None:
     """Make a folder and those above it, unless they exist.
 
-    Returns:
-        The folders that got a new name in them, outermost first; the caller makes the names durable.
+    Args:
+        path: The folder.
+        durable: Whether to force the names of those that were made onto the disk.
     """
     missing = []
     while not os.path.isdir(path):
@@ -230,7 +231,8 @@ def make_folder(path: str) -> list[str]:
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
         failpoint("disk.mkdir.after")
-    return [os.path.dirname(folder) for folder in reversed(missing)]
+        if durable:
+            fsync_folder(os.path.dirname(folder))
 
 
 def remove_tree(path: str | Path) -> None:

@@ -80,6 +80,10 @@ class Blobs(Protocol):
         """Return the path of the local folder to write files into that are to be put below a key; it may not exist."""
         ...
 
+    def stage(self, key: str) -> Path:
+        """Make the staging folder of a key, empty, and return its path."""
+        ...
+
 
 def blobs_at(address: str) -> Blobs:
     """Return the blobs that have an address.
@@ -129,16 +133,15 @@ class FolderBlobs:
             folder = os.path.dirname(f"{self._folder}/{key}")
             self._sync(changed, f"{folder}/")
             if key.endswith("/"):
-                changed.update(disk.make_folder(folder))
-            elif isinstance(content, Path):
-                if self._durable:
-                    disk.fsync_file(content)
-            else:
-                changed.update(self._write(key, folder, content))
-            while len(folder) > len(self._folder):
+                self._make(folder)
+            elif not isinstance(content, Path):
+                self._write(key, folder, content)
+            elif self._durable:
+                disk.fsync_file(content)
+            while folder != self._folder:
                 changed.add(folder)
                 folder = os.path.dirname(folder)
-            changed.add(self._folder)
+            changed.add(folder)
         self._sync(changed, "/")
 
     def _sync(self, changed: set[str], below: str) -> None:
@@ -148,15 +151,19 @@ class FolderBlobs:
         for folder in inner if self._durable else ():
             disk.fsync_folder(folder)
 
-    def _write(self, key: str, folder: str, content: Iterable[disk.Part]) -> list[str]:
-        """Write one file; return the folders that other folders were made in for it."""
-        made = [] if folder == self._folder else disk.make_folder(folder)
+    def _make(self, folder: str) -> None:
+        disk.make_folder(self._folder, durable=self._durable)
+        disk.make_folder(folder, durable=False)
+
+    def _write(self, key: str, folder: str, content: Iterable[disk.Part]) -> None:
+        if folder != self._folder:
+            self._make(folder)
         unfinished = self._unfinished(key)
         try:
             try:
                 descriptor = disk.create_file(unfinished)
             except FileNotFoundError:
-                made = disk.make_folder(self._folder)
+                self._make(folder)
                 descriptor = disk.create_file(unfinished)
             except FileExistsError:  # left by a process that was killed
                 disk.unlink(unfinished)
@@ -167,7 +174,6 @@ class FolderBlobs:
             with contextlib.suppress(OSError):
                 disk.unlink(unfinished)
             raise
-        return made
 
     def _unfinished(self, key: str) -> str:
         first, below, _ = key.partition("/")
@@ -206,6 +212,12 @@ class FolderBlobs:
     def staging(self, key: str) -> Path:
         """Return the place in which the files will stay."""
         return Path(f"{self._folder}/{key}")
+
+    def stage(self, key: str) -> Path:
+        """Make this place an empty folder."""
+        disk.remove_tree(f"{self._folder}/{key}")
+        self._make(f"{self._folder}/{key}")
+        return self.staging(key)
 
 
 class MemoryBlobs:
@@ -273,6 +285,13 @@ class MemoryBlobs:
         if self._copies is None:
             self._copies = tempfile.TemporaryDirectory(prefix="phyletic-")
         return Path(self._copies.name, key)
+
+    def stage(self, key: str) -> Path:
+        """Make this place an empty folder."""
+        folder = self.staging(key)
+        disk.remove_tree(folder)
+        folder.mkdir(parents=True)
+        return folder
 
     def _below(self, key: str) -> list[str]:
         return [each for each in self._blobs if each == key or each.startswith(key + "/")]

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from phyletic import disk
 from phyletic.checkpoints.adapters import encode_state
 from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
@@ -165,13 +164,10 @@ class Checkpoints:
         Raises:
             CheckpointError: It cannot be made, or the checkpoint is published already.
         """
-        folder = self._blobs.staging(f"{_checked(id)}/{FILES}")
-        with self._writing(id):
+        with self._writing(_checked(id)):
             if self._published(id):
                 raise CheckpointError(f"checkpoint {id} is published already: its files cannot be written again")
-            disk.remove_tree(folder)
-            disk.make_folder(str(folder))
-        return folder
+            return self._blobs.stage(f"{id}/{FILES}")
 
     def open(self, reference: CheckpointReference) -> OpenCheckpoint:
         """Open a published checkpoint.

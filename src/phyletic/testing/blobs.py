@@ -115,8 +115,11 @@ class BlobsConformance(ABC):
             blobs.delete([key, "b"])
 
     def test_files_that_were_written_in_the_staging_folder_are_put(self, blobs: Blobs) -> None:
-        folder = blobs.staging("a/files")
-        folder.mkdir(parents=True)
+        assert not blobs.staging("a/files").exists()
+        folder = blobs.stage("a/files")
+        (folder / "old").touch()
+        assert list(blobs.stage("a/files").iterdir()) == []
+        assert folder == blobs.staging("a/files")
         (folder / "x").write_bytes(b"x")
         blobs.put([("a/files/", ()), ("a/files/x", folder / "x"), ("a/last", [b"1"])])
         assert blobs.get("a/files/x").read_bytes() == b"x"

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,31 @@ def test_only_durable_blobs_wait_for_the_disk(tmp_path):
             store.sync()
         assert "disk.rename.after" in passed
         assert any("fsync" in name for name in passed) == durable
+
+
+PUBLISH = {
+    "state": lambda store, mine: store.publish(ID, {"x": 1}),
+    "folder": lambda store, mine: store.publish_folder(ID, mine),
+    "staged": lambda store, mine: store.publish_folder(ID, store.staging(ID)),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the names of open files")
+@pytest.mark.parametrize("kind", PUBLISH)
+def test_the_names_of_all_folders_above_a_checkpoint_are_forced_onto_the_disk(tmp_path, monkeypatch, kind):
+    forced = set()
+    fsync = os.fsync
+
+    def note(descriptor):
+        forced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    (tmp_path / "mine").mkdir()
+    store = Checkpoints(FolderBlobs(tmp_path / "a" / "b"))
+    PUBLISH[kind](store, tmp_path / "mine")
+    within = set() if kind == "state" else {Path(store.location, ID), Path(store.location, ID, "files")}
+    assert {path for path in forced if path.is_dir()} == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"} | within
 
 
 def save(state, folder):
