@@ -14,6 +14,7 @@ import pickle
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,43 +148,15 @@ def _restore_estimator(lifting: Lifting, node: Node, live: Any) -> Any:
 
 ADAPTERS: tuple[Adapter, ...] = (
     # before state_dict: on torch, a Keras model is a module whose entries have names that change
+    Adapter("keras", keras_state.is_keras, keras_state.lower, keras_state.restore, needs_live=True),
+    Adapter("state_dict", _has_state_dict, _lower_state_dict, _restore_state_dict, needs_live=True),
     Adapter(
-        name="keras",
-        accepts=keras_state.is_keras,
-        lower=keras_state.lower,
-        restore=keras_state.restore,
-        needs_live=True,
+        "torch generator",
+        random_state.is_torch_generator,
+        random_state.lower_torch_generator,
+        random_state.restore_torch_generator,
     ),
-    Adapter(
-        name="state_dict",
-        accepts=_has_state_dict,
-        lower=_lower_state_dict,
-        restore=_restore_state_dict,
-        needs_live=True,
-    ),
-    Adapter(
-        name="torch generator",
-        accepts=random_state.is_torch_generator,
-        lower=random_state.lower_torch_generator,
-        restore=random_state.restore_torch_generator,
-    ),
-    Adapter(
-        name="random state",
-        accepts=random_state.is_random_state,
-        lower=random_state.lower,
-        restore=random_state.restore,
-    ),
-    Adapter(
-        name="estimator",
-        accepts=_is_estimator,
-        lower=_lower_estimator,
-        restore=_restore_estimator,
-        executes=True,
-    ),
-    Adapter(
-        name="tree",
-        accepts=lambda value: True,
-        lower=lambda lowering, entry, value: lowering.lower(entry, value),
-        restore=lambda lifting, node, live: lifting.lift(node, live, in_place=True),
-    ),
+    Adapter("random state", random_state.is_random_state, random_state.lower, random_state.restore),
+    Adapter("estimator", _is_estimator, _lower_estimator, _restore_estimator, executes=True),
+    Adapter("tree", lambda value: True, Lowering.lower, partial(Lifting.lift, in_place=True)),
 )

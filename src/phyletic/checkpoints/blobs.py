@@ -38,19 +38,16 @@ class Blobs(Protocol):
     @property
     def location(self) -> str:
         """Where the blobs are, in a person's words: a path or a URL."""
-        ...
 
     @property
     def address(self) -> str:
         """A text from which :func:`blobs_at` makes the same blobs in another process."""
-        ...
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Write blobs in the given order.
 
         Each key appears once its bytes are complete. Once this returns, all of them survive a loss of power.
         """
-        ...
 
     def get(self, key: str) -> Path:
         """Return a local file with a blob's bytes, or a local folder with all blobs below the key: copies if need be.
@@ -58,31 +55,24 @@ class Blobs(Protocol):
         Raises:
             FileNotFoundError: There is nothing under this key.
         """
-        ...
 
     def exists(self, key: str) -> bool:
         """Whether there is anything under a key; for the empty key, whether the store itself can be reached."""
-        ...
 
     def names(self) -> list[str]:
         """Return the first names of all keys, also of those that were never completed."""
-        ...
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete, in the given order, the blobs under and below the keys, and what was left of writing them."""
-        ...
 
     def sync(self) -> None:
         """Make earlier deletions survive a loss of power."""
-        ...
 
     def staging(self, key: str) -> Path:
         """Return the path of the local folder to write files into that are to be put below a key; it may not exist."""
-        ...
 
     def stage(self, key: str) -> Path:
         """Make the staging folder of a key, empty, and return its path."""
-        ...
 
 
 def blobs_at(address: str) -> Blobs:

@@ -181,9 +181,10 @@ class Checkpoints:
         if not reference.digest.startswith("sha256:"):
             raise CheckpointError(f"the digest of checkpoint {id} is {reference.digest!r}, but only sha256 is known")
         with reading(f"checkpoint {id} in {self.location}"):
-            if self._blobs.exists(_packed(id)):
-                return open_packed(self._blobs.get(_packed(id)), reference)
-            if self._blobs.exists(f"{id}/{MANIFEST}"):
+            key = self._published(id)
+            if key == _packed(id):
+                return open_packed(self._blobs.get(key), reference)
+            if key is not None:
                 return open_folder(self._blobs.get(id), reference)
             if not self._blobs.exists(""):
                 raise CheckpointError(f"the checkpoints' folder {self.location} is missing: is its disk mounted?")
@@ -210,10 +211,9 @@ class Checkpoints:
             CheckpointError: That cannot be known now, for lack of rights, say.
         """
         with reading(f"checkpoint {_checked(id)} in {self.location}"):
-            if self._blobs.exists(_packed(id)):
-                return self._blobs.get(_packed(id))
-            if self._blobs.exists(f"{id}/{MANIFEST}"):
-                return self._blobs.get(f"{id}/{FILES}")
+            key = self._published(id)
+            if key is not None:
+                return self._blobs.get(key if key == _packed(id) else f"{id}/{FILES}")
         raise NotFound(f"there is no checkpoint {id} in {self.location}")
 
     def exists(self, id: str) -> bool:
@@ -223,7 +223,7 @@ class Checkpoints:
             CheckpointError: That cannot be known now, for lack of rights, say.
         """
         with reading(f"checkpoint {_checked(id)} in {self.location}"):
-            return self._published(id)
+            return self._published(id) is not None
 
     def ids(self) -> list[str]:
         """Return the ids of everything here in order, published or not, of whatever study.
@@ -258,12 +258,13 @@ class Checkpoints:
         with _explained(f"deletions in {self.location} could not be made durable"):
             self._blobs.sync()
 
-    def _published(self, id: str) -> bool:
-        return self._blobs.exists(_packed(id)) or self._blobs.exists(f"{id}/{MANIFEST}")
+    def _published(self, id: str) -> str | None:
+        """Return the key of the blob by which a checkpoint is published, if it is."""
+        return next((key for key in (_packed(id), f"{id}/{MANIFEST}") if self._blobs.exists(key)), None)
 
     def _require_same(self, id: str, key: str, digest: str) -> None:
-        """Raise CheckpointError unless a published checkpoint is the blob ``key``, and it has this digest."""
-        if not self._blobs.exists(key) or digest_of_file(self._blobs.get(key)) != digest:
+        """Raise CheckpointError unless a published checkpoint is published by this blob, with this digest."""
+        if self._published(id) != key or digest_of_file(self._blobs.get(key)) != digest:
             raise CheckpointError(
                 f"checkpoint {id} is published already with other content in {self.location}; "
                 "an id is never used for another checkpoint"

@@ -179,19 +179,10 @@ class Lifting:
             return self._tensor(node, live, in_place, views)
         if kind == "array":
             return arrays.numpy_array(*self._located(content), node)
-        if kind == "dict":
+        if kind in ("dict", "pairs"):
+            pairs = content.items() if kind == "dict" else ((self.lift(key), value) for key, value in content)
             inner = live if isinstance(live, Mapping) else {}
-            return {
-                key: self.lift(value, inner.get(key), in_place=in_place, views=views) for key, value in content.items()
-            }
-        if kind == "pairs":
-            inner = live if isinstance(live, Mapping) else {}
-            keys = [self.lift(key) for key, _ in content]
-            values = [value for _, value in content]
-            return {
-                key: self.lift(value, inner.get(key), in_place=in_place, views=views)
-                for key, value in zip(keys, values, strict=True)
-            }
+            return {key: self.lift(value, inner.get(key), in_place=in_place, views=views) for key, value in pairs}
         if kind in ("tuple", "set", "frozenset"):
             items = self._items(content, live, in_place, views)
             return tuple(items) if kind == "tuple" else set(items) if kind == "set" else frozenset(items)
