@@ -272,7 +272,7 @@ def rows(figures: Figures) -> list[dict[str, object]]:
         ("attempts that a kill ended", figures.attempts - figures.trials),
         ("acknowledged results compared", figures.acknowledged),
         ("checkpoints compared with their digest", figures.verified),
-        ("unfinished checkpoints found and swept", figures.unfinished),
+        ("unfinished checkpoints found and deleted", figures.unfinished),
         ("seconds to open, median and longest", _spread(figures.opened)),
         ("seconds until no process was left, likewise", _spread(figures.ended)),
         ("violations", len(figures.wrong)),

@@ -139,12 +139,8 @@ def own(folder: Path, plan: Plan) -> None:
 
 def _at_opening(study: ph.Study) -> list[str]:
     """Return what earlier owners and workers left that an opening must have put in order."""
-    root = study.checkpoints.root
-    staging = root / "staging"
-    left = list(staging.iterdir()) if staging.is_dir() else []
-    # one mark is this process's own, if it had a folder to delete
-    marks = [path for path in left if path.suffix == ".owner"]
-    wrong = [f"{path} was not swept" for path in left if path not in marks or len(marks) > 1]
+    root = Path(study.checkpoints.location)
+    wrong = [f"{path} was not deleted" for path in _unfinished(root)]
     durable = {row.id for row in _stored(Path(study.storage))[2] if row.state is CheckpointState.DURABLE}
     wrong += [f"checkpoint {name} is there, and nothing needs it" for name in _names(root) - durable]
     wrong += [f"checkpoint {name} is gone" for name in durable - _names(root)]
@@ -178,9 +174,13 @@ def notes(folder: Path) -> list[list[Any]]:
 
 
 def unfinished(folder: Path) -> int:
-    """Return how many checkpoints lie unfinished where they are made."""
-    staging = folder / "chaos.checkpoints" / "staging"
-    return sum(path.suffix != ".owner" for path in staging.iterdir()) if staging.is_dir() else 0
+    """Return how many checkpoints are unfinished."""
+    return len(_unfinished(folder / "chaos.checkpoints"))
+
+
+def _unfinished(root: Path) -> list[Path]:
+    found = list(root.iterdir()) if root.exists() else []
+    return [path for path in found if path.suffix != ".safetensors" and not (path / "manifest.json").exists()]
 
 
 def compare(folder: Path, plan: Plan) -> tuple[list[str], int]:
@@ -210,15 +210,16 @@ def compare(folder: Path, plan: Plan) -> tuple[list[str], int]:
     if counters.member_steps != sum(trial.steps_done or 0 for trial in done.values()):
         wrong.append("the steps that are counted are not those that were trained")
     study = plan.make(folder)
-    root = study.checkpoints.root
+    root = Path(study.checkpoints.location)
     durable = [row for row in rows if row.state is CheckpointState.DURABLE]
     for row in durable:
         wrong += _damage(study, f"the durable checkpoint of trial {row.trial}", row)
     known = {row.id for row in rows if row.state is not CheckpointState.COLLECTED}
     for name in _names(root) - known:
         wrong.append(f"checkpoint {name} is there, and the database does not know it or says that it is gone")
+    unpublished = _unfinished(root)
     for path in root.iterdir() if root.exists() else ():
-        if path.name != "staging" and not _whole(path):
+        if path not in unpublished and not _whole(path):
             wrong.append(f"{path} is visible, and not whole")
     return wrong, len(durable)
 
@@ -262,9 +263,8 @@ def _stored(database: Path) -> tuple[Counters, Sequence[Trial], Sequence[StoredC
 
 
 def _names(root: Path) -> set[str]:
-    """Return the ids of all published checkpoints, by their files."""
-    found = root.iterdir() if root.exists() else ()
-    return {path.name.partition(".")[0] for path in found if path.name != "staging"}
+    """Return the ids of all checkpoints, published or not, by their files."""
+    return {path.name.partition(".")[0] for path in root.iterdir()} if root.exists() else set()
 
 
 def _whole(path: Path) -> bool:

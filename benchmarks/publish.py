@@ -20,7 +20,7 @@ import torch
 from conditions import conditions, parser, quartiles, show, work_folder
 from safetensors.torch import load_file
 
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 
 
 def measured(actions: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
@@ -52,7 +52,7 @@ def write_bare(path: Path, content: bytes) -> None:
     os.close(folder)
 
 
-def publishing(store: LocalCheckpoints, bare: Path, state: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+def publishing(store: Checkpoints, bare: Path, state: dict[str, Any], rounds: int) -> dict[str, list[float]]:
     """Publish a state under a new id each round, and write as many bytes."""
     size = store.publish(f"{0:032x}", state).size
     store.delete(f"{0:032x}")
@@ -71,7 +71,7 @@ def publishing(store: LocalCheckpoints, bare: Path, state: dict[str, Any], round
     return times
 
 
-def restoring(store: LocalCheckpoints, megabytes: float, rounds: int) -> dict[str, dict[str, list[float]]]:
+def restoring(store: Checkpoints, megabytes: float, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Restore a model, and a model with its optimizer, by phyletic and by safetensors alone."""
     saved, loaded = model(megabytes), model(megabytes)
     reference = store.publish("a" * 32, {"model": saved})
@@ -108,7 +108,7 @@ def main() -> None:
     given = parser(__doc__).parse_args()
     with work_folder(given.folder) as folder:
         (folder / "bare").mkdir()
-        store = LocalCheckpoints(folder / "checkpoints")
+        store = Checkpoints(FolderBlobs(folder / "checkpoints"))
         measured_times = {
             "publish two numbers": publishing(store, folder / "bare", {"x": 0.25, "y": 0.5}, 200),
             "publish 1 MB": publishing(store, folder / "bare", {"model": model(1)}, 50),

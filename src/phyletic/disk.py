@@ -1,8 +1,8 @@
 """The one module through which files are written.
 
 Each creation of a file or folder, each write, fsync, rename and unlink passes a failpoint before and after it, so that
-a test can stop a process at any of them. What a function here has returned from is on the disk, not only in the
-system's cache, wherever its documentation says so.
+a test can stop a process at any of them. A function here says so if its effect survives a loss of power once it has
+returned; otherwise the effect may still be only in the system's cache.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -20,7 +21,6 @@ from phyletic.failpoints import failpoint
 __all__ = [
     "Part",
     "create_file",
-    "create_folder",
     "fsync",
     "fsync_file",
     "fsync_folder",
@@ -32,24 +32,28 @@ __all__ = [
     "rename",
     "unlink",
     "write_file",
+    "write_parts",
 ]
 
 Part: TypeAlias = bytes | bytearray | memoryview
-"""A run of bytes; a memoryview is of single bytes (format ``"B"``), contiguous."""
+"""A run of bytes; a memoryview has single bytes as items (format ``"B"``) and is contiguous."""
 
 _FULL_FSYNC = getattr(fcntl, "F_FULLFSYNC", None)
 _GATHER = 1 << 20
 _LONGEST_NAME = 255
-"""Bytes of a file's name: on Linux and on macOS, and on whatever their file systems are."""
+"""Bytes of a file's name, on Linux and on macOS."""
 
 
 def local_path(name: str, value: object, allowed: str) -> Path:
-    """Return a user's path, absolute and with ``~`` resolved, or raise InvalidArgument.
+    """Return a user's path, absolute and with ``~`` resolved.
 
     Args:
-        name: The argument, for the message.
-        value: What was given.
-        allowed: What would be good, for the message.
+        name: The argument's name, for the message.
+        value: What the user gave.
+        allowed: What is allowed, for the message.
+
+    Raises:
+        InvalidArgument: The value cannot be a path.
     """
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise InvalidArgument(name, value, allowed)
@@ -59,14 +63,23 @@ def local_path(name: str, value: object, allowed: str) -> Path:
     except (UnicodeEncodeError, RuntimeError):
         raise InvalidArgument(name, str(value), allowed) from None
     except FileNotFoundError:
-        raise InvalidArgument(name, str(value), "an absolute path where the current folder is gone") from None
+        raise InvalidArgument(name, str(value), "an absolute path, since the current folder was deleted") from None
     if longest > _LONGEST_NAME:
         raise InvalidArgument(name, str(value), f"{allowed}; names of files have at most {_LONGEST_NAME} bytes")
     return path
 
 
 def local_folder(name: str, value: object, allowed: str) -> Path:
-    """Return a user's path as :func:`local_path` does, if it is a folder; raise InvalidArgument else."""
+    """Return the path of a user's folder as :func:`local_path` does.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What the user gave.
+        allowed: What is allowed, for the message.
+
+    Raises:
+        InvalidArgument: No folder has this path.
+    """
     path = local_path(name, value, allowed)
     try:
         exists = path.is_dir()
@@ -90,8 +103,8 @@ def fsync(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def fsync_file(path: Path) -> None:
-    """Force the contents of a file that someone else wrote onto the disk."""
+def fsync_file(path: str | Path) -> None:
+    """Force the contents of a file that other code wrote onto the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         failpoint("disk.fsync.before")
@@ -101,12 +114,12 @@ def fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def fsync_folder(path: Path) -> None:
+def fsync_folder(path: str | Path) -> None:
     """Force a folder's list of names onto the disk: only then does a rename in it survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         failpoint("disk.fsync_folder.before")
-        os.fsync(descriptor)  # names are metadata: F_FULLFSYNC is for contents, and not every folder takes it
+        os.fsync(descriptor)  # names are metadata: F_FULLFSYNC is for contents, and some folders refuse it
         failpoint("disk.fsync_folder.after")
     finally:
         os.close(descriptor)
@@ -134,11 +147,11 @@ def gathered(parts: Iterable[Part], size: int = _GATHER) -> Iterator[Part]:
         yield b"".join(pending) if len(pending) > 1 else pending[0]
 
 
-def create_file(path: Path) -> int:
+def create_file(path: str | Path) -> int:
     """Create a file, and return its descriptor, for reading and writing; its name is not yet durable.
 
-    Args:
-        path: A name that must not exist.
+    Raises:
+        OSError: The name exists, or its folder does not.
     """
     failpoint("disk.create.before")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
@@ -150,30 +163,28 @@ def create_file(path: Path) -> int:
     return descriptor
 
 
-def create_folder(path: Path, *, fine_if_there: bool = False) -> None:
-    """Make a folder in one that is there; its name is not yet durable.
-
-    Args:
-        path: The folder.
-        fine_if_there: Whether it may exist.
-    """
-    failpoint("disk.mkdir.before")
-    path.mkdir(exist_ok=fine_if_there)
-    failpoint("disk.mkdir.after")
-
-
-def write_file(path: Path, parts: Iterable[Part], *, durable: bool = True) -> None:
-    """Create a file, write the parts in order, and force them onto the disk; the name is not yet durable.
+def write_file(path: str | Path, parts: Iterable[Part], *, durable: bool = True) -> None:
+    """Create a file and write the parts in order; its name is not yet durable.
 
     Args:
         path: A name that must not exist.
         parts: What to write; small ones are joined, large ones are written without a copy.
-        durable: Whether to force it onto the disk.
+        durable: Whether to force the contents onto the disk.
 
     Raises:
-        OSError: The file exists or could not be written; what was written of it is left, for the caller to remove.
+        OSError: The file exists or could not be written; the caller removes what was written.
     """
-    descriptor = create_file(path)
+    write_parts(create_file(path), parts, durable=durable)
+
+
+def write_parts(descriptor: int, parts: Iterable[Part], *, durable: bool = True) -> None:
+    """Write the parts to an open file in order, and close it.
+
+    Args:
+        descriptor: Of the file.
+        parts: What to write; small ones are joined, large ones are written without a copy.
+        durable: Whether to force the contents onto the disk.
+    """
     try:
         for piece in gathered(parts):
             failpoint("disk.write.before")
@@ -189,42 +200,55 @@ def write_file(path: Path, parts: Iterable[Part], *, durable: bool = True) -> No
         os.close(descriptor)
 
 
-def rename(source: Path, target: Path) -> None:
-    """Give a file or folder another name in one step, replacing a file of that name; not yet durable."""
+def rename(source: str | Path, target: str | Path) -> None:
+    """Give a file another name in one step, replacing a file of that name; the new name is not yet durable."""
     failpoint("disk.rename.before")
-    os.replace(source, target)  # noqa: PTH105 - Path.replace builds another Path
+    os.replace(source, target)
     failpoint("disk.rename.after")
 
 
-def unlink(path: Path) -> None:
-    """Remove a file's name if it is there; not yet durable."""
+def unlink(path: str | Path) -> None:
+    """Remove a file's name if it exists; the removal is not yet durable."""
     failpoint("disk.unlink.before")
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
     failpoint("disk.unlink.after")
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, durably; fine if it is there."""
+def make_folder(path: str, *, durable: bool = True) -> None:
+    """Make a folder and those above it, unless they exist.
+
+    Args:
+        path: The folder.
+        durable: Whether to force the names of those that were made onto the disk.
+    """
     missing = []
-    folder = path
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
     for folder in reversed(missing):
-        create_folder(folder, fine_if_there=True)
-        fsync_folder(folder.parent)
+        failpoint("disk.mkdir.before")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+        failpoint("disk.mkdir.after")
+        if durable:
+            fsync_folder(os.path.dirname(folder))
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a file, or a folder with all in it, if it is there; links are removed, never followed."""
-    if not path.is_dir() or path.is_symlink():
+def remove_tree(path: str | Path) -> None:
+    """Remove a file, or a folder with all in it, if it exists; links are removed, never followed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
         unlink(path)
         return
     with os.scandir(path) as entries:
-        inside = [Path(entry.path) for entry in entries]
+        inside = [entry.path for entry in entries]
     for entry in inside:
         remove_tree(entry)
     failpoint("disk.unlink.before")
     with contextlib.suppress(FileNotFoundError):
-        path.rmdir()
+        os.rmdir(path)
     failpoint("disk.unlink.after")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,7 +200,7 @@ def test_what_may_still_be_needed_is_kept_and_the_rest_is_not(tmp_path):
             pinned = study.best.number
         if seen > 9:
             wanted.add(pinned)
-        there = {path.name.split(".")[0] for path in study.checkpoints.root.glob("*.safetensors")}
+        there = {path.name.split(".")[0] for path in Path(study.checkpoints.location).glob("*.safetensors")}
         by_id = {t.checkpoint.id: t.number for t in study.trials() if t.checkpoint is not None}
         assert {by_id[name] for name in there} == wanted
         seen += 1
@@ -209,7 +210,7 @@ def test_what_may_still_be_needed_is_kept_and_the_rest_is_not(tmp_path):
     assert seen == 80
     assert study.checkpoint_path(pinned).exists()
     # the disk holds O(population): two heads a member, the best, the pinned
-    assert len(list(study.checkpoints.root.glob("*.safetensors"))) <= 2 * 4 + 2
+    assert len(list(Path(study.checkpoints.location).glob("*.safetensors"))) <= 2 * 4 + 2
 
 
 # 5. An acknowledged tell is never lost and never counted twice. Only the holder of the latest grant can write.

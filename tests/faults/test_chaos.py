@@ -41,5 +41,5 @@ def test_a_hundred_kills_lose_nothing(tmp_path):
     # each way to kill was gone, in each kind of study; and the kills met what they are meant to meet
     assert not [name for name in (*WAYS, *STUDIES) if not figures.get(name)]
     assert figures["attempts that a kill ended"] > 10
-    assert figures["unfinished checkpoints found and swept"] > 0
+    assert figures["unfinished checkpoints found and deleted"] > 0
     assert figures["acknowledged results compared"] > 100

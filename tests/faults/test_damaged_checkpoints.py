@@ -1,5 +1,7 @@
 """A checkpoint whose bytes changed is found before the trial that loaded it is told."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -76,7 +78,7 @@ def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, w
     assert study.trial(middle.number) == middle
     # whoever looks on is told of both: what is damaged, and what takes its place
     said = capsys.readouterr().err
-    assert str(study.checkpoints.root / middle.checkpoint.id) in said
+    assert str(Path(study.checkpoints.location) / middle.checkpoint.id) in said
     assert f"warning: the checkpoint of trial {middle.number} is damaged, so trial {failed.number} of member" in said
     assert f"trial {replacement.number} takes its place and starts from trial {replacement.parent}" in said
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,9 +233,9 @@ def check_visible(folder, expected):
     assert not open_database(folder / "study.db").owned  # nothing is held on to, so another process could go on
     root = folder / "study.checkpoints"
     for path in root.iterdir() if root.exists() else ():
-        if path.suffix:
+        if path.suffix == ".safetensors":
             load_file(path)  # raises where bytes are missing
-        elif path.name != "staging":
+        elif (path / "manifest.json").exists():
             check_folder(path, digest_of_file(path / "manifest.json"))
     try:
         study = ph.Study("study", storage=folder / "study.db")
@@ -252,12 +253,10 @@ def check_files(study):
         rows = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     for row in rows:
         study.checkpoints.verify(row.reference)
-    root = study.checkpoints.root
+    root = Path(study.checkpoints.location)
     found = root.iterdir() if root.exists() else ()
-    there = {path.name.partition(".")[0] for path in found if path.name != "staging"}
+    there = {path.name.partition(".")[0] for path in found}
     assert there == {row.id for row in rows}
-    if (root / "staging").exists():
-        assert [path.suffix for path in (root / "staging").iterdir()] in ([], [".owner"])
 
 
 def check_goes_on(folder, layout, steps, expected):
@@ -398,7 +397,7 @@ def test_the_database_itself_refuses_what_is_written(quick, undisturbed, pragma,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_operation_fails_though_it_was_done(quick, undisturbed, kind):
-    for nth in (1, 2, 7):
+    for nth in (1, 2, 5):
         layout = "packed" if nth % 2 and kind != "mkdir" else "folders"
         folder = quick / f"{kind} done {nth}"
         failing = Failing(f"disk.{kind}", nth, disk_error(errno.EIO), when="after")
@@ -484,11 +483,9 @@ def test_the_database_fails_under_local_workers(quick, undisturbed, kind, nth, t
 
 def test_what_cannot_be_removed_keeps_nobody_from_training(tmp_path, undisturbed):
     make(tmp_path, steps=2).run(train, workers=0, verbose=0)
-    staging = tmp_path / "study.checkpoints" / "staging"
-    left = staging / f"{'0' * 16}.{'a' * 32}.0"
-    left.write_bytes(b"unfinished")
+    there = set((tmp_path / "study.checkpoints").iterdir())
     assert run_failing(tmp_path, Failing("disk.unlink", 1, disk_error(errno.EIO), FOR_GOOD), train) is None
-    assert left.exists()
+    assert there < set((tmp_path / "study.checkpoints").iterdir())
     study = make(tmp_path)
     assert facts(study) == undisturbed("packed")
     check_files(study)

@@ -151,7 +151,7 @@ def run_with(study: ph.Study, execute: Execute, code: Callable[[Any], None], **s
             execute,
             code,
             space=study.identity.space,
-            checkpoints=study.checkpoints.root,
+            checkpoints=study.checkpoints.address,
             logs=study.logs,
             **settings,
         )

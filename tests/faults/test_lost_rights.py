@@ -1,10 +1,12 @@
 """Rights to the folder of checkpoints that are lost, and come back: an expired ticket, an admin's mistake."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 import phyletic as ph
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.cli import main
 from phyletic.errors import CheckpointError
 from phyletic.failpoints import armed
@@ -66,7 +68,7 @@ def check_refused(use):
 def test_what_cannot_be_looked_for_is_neither_missing_nor_damaged(tmp_path, closed, undisturbed, train, closing):
     study = make(tmp_path, steps=2)
     study.run(train, verbose=0)
-    best, root = study.best, study.checkpoints.root
+    best, root = study.best, Path(study.checkpoints.location)
     study = make(tmp_path)
     study.close()
     closed(root if closing == "all" else root / best.checkpoint.id)
@@ -100,7 +102,7 @@ def test_rights_that_are_lost_while_a_study_runs_count_against_no_trial(tmp_path
         left -= name == "storage.commit.after"
         if left == 0:
             left = -1
-            closed(study.checkpoints.root)
+            closed(Path(study.checkpoints.location))
 
     with armed(close_after_some_commits):
         check_refused(lambda: study.run(train, verbose=0))
@@ -115,7 +117,7 @@ def test_a_run_ends_well_though_the_best_checkpoint_cannot_be_looked_for(tmp_pat
 
     def close_at_the_end(name):
         if name == "storage.commit.before" and study.status().trials.get("completed") == 12:
-            closed(study.checkpoints.root)
+            closed(Path(study.checkpoints.location))
 
     with armed(close_at_the_end):
         study.run(packed, verbose=1)
@@ -124,7 +126,7 @@ def test_a_run_ends_well_though_the_best_checkpoint_cannot_be_looked_for(tmp_pat
 
 
 def test_what_cannot_be_deleted_or_read_for_a_copy_is_said(tmp_path, closed):
-    store = LocalCheckpoints(tmp_path / "a" / "checkpoints")
+    store = Checkpoints(FolderBlobs(tmp_path / "a" / "checkpoints"))
     reference = store.publish("0" * 32, {"x": 1})
     (tmp_path / "mine" / "inside").mkdir(parents=True)
     closed(tmp_path / "mine")
@@ -133,7 +135,6 @@ def test_what_cannot_be_deleted_or_read_for_a_copy_is_said(tmp_path, closed):
     check_refused(lambda: store.delete("0" * 32))
     check_refused(lambda: store.publish("2" * 32, {"x": 1}))
     check_refused(store.ids)
-    check_refused(store.sweep)
     closed.open()
     assert store.ids() == ["0" * 32]
     store.verify(reference)

@@ -96,7 +96,7 @@ def test_where_the_current_folder_is_gone_a_relative_path_is_refused(gone):
         lambda: make("sqlite:///study.db"),
         lambda: make(None, checkpoints="checkpoints"),
     ):
-        with pytest.raises(InvalidArgument, match="an absolute path where the current folder is gone"):
+        with pytest.raises(InvalidArgument, match="an absolute path, since the current folder was deleted"):
             use()
 
 

@@ -1,6 +1,7 @@
 """A database that was put back from an older copy, or that shares a folder, loses no checkpoint that it knows."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def test_an_older_copy_of_the_database_goes_on_from_what_is_there(tmp_path, sync
     known = {trial.number: trial for trial in study.trials()}
     make(tmp_path, synchronous, steps=8).run(TRAIN[states], workers=0, verbose=0)
     shutil.copy(tmp_path / "older.db", tmp_path / "study.db")
-    root = study.checkpoints.root
-    newer = {path.name.partition(".")[0] for path in root.iterdir() if path.name != "staging"}
+    root = Path(study.checkpoints.location)
+    newer = {path.name.partition(".")[0] for path in root.iterdir()}
     again = make(tmp_path, synchronous, steps=6)
     again.run(TRAIN[states], workers=0, verbose=0)
     trials = {trial.number: trial for trial in again.trials()}

@@ -1,4 +1,4 @@
-"""A process that is killed anywhere in a publication leaves a whole checkpoint or none, and nothing after a sweep."""
+"""A process that is killed anywhere in a publication leaves a whole checkpoint, or one that is not there."""
 
 import json
 import os
@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.errors import NotFound
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointReference
 
@@ -22,12 +23,12 @@ import itertools, json, os, sys
 from pathlib import Path
 import numpy as np
 from phyletic import failpoints
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 
 top, kind = Path(sys.argv[1]), sys.argv[2]
 
 def publish(root):
-    store = LocalCheckpoints(root)
+    store = Checkpoints(FolderBlobs(root))
     if kind == "state":
         return store.publish("a" * 32, {"x": np.arange(3), "large": np.arange(400_000), "y": [1, 2]})
     if kind == "folder":
@@ -36,11 +37,11 @@ def publish(root):
         staged = store.staging("a" * 32)
         (staged / "inner").mkdir()
         (staged / "inner" / "weights").write_bytes(bytes(1000))
-        return store.publish_folder("a" * 32, staged, move=True)
+        return store.publish_folder("a" * 32, staged)
     store.delete("a" * 32, "b" * 32)
 
 def prepare(root):
-    store = LocalCheckpoints(root)
+    store = Checkpoints(FolderBlobs(root))
     (top / "mine" / "inner").mkdir(parents=True, exist_ok=True)
     (top / "mine" / "inner" / "weights").write_bytes(bytes(1000))
     (top / "mine" / "small").write_bytes(b"1")
@@ -76,9 +77,8 @@ def killed_everywhere(tmp_path, kind):
     ]
 
 
-def left_in_staging(root):
-    staging = root / "staging"
-    return sorted(path.name for path in staging.iterdir()) if staging.exists() else []
+def left(root):
+    return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
 
 @pytest.mark.parametrize("kind", ["state", "folder", "staged"])
@@ -86,14 +86,16 @@ def test_a_killed_publication_is_whole_or_absent(tmp_path, kind):
     reference, killed = killed_everywhere(tmp_path, kind)
     seen = set()
     for name, root in killed:
-        store = LocalCheckpoints(root)
+        store = Checkpoints(FolderBlobs(root))
         seen.add((name, store.exists(ID)))
         if store.exists(ID):
             store.verify(reference)
-        store.sweep()
-        assert left_in_staging(root) == []
-        names = {path.name for path in root.iterdir()} if root.exists() else set()
-        assert names <= {"staging", store.path(ID).name if kind == "state" else ID} if store.exists(ID) else {"staging"}
+        assert store.ids() == ([ID] if left(root) else [])
+        if not store.exists(ID):
+            with pytest.raises(NotFound):
+                store.path(ID)
+        store.delete(ID)
+        assert left(root) == []
     for step in ("write", "fsync", "rename", "fsync_folder"):
         assert {f"disk.{step}.before", f"disk.{step}.after"} <= {name for name, _ in seen}
     assert ("disk.rename.before", False) in seen
@@ -105,7 +107,7 @@ def test_a_publication_that_was_killed_can_be_made_again(tmp_path):
     _, killed = killed_everywhere(tmp_path, "state")
     state = {"x": np.arange(3), "large": np.arange(400_000), "y": [1, 2]}
     for _, root in killed:
-        store = LocalCheckpoints(root)
+        store = Checkpoints(FolderBlobs(root))
         store.verify(store.publish(ID, state))
 
 
@@ -113,33 +115,42 @@ def test_a_killed_deletion_can_be_made_again(tmp_path):
     _, killed = killed_everywhere(tmp_path, "delete")
     assert "disk.unlink.after" in {name for name, _ in killed}
     for _, root in killed:
-        store = LocalCheckpoints(root)
+        store = Checkpoints(FolderBlobs(root))
         store.delete(ID, OTHER)
         assert not store.exists(ID)
         assert not store.exists(OTHER)
-        store.sweep()
-        assert [name for name in left_in_staging(root) if not name.endswith(".owner")] == []
+        assert left(root) == []
 
 
 def test_a_process_started_with_a_failpoint_is_killed_there(tmp_path):
     code = (
         "import sys, pathlib\n"
-        "from phyletic.checkpoints import LocalCheckpoints\n"
-        "LocalCheckpoints(pathlib.Path(sys.argv[1])).publish('a' * 32, {'x': 1})"
+        "from phyletic.checkpoints import Checkpoints, FolderBlobs\n"
+        "Checkpoints(FolderBlobs(pathlib.Path(sys.argv[1]))).publish('a' * 32, {'x': 1})"
     )
     run = subprocess.run(
         [sys.executable, "-c", code, tmp_path], env={**os.environ, "PHYLETIC_FAILPOINT": "disk.rename.before"}
     )
     assert run.returncode == -signal.SIGKILL
-    store = LocalCheckpoints(tmp_path)
+    store = Checkpoints(FolderBlobs(tmp_path))
     assert not store.exists(ID)
-    assert len(left_in_staging(tmp_path)) == 2
-    store.sweep()
-    assert left_in_staging(tmp_path) == []
+    assert left(tmp_path) == [f"{ID}.safetensors.part"]
+    assert store.ids() == [ID]
+    store.delete(ID)
+    assert left(tmp_path) == []
+
+
+def test_many_publications_share_the_wait_for_their_names(tmp_path):
+    store = Checkpoints(FolderBlobs(tmp_path))
+    passed = []
+    with armed(passed.append):
+        store.publish_many({f"{number:032x}": {"x": number} for number in range(5)})
+    assert passed.count("disk.fsync.after") == 5
+    assert passed.count("disk.fsync_folder.after") == 1
 
 
 def test_a_small_publication_costs_two_fsyncs(tmp_path):
-    store = LocalCheckpoints(tmp_path)
+    store = Checkpoints(FolderBlobs(tmp_path))
     store.publish(OTHER, {"x": 1})
     passed = []
     with armed(passed.append):

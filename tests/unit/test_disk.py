@@ -60,13 +60,14 @@ def test_a_file_that_exists_is_never_written_over(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_folders_are_made_durably(tmp_path):
+@pytest.mark.parametrize("durable", [True, False])
+def test_folders_are_made_durably(tmp_path, durable):
     passed = []
     with armed(passed.append):
-        disk.make_folder(tmp_path / "a" / "b")
-        disk.make_folder(tmp_path / "a" / "b")
+        disk.make_folder(f"{tmp_path}/a/b", durable=durable)
+        disk.make_folder(f"{tmp_path}/a/b", durable=durable)
     assert (tmp_path / "a" / "b").is_dir()
-    assert passed.count("disk.fsync_folder.after") == 2
+    assert passed.count("disk.fsync_folder.after") == 2 * durable
 
 
 def test_removing_a_tree_follows_no_link(tmp_path):
@@ -91,7 +92,7 @@ def test_what_is_said_to_be_forced_onto_the_disk_is(tmp_path, monkeypatch):
     assert forced.pop() == tmp_path / "a"
     disk.fsync_file(tmp_path / "a")
     assert forced.pop() == tmp_path / "a"
-    disk.make_folder(tmp_path / "folder")
+    disk.make_folder(f"{tmp_path}/folder")
     assert forced.pop() == tmp_path
     disk.fsync_folder(tmp_path / "folder")
     assert forced == [tmp_path / "folder"]
@@ -126,7 +127,7 @@ def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path
         monkeypatch.setattr(os, name, noted(name))
     with armed(happened.append):
         disk.write_file(tmp_path / "a", [b"1"])
-        disk.create_folder(tmp_path / "folder")
+        disk.make_folder(f"{tmp_path}/folder", durable=False)
         monkeypatch.setattr(os, "open", opened)  # from here on only files that are there are opened
         disk.fsync_file(tmp_path / "a")
         disk.rename(tmp_path / "a", tmp_path / "b")

@@ -1,8 +1,18 @@
 """Checkpoints: publishing states durably, and restoring them bit for bit."""
 
+from phyletic.checkpoints.blobs import Blobs, FolderBlobs, MemoryBlobs, blobs_at
+from phyletic.checkpoints.checkpoints import Checkpoints
+from phyletic.checkpoints.collector import Collector
 from phyletic.checkpoints.comparison import difference
-from phyletic.checkpoints.local import LocalCheckpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
-from phyletic.checkpoints.store import CheckpointStore
 
-__all__ = ["CheckpointStore", "LocalCheckpoints", "OpenCheckpoint", "difference"]
+__all__ = [
+    "Blobs",
+    "Checkpoints",
+    "Collector",
+    "FolderBlobs",
+    "MemoryBlobs",
+    "OpenCheckpoint",
+    "blobs_at",
+    "difference",
+]

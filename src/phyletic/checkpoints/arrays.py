@@ -1,6 +1,6 @@
 """Arrays of numpy, torch and JAX, to bytes and back, bit for bit.
 
-torch and JAX are never imported for this: whoever holds one of their arrays has imported them.
+This never imports torch or JAX to look at an object: code that holds one of their arrays has imported them.
 """
 
 from __future__ import annotations
@@ -45,25 +45,28 @@ _RAW_TORCH = {"complex32", "complex64", "complex128"}
 
 
 class Unsupported(Exception):
-    """A value cannot be lowered; the text says why. Whoever knows its place makes it a ``StateUnsupported``."""
+    """A value cannot be lowered; the text says why. The caller knows its place and raises ``StateUnsupported``."""
 
 
 def is_tensor(value: object) -> bool:
-    """Whether ``value`` is a torch tensor; false, without an import, where torch was never imported."""
+    """Whether ``value`` is a torch tensor."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 def is_jax_array(value: object) -> bool:
-    """Whether ``value`` is an array of JAX."""
+    """Whether ``value`` is a JAX array."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.Array)
 
 
 def lower_numpy(value: np.ndarray[Any, Any], name: str) -> tuple[Array, dict[str, Any]]:
-    """Return a numpy array's bytes to write, and what its node in the structure says beside the name.
+    """Return a numpy array to write, and what its node says beside the name.
 
-    Types that the file format lacks (complex, text, dates) are written as raw bytes, and the node says what they are.
+    Types that the file format lacks (complex, text, dates) become raw bytes, and the node names their type and shape.
+
+    Raises:
+        Unsupported: Its type cannot be saved.
     """
     dtype = value.dtype
     if dtype.kind == "O" or (dtype.kind == "V" and dtype.name not in _EXTENDED):
@@ -85,7 +88,13 @@ def lower_numpy(value: np.ndarray[Any, Any], name: str) -> tuple[Array, dict[str
 
 
 def numpy_array(stored: Stored, content: memoryview, node: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """Return the numpy array that :func:`lower_numpy` wrote: writable, with memory of its own."""
+    """Return the numpy array that :func:`lower_numpy` lowered: writable, with memory of its own.
+
+    Args:
+        stored: Where it lies.
+        content: Its bytes.
+        node: What its node says.
+    """
     if "dtype" in node:
         dtype, shape = np.dtype(node["dtype"]), tuple(node["shape"])
     elif stored.dtype in _FROM_NUMPY:
@@ -103,7 +112,11 @@ def numpy_array(stored: Stored, content: memoryview, node: dict[str, Any]) -> np
 
 
 def lower_tensor(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
-    """Return a torch tensor's bytes to write, and what its node says; it is fetched from its device when written."""
+    """Return a torch tensor to write, and what its node says beside the name.
+
+    Raises:
+        Unsupported: Its type or layout cannot be saved.
+    """
     import torch
 
     if value.is_quantized:
@@ -130,13 +143,13 @@ def lower_tensor(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
 
 
 def tensor(stored: Stored, file: Any, node: dict[str, Any], view: bool) -> Any:
-    """Return the torch tensor that :func:`lower_tensor` wrote.
+    """Return the torch tensor that :func:`lower_tensor` lowered.
 
     Args:
         stored: Where it lies.
-        file: The mapped file: a writable buffer.
+        file: The mapped file, a writable buffer.
         node: What its node says.
-        view: Whether it may share the mapped file's memory, because it is copied at once.
+        view: Whether it may share the mapped file's memory, because the caller copies it at once.
     """
     import torch
 
@@ -145,7 +158,7 @@ def tensor(stored: Stored, file: Any, node: dict[str, Any], view: bool) -> Any:
     if stored.size == 0:
         made = torch.empty(shape, dtype=dtype)
     else:
-        raw = "dtype" in node  # not aligned to its type in the file
+        raw = "dtype" in node  # raw bytes are not aligned to the type
         count = stored.size if raw else stored.size // dtype.itemsize
         made = torch.frombuffer(file, dtype=torch.uint8 if raw else dtype, count=count, offset=stored.start)
         if raw or not view:
@@ -157,7 +170,7 @@ def tensor(stored: Stored, file: Any, node: dict[str, Any], view: bool) -> Any:
 
 
 def lower_jax(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
-    """Return a JAX array's bytes to write, and what its node says; typed keys are written as their data."""
+    """Return a JAX array to write, and what its node says beside the name; a typed key becomes its data."""
     import jax
 
     node: dict[str, Any] = {}
@@ -175,7 +188,14 @@ def lower_jax(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
 
 
 def jax_array(stored: Stored, content: memoryview, node: dict[str, Any], live: Any) -> Any:
-    """Return the JAX array that :func:`lower_jax` wrote, on the devices of the live one if there is one."""
+    """Return the JAX array that :func:`lower_jax` lowered.
+
+    Args:
+        stored: Where it lies.
+        content: Its bytes.
+        node: What its node says.
+        live: What the state holds in its place; if it is a JAX array, the result is on the same devices.
+    """
     import jax
 
     made = jax.numpy.asarray(numpy_array(stored, content, node))
@@ -185,6 +205,6 @@ def jax_array(stored: Stored, content: memoryview, node: dict[str, Any], live: A
 
 
 def bits(value: Any) -> tuple[object, ...]:
-    """Return all that tells a tensor or a JAX array from another: equal for those that are saved alike."""
+    """Return what distinguishes a tensor or JAX array from others; equal if they are saved alike."""
     array, node = (lower_tensor if is_tensor(value) else lower_jax)(value, "")
     return array.dtype, array.shape, node, bytes(array.bytes())

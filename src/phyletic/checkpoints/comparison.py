@@ -8,43 +8,43 @@ from typing import Any
 import numpy as np
 
 from phyletic.checkpoints import arrays
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.folder import read_manifest
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
-from phyletic.checkpoints.store import CheckpointStore
 from phyletic.records import CheckpointReference
 
 __all__ = ["difference"]
 
 
-def difference(store: CheckpointStore, reference_a: CheckpointReference, reference_b: CheckpointReference) -> list[str]:
-    """Return the names of what differs between two checkpoints, sorted by where the first has it.
+def difference(
+    checkpoints: Checkpoints, reference_a: CheckpointReference, reference_b: CheckpointReference
+) -> list[str]:
+    """Return the names of what differs between two checkpoints, in the order of the first.
 
     Numbers are compared by their bits (so NaN equals itself, and 0.0 differs from -0.0), objects by what they hold.
-    scikit-learn estimators are unpickled, so this belongs where training code runs.
+    This unpickles scikit-learn estimators, so call it only where training code may run.
 
     Args:
-        store: Holds both.
-        reference_a: One.
-        reference_b: The other.
+        checkpoints: The store of both.
+        reference_a: The first.
+        reference_b: The second.
 
     Returns:
-        Paths such as ``"model/0.weight"`` or ``"optimizer/state/0/exp_avg"``, or those of files; empty where the two
-        hold the same.
+        Paths such as ``"model/0.weight"`` or ``"optimizer/state/0/exp_avg"``, or paths of files; empty if the two hold
+        the same.
 
     Raises:
         CheckpointDamaged: One is missing or damaged.
 
     Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from phyletic.checkpoints import LocalCheckpoints
-        >>> store = LocalCheckpoints(Path(tempfile.mkdtemp()))
-        >>> a = store.publish("a" * 32, {"weights": [0.25, 0.5], "step": 1})
-        >>> b = store.publish("b" * 32, {"weights": [0.25, 0.75], "step": 1})
-        >>> difference(store, a, b)
+        >>> from phyletic.checkpoints import Checkpoints, MemoryBlobs
+        >>> checkpoints = Checkpoints(MemoryBlobs())
+        >>> a = checkpoints.publish("a" * 32, {"weights": [0.25, 0.5], "step": 1})
+        >>> b = checkpoints.publish("b" * 32, {"weights": [0.25, 0.75], "step": 1})
+        >>> difference(checkpoints, a, b)
         ['weights/1']
     """
-    with store.open(reference_a) as a, store.open(reference_b) as b:
+    with checkpoints.open(reference_a) as a, checkpoints.open(reference_b) as b:
         a.verify()
         b.verify()
         if not (a.packed or b.packed):
@@ -71,10 +71,10 @@ def _files(checkpoint: OpenCheckpoint) -> Mapping[str, object]:
 
 
 class _Comparison:
-    """Walks two values side by side; what it has met it does not enter again, so that values may hold themselves."""
+    """Walks two values side by side, entering each pair once, so that values may contain themselves."""
 
     def __init__(self) -> None:
-        # The values are kept, for the identity of what is freed comes again.
+        # keeps the values: a freed object's id may be used again
         self._met: dict[tuple[int, int], tuple[object, object]] = {}
 
     def differing(self, a: Any, b: Any, path: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Digests that cost no wall time where a second processor is free."""
+"""Digests that cost no wall time if a second processor is free."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ _STRIDE = 16 << 20
 
 
 class Digest:
-    """A SHA-256 digest that is computed beside the writing, once there is much to hash.
+    """A SHA-256 digest of bytes that come one after another; a thread hashes them if they are many.
 
     Args:
-        expected_size: How many bytes will come, about; few are hashed where they come.
+        expected_size: How many bytes will come, roughly.
+
+    Attributes:
+        size: How many bytes came.
     """
 
-    def __init__(self, expected_size: int) -> None:
+    def __init__(self, expected_size: int = 0) -> None:
+        self.size = 0
         self._hash = hashlib.sha256()
         self._queue: queue.Queue[disk.Part | None] | None = None
         if expected_size >= _IN_PARALLEL:
-            # Bounded, so that buffers made on the way (from an accelerator) do not pile up.
+            # bounded, so that copies of an accelerator's arrays do not pile up
             self._queue = queue.Queue(_WINDOW)
             self._thread = threading.Thread(target=self._work, args=(self._queue,), name="digest", daemon=True)
             self._thread.start()
@@ -40,27 +44,28 @@ class Digest:
             self._hash.update(part)
 
     def update(self, part: disk.Part) -> None:
-        """Take the next bytes in; they must not change before :meth:`text`."""
+        """Hash the next bytes; they must not change before :meth:`text`."""
+        self.size += len(part)
         if self._queue is None:
             self._hash.update(part)
         else:
             self._queue.put(part)
 
     def close(self) -> None:
-        """End the thread; fine if it has ended."""
+        """End the thread, if it runs."""
         if self._queue is not None:
             self._queue.put(None)
             self._thread.join()
             self._queue = None
 
     def text(self) -> str:
-        """Return the digest of all that came, as ``"sha256:..."``."""
+        """Return the digest of all bytes, as ``"sha256:..."``."""
         self.close()
         return "sha256:" + self._hash.hexdigest()
 
 
 def hashed(parts: Iterable[disk.Part], digest: Digest) -> Iterator[disk.Part]:
-    """Pass the parts on, hashing them."""
+    """Yield the parts, hashing them on the way."""
     for piece in disk.gathered(parts):
         digest.update(piece)
         yield piece
@@ -71,7 +76,7 @@ def digest_of_file(path: Path, cancelled: threading.Event | None = None) -> str:
 
     Args:
         path: The file.
-        cancelled: Set by another thread to end early; the digest is then of no use.
+        cancelled: Another thread sets it to end this early; the digest is then wrong.
 
     Raises:
         OSError: The file cannot be read.
@@ -88,7 +93,7 @@ def digest_of_file(path: Path, cancelled: threading.Event | None = None) -> str:
 
 
 def digest_of_bytes(content: mmap.mmap | bytes, cancelled: threading.Event | None = None) -> str:
-    """Return the digest of bytes in memory or of a mapped file; other threads run meanwhile."""
+    """Return the digest of bytes in memory or of a mapped file, letting other threads run."""
     found = hashlib.sha256()
     with memoryview(content) as view:
         for start in range(0, len(view), _STRIDE):

@@ -2,8 +2,8 @@
 
 ::
 
-    <id>/manifest.json     written last
-    <id>/files/...         the user's files, as they were
+    <id>/files/...         the user's files, unchanged
+    <id>/manifest.json     written last: from then on the checkpoint is published
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from phyletic import disk
+from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.read_errors import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 
-__all__ = ["FILES", "MANIFEST", "FolderManifest", "check_folder", "contents", "copy_in", "describe", "write_manifest"]
+__all__ = ["FILES", "MANIFEST", "FolderManifest", "OwnFiles", "check_folder", "read_manifest"]
 
 FILES = "files"
 MANIFEST = "manifest.json"
@@ -39,30 +39,92 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class FolderManifest(msgspec.Struct, frozen=True):
-    """What a folder of a user's own files holds.
+    """What a checkpoint of a user's own files holds.
 
     Attributes:
         files: By path below the folder, with ``/`` between names.
-        folders: All folders below it, for the empty ones.
-        version: Of this format.
+        folders: The paths of all folders below it, since some may be empty.
+        version: The version of this format.
     """
 
     files: dict[str, StoredFile]
     folders: tuple[str, ...]
     version: int = _VERSION
 
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files.values())
 
+class OwnFiles:
+    """A folder of a user's own files, on its way to becoming a checkpoint.
 
-def contents(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the paths of the files and of the folders below a folder, sorted.
+    Args:
+        folder: Holds regular files and folders only.
 
     Raises:
-        InvalidArgument: There is something else than regular files and folders, or a name that is not Unicode.
+        InvalidArgument: It holds something else, or a name that is not Unicode.
+        OSError: It cannot be read.
     """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files, self._folders = _contents(folder)
+        self._stored: dict[str, StoredFile] = {}
+
+    def read(self) -> None:
+        """Compute the digests of all files without copying them."""
+        for path in self._files:
+            for _ in self._pieces(path):
+                pass
+
+    def blobs(self, under: str, *, copied: bool) -> Iterator[tuple[str, Content]]:
+        """Yield what to put below a key: folders, files, and the manifest last.
+
+        Args:
+            under: The key.
+            copied: Whether to yield the files' bytes, with their digests computed on the way; otherwise yields their
+                paths, after :meth:`read`.
+        """
+        for path in ("", *self._folders):
+            yield f"{under}/{FILES}/{path}/" if path else f"{under}/{FILES}/", ()
+        for path in sorted(self._files, key=lambda path: -path.count("/")):  # inner folders are complete first
+            yield f"{under}/{FILES}/{path}", self._pieces(path) if copied else self._folder / path
+        yield f"{under}/{MANIFEST}", [self.manifest]
+
+    def _pieces(self, path: str) -> Iterator[bytes | bytearray | memoryview]:
+        """Yield a file's bytes, and note its size and digest."""
+        # follows no link that took the file's place meanwhile, and does not wait for a pipe's other end
+        descriptor = os.open(self._folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                found = f"{_ALLOWED}, but {path!r} is {_kind(status.st_mode)}"
+                raise InvalidArgument("folder", str(self._folder), found)
+            digest = Digest(status.st_size)
+            try:
+                yield from hashed(iter(lambda: os.read(descriptor, _CHUNK), b""), digest)
+                self._stored[path] = StoredFile(digest.size, digest.text())
+            finally:
+                digest.close()
+        finally:
+            os.close(descriptor)
+
+    @property
+    def manifest(self) -> bytes:
+        """The manifest, once all files were read."""
+        manifest = FolderManifest(self._stored, tuple(self._folders))
+        return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest."""
+        return _digest_of(self.manifest)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files and of the manifest."""
+        return sum(file.size for file in self._stored.values()) + len(self.manifest)
+
+
+def _contents(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the sorted paths of the files and of the folders below a folder."""
     files: list[str] = []
     folders: list[str] = []
     waiting = [""]
@@ -80,7 +142,7 @@ def contents(folder: Path) -> tuple[list[str], list[str]]:
                 else:
                     raise InvalidArgument("folder", str(folder), f"{_ALLOWED}, but {path!r} is {_kind(mode)}")
                 if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
-                    raise InvalidArgument("folder", str(folder), f"of names in UTF-8, but {path!r} is none")
+                    raise InvalidArgument("folder", str(folder), f"a folder of names in UTF-8, but {path!r} is not")
     return sorted(files), sorted(folders)
 
 
@@ -90,81 +152,18 @@ def _kind(mode: int) -> str:
     return "a device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else "a pipe or socket"
 
 
-def copy_in(source: Path, target: Path) -> FolderManifest:
-    """Copy a user's folder, durably but for the name of ``target`` itself, and return its manifest.
-
-    Raises:
-        InvalidArgument: The source holds something else than regular files and folders.
-        OSError: A file could not be read or written.
-    """
-    files, folders = contents(source)
-    disk.create_folder(target)
-    for path in folders:
-        disk.create_folder(target / path)
-    stored = {}
-    for path in files:
-        stored[path] = _copy_file(source, path, target / path)
-    for path in [*reversed(folders), ""]:
-        disk.fsync_folder(target / path)
-    return FolderManifest(stored, tuple(folders))
+def _digest_of(encoded: bytes) -> str:
+    digest = Digest()
+    digest.update(encoded)
+    return digest.text()
 
 
-def _copy_file(source: Path, path: str, target: Path) -> StoredFile:
-    # Not following a link that took the file's place meanwhile, nor waiting for a pipe's other end.
-    descriptor = os.open(source / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidArgument("folder", str(source), f"{_ALLOWED}, but {path!r} is {_kind(status.st_mode)}")
-        digest = Digest(status.st_size)
-        size = 0
-
-        def pieces() -> Iterator[bytes]:
-            nonlocal size
-            while piece := os.read(descriptor, _CHUNK):
-                size += len(piece)
-                yield piece
-
-        try:
-            disk.write_file(target, hashed(pieces(), digest))
-        finally:
-            digest.close()
-    finally:
-        os.close(descriptor)
-    return StoredFile(size, digest.text())
-
-
-def describe(folder: Path) -> FolderManifest:
-    """Make the files in a folder durable where they are, and return their manifest.
-
-    Raises:
-        InvalidArgument: The folder holds something else than regular files and folders.
-        OSError: A file could not be read or forced onto the disk.
-    """
-    files, folders = contents(folder)
-    stored = {}
-    for path in files:
-        disk.fsync_file(folder / path)
-        stored[path] = StoredFile((folder / path).stat().st_size, digest_of_file(folder / path))
-    for path in [*reversed(folders), ""]:
-        disk.fsync_folder(folder / path)
-    return FolderManifest(stored, tuple(folders))
-
-
-def write_manifest(folder: Path, manifest: FolderManifest) -> bytes:
-    """Write the manifest beside the files, durably but for the folder's own name, and return its bytes."""
-    encoded = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
-    disk.write_file(folder / MANIFEST, [encoded])
-    disk.fsync_folder(folder)
-    return encoded
-
-
-def read_manifest(folder: Path, digest: str | None) -> FolderManifest:
+def read_manifest(folder: Path, digest: str) -> FolderManifest:
     """Return the manifest of a published folder.
 
     Args:
         folder: The checkpoint's folder.
-        digest: What the manifest's digest must be; None where only the contents matter.
+        digest: What the manifest's digest must be.
 
     Raises:
         CheckpointDamaged: It is missing, or not what was published.
@@ -173,10 +172,9 @@ def read_manifest(folder: Path, digest: str | None) -> FolderManifest:
     path = folder / MANIFEST
     try:
         encoded = path.read_bytes()
-        taken = Digest(0)
-        taken.update(encoded)
-        if digest is not None and taken.text() != digest:
-            raise CheckpointDamaged(f"{path} is damaged: its digest is {taken.text()}, expected {digest}")
+        found = _digest_of(encoded)
+        if found != digest:
+            raise CheckpointDamaged(f"{path} is damaged: its digest is {found}, expected {digest}")
         manifest = msgspec.json.decode(encoded, type=FolderManifest)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from error
@@ -188,13 +186,18 @@ def read_manifest(folder: Path, digest: str | None) -> FolderManifest:
 def check_folder(folder: Path, digest: str, cancelled: threading.Event | None = None) -> None:
     """Compare a published folder with its manifest, and the manifest with its digest.
 
+    Args:
+        folder: The checkpoint's folder.
+        digest: What the manifest's digest must be.
+        cancelled: Another thread sets it to end this early.
+
     Raises:
         CheckpointDamaged: Something is missing, added or changed; names the file, what was expected and found.
     """
     manifest = read_manifest(folder, digest)
     below = folder / FILES
     try:
-        files, folders = contents(below)
+        files, folders = _contents(below)
     except InvalidArgument as error:
         raise CheckpointDamaged(f"{below} is damaged: {error}") from error
     except OSError as error:

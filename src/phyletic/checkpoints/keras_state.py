@@ -1,7 +1,7 @@
 """Keras models, layers and optimizers, as the arrays of their variables.
 
-Variables are matched by their order: Keras numbers names anew for each model that a process builds (``dense``,
-``dense_1``), so that names say nothing of which is which. A compiled model carries its optimizer's variables too.
+Variables are matched by their order, because Keras numbers the names anew for each model that a process builds
+(``dense``, ``dense_1``). A compiled model includes its optimizer's variables.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["is_keras", "lower", "restore"]
 
 
 def is_keras(value: object) -> bool:
-    """Whether an object is a Keras layer (a model is one) or optimizer, found out without importing Keras."""
+    """Whether an object is a Keras layer, model or optimizer; does not import Keras."""
     return not isinstance(value, type) and bool(_ancestry(value) & {"Layer", "Optimizer", "BaseOptimizer"})
 
 
 def lower(lowering: Lowering, entry: str, value: Any) -> Node:
-    """Return the node of a layer, with the random states of its dropout, or of an optimizer."""
+    """Return the node of an optimizer, or of a layer with the random states of its dropout."""
     state: dict[str, Any] = {"variables": _arrays(value.variables)}
     optimizer = _optimizer(value)
     if optimizer is not None:
@@ -34,7 +34,7 @@ def restore(lifting: Lifting, node: Node, live: Any) -> Any:
     """Assign the variables of the live layer or optimizer, and return it.
 
     Raises:
-        CheckpointError: There is none, or it has other variables.
+        CheckpointError: The live object is not from Keras, or has other variables.
     """
     if not is_keras(live):
         held = "nothing" if live is None else f"a {type(live).__qualname__}"
@@ -66,7 +66,7 @@ def _optimizer(value: Any) -> Any:
 
 
 def _build(optimizer: Any, model: Any) -> None:
-    """Make the optimizer's own variables, which Keras puts off until the first training step."""
+    """Make the optimizer's variables, which Keras would make only in the first training step."""
     if not optimizer.built and model.built:
         optimizer.build(model.trainable_variables)
 

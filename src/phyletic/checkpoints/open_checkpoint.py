@@ -1,34 +1,95 @@
-"""An open checkpoint: restoring a state from it, while its digest is computed beside."""
+"""An open checkpoint: restoring a state from it while its digest is computed."""
 
 from __future__ import annotations
 
 import mmap
+import os
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from phyletic.checkpoints.adapters import adapter_named
-from phyletic.checkpoints.packed import Manifest, Stored
+from phyletic.checkpoints.digest import digest_of_bytes
+from phyletic.checkpoints.folder import FILES, check_folder, read_manifest
+from phyletic.checkpoints.packed import Manifest, Stored, read_header
+from phyletic.checkpoints.read_errors import unreadable
 from phyletic.checkpoints.tree import Lifting
 from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.records import CheckpointReference
 
-__all__ = ["OpenCheckpoint"]
+__all__ = ["OpenCheckpoint", "open_folder", "open_packed"]
 
 _WORTH_A_THREAD = 1 << 20
 
 
-class OpenCheckpoint:
-    """A checkpoint that is open for reading; :meth:`LocalCheckpoints.open` makes it.
+def open_packed(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
+    """Open a packed file. It can be read from then on, even if the checkpoint is deleted meanwhile.
 
-    Its digest is computed in the background: of a user's own files from the moment it is open, of a state from the
-    moment it is restored, since both at once would get in each other's way. What was restored counts only once
+    Args:
+        path: The file.
+        reference: What was told of it.
+
+    Raises:
+        CheckpointDamaged: Its size or its header is wrong.
+        CheckpointError: It cannot be read now, for lack of rights, memory or file descriptors.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size != reference.size:
+                raise CheckpointDamaged(f"{path} is damaged: expected {reference.size} bytes, found {size}")
+            content = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+            # Arrays may be views of a second mapping; writing to those changes this process's memory only, and not
+            # what the digest is computed of.
+            writable = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    packed = (writable, *read_header(memoryview(content), str(path)))
+    return OpenCheckpoint(reference, path, partial(_check_packed, path, content, reference.digest), packed)
+
+
+def open_folder(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
+    """Open a folder of a user's own files.
+
+    Args:
+        path: The checkpoint's folder.
+        reference: What was told of it.
+
+    Raises:
+        CheckpointDamaged: Its manifest is not what was published.
+        CheckpointError: It cannot be read now, for lack of rights, memory or file descriptors.
+    """
+    read_manifest(path, reference.digest)
+    return OpenCheckpoint(reference, path / FILES, partial(check_folder, path, reference.digest), None)
+
+
+def _check_packed(path: Path, content: mmap.mmap, digest: str, cancelled: threading.Event) -> None:
+    found = digest_of_bytes(content, cancelled)
+    if found != digest and not cancelled.is_set():
+        raise CheckpointDamaged(f"{path} is damaged: expected {digest}, found {found}")
+
+
+class OpenCheckpoint:
+    """A checkpoint that is open for reading, made by :meth:`phyletic.checkpoints.Checkpoints.open`.
+
+    A thread computes the digest of a large checkpoint: it begins when a user's own files are opened, but for a state
+    only after :meth:`restore`, since both at once would slow each other down. Do not rely on what was restored before
     :meth:`verify` has returned.
 
+    Args:
+        reference: What was told of the checkpoint.
+        path: The packed file, or the folder with the user's own files.
+        check: Compares the bytes with the digest; ends early if the event is set.
+        packed: The mapped file with its manifest and where its arrays lie; None for a user's own files.
+
     Attributes:
-        reference: What it was opened by.
+        reference: What was told of the checkpoint.
         path: The packed file, or the folder with the user's own files.
         entries: The name of the adapter of each entry; empty for a user's own files.
     """
@@ -60,18 +121,17 @@ class OpenCheckpoint:
 
     @property
     def packed(self) -> bool:
-        """Whether it holds a state; else it holds a user's own files, at ``path``."""
+        """Whether it holds a state; otherwise it holds a user's own files, at ``path``."""
         return self._lifting is not None
 
     def restore(self, namespace: MutableMapping[str, object]) -> None:
         """Make a namespace hold exactly what the checkpoint holds.
 
-        Objects that can take their state in place do (state dicts, tensors, random states, estimators); trees of
-        arrays and plain data are replaced; an entry that the checkpoint does not have is removed, for it belongs to
-        another member.
+        Objects that can take their state in place do (state dicts, tensors, random states, estimators). Trees of
+        arrays and plain data are replaced. An entry that the checkpoint lacks belongs to another member and is removed.
 
         Args:
-            namespace: What ``build`` returned, or an earlier trial left.
+            namespace: What ``build`` returned, or what an earlier trial left.
 
         Raises:
             CheckpointDamaged: The bytes are not those that were published.
@@ -91,7 +151,7 @@ class OpenCheckpoint:
         """Return one entry as a plain object: a tree, a state dict, a random generator, or an estimator.
 
         Raises:
-            NotFound: There is no such entry.
+            NotFound: The checkpoint has no such entry.
             CheckpointDamaged: The bytes are not those that were published.
         """
         if self._lifting is None or name not in self.entries:
@@ -107,13 +167,13 @@ class OpenCheckpoint:
         except CheckpointDamaged:
             raise
         except Exception as error:
-            self.verify()  # damage is the better explanation of whatever went wrong
+            self.verify()  # raises if the cause is damage
             raise CheckpointError(
                 f"entry {name!r} of checkpoint {self.reference.id} cannot be restored: {error}"
             ) from error
 
     def verify(self) -> None:
-        """Wait for the digest and compare it.
+        """Wait for the digest, and compare it with the reference.
 
         Raises:
             CheckpointDamaged: The bytes are not those that were published; names the file, what was expected and what
@@ -139,7 +199,7 @@ class OpenCheckpoint:
         self._checked = True
 
     def close(self) -> None:
-        """End the background work early; the checkpoint is not to be used after."""
+        """Stop computing the digest; do not use the checkpoint afterwards."""
         self._cancelled.set()
         if self._thread is not None:
             self._thread.join()

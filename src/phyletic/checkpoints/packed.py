@@ -1,9 +1,9 @@
 """The packed layout: one file in the safetensors format.
 
 The file is the length of a header (8 bytes, little-endian), the header (JSON: ``{name: {dtype, shape,
-data_offsets}}``, with texts under ``"__metadata__"``) and the arrays' bytes without gaps. Arrays go in falling order
-of their alignment and the header is padded to 8 bytes, so every array lies aligned in a mapped file. The state's
-structure is the text ``"phyletic"`` of the metadata. Any library that reads safetensors reads the arrays.
+data_offsets}}``, with texts under ``"__metadata__"``) and the arrays' bytes without gaps. The types with the
+largest elements come first and the header is padded to 8 bytes, so every array lies aligned in a mapped file. The
+state's structure is the text ``"phyletic"`` of the metadata. Any library that reads safetensors reads the arrays.
 
 Source: https://github.com/huggingface/safetensors, "Format".
 """
@@ -19,7 +19,7 @@ import msgspec
 from phyletic.disk import Part
 from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
 
-__all__ = ["ITEM_SIZES", "MAXIMUM_HEADER", "Array", "Entry", "Manifest", "Stored", "header_of", "layout", "read_header"]
+__all__ = ["ITEM_SIZES", "MAXIMUM_HEADER", "Array", "Entry", "Manifest", "Packed", "Stored", "pack", "read_header"]
 
 ITEM_SIZES = {
     "BOOL": 1,
@@ -47,14 +47,14 @@ _VERSION = 1
 
 
 class Array(msgspec.Struct, frozen=True, eq=False):
-    """An array to be written.
+    """An array to write.
 
     Attributes:
         name: Unique in its file.
         dtype: One of :data:`ITEM_SIZES`.
         shape: Its shape.
-        bytes: Gives its bytes, in C order and little-endian; called once, when they are written, so that arrays on
-            an accelerator are fetched one after another.
+        bytes: Returns its bytes, in C order and little-endian. The writer calls it when it reaches this array, so it
+            fetches the arrays of an accelerator one after another.
     """
 
     name: str
@@ -88,8 +88,8 @@ class Entry(msgspec.Struct, frozen=True):
     """One entry of the state.
 
     Attributes:
-        adapter: What lowered it and will restore it.
-        tree: Its structure, with plain data in place and arrays by name.
+        adapter: The name of the adapter that lowered it and will restore it.
+        tree: Its structure: plain data in place, arrays by name.
     """
 
     adapter: str
@@ -100,33 +100,48 @@ class Manifest(msgspec.Struct, frozen=True):
     """What a packed checkpoint holds.
 
     Attributes:
-        entries: By the names that the state had.
-        version: Of this format.
+        entries: The state's entries by name.
+        version: The version of this format.
     """
 
     entries: dict[str, Entry]
     version: int = _VERSION
 
 
-def layout(arrays: Iterable[Array]) -> list[Array]:
-    """Return arrays in the order in which they are written."""
-    return sorted(arrays, key=lambda array: -ITEM_SIZES[array.dtype])
+class Packed(msgspec.Struct, frozen=True, eq=False):
+    """A state that is ready to be written.
+
+    Attributes:
+        header: The file's first bytes, with the length of the header before it.
+        arrays: In the order in which they are written.
+    """
+
+    header: bytes
+    arrays: tuple[Array, ...]
+
+    @property
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return len(self.header) + sum(array.size for array in self.arrays)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the file's bytes."""
+        yield self.header
+        for array in self.arrays:
+            yield array.bytes()
 
 
-def header_of(manifest: Manifest, arrays: list[Array]) -> bytes:
-    """Return the file's first bytes: the header with its length before it.
-
-    Args:
-        manifest: Goes into the metadata.
-        arrays: As :func:`layout` ordered them.
+def pack(manifest: Manifest, arrays: Iterable[Array]) -> Packed:
+    """Return the packed file for a manifest and the arrays that it names.
 
     Raises:
         StateUnsupported: The plain data alone is larger than a header may be.
     """
+    ordered = sorted(arrays, key=lambda array: -ITEM_SIZES[array.dtype])
     text = msgspec.json.encode(manifest).decode()
     header: dict[str, Any] = {"__metadata__": {"phyletic": text}}
     offset = 0
-    for array in arrays:
+    for array in ordered:
         end = offset + array.size
         header[array.name] = {"dtype": array.dtype, "shape": array.shape, "data_offsets": (offset, end)}
         offset = end
@@ -137,7 +152,7 @@ def header_of(manifest: Manifest, arrays: list[Array]) -> bytes:
             f"the plain data of the state takes {len(encoded):,} bytes as JSON, but a checkpoint holds at most "
             f"{MAXIMUM_HEADER:,}: keep long lists of numbers as numpy arrays, or write files with save= and load="
         )
-    return len(encoded).to_bytes(8, "little") + encoded
+    return Packed(len(encoded).to_bytes(8, "little") + encoded, tuple(ordered))
 
 
 class _Described(msgspec.Struct, frozen=True):
@@ -157,8 +172,8 @@ def read_header(file: memoryview, path: str) -> tuple[Manifest, dict[str, Stored
         The manifest, and where each array lies.
 
     Raises:
-        CheckpointDamaged: It is no packed checkpoint, or no longer.
-        CheckpointError: It was written by a later version of phyletic.
+        CheckpointDamaged: The file is not a packed checkpoint, or is damaged.
+        CheckpointError: A later version of phyletic wrote it.
     """
     try:
         length = int.from_bytes(file[:8], "little")
@@ -180,7 +195,7 @@ def read_header(file: memoryview, path: str) -> tuple[Manifest, dict[str, Stored
 
 
 def _located(described: dict[str, _Described], start: int, end: int) -> Iterator[tuple[str, Stored]]:
-    """Check that the arrays fill the file from ``start`` to ``end`` without a gap or an overlap."""
+    """Yield where each array lies, if they fill the file from ``start`` to ``end`` without gap or overlap."""
     reached = start
     for name, each in sorted(described.items(), key=lambda item: item[1].data_offsets):
         size = each.data_offsets[1] - each.data_offsets[0]

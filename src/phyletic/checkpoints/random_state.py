@@ -34,7 +34,7 @@ def lower(lowering: Lowering, entry: str, value: Any) -> Node:
     """Return the node of a random generator of Python or numpy.
 
     Raises:
-        StateUnsupported: It has no state, being the system's.
+        StateUnsupported: It is the system's, which has no state.
     """
     content: dict[str, Any]
     if isinstance(value, random.Random):
@@ -53,10 +53,10 @@ def lower(lowering: Lowering, entry: str, value: Any) -> Node:
 
 
 def restore(lifting: Lifting, node: Node, live: Any) -> Any:
-    """Return the random generator; one of the same kind that is live takes the state.
+    """Return the random generator; a live one of the same kind takes the state.
 
     Raises:
-        CheckpointError: Its bit generator is none of numpy's.
+        CheckpointError: numpy lacks its bit generator.
     """
     content = lifting.lift(node)
     kind, state = content["kind"], content["state"]
@@ -85,24 +85,24 @@ def restore(lifting: Lifting, node: Node, live: Any) -> Any:
 def _set_bits(bits: Any, state: Any, seed: list[Any] | None) -> None:
     bits.state = state
     if seed is not None:
-        # Its own way to unpickle is the only one that also takes the seed sequence; numpy before 2 loses that.
+        # only unpickling sets the seed sequence; before numpy 2 it is lost
         with contextlib.suppress(TypeError):
             bits.__setstate__((state, np.random.SeedSequence(**dict(zip(_SEED, seed, strict=True)))))
 
 
 def is_torch_generator(value: object) -> bool:
-    """Whether an object is a generator of torch; false, without an import, where torch was never imported."""
+    """Whether an object is a torch generator."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Generator)
 
 
 def lower_torch_generator(lowering: Lowering, entry: str, value: Any) -> Node:
-    """Return the node of a generator of torch."""
+    """Return the node of a torch generator."""
     return lowering.lower(entry, value.get_state())
 
 
 def restore_torch_generator(lifting: Lifting, node: Node, live: Any) -> Any:
-    """Return the generator of torch; one that is live takes the state."""
+    """Return the torch generator; a live one takes the state."""
     import torch
 
     generator = live if isinstance(live, torch.Generator) else torch.Generator()

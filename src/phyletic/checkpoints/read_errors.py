@@ -1,17 +1,16 @@
-"""What it means that a published file cannot be read, or not even looked for."""
+"""Telling a damaged checkpoint from one that cannot be read now."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from phyletic.errors import CheckpointDamaged, CheckpointError
 
-__all__ = ["is_folder", "is_there", "reading", "unreadable"]
+__all__ = ["is_there", "reading", "unreadable"]
 
 _PASSING = (
     *(errno.EACCES, errno.EPERM),
@@ -21,18 +20,19 @@ _PASSING = (
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def unreadable(path: Path, error: Exception) -> CheckpointError:
-    """Return the error to raise: what is damaged is given up and deleted, what cannot be read now is not.
+def unreadable(path: str | Path, error: Exception) -> CheckpointError:
+    """Return the error to raise after a failed read.
 
-    Missing rights, memory or file descriptors, or a file system that does not answer, say nothing of the bytes; that
-    the file is missing, or that the disk cannot read it, does.
+    A damaged checkpoint is given up and deleted, so this says damaged only if the error is about the bytes: the file is
+    missing, or the disk cannot read it. Missing rights, memory or file descriptors, or a file system that does not
+    answer, may pass.
 
     Args:
         path: The file.
         error: What reading it raised.
 
     Example:
-        >>> unreadable(Path("a"), OSError(errno.EMFILE, "Too many open files"))
+        >>> unreadable("a", OSError(errno.EMFILE, "Too many open files"))
         CheckpointError('a cannot be read: [Errno 24] Too many open files')
     """
     passing = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING)
@@ -40,41 +40,28 @@ def unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise what the system raises in the block, where ``path`` is read or looked for, as :func:`unreadable` has it."""
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn an OSError of the block, which reads or looks for ``path``, into what :func:`unreadable` returns."""
     try:
         yield
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def is_there(path: Path) -> bool:
-    """Whether something has this name.
+def is_there(path: str) -> bool:
+    """Whether a file or folder has this name.
 
-    Unlike :meth:`pathlib.Path.exists`, whose answer depends on the version of Python where a folder may not be looked
-    into, this never takes what cannot be known for a no.
-
-    Raises:
-        OSError: It cannot be known.
-    """
-    return _mode(path) is not None
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a folder has this name.
+    :meth:`pathlib.Path.exists` answers no, in some versions of Python, if the folder may not be looked into.
 
     Raises:
         OSError: It cannot be known.
     """
-    return stat.S_ISDIR(_mode(path) or 0)
-
-
-def _mode(path: Path) -> int | None:
     try:
-        return os.stat(path).st_mode  # noqa: PTH116 - quicker than building another Path
+        os.stat(path)
     except OSError as error:
         if error.errno in _NOTHING:
-            return None
+            return False
         raise
     except ValueError:  # no file can have this name
-        return None
+        return False
+    return True

@@ -1,8 +1,8 @@
 """Trees of plain data and arrays, to a structure for JSON and back.
 
-A node is JSON: null, true, false, whole numbers below 2**53, finite numbers and texts are themselves, a list is a
-list of nodes, and all else is an object of which the first key says what it is: ``{"tuple": [...]}``, ``{"dict":
-{...}}``, ``{"tensor": "model/0.weight"}``. Nothing is a name of code to import or call.
+A node is JSON. Null, true, false, whole numbers below 2**53, finite numbers and texts stand for themselves, and a list
+is a list of nodes. Everything else is an object whose first key says what it is: ``{"tuple": [...]}``, ``{"dict":
+{...}}``, ``{"tensor": "model/0.weight"}``. No node names code to import or call.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _HINT = (
 
 
 class Lowering:
-    """Lowers trees to nodes, and gathers their arrays.
+    """Lowers trees to nodes, and collects their arrays.
 
     Attributes:
-        arrays: What the nodes name, in the order met.
+        arrays: The arrays that the nodes name, in the order of the tree.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,8 @@ class Lowering:
         """Return the node of one entry of a state.
 
         Raises:
-            StateUnsupported: Something in it is neither plain data nor an array; names the place and the type.
+            StateUnsupported: It contains something that is neither plain data nor an array; names the place and the
+                type.
         """
         try:
             return self._lower(value, (entry,))
@@ -100,7 +101,7 @@ class Lowering:
         if kind is complex:
             return {"complex": [self._lower(value.real, path), self._lower(value.imag, path)]}
         if kind in (set, frozenset):
-            # In the order of their JSON, so that equal sets give equal bytes.
+            # in the order of their JSON, so that equal sets give equal bytes
             return {kind.__name__: sorted(self._items(value, path), key=msgspec.json.encode)}
         if arrays.is_jax_array(value):
             return self._add("jax", arrays.lower_jax, value, path)
@@ -119,7 +120,7 @@ class Lowering:
     def _mapping(self, value: Mapping[Any, Any], path: tuple[str, ...]) -> Node:
         if all(type(key) is str and is_unicode(key) for key in value):
             return {"dict": {key: self._lower(item, (*path, key)) for key, item in value.items()}}
-        # Keys get a path that no array can have a name from, since an array cannot be a key.
+        # an array cannot be a key, so the keys' path names none
         return {
             "pairs": [[self._lower(key, path), self._lower(item, (*path, str(key)))] for key, item in value.items()]
         }
@@ -142,10 +143,10 @@ class Lowering:
 
 
 class Lifting:
-    """Lifts nodes to the trees they were.
+    """Lifts nodes to the trees that they were lowered from.
 
     Args:
-        file: The mapped file: a writable buffer that tensors may be views of.
+        file: The mapped file, a writable buffer; tensors may be views of it.
         stored: Where each array lies in it.
     """
 
@@ -161,12 +162,12 @@ class Lifting:
             node: As :class:`Lowering` gave it.
             live: What the state holds in its place now: named tuples take their class from it, JAX arrays their
                 devices.
-            in_place: Whether tensors are copied into the live ones of the same place, shape and type, so that
-                whatever else refers to those (an optimizer) goes on doing so.
-            views: Whether tensors may be views of the file, because they are copied at once.
+            in_place: Whether to copy tensors into live ones of the same place, shape and type, so that other
+                references to those (an optimizer's) stay valid.
+            views: Whether tensors may be views of the file, because the caller copies them at once.
 
         Raises:
-            CheckpointError: The node is of no known kind.
+            CheckpointError: The kind of the node is unknown.
         """
         if not isinstance(node, dict):
             if isinstance(node, list):
@@ -178,19 +179,10 @@ class Lifting:
             return self._tensor(node, live, in_place, views)
         if kind == "array":
             return arrays.numpy_array(*self._located(content), node)
-        if kind == "dict":
+        if kind in ("dict", "pairs"):
+            pairs = content.items() if kind == "dict" else ((self.lift(key), value) for key, value in content)
             inner = live if isinstance(live, Mapping) else {}
-            return {
-                key: self.lift(value, inner.get(key), in_place=in_place, views=views) for key, value in content.items()
-            }
-        if kind == "pairs":
-            inner = live if isinstance(live, Mapping) else {}
-            keys = [self.lift(key) for key, _ in content]
-            values = [value for _, value in content]
-            return {
-                key: self.lift(value, inner.get(key), in_place=in_place, views=views)
-                for key, value in zip(keys, values, strict=True)
-            }
+            return {key: self.lift(value, inner.get(key), in_place=in_place, views=views) for key, value in pairs}
         if kind in ("tuple", "set", "frozenset"):
             items = self._items(content, live, in_place, views)
             return tuple(items) if kind == "tuple" else set(items) if kind == "set" else frozenset(items)
@@ -254,7 +246,7 @@ class Lifting:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be UTF-8; one with lone surrogates cannot."""
+    """Whether a text can be encoded as UTF-8; lone surrogates cannot."""
     if text.isascii():
         return True
     try:

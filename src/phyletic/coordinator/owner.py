@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
+from phyletic.checkpoints.collector import Collector
 from phyletic.coordinator.ask import random_identity
 from phyletic.coordinator.coordinator import Coordinator, Outcome
 from phyletic.coordinator.feed import Feed
@@ -32,8 +33,6 @@ from phyletic.storage.database import Database
 __all__ = ["NO_RUN", "Owner"]
 
 NO_RUN = "there is no run to stop: Study.run is not at work in the process that owns the study"
-
-_CONFIRM_AT_ONCE = 32
 
 
 class _Batch:
@@ -75,7 +74,7 @@ class Owner:
         *,
         space: Space,
         algorithm: Algorithm,
-        checkpoints: LocalCheckpoints,
+        checkpoints: Checkpoints,
         evict: Callable[[Sequence[SessionRecord]], object] = lambda records: None,
         interrupt: Callable[[bool], bool] = lambda now: False,
         inbox: Inbox | None = None,
@@ -100,7 +99,7 @@ class Owner:
         self._arrived: deque[_Batch] = deque()
         self._begun = False
         self._users: set[int] = set()
-        self._deleted: list[str] = []
+        self._collector = Collector(checkpoints.delete, checkpoints.sync)
         self._process = os.getpid()
         self._busy = False
 
@@ -145,9 +144,6 @@ class Owner:
                 self.database.release()
                 raise
             self._begun = True
-            # what cannot be removed now is tried again when the study is opened next, and keeps nobody from training
-            with suppress(CheckpointError):
-                self.checkpoints.sweep()
             self._finish(outcome)
             with suppress(CheckpointError):
                 # a worker published these, or began to, before it was told that its lease was lost
@@ -169,8 +165,8 @@ class Owner:
                 # an older copy of the database, whose checkpoints the newer one has replaced
                 return
             raise CheckpointError(
-                f"study {self.name!r} has {len(known)} checkpoints, which should be in {self.checkpoints.root}, but "
-                "nothing is there. Is its disk mounted? If the folder was moved, say where it is: checkpoints=...; "
+                f"study {self.name!r} has {len(known)} checkpoints, which should be in {self.checkpoints.location}, "
+                "but nothing is there. Is its disk mounted? If the folder was moved, say where it is: checkpoints=...; "
                 "nothing was changed, and results can be read all the same"
             )
 
@@ -297,24 +293,11 @@ class Owner:
             if self._begun and not self._users:
                 self._begun = False
                 try:
-                    self._confirm()
+                    self._coordinator.confirm(self._collector.flush())
                     self._coordinator.end(self._clock(), self._steady())
                 finally:
                     self.database.release()
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        """Delete what was condemned, at once; it is confirmed in batches, each after one wait for the disk."""
-        for checkpoint in ids:
-            # if it fails the checkpoint stays condemned, and is deleted when the study is opened next
-            with suppress(CheckpointError):
-                self.checkpoints.delete(checkpoint, durable=False)
-                self._deleted.append(checkpoint)
-        if len(self._deleted) >= _CONFIRM_AT_ONCE:
-            self._confirm()
-
-    def _confirm(self) -> None:
-        if self._deleted:
-            with suppress(CheckpointError):
-                self.checkpoints.delete(*self._deleted)
-                self._coordinator.confirm(self._deleted)
-            self._deleted = []
+    def _delete(self, condemned: Sequence[str]) -> None:
+        """Delete condemned checkpoints, and note those that are gone for good."""
+        self._coordinator.confirm(self._collector.add(condemned))

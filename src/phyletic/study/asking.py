@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
@@ -46,7 +46,7 @@ class Asker:
         sessions: Every session that the study object began, to be ended with it.
     """
 
-    def __init__(self, owner: Owner, checkpoints: LocalCheckpoints, identity: StudyIdentity) -> None:
+    def __init__(self, owner: Owner, checkpoints: Checkpoints, identity: StudyIdentity) -> None:
         self._owner = owner
         self._checkpoints = checkpoints
         self._identity = identity
@@ -197,9 +197,9 @@ class Asker:
             own = live.saved_to is not None and folder.resolve() == live.saved_to.resolve()
             if not own:
                 _require_unused(live, checkpoint)
-            return self._checkpoints.publish_folder(identity, folder, move=own)
+            return self._checkpoints.publish_folder(identity, folder)
         if live.saved_to is not None:
-            return self._checkpoints.publish_folder(identity, live.saved_to, move=True)
+            return self._checkpoints.publish_folder(identity, live.saved_to)
         return None
 
     def fail(self, trial: Any, error: str | BaseException) -> Trial:

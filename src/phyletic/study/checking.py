@@ -33,7 +33,7 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     if interval is None:
         raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
     remembered = _small_study(study, interval)
-    loaded = _small_study(study, interval, checkpoints=remembered.checkpoints.root)
+    loaded = _small_study(study, interval, checkpoints=remembered.checkpoints.location)
     remembered.set_budget(Budget(trials=2))
     train(remembered)
     train(loaded)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.coordinator.control import check_count
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control
@@ -94,7 +94,7 @@ class Opened:
     stored: StoredStudy
     space: Space
     algorithm: Algorithm
-    checkpoints: LocalCheckpoints
+    checkpoints: Checkpoints
     owner: Owner
     change: Control | None
 
@@ -184,12 +184,12 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
     )
 
 
-def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> tuple[LocalCheckpoints, Control]:
+def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> tuple[Checkpoints, Control]:
     """Return where the study's checkpoints are, and what is said of its control: also that, where they were moved."""
     said = stored.control.checkpoints
     before = database.folder("checkpoints") if said is None else Path(said)
     folder = before if given.checkpoints is None else given.checkpoints
-    checkpoints = LocalCheckpoints(folder, durable=not database.private)
+    checkpoints = Checkpoints(FolderBlobs(folder, durable=not database.private))
     if folder == before:
         return checkpoints, given.control
     with database.read() as connection:
@@ -264,14 +264,15 @@ def _differs(control: Control, stored: StudyControl) -> bool:
 
 
 def _shared_owner(
-    database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: LocalCheckpoints
+    database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: Checkpoints
 ) -> Owner:
     # two objects for one study in one process (a notebook's cell run again) decide through the same owner
     key = (id(database), identity.uuid)
     owner = _owners.get(key)
-    if owner is not None and owner.database is database and owner.checkpoints.root != checkpoints.root:
-        allowed = f"{owner.checkpoints.root}, which another Study object of this process uses; delete that one first"
-        raise InvalidArgument("checkpoints", str(checkpoints.root), allowed)
+    if owner is not None and owner.database is database and owner.checkpoints.location != checkpoints.location:
+        used = owner.checkpoints.location
+        allowed = f"{used}, which another Study object of this process uses; delete that one first"
+        raise InvalidArgument("checkpoints", checkpoints.location, allowed)
     if owner is None or owner.database is not database:
         owner = _owners[key] = Owner(
             database,

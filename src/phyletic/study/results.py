@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import CheckpointReference, Evaluation, Event, StudyIdentity, Trial, TrialState
 from phyletic.records.values import whole_number
@@ -37,7 +37,7 @@ class Results:
         checkpoints: Where its checkpoints are.
     """
 
-    def __init__(self, database: Database, stored: StoredStudy, checkpoints: LocalCheckpoints) -> None:
+    def __init__(self, database: Database, stored: StoredStudy, checkpoints: Checkpoints) -> None:
         self._database = database
         self._id = stored.id
         self._identity: StudyIdentity = stored.identity

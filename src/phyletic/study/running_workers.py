@@ -33,7 +33,7 @@ def run_workers(
         train,
         workers=workers,
         space=study.identity.space,
-        checkpoints=study.checkpoints.root,
+        checkpoints=study.checkpoints.address,
         logs=study.logs,
         reload=reload,
         devices=devices,

@@ -109,7 +109,7 @@ def status_of(study: Study) -> StudyStatus:
         best=None if best is None else best.number,
         best_score=None if best is None else best.score,
         created=stored.created,
-        checkpoints=str(study.checkpoints.root),
+        checkpoints=study.checkpoints.location,
         logs=tuple(str(path) for path in logs),
     )
 

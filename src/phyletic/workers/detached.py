@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.coordinator.messages import Ask, Command, Done, Heartbeat, Join, Leave, Reply
 from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE, check_lease_seconds
 from phyletic.errors import PhyleticError
@@ -64,7 +64,7 @@ class DetachedChannel:
 def detached_source(
     channel: Channel,
     *,
-    store: LocalCheckpoints,
+    store: Checkpoints,
     space: Space,
     worker: str,
     lease_seconds: float,

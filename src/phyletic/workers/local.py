@@ -27,7 +27,7 @@ def run_local_workers(
     *,
     workers: int,
     space: Mapping[str, Any],
-    checkpoints: Path,
+    checkpoints: str,
     logs: Path,
     reload: str = "changed",
     devices: Sequence[object] | None = None,
@@ -44,7 +44,7 @@ def run_local_workers(
         train: The training function; called in each worker with a source of trials.
         workers: How many processes.
         space: The search space's JSON form.
-        checkpoints: Root of the checkpoint store.
+        checkpoints: Address of the checkpoints.
         logs: Folder for the workers' output, one file per worker.
         reload: ``"changed"`` loads a state only where it is not in memory already, ``"always"`` for every trial.
         devices: What each worker sees of CUDA's devices: an entry per worker, a number, a name or a list of them; used
@@ -79,7 +79,7 @@ def run_local_workers(
         session="",
         reload=reload,
         space=dict(space),
-        checkpoints=pack_text(str(Path(checkpoints).absolute())),
+        checkpoints=pack_text(checkpoints),
         beat_seconds=(supervision or Supervision()).beat_seconds,
         path=tuple(map(pack_text, search_path())),
         arguments=tuple(map(pack_text, sys.argv)),

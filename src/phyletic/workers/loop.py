@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import (
     HOPELESS,
@@ -65,7 +65,7 @@ class Trials:
         self,
         channel: Channel,
         *,
-        store: LocalCheckpoints,
+        store: Checkpoints,
         space: Space,
         session: str,
         reload: str = "changed",
@@ -291,7 +291,7 @@ class Trials:
         if self._memory is not None:
             return self._memory.publish(trial.grant.checkpoint)
         if trial.saved_to is not None:
-            return self._store.publish_folder(trial.grant.checkpoint, trial.saved_to, move=True)
+            return self._store.publish_folder(trial.grant.checkpoint, trial.saved_to)
         return None
 
     # Failing
@@ -319,7 +319,7 @@ class Trials:
 
     def release(self, waiting: Trials) -> bool:
         """Give the open trial back where another source waits for trials of the same study; returns whether it was."""
-        if self._open is None or self._store.root != waiting._store.root:
+        if self._open is None or self._store.location != waiting._store.location:
             return False
         self._fail(self._drop().grant, "its thread waited for a trial in another loop", "released")
         return True

@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -181,7 +180,7 @@ def _begin(setup: Setup) -> None:
 
 
 def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
-    from phyletic.checkpoints.local import LocalCheckpoints
+    from phyletic.checkpoints import Checkpoints, blobs_at
     from phyletic.space import Space
     from phyletic.workers.loop import Trials
 
@@ -194,7 +193,7 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
         return 1
     trials = Trials(
         channel,
-        store=LocalCheckpoints(Path(unpack_text(setup.checkpoints))),
+        store=Checkpoints(blobs_at(unpack_text(setup.checkpoints))),
         space=Space.from_json(setup.space),
         session=setup.session,
         reload=setup.reload,

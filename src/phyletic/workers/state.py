@@ -1,4 +1,4 @@
-"""What a worker holds in memory: the state that ``build`` returned, and which trial it is the end of."""
+"""What a worker holds in memory: the state that ``build`` returned, and the trial that left it so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from phyletic.checkpoints.local import LocalCheckpoints
+from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import Grant
 from phyletic.errors import CheckpointError, StateUnsupported
@@ -50,19 +50,19 @@ class State:
 
 
 class Memory:
-    """The state in memory of one worker, and the checkpoints it is saved to and loaded from.
+    """The state in one worker's memory, and the checkpoints that it is saved to and loaded from.
 
     Args:
-        store: Where checkpoints are.
-        build: Makes a member at birth; returns a mapping from names to what is to be saved.
+        store: The study's checkpoints.
+        build: Makes a member at birth; returns a mapping from names to objects to save.
         save: Writes the state into a folder, in place of the adapters.
         load: Reads the state from such a folder.
-        reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads every time.
+        reload: ``"changed"`` loads a state only if it is not in memory already, ``"always"`` loads every time.
     """
 
     def __init__(
         self,
-        store: LocalCheckpoints,
+        store: Checkpoints,
         build: Callable[[LiveTrial], Mapping[str, Any]],
         *,
         save: Save | None = None,
@@ -80,7 +80,7 @@ class Memory:
         self._built: frozenset[str] = frozenset()
 
     def forget(self) -> None:
-        """Trust nothing in memory any more."""
+        """Drop the state in memory."""
         self.trial = None
         self._fixed = None
         vars(self.state).clear()
@@ -94,7 +94,7 @@ class Memory:
             fixed: The trial's fixed hyperparameters: with others, the state is built anew.
 
         Returns:
-            The checkpoint that was loaded, still to be verified; None where the state was in memory or is newborn.
+            The loaded checkpoint, which the caller verifies; None if the state was in memory or is newborn.
 
         Raises:
             CheckpointDamaged: The parent's checkpoint is not what was published.
@@ -117,17 +117,17 @@ class Memory:
         return self._restore(grant.parent, record.parent)
 
     def _rebuild(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> None:
-        # cleared before build is called, so that memory never holds two members
+        # clear before calling build, so that memory never holds two members
         self.forget()
         seed_everything(trial.seed)
         read = set(trial.hyperparameters.paths)
         built = self._build(trial)
-        # what only build reads has no effect once the member is born, so it does not count as read
+        # a value that only build reads has no effect after birth, so it does not count as read
         trial.hyperparameters.paths = read
         if not isinstance(built, Mapping) or not all(isinstance(name, str) and name for name in built):
             raise StateUnsupported(
-                f"build returned {type(built).__name__}, but must return a dictionary from names to what is to be "
-                "saved, such as dict(model=model, optimizer=optimizer)"
+                f"build returned {type(built).__name__}, but must return a dictionary from names to objects to "
+                "save, such as dict(model=model, optimizer=optimizer)"
             )
         vars(self.state).update(built)
         self._fixed = dict(fixed)
@@ -145,10 +145,10 @@ class Memory:
         return opened
 
     def _require_built(self, opened: OpenCheckpoint, parent: int) -> None:
-        """Raise StateUnsupported where ``build`` returns more than it did when a member was born."""
+        """Raise StateUnsupported if ``build`` now returns entries that the checkpoint lacks."""
         missing = sorted(self._built.difference(opened.entries))
         if missing:
-            opened.verify()  # damage is the better explanation
+            opened.verify()  # raises if the cause is damage
             raise StateUnsupported(
                 f"build returned {', '.join(map(repr, missing))}, but the checkpoint of trial {parent} has only "
                 f"{', '.join(map(repr, sorted(opened.entries))) or 'nothing'}. What build returns stays the same while "
@@ -157,7 +157,7 @@ class Memory:
             )
 
     def publish(self, checkpoint: str) -> CheckpointReference:
-        """Publish the state under an id; it is durable when this returns.
+        """Publish the state under an id. It is durable once this returns.
 
         Raises:
             CheckpointError: It could not be written, by the store or by ``save``.
@@ -168,6 +168,6 @@ class Memory:
         try:
             self._save(self.state, folder)
         except OSError as error:
-            # a full disk says nothing about the trial, and often has no number: numpy's errors have none
+            # says nothing about the trial; numpy's errors for a full disk have no number to tell it by
             raise CheckpointError(f"save could not write checkpoint {checkpoint} to {folder}: {error}") from error
-        return self._store.publish_folder(checkpoint, folder, move=True)
+        return self._store.publish_folder(checkpoint, folder)

@@ -38,7 +38,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         session: Identity of this incarnation.
         reload: When states are loaded: ``"changed"`` or ``"always"``.
         space: The search space's JSON form.
-        checkpoints: Root of the checkpoint store; a text packed by :func:`phyletic.workers.pickling.pack_text`.
+        checkpoints: Address of the checkpoints; a text packed by :func:`phyletic.workers.pickling.pack_text`.
         beat_seconds: Time between heartbeats.
         path: The owner's ``sys.path``; packed texts.
         arguments: The owner's ``sys.argv``; packed texts.

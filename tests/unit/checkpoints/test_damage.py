@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.checkpoints.digest import digest_of_file
 from phyletic.errors import CheckpointDamaged, CheckpointError
 from phyletic.records import CheckpointReference
@@ -18,7 +18,7 @@ STATE = {"x": np.arange(5.0), "rng": np.random.default_rng(0), "tree": {"a": [1,
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return LocalCheckpoints(tmp_path_factory.mktemp("checkpoints"))
+    return Checkpoints(FolderBlobs(tmp_path_factory.mktemp("checkpoints")))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_digest_of_another_kind_is_an_error(store, published):
 
 
 def test_a_large_checkpoint_is_hashed_while_it_is_used(tmp_path):
-    store = LocalCheckpoints(tmp_path)
+    store = Checkpoints(FolderBlobs(tmp_path))
     reference = store.publish(ID, {"x": np.zeros(1 << 20)})
     path = store.path(ID)
     with path.open("r+b") as file:

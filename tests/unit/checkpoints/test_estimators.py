@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from phyletic.checkpoints import LocalCheckpoints, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
 from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -34,7 +34,7 @@ class Trap(BaseEstimator):
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalCheckpoints(tmp_path)
+    return Checkpoints(FolderBlobs(tmp_path))
 
 
 @pytest.mark.parametrize("make", [MLPClassifier, SGDClassifier])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phyletic.checkpoints import LocalCheckpoints, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
 
 jax = pytest.importorskip("jax")
 
@@ -25,7 +25,7 @@ def weights(scale):
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalCheckpoints(tmp_path)
+    return Checkpoints(FolderBlobs(tmp_path))
 
 
 def test_trees_of_jax_arrays_come_back_bit_for_bit(store):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import phyletic as ph
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.errors import CheckpointError
 from phyletic.workers.seeding import seed_everything
 
@@ -17,7 +17,7 @@ LABELS = (IMAGES.sum(axis=1) > 3).astype("int32")
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalCheckpoints(tmp_path / "checkpoints")
+    return Checkpoints(FolderBlobs(tmp_path / "checkpoints"))
 
 
 def build(seed, *, compiled=True, width=5):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from phyletic.checkpoints import LocalCheckpoints
+from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.errors import CheckpointError, StateUnsupported
 
 ID = "a" * 32
@@ -36,7 +36,7 @@ KINDS = {
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalCheckpoints(tmp_path)
+    return Checkpoints(FolderBlobs(tmp_path))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from phyletic.checkpoints import LocalCheckpoints, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
 from phyletic.errors import CheckpointError
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -23,7 +23,7 @@ DTYPES = [
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalCheckpoints(tmp_path / "checkpoints")
+    return Checkpoints(FolderBlobs(tmp_path / "checkpoints"))
 
 
 def build(seed):

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as st_numpy
 
-from phyletic.checkpoints import LocalCheckpoints, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
 from phyletic.errors import StateUnsupported
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -51,7 +51,7 @@ sets = st.one_of(st.sets(keys, max_size=5), st.frozensets(keys, max_size=5))
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return LocalCheckpoints(tmp_path_factory.mktemp("checkpoints"))
+    return Checkpoints(FolderBlobs(tmp_path_factory.mktemp("checkpoints")))
 
 
 def roundtrip(store, value, live=None):

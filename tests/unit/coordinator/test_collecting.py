@@ -1,5 +1,7 @@
 """Checkpoints are condemned, then deleted, then noted as collected; each is on the disk before the next begins."""
 
+from pathlib import Path
+
 import pytest
 
 import phyletic as ph
@@ -40,7 +42,7 @@ def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_f
             return {row.id for row in queries.checkpoints(connection, stored.id, states)}
 
     def there():
-        return {path.stem for path in study.checkpoints.root.glob("*.safetensors")}
+        return {path.stem for path in Path(study.checkpoints.location).glob("*.safetensors")}
 
     def watch(name):
         nonlocal published

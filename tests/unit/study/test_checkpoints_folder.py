@@ -39,7 +39,7 @@ def trained(folder, **options):
 
 
 def names(folder):
-    return {path.name for path in folder.iterdir() if path.name != "staging"}
+    return {path.name for path in folder.iterdir()}
 
 
 def gone_on(folder, **options):
@@ -57,7 +57,7 @@ def gone_on(folder, **options):
 def test_the_folder_is_remembered(tmp_path):
     trained(tmp_path, checkpoints=tmp_path / "elsewhere")
     study = gone_on(tmp_path)
-    assert study.checkpoints.root == tmp_path / "elsewhere"
+    assert study.checkpoints.location == str(tmp_path / "elsewhere")
     assert study.checkpoint_path().is_relative_to(tmp_path / "elsewhere")
     assert study.status().checkpoints == str(tmp_path / "elsewhere")
     assert not (tmp_path / "study.checkpoints").exists()
@@ -68,14 +68,14 @@ def test_a_relative_folder_is_meant_from_where_the_study_was_created(tmp_path, m
     trained(tmp_path, checkpoints="elsewhere")
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
-    assert gone_on(tmp_path).checkpoints.root == tmp_path / "elsewhere"
+    assert gone_on(tmp_path).checkpoints.location == str(tmp_path / "elsewhere")
 
 
 def test_the_folder_beside_the_storage_moves_with_it(tmp_path):
     (tmp_path / "a").mkdir()
     trained(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
-    assert gone_on(tmp_path / "b").checkpoints.root == tmp_path / "b" / "study.checkpoints"
+    assert gone_on(tmp_path / "b").checkpoints.location == str(tmp_path / "b" / "study.checkpoints")
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpoints": "first"}])
@@ -88,7 +88,7 @@ def test_a_folder_that_was_moved_is_found_where_it_is_said_to_be_and_remembered(
     assert study.events()[0].payload["checkpoints"] == str(tmp_path / "moved")
     del study
     gc.collect()
-    assert make(tmp_path, steps=10).checkpoints.root == tmp_path / "moved"
+    assert make(tmp_path, steps=10).checkpoints.location == str(tmp_path / "moved")
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -146,7 +146,7 @@ def test_a_folder_that_goes_away_while_the_study_runs_is_an_error_and_nothing_is
         train(trials)
 
     study = make(tmp_path, steps=20)
-    with pytest.raises(errors.CheckpointError, match="is not there"):
+    with pytest.raises(errors.CheckpointError, match="is missing"):
         study.run(unmounting, verbose=0)
     shutil.rmtree(tmp_path / "study.checkpoints", ignore_errors=True)
     (tmp_path / "away").rename(tmp_path / "study.checkpoints")

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_a_population_grows_and_shrinks(tmp_path, synchronous):
     study.set_budget(ph.Budget(steps=8))
     train(study)
     assert {trial.member for trial in study.trials() if trial.end_step == 8} == {0, 1}
-    kept = len(list(study.checkpoints.root.glob("*.safetensors")))
+    kept = len(list(Path(study.checkpoints.location).glob("*.safetensors")))
     assert kept <= 2 * 2 + 1
     study.resize(3)
     study.set_budget(ph.Budget(steps=9))

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -79,7 +80,7 @@ def test_a_running_study_is_resized_paused_resumed_and_stopped_from_elsewhere(ru
     assert owner.stdout.read() == "ended\n"
     assert "running" not in study.status().trials
     assert study.ask().number == len(study.trials()) - 1
-    assert not list(study.checkpoints.root.with_suffix(".inbox").iterdir())
+    assert not list(Path(study.checkpoints.location).with_suffix(".inbox").iterdir())
 
 
 def test_a_budget_changed_from_elsewhere_ends_the_run(running):
@@ -181,7 +182,7 @@ def make(tmp_path, monkeypatch):
 
 def leave(study, content):
     """Leave a request, as a process does that is killed while it waits for the answer."""
-    folder = study.checkpoints.root.with_suffix(".inbox")
+    folder = Path(study.checkpoints.location).with_suffix(".inbox")
     folder.mkdir(exist_ok=True)
     (folder / f"{study.identity.uuid}-0000000000000000.command").write_bytes(content)
     return folder
@@ -337,7 +338,7 @@ def test_what_the_owner_may_not_read_hinders_nothing(make):
 
 def test_an_inbox_that_is_none_hinders_nothing(make):
     with make("study") as study:
-        study.checkpoints.root.with_suffix(".inbox").write_text("a file")
+        Path(study.checkpoints.location).with_suffix(".inbox").write_text("a file")
         assert study.ask().number == 0
 
 
