@@ -7,10 +7,11 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.messages import Ask, Beat, Fail, Grant, Join, Leave, Tell, Wait
+from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import InvalidArgument
 from phyletic.records import Evaluation
-from phyletic.workers.channel import OwnerChannel
 from phyletic.workers.detached import detached_source
+from phyletic.workers.trial import attempt_of
 
 LEASE = 0.4
 NEAR = "2" * 32
@@ -132,14 +133,14 @@ def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
                         taken += study.owner.execute([Join(session=session, worker="near"), Ask(session=session)])[1:]
                     time.sleep(LEASE / 10)
                 again = next(g for g in taken if isinstance(g, Grant) and g.trial.number == trial.number)
-                assert again.lease.fence == trial.grant.lease.fence + 1
+                assert again.lease.fence == attempt_of(trial).grant.lease.fence + 1
                 assert again.trial.losses == 1
                 assert not trial.should_stop
                 link.cut.clear()
                 until(lambda trial=trial: trial.should_stop)
                 # all that a stale worker may say is refused by one error
-                stale = trial.grant.lease
-                for late in (Beat(lease=stale), Fail(lease=stale, error="late"), tell(trial.grant, 99.0)):
+                stale = attempt_of(trial).grant.lease
+                for late in (Beat(lease=stale), Fail(lease=stale, error="late"), tell(attempt_of(trial).grant, 99.0)):
                     assert study.owner.execute([late])[0].error == "LeaseLost"
                 seen = {"number": trial.number, "fence": again.lease.fence}
                 trial.report(score=99.0)

@@ -53,9 +53,9 @@ def train(trials):
                 weights[0] += lr
                 (folder / f"stepped-{trial.number}").touch()
                 time.sleep(0.15)
-                if style == "broken" and trial.stop:
+                if style == "broken" and trial.should_stop:
                     raise RuntimeError("a process that it relied on is gone")
-            if style == "broken" and trial.stop:
+            if style == "broken" and trial.should_stop:
                 raise RuntimeError("a process that it relied on is gone")
             trial.report(score=weights[0])
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from phyletic.workers.local import Outcome, Supervision, run_local_workers
 
 import phyletic as ph
 from phyletic.coordinator.messages import Ask, Beat, Command, Reply
@@ -22,7 +23,6 @@ from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.facts import facts
 from phyletic.workers import supervisor
-from phyletic.workers.local import Outcome, Supervision, run_local_workers
 
 Execute = Callable[[Sequence[Command]], Sequence[Reply]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -78,6 +79,8 @@ class Owner:
         self._process = os.getpid()
         self._busy = False
         self._afterwards: list[Callable[[], object]] = []
+        self.later: deque[Callable[[], object]] = deque()
+        """What a finalizer wants done, before the next commands: it may run anywhere, so it only appends here."""
 
     @property
     def forked(self) -> bool:
@@ -158,6 +161,7 @@ class Owner:
             if self._busy and all(isinstance(command, Leave) for command in commands):
                 self._afterwards.append(partial(self.execute, commands))
                 return (Done(),) * len(commands)
+        self._catch_up()
         with self._deciding():
             self.begin()
             self._look_into_inbox()
@@ -167,6 +171,12 @@ class Owner:
             for watcher in self._watchers:
                 watcher(commands, outcome.replies)
             return outcome.replies
+
+    def _catch_up(self) -> None:
+        while self.later:
+            # another thread may have taken the last one; what cannot be written is void when the study is owned next
+            with suppress(StorageError, IndexError):
+                self.later.popleft()()
 
     @contextmanager
     def _deciding(self) -> Iterator[None]:

@@ -14,13 +14,12 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.records.values import as_unicode
-from phyletic.workers.interrupts import let_forked_children_end
+from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.lifeline import end_with_owner
 from phyletic.workers.pickling import become_main, unpack, unpack_text
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
@@ -57,7 +56,7 @@ class SocketChannel:
         self.asked = 0
         self.told = 0
 
-    def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
         """Send commands, to be decided in one transaction; returns a reply for each."""
         asks = any(isinstance(command, Ask) for command in commands)
         if asks and self._terminated:
@@ -91,6 +90,10 @@ class SocketChannel:
     def wait(self, seconds: float) -> None:
         """Return at once: the owner answers an Ask when there is something to say, so an exchange is the wait."""
 
+    def close(self) -> None:
+        """Close the socket."""
+        self._connection.close()
+
     def terminate(self) -> None:
         """Stop waiting for a trial; called in a signal handler, so it may interrupt an exchange."""
         self._terminated = True
@@ -118,7 +121,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
     After an exception nothing in memory is trusted, so it is called anew; after two without a result between them the
     process is not trusted either (an accelerator's errors stay), and ends with a status that says so.
     """
-    from phyletic.workers.loop import worth_another_attempt
+    from phyletic.workers.attempt import worth_another_attempt
 
     failed_at = -1
     while True:
@@ -196,22 +199,21 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
         channel,
         store=LocalCheckpoints(Path(unpack_text(setup.checkpoints))),
         space=Space.from_json(setup.space),
-        session=setup.session,
+        session=lambda: setup.session,
         reload=setup.reload,
     )
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        # a second one ends the process
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    def hand_back(interrupts: Interrupts) -> None:
         trials.preempt()
         channel.terminate()
 
-    # written where the signal arrives, so the owner hears of it also while the training code holds the interpreter
+    # written where the signal arrives, so the owner learns of it also while the training code holds the interpreter;
+    # signals to a child that the training code forks are no business of the owner's
     signal.set_wakeup_fd(signals_end, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, terminate)
-    let_forked_children_end({signal.SIGTERM: signal.SIG_DFL}, wakes_owner=True)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
-    status = _work(train, trials, channel)
+    with Interrupts(heed=hand_back, once=True):
+        status = _work(train, trials, channel)
     return TERMINATED if trials.draining else status
 
 

@@ -12,6 +12,7 @@ from phyletic import errors
 from phyletic.coordinator.messages import HOPELESS, Ask, Beat, Join, Tell
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation
+from phyletic.workers.trial import attempt_of
 
 INTERVAL = 1000
 
@@ -58,7 +59,7 @@ def test_a_loss_that_explodes_ends_a_trial_before_its_score_is_known():
             if not bad:
                 break
             time.sleep(0.02)
-        trial.report(score=float(trial["lr"]), steps_done=trial.steps_done if bad else trial.steps)
+        trial.report(score=float(trial["lr"]), steps_done=attempt_of(trial).steps_done if bad else trial.steps)
     assert study.trial(1).end_step < 1000
     stopped = [event.payload["trial"] for event in study.events() if event.kind == "trial stopped early"]
     assert stopped == [1]
@@ -85,7 +86,7 @@ def code(trials):
             time.sleep(0.02)
             trial.report(score=math.nan, step=step)
         value = float(trial["lr"])
-        trial.report(score=math.nan if bad else value, steps_done=trial.steps_done if bad else trial.steps)
+        trial.report(score=math.nan if bad else value, steps_done=attempt_of(trial).steps_done if bad else trial.steps)
 
 
 def test_a_hopeless_trial_is_stopped_and_its_member_rescued():
@@ -273,7 +274,7 @@ def test_a_rule_reaches_training_code_that_counts_by_range_or_asks_should_stop(w
                 for _ in trial.range():
                     time.sleep(0.02)
                     trial.report(score=value, step=2)  # as far as those have come that are compared with it
-                done = trial.steps_done
+                done = attempt_of(trial).steps_done
             elif hopeless:
                 done = 0
                 while done < trial.steps and not trial.should_stop:
