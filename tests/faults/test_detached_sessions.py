@@ -8,7 +8,7 @@ import pytest
 import phyletic as ph
 from phyletic.coordinator.messages import Ask, Beat, Fail, Grant, Join, Leave, Tell, Wait
 from phyletic.coordinator.owner_channel import OwnerChannel
-from phyletic.errors import InvalidArgument
+from phyletic.errors import InvalidArgument, Unreachable
 from phyletic.records import Evaluation
 from phyletic.workers.detached import detached_source
 from phyletic.workers.trial import attempt_of
@@ -26,14 +26,14 @@ class Link:
         self.answers_only = answers_only
         self.said = []
 
-    def exchange(self, commands):
+    def exchange(self, commands, timeout=None):
         cut = self.cut.is_set()
         self.said += commands
         if cut and not self.answers_only:
-            raise ConnectionError("there is no route")
+            raise Unreachable("there is no route")
         replies = self.channel.exchange(commands)
         if cut:
-            raise ConnectionError("the answer was lost")
+            raise Unreachable("the answer was lost")
         return replies
 
     def wait(self, seconds):
