@@ -56,8 +56,6 @@ class _Worker:
         replies: The replies to that, None for those still to come.
         told_of: How often it was announced that it has not asked for a trial yet.
         finished: When it was told that there is nothing to run any more.
-        asked_to_end: When it was asked to end (SIGTERM).
-        urged: Whether it was asked more than once.
     """
 
     join: Join
@@ -70,8 +68,6 @@ class _Worker:
     replies: list[Reply | None] = field(default_factory=list)
     told_of: int = 0
     finished: float | None = None
-    asked_to_end: float | None = None
-    urged: bool = False
 
     @property
     def name(self) -> str:
@@ -168,7 +164,7 @@ class Fleet:
                 continue
             reason = self._overdue(place, worker, now, is_suspended)
             if reason is not None:
-                if worker.finished is not None or worker.asked_to_end is not None:
+                if worker.finished is not None:
                     instructions.append(Announce(f"{reason}; it is killed"))
                 instructions.append(Kill(place.number, reason))
             elif not worker.asked and not worker.commands:
@@ -182,8 +178,6 @@ class Fleet:
             for worker in self._workers:
                 worker.granted += missed
                 worker.words += missed
-                if worker.asked_to_end is not None:
-                    worker.asked_to_end += missed
 
     def _overdue(self, place: _Place, worker: _Worker, now: float, is_suspended: Callable[[int], bool]) -> str | None:
         """Return why a worker is to be killed; None if it is not. Silence alone is no reason."""
@@ -194,10 +188,6 @@ class Fleet:
             if now - worker.finished > patience.exit:
                 return f"{worker.name} had not ended {patience.exit:g} s after its last trial"
             return None
-        if worker.urged:
-            return f"{worker.name} was asked to end twice"
-        if worker.asked_to_end is not None and now - worker.asked_to_end > patience.hand_back:
-            return f"{worker.name} had not ended {patience.hand_back:g} s after it was asked to"
         if worker.lease is not None and patience.trial is not None and now - worker.granted > patience.trial:
             name = worker.join.worker
             return f"trial {worker.lease.trial} took longer than trial_timeout={patience.trial:g} s on {name}"
@@ -266,19 +256,6 @@ class Fleet:
         worker.commands, worker.replies = commands, [None] * len(commands)
         self._fresh.append(worker)
 
-    def asked_to_end(self, place: int, times: int, now: float) -> None:
-        """Note that a signal asked a worker to end, whatever its code is doing.
-
-        Args:
-            place: Its place.
-            times: How often.
-            now: The time.
-        """
-        worker = self._places[place].worker
-        if worker is not None and times:
-            worker.urged = worker.asked_to_end is not None or times > 1
-            worker.asked_to_end = worker.asked_to_end if worker.asked_to_end is not None else now
-
     def ended(self, place: int, end: End, now: float, killed: str | None = None) -> list[Instruction]:
         """Decide what follows on a worker's end: its session leaves, and another may follow.
 
@@ -293,7 +270,7 @@ class Fleet:
         assert worker is not None
         # one that was asked to end has handed back what it ran: what it still holds is a grant that it never saw
         unforced = end.kind == "asked" or (end.kind == "distrusted" and worker.lease is None)
-        expected = worker.finished is not None or worker.asked_to_end is not None or self._draining
+        expected = worker.finished is not None or self._draining
         lost = not expected and (killed is not None or not unforced)
         self._leaves.append(Leave(session=worker.join.session, lost=lost, error=killed or end.epitaph))
         if worker.finished is not None or self._draining:

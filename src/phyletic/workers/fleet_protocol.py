@@ -28,7 +28,6 @@ __all__ = [
     "Patience",
     "Processes",
     "Said",
-    "Signalled",
     "Start",
 ]
 
@@ -78,7 +77,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         epitaph: Says it to a person.
-        kind: ``"well"``; ``"asked"`` if it ended because a signal asked it to; ``"distrusted"`` if it does not trust
+        kind: ``"well"``; ``"asked"`` if it ended because of SIGTERM; ``"distrusted"`` if it does not trust
             itself any more; or ``"badly"``.
     """
 
@@ -139,13 +138,6 @@ class Said(msgspec.Struct, frozen=True):
     commands: tuple[Command, ...]
 
 
-class Signalled(msgspec.Struct, frozen=True):
-    """A worker was asked to end by a signal, once or more often."""
-
-    place: int
-    times: int
-
-
 class Broke(msgspec.Struct, frozen=True):
     """A worker said that trying again is of no use."""
 
@@ -166,7 +158,7 @@ class Died(msgspec.Struct, frozen=True):
     place: int
 
 
-Event: TypeAlias = Said | Signalled | Broke | Garbled | Died
+Event: TypeAlias = Said | Broke | Garbled | Died
 
 
 class Processes(Protocol):

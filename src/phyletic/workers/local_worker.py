@@ -35,8 +35,6 @@ class LocalWorker:
         connection: Its socket.
         log: The file of its output.
         pidfd: File descriptor that becomes readable at its death; None if the system has none.
-        signals: File descriptor from which the numbers of the signals that it got are read.
-        signals_ended: Whether no more of them will come.
     """
 
     name: str
@@ -45,8 +43,6 @@ class LocalWorker:
     connection: FramedSocket
     log: Path
     pidfd: int | None = None
-    signals: int | None = None
-    signals_ended: bool = False
     _killed: bool = False
 
     @property
@@ -64,17 +60,6 @@ class LocalWorker:
             except ChildProcessError:
                 pass  # someone else reaped it
         return self.process.poll() is not None
-
-    def read_signals(self) -> int:
-        """Return how often a signal asked it to end since the last call, whatever its code is doing."""
-        if self.signals is None or self.signals_ended:
-            return 0
-        try:
-            numbers = os.read(self.signals, 4096)
-        except BlockingIOError:
-            return 0
-        self.signals_ended = not numbers
-        return numbers.count(signal.SIGTERM)
 
     def is_suspended(self) -> bool:
         """Whether its process is suspended (SIGSTOP)."""
@@ -98,10 +83,9 @@ class LocalWorker:
     def close(self) -> None:
         """Close what this process holds of it."""
         self.connection.close()
-        for end in (self.pidfd, self.signals):
-            if end is not None:
-                os.close(end)
-        self.pidfd = self.signals = None
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
 
     @property
     def end(self) -> Literal["well", "asked", "distrusted", "badly"]:
@@ -109,6 +93,7 @@ class LocalWorker:
         ways: dict[int | None, Literal["well", "asked", "distrusted"]] = {
             0: "well",
             TERMINATED: "asked",
+            -signal.SIGTERM: "asked",
             DISTRUSTED: "distrusted",
         }
         return ways.get(self.process.returncode, "badly")
@@ -146,18 +131,13 @@ def start_worker(
             connection, their_connection = socket.socketpair()
             ours.callback(connection.close)
             theirs.callback(their_connection.close)
-            signals, their_signals = os.pipe()
-            ours.callback(os.close, signals)
-            theirs.callback(os.close, their_signals)
-            os.set_blocking(signals, False)
             output = theirs.enter_context(log.open("ab", buffering=0))
-            inherited = (their_connection.fileno(), lifeline.worker_end, their_signals)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "phyletic.workers.process", *map(str, inherited), str(os.getpid()), name],
+                [sys.executable, "-P", "-m", "phyletic.workers.process", str(their_connection.fileno()), name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=inherited,
+                pass_fds=[their_connection.fileno()],
                 env=dict(environment),
                 start_new_session=True,
             )
@@ -169,7 +149,7 @@ def start_worker(
     except OSError as error:
         raise StudyFailed(f"{name} could not be started: {error}") from error
     lifeline.guard(process.pid, session)
-    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid), signals)
+    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid))
 
 
 def _pidfd(pid: int) -> int | None:

@@ -19,7 +19,7 @@ from phyletic.coordinator.messages import Join, Refused, Reply
 from phyletic.errors import StorageError
 from phyletic.workers.environment import visible_devices, worker_environment
 from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Garbled, Outcome, Patience, Said, Signalled
+from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Garbled, Outcome, Patience, Said
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, log_tail, start_worker
@@ -139,7 +139,7 @@ class LocalProcesses:
             f"worker-{place}", session, environment=variables, log=self._log(place), lifeline=self._lifeline
         )
         self._workers[place] = worker
-        for end in (worker.connection.fileno(), worker.pidfd, worker.signals):
+        for end in (worker.connection.fileno(), worker.pidfd):
             if end is not None:
                 self._selector.register(end, selectors.EVENT_READ, place)
         return Join(session=session, worker=worker.name, pid=worker.pid, created=creation_time(worker.pid))
@@ -173,7 +173,7 @@ class LocalProcesses:
         worker.kill()
         self._lifeline.release(worker.pid)
         events = self._read(place, worker)
-        for end in (worker.connection.fileno(), worker.pidfd, worker.signals):
+        for end in (worker.connection.fileno(), worker.pidfd):
             self._forget(end)
         worker.close()
         return events, End(epitaph=worker.epitaph(), kind=worker.end)
@@ -202,7 +202,7 @@ class LocalProcesses:
         return self._logs / f"worker-{place}.log"
 
     def _read(self, place: int, worker: LocalWorker) -> list[Event]:
-        """Return what a worker has sent, and the signals that it got."""
+        """Return what a worker has sent."""
         events: list[Event] = []
         try:
             for message in worker.connection.receive():
@@ -213,8 +213,6 @@ class LocalProcesses:
                     events.append(Said(place, message.commands))
         except msgspec.DecodeError as error:
             events.append(Garbled(place, f"{worker.name} sent what is no message ({error})"))
-        if times := worker.read_signals():
-            events.append(Signalled(place, times))
         return events
 
     def _watch(self, worker: LocalWorker) -> None:
@@ -225,8 +223,6 @@ class LocalProcesses:
         else:
             waiting = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.sending else 0)
             self._selector.modify(connection.fileno(), waiting, self._selector.get_key(connection.fileno()).data)
-        if worker.signals_ended:
-            self._forget(worker.signals)
 
     def _forget(self, end: int | None) -> None:
         if end is not None and end in self._selector.get_map():

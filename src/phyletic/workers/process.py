@@ -20,7 +20,6 @@ from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.records.values import as_unicode
 from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.lifeline import end_with_owner
 from phyletic.workers.pickling import become_main, unpack, unpack_text
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 
@@ -70,7 +69,7 @@ class SocketChannel:
             except _TerminatedWhileWaiting:
                 answered = tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
             except (EOFError, BrokenPipeError, ConnectionResetError):
-                # the owner is gone: the lifeline ends this process too, training code has nothing to clean up for
+                # the owner is gone: training code has nothing to clean up for
                 os._exit(1)
             finally:
                 self._waiting = False
@@ -183,7 +182,7 @@ def _begin(setup: Setup) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
+def _run(setup: Setup, channel: SocketChannel) -> int:
     from phyletic.checkpoints.local import LocalCheckpoints
     from phyletic.space import Space
     from phyletic.workers.loop import Trials
@@ -207,10 +206,6 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
         trials.preempt()
         channel.terminate()
 
-    # written where the signal arrives, so the owner learns of it also while the training code holds the interpreter;
-    # signals to a child that the training code forks are no business of the owner's
-    signal.set_wakeup_fd(signals_end, warn_on_full_buffer=False)
-    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
     with Interrupts(heed=hand_back, once=True):
         status = _work(train, trials, channel)
@@ -219,20 +214,16 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
 
 def main() -> None:
     """Work for the owner that started this process, until it has no more trials."""
-    socket_end, lifeline_end, signals_end, owner = map(int, sys.argv[1:5])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for inherited in (socket_end, lifeline_end, signals_end):
-        os.set_inheritable(inherited, False)
-    os.set_blocking(signals_end, False)
-    end_with_owner(lifeline_end, owner)
-    connection = socket.socket(fileno=socket_end)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
     try:
         setup = receive(connection)
     except EOFError:
         sys.exit(1)
     assert isinstance(setup, Setup)
     _begin(setup)
-    sys.exit(_run(setup, SocketChannel(connection), signals_end))
+    sys.exit(_run(setup, SocketChannel(connection)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from phyletic.workers.fleet_protocol import (
     Outcome,
     Processes,
     Said,
-    Signalled,
     Start,
 )
 from phyletic.workers.interrupts import Interrupts
@@ -144,8 +143,6 @@ class _Run:
             match event:
                 case Said():
                     self._fleet.said(event.place, event.commands, now)
-                case Signalled():
-                    self._fleet.asked_to_end(event.place, event.times, now)
                 case Broke():
                     self._broken = event.error
                 case Garbled():
@@ -156,7 +153,7 @@ class _Run:
 
     def _end(self, place: int, reason: str | None) -> None:
         said, end = self._processes.kill(place)
-        self._take([event for event in said if isinstance(event, (Said, Signalled, Broke))])
+        self._take([event for event in said if isinstance(event, (Said, Broke))])
         self._follow(self._fleet.ended(place, end, self._clock(), reason))
 
     def kill_all(self) -> None:

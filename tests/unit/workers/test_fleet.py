@@ -226,16 +226,6 @@ def test_a_worker_has_its_time_to_end_and_no_more() -> None:
     assert told.fleet.outcome.lost == 0
 
 
-def test_a_worker_asked_to_end_has_its_grace_and_dies_at_once_at_the_second_time() -> None:
-    told = Told(hand_back=10.0)
-    told.run_a_trial(told.start())
-    told.fleet.asked_to_end(0, 1, told.now)
-    assert told.after(10) == []
-    assert reasons(told.after(0.5)) == ["worker-0 (pid 10) had not ended 10 s after it was asked to"]
-    told.fleet.asked_to_end(0, 1, told.now)
-    assert reasons(told.turn()) == ["worker-0 (pid 10) was asked to end twice"]
-
-
 def test_a_worker_that_does_not_ask_is_announced_at_each_doubling() -> None:
     told = Told(start=60.0)
     session, began, announced = told.start(), told.now, []
@@ -359,7 +349,7 @@ def test_whatever_happens_a_place_has_one_worker_and_every_session_leaves_once(d
                 joined.append(living[one.place])
         if living:
             place = data.draw(st.sampled_from(sorted(living)))
-            what = data.draw(st.sampled_from(["ask", "die", "signal", "nothing"]))
+            what = data.draw(st.sampled_from(["ask", "die", "nothing"]))
             if what == "ask" and place not in pending:
                 told.say(Ask(session=living[place]), place=place)
                 pending.add(place)
@@ -367,8 +357,6 @@ def test_whatever_happens_a_place_has_one_worker_and_every_session_leaves_once(d
                 told.end(place=place)
                 del living[place]
                 pending.discard(place)
-            elif what == "signal":
-                told.fleet.asked_to_end(place, 1, told.now)
         commands = told.fleet.commands(told.now)
         left += [command.session for command in commands if isinstance(command, Leave)]
         assert {command.session for command in commands if isinstance(command, Ask)} <= set(living.values())
