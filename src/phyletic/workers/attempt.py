@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import HOPELESS, Beat, Done, Grant, Refused
 from phyletic.errors import PhyleticError, TrialFailed
 from phyletic.records import CheckpointReference, Evaluation, Trial
@@ -48,6 +49,10 @@ class Attempt:
         steps_counted: Steps that ``range`` counted; None if it was not used.
         steps_reported: Steps that a report said were done; None if none said it.
         ranged: When ``range`` ended, in seconds of the monotonic clock.
+        waiting: Seconds that the worker waited for it.
+        loading: Seconds until its body began.
+        began: When its body began, in seconds of the monotonic clock.
+        opened: The checkpoint that was loaded, still to be verified; None if none was.
         saved_to: The folder that the training code asked for.
         published: The checkpoint that was published first.
         publishing: Held while a checkpoint is published.
@@ -71,6 +76,10 @@ class Attempt:
         self.steps_counted: int | None = None
         self.steps_reported: int | None = None
         self.ranged: float | None = None
+        self.waiting = 0.0
+        self.loading = 0.0
+        self.began = 0.0
+        self.opened: OpenCheckpoint | None = None
         self.saved_to: Path | None = None
         self.published: CheckpointReference | None = None
         self.publishing = threading.Lock()

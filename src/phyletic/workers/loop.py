@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from phyletic.checkpoints.local import LocalCheckpoints
-from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import (
     HOPELESS,
@@ -87,9 +86,6 @@ class Trials:
         self._memory: Memory | None = None
         self._open: Attempt | None = None
         self._beating = threading.Lock()
-        self._checkpoint: OpenCheckpoint | None = None
-        self._times: dict[str, float] = {}
-        self._body_began = 0.0
         self._process = os.getpid()
         self.draining = False
         self.granted = 0
@@ -141,9 +137,10 @@ class Trials:
         elif self._open is not None:
             answer = self._end_trial()
         while True:
+            asked = time.monotonic()
             grant = self._ask(answer)
             try:
-                return self._begin_trial(grant)
+                return self._begin_trial(grant, asked)
             except CheckpointDamaged as error:
                 self._fail(grant, str(error), "damaged")
                 answer = None
@@ -164,7 +161,6 @@ class Trials:
     # Asking
 
     def _ask(self, answer: Reply | None) -> Grant:
-        asked = time.monotonic()
         while True:
             if answer is None:
                 if self.draining:
@@ -178,7 +174,6 @@ class Trials:
                 case Grant():
                     self.granted += 1
                     self.finished = None
-                    self._times = {"waiting": time.monotonic() - asked}
                     return answer
                 case Finished():
                     self._finish(answer)
@@ -199,17 +194,16 @@ class Trials:
 
     # The beginning and the end of a body
 
-    def _begin_trial(self, grant: Grant) -> LiveTrial:
-        began = time.monotonic()
+    def _begin_trial(self, grant: Grant, asked: float) -> LiveTrial:
+        granted = time.monotonic()
         attempt = Attempt(grant, load_from=self._store.path, save_to=self._store.staging)
         attempt.ancestors = self._ancestors
         trial = LiveTrial(attempt)
         memory = self._memory
-        self._checkpoint = None
         self._open = attempt
         try:
             if memory is not None:
-                self._checkpoint = memory.prepare(trial, self._fixed(attempt))
+                attempt.opened = memory.prepare(trial, self._fixed(attempt))
             else:
                 # a body that loads by itself holds nothing over from the trial before
                 attempt.loaded = True
@@ -223,8 +217,8 @@ class Trials:
             self._fail_open(error)
             raise
         attempt.send_heartbeat = self.beat
-        self._body_began = time.monotonic()
-        self._times["loading"] = self._body_began - began
+        attempt.began = time.monotonic()
+        attempt.waiting, attempt.loading = granted - asked, attempt.began - granted
         return trial
 
     def _ancestors(self, number: int) -> tuple[int, ...]:
@@ -243,17 +237,10 @@ class Trials:
         attempt = self._open
         assert attempt is not None
         attempt.send_heartbeat = None
-        ended = time.monotonic()
         try:
             if attempt.refused is not None:
                 raise attempt.refused.exception()
-            command = result_of(
-                attempt,
-                self._space,
-                times={**self._times, "began": self._body_began, "ended": ended},
-                verify=None if self._checkpoint is None else self._checkpoint.verify,
-                publish=self._publish,
-            )
+            command = result_of(attempt, self._space, self._publish)
         except CheckpointDamaged as error:
             self._drop()
             self._fail(attempt.grant, str(error), "damaged")

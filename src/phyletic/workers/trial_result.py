@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,31 +17,22 @@ from phyletic.workers.attempt import PREEMPTED, Attempt
 __all__ = ["result_of"]
 
 
-def result_of(
-    attempt: Attempt,
-    space: Space,
-    *,
-    times: Mapping[str, float],
-    verify: Callable[[], None] | None,
-    publish: Callable[[Attempt], CheckpointReference | None],
-) -> Tell | None:
+def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], CheckpointReference | None]) -> Tell | None:
     """Return what to tell of a trial whose body has ended, with its checkpoint published.
 
     Args:
         attempt: The attempt at it.
         space: The study's search space.
-        times: When its body ``began`` and ``ended``, in seconds of the monotonic clock, and the seconds spent
-            ``waiting`` for it and ``loading`` before.
-        verify: Raises where the checkpoint that it began from is not what was published; None where none was loaded.
         publish: Publishes its checkpoint, if it has one.
 
     Returns:
-        None where it is to be given back, since it was asked to stop and nothing says how far it came.
+        None if it is to be given back, because it was asked to stop and nothing says how far it came.
 
     Raises:
         TrainingError: The body broke the contract of the loop.
         CheckpointError: What was loaded is damaged, or the checkpoint could not be written.
     """
+    ended = time.monotonic()
     preempted = attempt.stop == PREEMPTED
     if (attempt.stop and attempt.steps_done == 0) or (preempted and attempt.heeded and not attempt.steps_done):
         return None
@@ -51,18 +42,18 @@ def result_of(
     if not partial:
         check_unused(attempt, space)
     evaluations = final_evaluations(attempt, done)
-    if verify is not None:
-        verify()
+    if attempt.opened is not None:
+        attempt.opened.verify()
     checked = time.monotonic()
     checkpoint = publish(attempt)
     if partial and checkpoint is None:
         return None
-    trained = attempt.ranged if attempt.ranged is not None else times["ended"]
+    trained = attempt.ranged if attempt.ranged is not None else ended
     timings = Timings(
-        waiting=times.get("waiting", 0.0),
-        loading=times.get("loading", 0.0),
-        training=trained - times["began"],
-        evaluating=times["ended"] - trained,
+        waiting=attempt.waiting,
+        loading=attempt.loading,
+        training=trained - attempt.began,
+        evaluating=ended - trained,
         saving=time.monotonic() - checked,
     )
     return Tell(
@@ -117,7 +108,7 @@ def check_values(attempt: Attempt) -> dict[str, Value]:
 
 
 def check_unused(attempt: Attempt, space: Space) -> None:
-    """Raise HyperparameterUnused where a hyperparameter that may change was neither read nor applied.
+    """Raise HyperparameterUnused if a hyperparameter that may change was neither read nor applied.
 
     Fixed hyperparameters and constants do not change along a lineage, so ``build`` alone may read them.
     """
