@@ -103,7 +103,7 @@ def _training(plan: Plan, file: Path, forks: bool) -> Any:
                 time.sleep(os.urandom(1)[0] / 256 * 0.01)
             score = float(state.weights[:10].sum())
             trial.report(score=score)
-            told = (trial.number, trial.grant.lease.fence, repr(score))
+            told = (trial.number, trial.record.attempts, repr(score))
         if told is not None:
             _note(file, "told", *told)
 

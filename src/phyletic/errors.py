@@ -14,6 +14,7 @@
     │   └── StorageBusy                   the database stayed locked, or a write failed; try again
     ├── CheckpointError                   phyletic cannot write or read a checkpoint
     │   └── CheckpointDamaged             its bytes are not those that were published
+    ├── Unreachable                       the study's owner does not answer
     ├── LeaseLost                         the right to write this trial was given to someone else
     ├── TellConflict                      this trial already has another result
     ├── TrainingError                     the training code broke the contract of the loop
@@ -51,6 +52,7 @@ __all__ = [
     "TellConflict",
     "TrainingError",
     "TrialFailed",
+    "Unreachable",
 ]
 
 
@@ -143,6 +145,10 @@ class CheckpointError(PhyleticError):
 
 class CheckpointDamaged(CheckpointError):
     """The bytes of a checkpoint differ from those that were published."""
+
+
+class Unreachable(PhyleticError):
+    """The study's owner did not answer; it may have decided what it was sent, or not."""
 
 
 class LeaseLost(PhyleticError):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
-from phyletic.workers.channel import OwnerChannel
 from phyletic.workers.detached import detached_source
 
 

@@ -6,11 +6,12 @@ import time
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Fail, Grant, Heartbeat, Join, Leave, Tell, Wait
-from phyletic.errors import InvalidArgument
+from phyletic.coordinator.messages import Ask, Fail, Granted, Heartbeat, Join, Leave, Tell, Wait
+from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.errors import InvalidArgument, Unreachable
 from phyletic.records import Evaluation
-from phyletic.workers.channel import OwnerChannel
 from phyletic.workers.detached import detached_source
+from phyletic.workers.trial import attempt_of
 
 LEASE = 0.4
 NEAR = "2" * 32
@@ -25,14 +26,14 @@ class Link:
         self.answers_only = answers_only
         self.said = []
 
-    def exchange(self, commands):
+    def exchange(self, commands, timeout=None):
         cut = self.cut.is_set()
         self.said += commands
         if cut and not self.answers_only:
-            raise ConnectionError("there is no route")
+            raise Unreachable("there is no route")
         replies = self.channel.exchange(commands)
         if cut:
-            raise ConnectionError("the answer was lost")
+            raise Unreachable("the answer was lost")
         return replies
 
     def wait(self, seconds):
@@ -52,6 +53,11 @@ def build(trial):
 
 def detached(study, link, lease_seconds=LEASE, worker="far"):
     return detached_source(link, store=study.checkpoints, space=study.space, worker=worker, lease_seconds=lease_seconds)
+
+
+def given(replies):
+    """Return the grants among some replies."""
+    return [grant for reply in replies if isinstance(reply, Granted) for grant in reply.grants]
 
 
 def near(study, *commands):
@@ -79,11 +85,11 @@ def test_a_worker_that_trains_for_longer_than_its_lease_keeps_its_trial(tmp_path
             trial["lr"]
             if trial.number == 0:
                 # one long step, in which the training code says nothing; others ask all the time
-                other = near(study, Ask(session=NEAR))
+                other = near(study, Ask(session=NEAR)).first
                 assert other.trial.number == 1
                 for _ in range(30):
                     time.sleep(LEASE / 10)
-                    assert isinstance(near(study, Ask(session=NEAR, fresh=True)), Wait)
+                    assert isinstance(near(study, Ask(session="3" * 32)), Wait)
                 near(study, Leave(session=NEAR, lost=False))
             trial.report(score=1.0)
     assert study.finished
@@ -124,26 +130,29 @@ def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
             if not seen:
                 link.cut.set()
                 taken, end = [], time.monotonic() + 30
-                while not any(isinstance(grant, Grant) and grant.trial.number == trial.number for grant in taken):
+                while not any(grant.trial.number == trial.number for grant in taken):
                     assert time.monotonic() < end
                     # other workers ask, take what there is, and wait; so the owner is never silent itself
                     for place in range(3):
                         session = f"{place:032x}"
-                        taken += study.owner.execute([Join(session=session, worker="near"), Ask(session=session)])[1:]
+                        taken += given(
+                            study.owner.execute([Join(session=session, worker="near"), Ask(session=session)])
+                        )
                     time.sleep(LEASE / 10)
-                again = next(g for g in taken if isinstance(g, Grant) and g.trial.number == trial.number)
-                assert again.lease.fence == trial.grant.lease.fence + 1
+                again = next(g for g in taken if g.trial.number == trial.number)
+                assert again.lease.fence == attempt_of(trial).grant.lease.fence + 1
                 assert again.trial.losses == 1
                 assert not trial.should_stop
                 link.cut.clear()
                 until(lambda trial=trial: trial.should_stop)
                 # all that a stale worker may say is refused by one error
-                stale = trial.grant.lease
-                for late in (Heartbeat(lease=stale), Fail(lease=stale, error="late"), tell(trial.grant, 99.0)):
+                stale = attempt_of(trial).grant.lease
+                told = tell(attempt_of(trial).grant, 99.0)
+                for late in (Heartbeat(lease=stale), Fail(lease=stale, error="late"), told):
                     assert study.owner.execute([late])[0].error == "LeaseLost"
                 seen = {"number": trial.number, "fence": again.lease.fence}
                 trial.report(score=99.0)
-                other = next(g for g in taken if isinstance(g, Grant) and g.trial.number != trial.number)
+                other = next(g for g in taken if g.trial.number != trial.number)
                 for grant, score in ((again, 3.0), (other, 2.0)):
                     published = study.checkpoints.publish(grant.checkpoint, {"weights": [0.0]})
                     study.owner.execute([tell(grant, score, published)])
@@ -166,10 +175,10 @@ def test_a_stale_worker_that_is_saving_loses_its_trial_but_not_its_process(tmp_p
         (folder / "weights").write_text("0")
         link.cut.set()
         end = time.monotonic() + 30
-        while not isinstance(again := near(study, Ask(session=NEAR)), Grant):
+        while not isinstance(answer := near(study, Ask(session=NEAR)), Granted):
             assert time.monotonic() < end
             time.sleep(LEASE / 10)
-        near(study, tell(again, 1.0))
+        near(study, tell(answer.first, 1.0))
         link.cut.clear()
 
     ended = False
@@ -187,7 +196,7 @@ def test_a_checkpoint_that_comes_after_it_was_given_up_is_deleted(tmp_path):
     study = make(tmp_path)
     with study:
         study.owner.execute([Join(session="1" * 32, worker="far", lease_seconds=LEASE)])
-        first, second = (study.owner.execute([Ask(session="1" * 32, fresh=True)])[0] for _ in range(2))
+        first, second = study.owner.execute([Ask(session="1" * 32, slots=2)])[0].grants
         near(study, Leave(session="1" * 32))
         # neither worker knows yet
         told_late = study.checkpoints.publish(first.checkpoint, {"weights": [1.0]})
@@ -213,10 +222,9 @@ def test_a_session_that_was_forgotten_may_come_back(tmp_path):
             near(study, Ask(session=NEAR))
             time.sleep(0.005)
         for _ in range(2):
-            far = study.owner.execute([Join(session="1" * 32, worker="far", lease_seconds=5.0), Ask(session="1" * 32)])[
-                1
-            ]
-            assert far.trial.number == 1
+            join = Join(session="1" * 32, worker="far", lease_seconds=5.0)
+            far = study.owner.execute([join, Ask(session="1" * 32)])[1]
+            assert far.first.trial.number == 1
         assert study.owner.state.lease_seconds == {"1" * 32: 5.0}
         assert study.owner.state.workers["1" * 32] == "far"
 

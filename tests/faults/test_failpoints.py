@@ -39,7 +39,7 @@ def build(trial):
 
 def loop(trials, **options):
     for trial in trials.attach(build, **options):
-        if trial.number == 4 and trial.grant.lease.fence == 1:
+        if trial.number == 4 and trial.record.attempts == 1:
             raise RuntimeError("once")
         for _ in trial.range():
             trial.state.weights = trial.state.weights + trial["lr"] * np.random.standard_normal(4)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -21,8 +20,9 @@ from phyletic.coordinator.messages import Ask, Command, Heartbeat, Reply
 from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.example import facts
-from phyletic.workers import supervisor
-from phyletic.workers.local import Outcome, Supervision, run_local_workers
+from phyletic.workers.fleet_protocol import Outcome, Patience
+from phyletic.workers.local_workers import run_local_workers
+from phyletic.workers.run_options import RunOptions
 
 Execute = Callable[[Sequence[Command]], Sequence[Reply]]
 
@@ -144,16 +144,41 @@ def test_a_trial_that_takes_too_long_is_killed_with_its_tree_and_tried_again(tmp
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
-def run_with(study: ph.Study, execute: Execute, code: Callable[[Any], None], **settings: Any) -> Outcome:
+class Calls:
+    """A channel that is a function."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
+        return tuple(self._execute(commands))
+
+    def wait(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def run_with(
+    study: ph.Study,
+    execute: Execute,
+    code: Callable[[Any], None],
+    patience: Patience | None = None,
+    announce: Callable[[str], None] | None = None,
+    **options: Any,
+) -> Outcome:
     study.source()
     try:
         return run_local_workers(
-            execute,
+            Calls(execute),
             code,
+            RunOptions(**options),
+            patience=patience,
+            announce=announce,
             space=study.identity.space,
             checkpoints=study.checkpoints.address,
             logs=study.logs,
-            **settings,
         )
     finally:
         study.close()
@@ -169,7 +194,7 @@ def test_a_suspended_worker_is_reclaimed(tmp_path: Path) -> None:
             trial.report(score=trial.state.weights[0])
 
     study = make_study(tmp_path)
-    outcome = run_with(study, study.owner.execute, suspended, workers=1, supervision=Supervision(stopped_after=0.3))
+    outcome = run_with(study, study.owner.execute, suspended, workers=1, patience=Patience(suspended=0.3))
     assert outcome.lost == 1
     assert "was suspended" in (study.trials()[0].error or "")
 
@@ -245,18 +270,13 @@ def test_a_worker_asked_to_end_hands_its_trial_back_and_is_replaced(tmp_path: Pa
     assert sum(trial.steps_done or 0 for trial in trials) == 36
 
 
-@pytest.mark.parametrize("busy", ["__import__('time').sleep(60)", "sum(range(10**10))"])
-@pytest.mark.parametrize("then", [None, signal.SIGTERM, signal.SIGKILL])
-def test_a_worker_asked_to_end_that_does_not_heed_it_loses_what_runs_and_it_counts_as_nothing(
-    tmp_path: Path, busy: str, then: int | None
-) -> None:
-    """Its code may hold the interpreter; and machines that are taken away kill what has not ended."""
-
+@pytest.mark.parametrize("then", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_asked_to_end_that_does_not_heed_it_is_lost_only_if_it_is_killed(tmp_path: Path, then: int) -> None:
     def deaf(trials: Any) -> None:
         for trial in trials.attach(build):
             (tmp_path / f"begun-{trial.number}-{trial.record.attempts}").write_text(str(os.getpid()))
             if (trial.number, trial.record.attempts) == (1, 1):
-                exec(busy)
+                time.sleep(60)
             trial.state.weights[0] += trial["lr"]
             trial.report(score=trial.state.weights[0])
 
@@ -266,46 +286,19 @@ def test_a_worker_asked_to_end_that_does_not_heed_it_loses_what_runs_and_it_coun
         time.sleep(0.2)
         pid = int(begun.read_text())
         os.kill(pid, signal.SIGTERM)
-        if then is not None:
-            time.sleep(0.1)
-            os.kill(pid, then)
+        time.sleep(0.1)
+        os.kill(pid, then)
 
     study = make_study(tmp_path)
     machine = threading.Thread(target=end)
     machine.start()
-    # shorter than what it does: it is released then; longer than the test: only what follows ends it
-    study.run(deaf, workers=1, verbose=0, grace=1.0 if then is None else 1000.0)
+    study.run(deaf, workers=1, verbose=0)
     machine.join()
     trials = study.trials()
     assert [trial.attempts for trial in trials[:3]] == [1, 2, 1]
-    assert all((trial.losses, trial.failures, trial.error) == (0, 0, None) for trial in trials)
+    assert [trial.losses for trial in trials[:3]] == [0, int(then == signal.SIGKILL), 0]
+    assert all(trial.failures == 0 for trial in trials)
     assert study.finished
-    pids = {path.read_text() for path in tmp_path.glob("begun-*")}
-    assert len(pids) == 2
-    assert not any(psutil.pid_exists(int(pid)) for pid in pids)
-
-
-def test_a_child_that_handles_signals_is_not_taken_for_its_worker(tmp_path: Path) -> None:
-    def with_child(trials: Any) -> None:
-        for trial in trials.attach(build):
-            if trial.number == 0:
-                ready, told = os.pipe()
-                child = os.fork()
-                if child == 0:
-                    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-                    os.write(told, b"!")
-                    time.sleep(60)
-                os.read(ready, 1)
-                os.kill(child, signal.SIGTERM)
-                os.waitpid(child, 0)
-                # longer than a worker that was asked to end would have
-                time.sleep(1.5)
-            trial.state.weights[0] += trial["lr"]
-            trial.report(score=trial.state.weights[0])
-
-    study = make_study(tmp_path)
-    study.run(with_child, workers=1, verbose=0, grace=0.2)
-    assert {trial.attempts for trial in study.trials()} == {1}
 
 
 def test_a_grant_on_its_way_to_a_worker_asked_to_end_counts_as_nothing(tmp_path: Path) -> None:
@@ -381,8 +374,8 @@ def test_a_worker_that_hangs_before_it_asks_is_told_of_and_the_others_go_on(tmp_
 
     study = make_study(tmp_path)
     told: list[str] = []
-    watch = Supervision(quiet_start=0.4)
-    outcome = run_with(study, study.owner.execute, code, workers=2, supervision=watch, announce=told.append)
+    watch = Patience(start=0.4)
+    outcome = run_with(study, study.owner.execute, code, workers=2, patience=watch, announce=told.append)
     assert outcome.lost == 0
     assert study.finished
     slow = [line for line in told if "has not asked for a trial" in line]
@@ -421,7 +414,7 @@ def test_a_process_is_not_trusted_after_errors_that_may_stay_in_it(
     assert (trial.state, trial.failures, trial.losses) == (TrialState.COMPLETED, len(same), 0)
 
 
-def test_a_worker_is_heard_while_its_code_is_busy(tmp_path: Path) -> None:
+def test_a_worker_sends_heartbeats_while_its_code_is_busy(tmp_path: Path) -> None:
     heard, asked = tmp_path / "heard", tmp_path / "asked"
 
     def busy(trials: Any) -> None:
@@ -443,40 +436,9 @@ def test_a_worker_is_heard_while_its_code_is_busy(tmp_path: Path) -> None:
 
     algorithm = ph.PBT(population=1, interval=4)
     study = make_study(tmp_path, algorithm=algorithm, budget=ph.Budget(steps=4))
-    run_with(study, listening, busy, workers=1, supervision=Supervision(beat_seconds=0.05))
+    run_with(study, listening, busy, workers=1, patience=Patience(beat=0.05))
     assert (tmp_path / "before").exists()
     assert not (tmp_path / "never").exists()
-
-
-def test_time_for_which_the_owner_was_suspended_is_not_counted_against_a_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun, beats = tmp_path / "begun", tmp_path / "beats"
-    slept = 0.0
-
-    def code(trials: Any) -> None:
-        for trial in trials.attach(build):
-            begun.touch()
-            for _ in trial.range():
-                trial.state.weights[0] += trial["lr"]
-            wait_for(beats)
-            trial.report(score=trial.state.weights[0])
-
-    def execute(commands: Sequence[Command]) -> Sequence[Reply]:
-        nonlocal slept
-        if begun.exists() and any(isinstance(command, Heartbeat) for command in commands):
-            if slept:
-                beats.touch()  # the loop has looked at its workers since
-            slept = 1000.0
-        return study.owner.execute(commands)
-
-    algorithm = ph.PBT(population=1, interval=4)
-    study = make_study(tmp_path, algorithm=algorithm, budget=ph.Budget(steps=4))
-    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + slept))
-    watch = Supervision(beat_seconds=0.05, trial_timeout=500.0)
-    outcome = run_with(study, execute, code, workers=1, supervision=watch)
-    assert outcome.lost == 0
-    assert [(trial.state, trial.attempts) for trial in study.trials()] == [(TrialState.COMPLETED, 1)]
 
 
 def test_a_worker_that_does_not_end_after_the_last_trial_is_killed(tmp_path: Path) -> None:
@@ -488,7 +450,7 @@ def test_a_worker_that_does_not_end_after_the_last_trial_is_killed(tmp_path: Pat
     study = make_study(tmp_path)
     told: list[str] = []
     outcome = run_with(
-        study, study.owner.execute, lingering, workers=1, supervision=Supervision(exit_grace=0.1), announce=told.append
+        study, study.owner.execute, lingering, workers=1, patience=Patience(exit=0.1), announce=told.append
     )
     assert not (tmp_path / "ended by itself").exists()
     assert [line for line in told if "had not ended 0.1 s after its last trial; it is killed" in line]

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Grant, Join
+from phyletic.coordinator.messages import Ask, Granted, Join
 from phyletic.records import TrialState
 from phyletic.workers.process_tree import creation_time
 
@@ -296,7 +296,7 @@ def test_a_new_owner_ends_the_workers_that_are_recorded_and_run_on(
         session = f"{number}" * 32
         join = Join(session=session, worker=f"worker-{number}", pid=process.pid, created=created)
         grant = study.owner.execute([join, Ask(session=session)])[1]
-        assert isinstance(grant, Grant) is (number < 2)
+        assert isinstance(grant, Granted) is (number < 2)
     study.close()
     study = reopen(tmp_path)
     assert [process.poll() for process in sleepers] == [None] * 3  # who only looks on ends nobody

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 import phyletic as ph
+from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import StudyFailed
 from phyletic.records import TrialState
 from phyletic.testing.example import facts
-from phyletic.workers.channel import OwnerChannel
 from phyletic.workers.detached import detached_source
 
 STEPS = 4

@@ -7,7 +7,7 @@ import time
 import cloudpickle
 import pytest
 
-from phyletic.coordinator.messages import Done, Fail, Grant
+from phyletic.coordinator.messages import Done, Fail, Granted
 from phyletic.evolution import PBT
 from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import Journal, drawing
@@ -42,16 +42,20 @@ def taking(study, then):
         lost.extend(study.owner.execute([Fail(lease=lease, error="another has it", cause="released")]))
         then()
 
-    def watch(commands, replies):
-        for reply in replies:
-            if isinstance(reply, Grant) and reply.trial.number == TAKEN and not takers:
-                takers.append(threading.Thread(target=take, args=(reply.lease,)))
-                takers[0].start()
+    execute = study.owner.execute
 
-    end = study.owner.watch(watch)
+    def watched(commands):
+        replies = execute(commands)
+        for reply in replies:
+            if isinstance(reply, Granted) and reply.first.trial.number == TAKEN and not takers:
+                takers.append(threading.Thread(target=take, args=(reply.first.lease,)))
+                takers[0].start()
+        return replies
+
+    study.owner.execute = watched
 
     def over():
-        end()
+        study.owner.execute = execute
         takers[0].join()
         assert isinstance(lost[0], Done)
 

@@ -17,6 +17,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.messages import Command, Reply
+from phyletic.errors import Unreachable
 from phyletic.workers.detached import detached_source
 from phyletic.workers.wire import Answers, Request, receive, send
 
@@ -136,10 +137,10 @@ class Link:
         self.speaking = threading.Lock()
         self.cut = threading.Event()
 
-    def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
         with self.speaking:
             if self.cut.is_set():
-                raise ConnectionError("there is no route")
+                raise Unreachable("there is no route")
             send(self._connection, Request(tuple(commands)))
             answers = receive(self._connection)
         assert isinstance(answers, Answers)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from public_calls import MADE, METHODS, SIMULATED, STUDY, Hostile, Opened, empty_folder, files, refused
 
 import phyletic as ph
+from phyletic.workers.trial import attempt_of
 
 
 class Unshown:
@@ -223,7 +224,7 @@ def test_a_name_that_no_worker_can_have_is_named(worker: str, opened: Opened) ->
 )
 def test_text_is_no_value_of_a_metric_though_it_reads_like_a_number(value: Any, opened: Opened) -> None:
     opened.renew()
-    before, reported = opened.rows(), list(opened.trial.evaluations)
+    before, reported = opened.rows(), list(attempt_of(opened.trial).evaluations)
     calls: list[Callable[[], Any]] = [
         lambda: opened.study.tell(opened.trial, {"score": value}),
         lambda: opened.study.tell([opened.trial], [{"score": value}]),
@@ -234,7 +235,7 @@ def test_text_is_no_value_of_a_metric_though_it_reads_like_a_number(value: Any, 
         error = refused(call)
         assert isinstance(error, ph.errors.InvalidArgument)
         assert "'score'" in str(error)
-    assert opened.trial.evaluations == reported
+    assert attempt_of(opened.trial).evaluations == reported
     assert opened.rows() == before
 
 

@@ -9,7 +9,7 @@ import phyletic as ph
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Done, Join
 from phyletic.records import Evaluation
-from phyletic.workers.trial import LiveTrial
+from phyletic.workers.attempt import Attempt
 
 FATES = st.sampled_from(["heard", "heard", "said twice", "not heard", "answer lost", "late", "another owner"])
 
@@ -39,7 +39,7 @@ def test_reports_are_known_once_and_in_order(fates):
     session = "1" * 32
     join = Join(session=session, worker="far", lease_seconds=100.0)
     grant = coordinator.execute([join, Ask(session=session)], 0.0).replies[1].first
-    trial = LiveTrial(grant, load_from=lambda _: None, save_to=lambda _: None)
+    trial = Attempt(grant, load_from=lambda _: None, save_to=lambda _: None)
     late = []
 
     def say(beat):
@@ -51,7 +51,7 @@ def test_reports_are_known_once_and_in_order(fates):
         for _ in range(count):
             said = len(trial.evaluations)
             trial.evaluations.append(Evaluation(said, "score", float(said), "progress"))
-        beat = trial.sign_of_life(None)
+        beat = trial.heartbeat(None)
         if fate == "another owner":
             coordinator = own()
             coordinator.begin(0.0)
@@ -65,7 +65,7 @@ def test_reports_are_known_once_and_in_order(fates):
             while late:
                 say(late.pop())
             if fate != "answer lost":
-                trial.hear(answer)
+                trial.take_answer(answer)
         known = coordinator.state.progress.get(grant.trial.number)
         if known is not None:
             assert list(known.evaluations) == trial.evaluations[: len(known.evaluations)]

@@ -244,7 +244,6 @@ NOT_CALLED = {
     **dict.fromkeys(
         ["check_invariants", "check_left", "check_stored"], "takes the coordinator's state, which only tests have"
     ),
-    **dict.fromkeys(["LiveTrial.sign_of_life", "LiveTrial.hear"], "what a source of trials calls"),
 }
 # that of phyletic.testing which is no suite of tests, but what they are made of
 PARTS_OF_SUITES = {

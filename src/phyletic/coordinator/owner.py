@@ -220,6 +220,12 @@ class Owner:
         self.feed.publish(outcome.changes)
         self._changed.notify_all()
 
+    def _catch_up(self) -> None:
+        while self.later:
+            # another thread may have taken the last one; what cannot be written is void when the study is owned next
+            with suppress(StorageError, IndexError):
+                self.later.popleft()()
+
     @contextmanager
     def _deciding(self) -> Iterator[None]:
         """Hold the lock; what finalizers want done comes after the outermost block."""

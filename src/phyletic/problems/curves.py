@@ -32,9 +32,9 @@ def train(trials: Trials | Study, curve: DriftingCurve = DriftingCurve()) -> Non
         True
     """
     for trial in trials.attach(lambda trial: {"loss": curve.start}):
-        loss = trial.state.loss
+        loss, end = trial.state.loss, trial.start_step
         stream = RandomStream(trial.seed) if curve.noise else None
         for step in trial.range():
-            loss = curve.step(loss, trial["lr"], step, stream)
+            loss, end = curve.step(loss, trial["lr"], step, stream), step + 1
         trial.state.loss = loss
-        trial.report(loss=loss, regret=curve.regret(loss, trial.start_step + (trial.steps_done or 0)))
+        trial.report(loss=loss, regret=curve.regret(loss, end))

@@ -20,8 +20,9 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.space import Space
+from phyletic.workers.attempt import Attempt
 from phyletic.workers.state import State
-from phyletic.workers.trial import LiveTrial
+from phyletic.workers.trial import LiveTrial, attempt_of
 
 __all__ = ["dry_run"]
 
@@ -102,18 +103,20 @@ class _DryRun:
             states[trial.number] = vars(live.state)
             ended = self._ended(live)
             self.trials.append(ended)
-            self._played.add(ended, [said.value for said in live.evaluations if said.metric == self._metric])
+            self._played.add(
+                ended, [said.value for said in attempt_of(live).evaluations if said.metric == self._metric]
+            )
             if self._reached(ended):
                 return
 
     def _ended(self, live: LiveTrial) -> Trial:
-        metrics = {evaluation.metric: evaluation.value for evaluation in live.evaluations}
+        metrics = {evaluation.metric: evaluation.value for evaluation in attempt_of(live).evaluations}
         if self._metric not in metrics:
             raise NotFound(f"trial {live.number} did not report {self._metric!r}")
         return msgspec.structs.replace(
             live.record,
             state=TrialState.COMPLETED,
-            end_step=live.start_step + (live.steps_done or 0),
+            end_step=live.start_step + (attempt_of(live).steps_done or 0),
             score=metrics[self._metric],
             metrics=metrics,
         )
@@ -126,9 +129,9 @@ class _DryRun:
 
 def _live(record: Trial) -> LiveTrial:
     lease = Lease(trial=record.number, fence=1, token="", session="dry run")
-    live = LiveTrial(Grant(trial=record, lease=lease, checkpoint=""), load_from=_none, save_to=_none)
-    live.state = State()
-    return live
+    attempt = Attempt(Grant(trial=record, lease=lease, checkpoint=""), load_from=_none, save_to=_none)
+    attempt.state = State()
+    return LiveTrial(attempt)
 
 
 def _none(checkpoint: str) -> Any:

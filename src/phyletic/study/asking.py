@@ -27,7 +27,8 @@ from phyletic.disk import local_folder
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
 from phyletic.records.values import as_unicode
-from phyletic.workers.trial import LiveTrial, check_metric_name, check_metric_value, check_steps
+from phyletic.workers.attempt import Attempt
+from phyletic.workers.trial import LiveTrial, attempt_of, check_metric_name, check_metric_value, check_steps
 
 __all__ = ["Asker"]
 
@@ -89,9 +90,9 @@ class Asker:
 
     def _live(self, grant: Grant) -> LiveTrial:
         self._threads[grant.trial.number] = threading.get_ident()
-        trial = LiveTrial(grant, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
-        trial.ancestors = self._ancestors
-        return trial
+        attempt = Attempt(grant, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
+        attempt.ancestors = self._ancestors
+        return LiveTrial(attempt)
 
     def held(self) -> tuple[list[int], list[int]]:
         """Return the trials that were asked for and are not told: in this thread, and in others."""
@@ -137,12 +138,12 @@ class Asker:
         for live, reply in zip(lives, replies, strict=True):
             done = self.accepted(reply)
             assert done.trial is not None
-            self._forget(live)
+            self._forget(_live(live))
             told.append(done.trial)
         return told
 
-    def _forget(self, live: LiveTrial) -> None:
-        self._threads.pop(live.number, None)
+    def _forget(self, live: Attempt) -> None:
+        self._threads.pop(live.record.number, None)
         session = live.grant.lease.session
         if session not in self._named.values() and session not in self._owner.state.sessions:
             self.sessions.discard(session)
@@ -161,7 +162,7 @@ class Asker:
             if said is None:
                 raise InvalidArgument("steps_done", None, "given, where the interval is in seconds")
             done = said
-        end = live.start_step + done
+        end = live.record.start_step + done
         final = tuple(Evaluation(step=end, metric=name, value=value) for name, value in checked.items())
         evaluations = (*live.evaluations, *final)
         names = {evaluation.metric for evaluation in evaluations}
@@ -180,14 +181,14 @@ class Asker:
             applied={path: value for applied in live.applied for path, value in applied.values.items()},
         )
 
-    def _publish(self, live: LiveTrial, checkpoint: Any) -> CheckpointReference | None:
+    def _publish(self, live: Attempt, checkpoint: Any) -> CheckpointReference | None:
         # told by several threads, or once more: what was published first is its checkpoint
         with live.publishing:
             if live.published is None:
                 live.published = self._publish_now(live, checkpoint)
             return live.published
 
-    def _publish_now(self, live: LiveTrial, checkpoint: Any) -> CheckpointReference | None:
+    def _publish_now(self, live: Attempt, checkpoint: Any) -> CheckpointReference | None:
         identity = live.grant.checkpoint
         if isinstance(checkpoint, Mapping):
             _require_unused(live, checkpoint)
@@ -221,7 +222,7 @@ class Asker:
         """Say that a trial is alive; returns whether it should go on."""
         live = _live(trial)
         at = None if step is None else check_steps("step", step, 0)
-        live.hear(self.accepted(self._owner.execute([live.sign_of_life(at)])[0]))
+        live.take_answer(self.accepted(self._owner.execute([live.heartbeat(at)])[0]))
         return not live.stop
 
     def accepted(self, reply: Reply) -> Any:
@@ -231,19 +232,19 @@ class Asker:
         return reply
 
 
-def _live(trial: Any) -> LiveTrial:
+def _live(trial: Any) -> Attempt:
     if not isinstance(trial, LiveTrial):
         raise InvalidArgument("trial", trial, "a trial that Study.ask gave")
-    return trial
+    return attempt_of(trial)
 
 
-def _require_unused(live: LiveTrial, checkpoint: object) -> None:
+def _require_unused(live: Attempt, checkpoint: object) -> None:
     """Raise InvalidArgument where files are in the trial's folder that another checkpoint would leave out."""
     if live.saved_to is not None and live.saved_to.is_dir() and any(live.saved_to.iterdir()):
         raise InvalidArgument(
             "checkpoint",
             checkpoint,
-            f"left out, since trial {live.number} has files in its save_to ({live.saved_to})",
+            f"left out, since trial {live.record.number} has files in its save_to ({live.saved_to})",
             "A trial has one checkpoint: those files, or what is given here",
         )
 

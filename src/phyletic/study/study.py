@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from phyletic.coordinator.control import check_count
 from phyletic.coordinator.inbox import Request
 from phyletic.coordinator.messages import Control, Pin, Stop
 from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.evolution import Algorithm
 from phyletic.evolution.arguments import check_flag
 from phyletic.records import Budget, Evaluation, Event, Metric, StudyControl, StudyIdentity, Trial, TrialState
@@ -22,12 +22,11 @@ from phyletic.storage.database import open_database
 from phyletic.study.asking import Asker
 from phyletic.study.control import change
 from phyletic.study.identity import Sampling
+from phyletic.study.loops import begin_loop, end_loop, let_go
 from phyletic.study.opening import check_arguments, check_budget, open_or_create
-from phyletic.study.release import end_loop, let_go
 from phyletic.study.results import Results, trial_number
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, status_of
-from phyletic.workers.channel import OwnerChannel
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.state import Load, Save
@@ -150,20 +149,25 @@ class Study:
         return iter(self.source())
 
     def source(self, *, reload: str = "changed", supervised: bool = False) -> Trials:
-        """Return a source of trials in this process; each is a session of its own."""
+        """Return a source of trials in this process; a thread has one session for all of its loops.
+
+        Args:
+            reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
+        """
         check_flag("supervised", supervised)
-        session = secrets.token_hex(16)
+        owner, user, sessions = self._owner, self._user, self._asker.sessions
         source = Trials(
-            OwnerChannel(self._owner),
+            OwnerChannel(owner),
             store=self.checkpoints,
             space=self.space,
-            session=session,
+            session=lambda: begin_loop(self._owner, user, sessions),
             reload=reload,
             supervised=supervised,
-            ended=lambda: end_loop(self._owner, self._user, self._asker.sessions, session),
+            leave=lambda session: end_loop(self._owner, user, sessions, session),
+            defer=None if supervised else owner.later.append,
         )
-        self._owner.use(self._user)
-        self._asker.sessions.add(session)
+        owner.use(user)
         return source
 
     def run(
@@ -181,9 +185,9 @@ class Study:
     ) -> None:
         """Run the training code until the budget is used up.
 
-        Ctrl-C once lets running trials finish and grants no more; twice stops now. Either way the study goes on when
-        it is run again. A trial that another thread asked for (:meth:`ask`) stays with it, and the run waits for its
-        result as for another worker's.
+        Ctrl-C once lets running trials finish and grants no more; twice stops now, in this process by
+        KeyboardInterrupt. Either way the study goes on when it is run again. A trial that another thread asked for
+        (:meth:`ask`) stays with it, and the run waits for its result as for another worker's.
 
         Args:
             train: Called once per worker with a source of trials to loop over.
@@ -197,7 +201,8 @@ class Study:
             trial_timeout: Seconds after which a trial's local worker is killed; the trial is tried again. They begin
                 with the trial, not with imports and data before the first. In this process nothing can be killed, so
                 it needs ``workers`` of at least 1.
-            grace: Seconds that running trials get to end after SIGTERM.
+            grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
+                killed. In this process nothing is killed; a second SIGTERM ends it.
             environment: Further environment variables of the workers.
 
         Raises:
@@ -206,10 +211,9 @@ class Study:
                 for, which the run would wait for in vain.
         """
         from phyletic.study.running import run
+        from phyletic.workers.run_options import RunOptions
 
-        run(
-            self,
-            train,
+        options = RunOptions(
             workers=workers,
             devices=devices,
             threads=threads,
@@ -218,8 +222,8 @@ class Study:
             trial_timeout=trial_timeout,
             grace=grace,
             environment=environment,
-            held=self._asker.held,
         )
+        run(self, train, options, self._asker.held)
 
     # --- ask and tell -------------------------------------------------------------------------------------------
 
@@ -328,9 +332,10 @@ class Study:
         """End the run that goes on, here or in another process, as Ctrl-C does; it goes on when it is run again.
 
         Args:
-            now: Whether running trials are released at once; else they finish first. Training in this process is left
-                by KeyboardInterrupt in its own thread, which :meth:`run` raises there; in another than the main
-                thread this waits for the end of a system call that goes on, such as a sleep.
+            now: Whether running trials end early; else they finish first. Local workers are killed and their trials
+                released. Training in this process is asked to stop: ``trial.range()`` ends, ``trial.should_stop`` is
+                true, and the trial is handed back with what it has. Code that looks at neither goes on to the end of
+                its trial.
 
         Raises:
             NotFound: No :meth:`run` of the study goes on.

@@ -1,63 +1,132 @@
-"""A detached session: a worker that its owner cannot look at, and which renews its leases with what it says.
+"""A detached session: a worker that its owner cannot look at, and whose leases therefore have a deadline.
 
-It may lose sight of the owner and the owner of it. A worker that cannot renew keeps training: nothing is lost before
-its trial is granted to another, and then the fence of its lease, not its clock, refuses what it says.
+The worker and the owner may lose sight of each other. A worker that cannot renew its lease keeps training: it loses
+nothing until the owner grants its trial to another session, and then the lease's fence, not its deadline, refuses what
+the worker says.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from random import Random
 
 from phyletic.checkpoints.checkpoints import Checkpoints
+from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import Ask, Command, Done, Heartbeat, Join, Leave, Reply
 from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE, check_lease_seconds
-from phyletic.errors import PhyleticError
+from phyletic.errors import PhyleticError, Unreachable
+from phyletic.evolution.arguments import check_number
 from phyletic.space import Space
-from phyletic.workers.channel import Channel
 from phyletic.workers.loop import Trials
 
 __all__ = ["DetachedChannel", "detached_source"]
 
+_logger = logging.getLogger("phyletic")
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+"""Seconds between two attempts to send the same commands: the pause doubles from one to the other."""
+
 
 class DetachedChannel:
-    """Carries a detached session's commands over a channel that fails at times.
+    """Sends a detached session's commands over a channel that fails at times, until they are answered.
 
-    Everything is said again until it is answered, which is harmless: an ask gives the session's open trial again, and a
-    tell has one effect. Only a sign of life is not said again: a later one says the same.
+    Sending again is harmless: an ask gives the session its open trial again, and a tell has one effect. A heartbeat is
+    not sent again, because the next one says the same.
 
     Args:
-        channel: Reaches the coordinator; raises ConnectionError where it does not.
+        channel: Reaches the coordinator, or raises Unreachable.
         session: Identity of this incarnation of the worker.
         worker: Its name.
-        lease_seconds: How long its leases last without a word from it.
-        sleep: Waits some seconds before something is said again.
+        lease_seconds: Seconds that its leases last without a word from it.
+        give_up_after: Seconds without an answer after which :meth:`exchange` raises Unreachable; None tries for ever.
+        generator: Draws the jitter of the pauses, so that many workers do not all come back at once.
+        clock: Gives seconds that never run backwards.
+        sleep: Waits some seconds.
     """
 
     def __init__(
-        self, channel: Channel, *, session: str, worker: str, lease_seconds: float, sleep: Callable[[float], object]
+        self,
+        channel: Channel,
+        *,
+        session: str,
+        worker: str,
+        lease_seconds: float,
+        give_up_after: float | None = None,
+        generator: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._channel = channel
         self._join = Join(session=session, worker=worker, lease_seconds=lease_seconds)
+        self._give_up_after = give_up_after
+        # a generator of its own: training code seeds the global one
+        self._generator = generator or Random()
+        self._clock = clock
         self._sleep = sleep
+        self._noting = threading.Lock()
+        self._silent_since: float | None = None
         self.renewal_seconds = lease_seconds / HEARTBEATS_PER_LEASE
 
-    def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
-        """Send commands until they are answered; returns a reply for each."""
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
+        """Send commands until they are answered; see :meth:`Channel.exchange`.
+
+        Args:
+            commands: What to decide. Nothing waits for the answer to heartbeats, so they are sent once.
+            timeout: Seconds for each attempt.
+
+        Raises:
+            Unreachable: The owner has not answered for ``give_up_after`` seconds.
+        """
         joining = [self._join] if any(isinstance(command, Ask) for command in commands) else []
+        pause = min(_FIRST_PAUSE, self.renewal_seconds)
         while True:
             try:
-                return self._channel.exchange([*joining, *commands])[len(joining) :]
-            except ConnectionError:
+                replies = self._channel.exchange([*joining, *commands], timeout)
+            except Unreachable as error:
+                silent = self._note_silence(error)
                 if all(isinstance(command, Heartbeat) for command in commands):
                     return (Done(),) * len(commands)
-                self._sleep(self.renewal_seconds)
+                if self._give_up_after is not None and silent >= self._give_up_after:
+                    raise Unreachable(f"the study's owner has not answered for {silent:.0f} s: {error}") from error
+            else:
+                self._note_answer()
+                return replies[len(joining) :]
+            self._sleep(pause * self._generator.uniform(0.5, 1.0))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def wait(self, seconds: float) -> None:
-        """Wait, but no longer than until the next word is due."""
+        """Wait, but no longer than until the next heartbeat is due."""
         self._channel.wait(min(seconds, self.renewal_seconds))
+
+    def close(self) -> None:
+        """Close the channel underneath."""
+        self._channel.close()
+
+    def _note_silence(self, error: Unreachable) -> float:
+        """Return the seconds since the owner stopped answering, and announce it the first time."""
+        with self._noting:
+            now = self._clock()
+            if self._silent_since is None:
+                self._silent_since = now
+                _logger.warning(
+                    "%s: the study's owner cannot be reached (%s); training goes on, results wait for it",
+                    self._join.worker,
+                    error,
+                )
+            return now - self._silent_since
+
+    def _note_answer(self) -> None:
+        with self._noting:
+            if self._silent_since is not None:
+                silent, self._silent_since = self._clock() - self._silent_since, None
+                _logger.warning(
+                    "%s: the study's owner answers again, after %.0f s of silence", self._join.worker, silent
+                )
 
 
 @contextmanager
@@ -69,37 +138,44 @@ def detached_source(
     worker: str,
     lease_seconds: float,
     reload: str = "changed",
+    give_up_after: float | None = None,
 ) -> Iterator[Trials]:
-    """Give a source of trials whose leases have a deadline, and renew them from a thread for the length of the block.
+    """Give a source of trials whose leases have a deadline; a thread renews them for the length of the block.
 
     Args:
-        channel: Reaches the coordinator; raises ConnectionError where it does not.
+        channel: Reaches the coordinator, or raises Unreachable.
         store: Where checkpoints are; the owner's own, or one that sees the same files.
         space: The study's search space.
         worker: The worker's name.
-        lease_seconds: How long its leases last without a word from it; above 0, at most 30 days.
+        lease_seconds: Seconds that its leases last without a word from it; above 0, at most 30 days.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
+        give_up_after: Seconds without an answer of the owner after which the loop raises Unreachable; None keeps
+            trying, and announces in the log ``phyletic`` when the owner is lost and found.
 
     Raises:
-        InvalidArgument: ``reload`` or ``lease_seconds`` is out of range.
+        InvalidArgument: ``reload``, ``lease_seconds`` or ``give_up_after`` is out of range.
     """
     check_lease_seconds(lease_seconds)
+    if give_up_after is not None:
+        check_number("give_up_after", give_up_after, above=0)
     session = secrets.token_hex(16)
     over = threading.Event()
     detached = DetachedChannel(
-        channel, session=session, worker=worker, lease_seconds=lease_seconds, sleep=threading.Event().wait
+        channel, session=session, worker=worker, lease_seconds=lease_seconds, give_up_after=give_up_after
     )
 
-    def leave() -> None:
-        # where it does not arrive, the deadlines pass
-        with suppress(ConnectionError):
+    def leave(session: str) -> None:
+        # if the owner does not hear it, the deadlines pass
+        with suppress(Unreachable):
             channel.exchange([Leave(session=session, lost=False, error="its worker left")])
 
-    source = Trials(detached, store=store, space=space, session=session, reload=reload, supervised=False, ended=leave)
+    source = Trials(
+        detached, store=store, space=space, session=lambda: session, reload=reload, supervised=False, leave=leave
+    )
 
     def renew() -> None:
         while not over.wait(detached.renewal_seconds):
-            # what is wrong is met by the thread that trains, too
+            # the thread that trains meets the same error, and raises it
             with suppress(PhyleticError):
                 source.beat()
 
@@ -110,4 +186,4 @@ def detached_source(
     finally:
         over.set()
         thread.join()
-        leave()
+        leave(session)

@@ -1,85 +1,74 @@
 """One ``for`` loop over trials, and how it is noticed that it was left.
 
-It is a class with ``__next__`` and not a generator: reaching ``__next__`` again means that the body ended well; leaving
-the loop in any other way drops the iterator, since only the ``for`` statement holds it.
+It is a class with ``__next__`` and not a generator: reaching ``__next__`` again means that the body ended well, so the
+trial is told. Leaving the loop in any other way drops the iterator, which only notes that it was left; the source gives
+the open trial back at its next call.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from phyletic.errors import StorageError
+from phyletic.errors import StorageError, Unreachable
 from phyletic.workers.state import Memory
 from phyletic.workers.trial import LiveTrial
 
-if TYPE_CHECKING:
-    from phyletic.workers.loop import Trials
+__all__ = ["Iteration", "Source"]
 
-__all__ = ["Iteration", "give_back_elsewhere"]
+
+class Source(Protocol):
+    """Where a loop's trials come from; a token identifies the loop."""
+
+    def next_trial(self, memory: Memory | None, loop: object) -> LiveTrial:
+        """Tell the open trial and return the next one, or raise StopIteration."""
+
+    def end_loop(self, loop: object) -> None:
+        """Release what the session holds because the loop has no more trials or raised."""
+
+    def note_left(self, loop: object) -> None:
+        """Note that the loop was left; safe in a finalizer."""
 
 
 class Iteration:
-    """One ``for`` loop over trials."""
+    """What ``attach`` returns: each ``for`` statement over it is a loop of its own.
 
-    def __init__(self, trials: Trials, memory: Memory | None) -> None:
+    Args:
+        trials: The source.
+        memory: The state in memory; None if trials load themselves.
+    """
+
+    def __init__(self, trials: Source, memory: Memory | None) -> None:
         self._trials = trials
         self._memory = memory
 
     def __iter__(self) -> Iterator[LiveTrial]:
-        # the loop's own object: only the for statement holds it, so that leaving the loop drops it at once
-        return _Running(self._trials, self._memory)
+        # an object that only the for statement holds, so that leaving the loop drops it at once
+        return _Loop(self._trials, self._memory)
 
 
-class _Running:
-    def __init__(self, trials: Trials, memory: Memory | None) -> None:
+class _Loop:
+    """One ``for`` loop. The source knows it by a token: a reference to the loop itself would keep it alive."""
+
+    def __init__(self, trials: Source, memory: Memory | None) -> None:
         self._trials = trials
         self._memory = memory
-        self._left = False
-        self._thread = 0
-
-    @property
-    def held_here(self) -> Trials | None:
-        """Where its open trial came from, if this thread is the one that is to end it."""
-        return self._trials if self._thread == threading.get_ident() and not self._left else None
+        self._token: object = None
 
     def __iter__(self) -> Iterator[LiveTrial]:
         return self
 
     def __next__(self) -> LiveTrial:
-        self._left = False
-        self._thread = threading.get_ident()
-        _begun.add(self)
+        self._token = self._token or object()
         try:
-            return self._trials.next_trial(self._memory, self)
+            return self._trials.next_trial(self._memory, self._token)
         except BaseException:
-            # not left to __del__: a traceback that is kept, as notebooks keep the last one, holds this frame
-            with contextlib.suppress(StorageError):
-                self._leave()
+            token, self._token = self._token, None
+            with contextlib.suppress(StorageError, Unreachable):
+                self._trials.end_loop(token)
             raise
 
     def __del__(self) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        if not self._left:
-            self._left = True
-            self._trials.left(self)
-
-
-_begun: weakref.WeakSet[_Running] = weakref.WeakSet()
-
-
-def give_back_elsewhere(trials: Trials) -> bool:
-    """Release what another loop over a study holds in this thread, which waits for itself; returns whether one did.
-
-    Not every loop that was left is noticed: a kept traceback holds the frame of a comprehension, and with it the loop.
-
-    Args:
-        trials: Whose loop waits for a trial.
-    """
-    sources = {source for loop in list(_begun) if (source := loop.held_here) not in (None, trials)}
-    return any(source.release(trials) for source in sources if source is not None)
+        if self._token is not None:
+            self._trials.note_left(self._token)

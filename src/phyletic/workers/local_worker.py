@@ -1,66 +1,40 @@
-"""One incarnation of a local worker, as its owner sees it: its process, its socket, and what it is doing."""
+"""One incarnation of a local worker, as its owner has it: its process, its socket and its log."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from phyletic.coordinator.messages import Command, Reply
 from phyletic.errors import StudyFailed
-from phyletic.records import Lease
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.process_tree import kill_tree
-from phyletic.workers.wire import FramedSocket
+from phyletic.workers.wire import DISTRUSTED, TERMINATED, FramedSocket
 
-__all__ = ["LocalWorker", "Pending", "log_tail", "new_session", "start_worker"]
+__all__ = ["LocalWorker", "log_tail", "start_worker"]
 
 _REAP_SECONDS = 5.0
 
 
-@dataclass
-class Pending:
-    """A worker's request, as far as it is answered; the worker waits until all of it is.
-
-    Attributes:
-        commands: What it said.
-        replies: A reply for each; None where there is none yet (an Ask that there is no trial for).
-    """
-
-    commands: tuple[Command, ...]
-    replies: list[Reply | None]
-
-
 @dataclass(eq=False)
 class LocalWorker:
-    """A worker's process and what its owner knows of it.
+    """A worker's process.
 
     Attributes:
         name: The worker's name, the same for each incarnation.
         session: Identity of this one.
         process: Its process, which leads its process group.
         connection: Its socket.
-        log: Where its output goes.
-        pidfd: File descriptor that becomes readable at its death; None where the system has none.
-        signals: File descriptor from which the numbers of signals that it got are read; None once that is closed.
-        lease: The attempt it runs; None while it runs none.
-        granted: When that was granted, in seconds of the monotonic clock.
-        heard: When it last said something.
-        asked: Whether it has ever asked for a trial.
-        finished: When it was told that there is nothing to run any more; None before.
-        pending: Its request that is not answered yet.
-        killed: Whether its tree was killed.
-        told_of: How often a person was told that it has not asked for a trial yet.
-        asked_to_end: When it was asked to end (SIGTERM), in seconds of the monotonic clock; None while it was not.
-        urged: Whether it was asked more than once.
+        log: The file of its output.
+        pidfd: File descriptor that becomes readable at its death; None if the system has none.
     """
 
     name: str
@@ -68,18 +42,8 @@ class LocalWorker:
     process: subprocess.Popen[bytes]
     connection: FramedSocket
     log: Path
-    pidfd: int | None
-    signals: int | None = None
-    lease: Lease | None = None
-    granted: float = 0.0
-    heard: float = field(default_factory=time.monotonic)
-    asked: bool = False
-    finished: float | None = None
-    pending: Pending | None = None
-    killed: bool = False
-    told_of: int = 0
-    asked_to_end: float | None = None
-    urged: bool = False
+    pidfd: int | None = None
+    _killed: bool = False
 
     @property
     def pid(self) -> int:
@@ -87,7 +51,7 @@ class LocalWorker:
         return self.process.pid
 
     def died(self) -> bool:
-        """Whether its process has ended; not reaped where that can be told without, so that its number stays its."""
+        """Whether its process has ended; if possible it is not reaped yet, so that its number stays its own."""
         if self.process.returncode is not None:
             return True
         if hasattr(os, "waitid"):
@@ -97,20 +61,7 @@ class LocalWorker:
                 pass  # someone else reaped it
         return self.process.poll() is not None
 
-    def hear_signals(self) -> bool:
-        """Notice that it was asked to end, whatever its code is doing; returns whether more can be heard."""
-        if self.signals is None:
-            return False
-        try:
-            said = os.read(self.signals, 4096)
-        except BlockingIOError:
-            return True
-        for _ in range(said.count(signal.SIGTERM)):
-            self.urged = self.asked_to_end is not None
-            self.asked_to_end = self.asked_to_end or time.monotonic()
-        return bool(said)
-
-    def stopped(self) -> bool:
+    def is_suspended(self) -> bool:
         """Whether its process is suspended (SIGSTOP)."""
         import psutil
 
@@ -121,9 +72,9 @@ class LocalWorker:
 
     def kill(self) -> None:
         """Kill its process and all that it started, and reap it; once, since its number may be another's afterwards."""
-        if self.killed:
+        if self._killed:
             return
-        self.killed = True
+        self._killed = True
         kill_tree(self.pid, self.session)
         # one that hangs in a system call for good is left to the system: it runs no line of its code any more
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -132,10 +83,20 @@ class LocalWorker:
     def close(self) -> None:
         """Close what this process holds of it."""
         self.connection.close()
-        for end in (self.pidfd, self.signals):
-            if end is not None:
-                os.close(end)
-        self.pidfd = self.signals = None
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+    @property
+    def end(self) -> Literal["well", "asked", "distrusted", "badly"]:
+        """How its process ended, once it did."""
+        ways: dict[int | None, Literal["well", "asked", "distrusted"]] = {
+            0: "well",
+            TERMINATED: "asked",
+            -signal.SIGTERM: "asked",
+            DISTRUSTED: "distrusted",
+        }
+        return ways.get(self.process.returncode, "badly")
 
     def epitaph(self) -> str:
         """Say how its process ended."""
@@ -170,18 +131,13 @@ def start_worker(
             connection, their_connection = socket.socketpair()
             ours.callback(connection.close)
             theirs.callback(their_connection.close)
-            signals, their_signals = os.pipe()
-            ours.callback(os.close, signals)
-            theirs.callback(os.close, their_signals)
-            os.set_blocking(signals, False)
             output = theirs.enter_context(log.open("ab", buffering=0))
-            inherited = (their_connection.fileno(), lifeline.worker_end, their_signals)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "phyletic.workers.process", *map(str, inherited), str(os.getpid()), name],
+                [sys.executable, "-P", "-m", "phyletic.workers.process", str(their_connection.fileno()), name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=inherited,
+                pass_fds=[their_connection.fileno()],
                 env=dict(environment),
                 start_new_session=True,
             )
@@ -193,7 +149,7 @@ def start_worker(
     except OSError as error:
         raise StudyFailed(f"{name} could not be started: {error}") from error
     lifeline.guard(process.pid, session)
-    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid), signals)
+    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid))
 
 
 def _pidfd(pid: int) -> int | None:
@@ -204,11 +160,6 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
-
-
-def new_session() -> str:
-    """Return a random identity of 32 hexadecimal digits."""
-    return secrets.token_hex(16)
 
 
 def log_tail(log: Path, lines: int = 30) -> str:

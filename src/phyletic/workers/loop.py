@@ -1,8 +1,4 @@
-"""The loop over trials: one long-lived loop in a worker serves every member.
-
-It is a class with ``__next__`` and not a generator: reaching ``__next__`` again means that the body ended well, so the
-trial is told; leaving the loop in any other way drops the iterator with the trial still open, which is then failed.
-"""
+"""The source of trials: one long-lived loop in a worker serves every member."""
 
 from __future__ import annotations
 
@@ -10,12 +6,12 @@ import os
 import threading
 import time
 import traceback
-import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
-from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
+from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import (
     HOPELESS,
     Ancestors,
@@ -30,18 +26,18 @@ from phyletic.coordinator.messages import (
     Reply,
     Wait,
 )
-from phyletic.errors import CheckpointDamaged, InvalidArgument, PhyleticError, StudyFailed, TrainingError, TrialFailed
+from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
 from phyletic.records import CheckpointReference
 from phyletic.records.values import as_unicode
 from phyletic.space import Space
-from phyletic.workers.channel import Channel
-from phyletic.workers.iteration import Iteration, give_back_elsewhere
+from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_attempt
+from phyletic.workers.iteration import Iteration
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
 from phyletic.workers.trial_result import result_of
 
-__all__ = ["Build", "Trials", "worth_another_attempt"]
+__all__ = ["Build", "Trials"]
 
 Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
@@ -54,11 +50,13 @@ class Trials:
         channel: Reaches the coordinator.
         store: Where checkpoints are.
         space: The study's search space.
-        session: Identity of this incarnation of the worker.
+        session: Returns the session in which a loop asks that begins in this thread.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
-        supervised: Whether whoever calls the training code fails the open trial after an exception, by :meth:`abort`.
-        ended: Releases what the session holds; called when a loop that is not supervised is over, whether there are no
-            more trials or it was left, and by :meth:`end`.
+        supervised: Whether the caller of the training code fails the open trial after an exception, by :meth:`abort`.
+        leave: Releases what a session holds; called when a loop that is not supervised has no more trials or raised,
+            and by :meth:`end`.
+        defer: Queues a call for the next time that somebody talks to the coordinator; called when a loop that is not
+            supervised was left.
     """
 
     def __init__(
@@ -67,29 +65,28 @@ class Trials:
         *,
         store: Checkpoints,
         space: Space,
-        session: str,
+        session: Callable[[], str],
         reload: str = "changed",
         supervised: bool = True,
-        ended: Callable[[], None] | None = None,
+        leave: Callable[[str], object] | None = None,
+        defer: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
         if not isinstance(reload, str) or reload not in ("changed", "always"):
             raise InvalidArgument("reload", reload, '"changed" or "always"')
         self._channel = channel
         self._store = store
         self._space = space
-        self._session = session
+        self._session_here = session
         self._reload = reload
         self._supervised = supervised
-        self._ended = ended
+        self._leave = leave
+        self._defer = defer
+        self._session = ""
+        self._loop: object = None
+        self._left: deque[object] = deque()
         self._memory: Memory | None = None
-        self._open: LiveTrial | None = None
+        self._open: Attempt | None = None
         self._beating = threading.Lock()
-        self._checkpoint: OpenCheckpoint | None = None
-        self._times: dict[str, float] = {}
-        self._body_began = 0.0
-        self._answer: Reply | None = None
-        self._abandoned = False
-        self._loop: weakref.ref[object] | None = None
         self._process = os.getpid()
         self.draining = False
         self.granted = 0
@@ -99,7 +96,7 @@ class Trials:
         """Loop over trials, with a state that is built, loaded and saved around the loop's body.
 
         Args:
-            build: Called with a trial that is newborn or has other fixed hyperparameters than what is in memory;
+            build: Called with a trial that is newborn or has other fixed hyperparameters than the state in memory;
                 returns a mapping from names to what is to be saved, such as ``dict(model=model, optimizer=optimizer)``.
                 Random states are already seeded from the trial.
             save: Writes the state into a folder, ``save(state, folder)``, for what no adapter knows.
@@ -125,8 +122,8 @@ class Trials:
         """Tell the open trial, whose body has ended, and get the next one.
 
         Args:
-            memory: What the loop has in memory; None where trials load themselves.
-            loop: Which one it is.
+            memory: What the loop has in memory; None if trials load themselves.
+            loop: Identifies the loop.
 
         Raises:
             StopIteration: There are no more trials, or the loop was asked to drain.
@@ -134,95 +131,96 @@ class Trials:
             StudyFailed: Trials failed one after another.
         """
         self._require_own_process()
-        if self._open is not None:
-            if self._abandoned:
-                self.close()
-            elif self._loop is not None and self._loop() not in (None, loop):
-                raise TrainingError(
-                    f"a loop over trials began while trial {self._open.number} of another one is open. End that loop "
-                    "first: the trials of one worker run one after another, so loops cannot be nested"
-                )
-            else:
-                self._end()
-        self._memory, self._loop = memory, weakref.ref(loop)
+        self.settle()
+        answer = None
+        if loop is not self._loop:
+            self._begin_loop(memory, loop)
+        elif self._open is not None:
+            answer = self._end_trial()
         while True:
-            grant = self._ask(memory)
+            asked = time.monotonic()
+            grant = self._ask(answer)
             try:
-                return self._begin(grant, memory)
+                return self._begin_trial(grant, asked)
             except CheckpointDamaged as error:
                 self._fail(grant, str(error), "damaged")
+                answer = None
+
+    def _begin_loop(self, memory: Memory | None, loop: object) -> None:
+        if self._open is not None:
+            raise TrainingError(
+                f"a loop over trials began while trial {self._open.record.number} of another one is open. End that "
+                "loop first: the trials of one worker run one after another, so loops cannot be nested"
+            )
+        self.enter()
+        self._memory, self._loop = memory, loop
+
+    def enter(self) -> None:
+        """Begin this thread's session, which releases what an earlier loop of the thread was left with."""
+        self._session = self._session_here()
 
     # Asking
 
-    def _ask(self, memory: Memory | None) -> Grant:
-        asked = time.monotonic()
-        answer, self._answer = self._answer, None
+    def _ask(self, answer: Reply | None) -> Grant:
         while True:
             if answer is None:
                 if self.draining:
                     self._finish(Finished("asked to stop"))
-                answer = self._exchange([self._ask_command(memory)])[-1]
+                answer = self._exchange([self._ask_command()])[-1]
             match answer:
                 case Granted() if self.draining:
                     # asked to end while it was being granted
-                    self._fail(answer.grants[0], "it was asked to stop before its first step", "released")
+                    self._fail(answer.first, "it was asked to stop before its first step", "released")
                     self._finish(Finished("asked to stop"))
                 case Granted():
                     self.granted += 1
                     self.finished = None
-                    self._times = {"waiting": time.monotonic() - asked}
-                    return answer.grants[0]
+                    return answer.first
                 case Finished():
                     self._finish(answer)
                 case Refused():
                     raise answer.exception()
                 case Wait():
-                    if not give_back_elsewhere(self):
-                        self._channel.wait(_WAIT_SECONDS)
+                    self._channel.wait(_WAIT_SECONDS)
             answer = None
 
-    def _ask_command(self, memory: Memory | None) -> Ask:
-        held = () if memory is None or memory.trial is None else (memory.trial,)
+    def _ask_command(self) -> Ask:
+        held = () if self._memory is None or self._memory.trial is None else (self._memory.trial,)
         return Ask(session=self._session, in_memory=frozenset(held))
 
     def _finish(self, answer: Finished) -> None:
         self.finished = answer
-        if not self._supervised:
-            self.end()
         if answer.failed and not self._supervised:
             raise StudyFailed(answer.reason)
         raise StopIteration
 
     # The beginning and the end of a body
 
-    def _begin(self, grant: Grant, memory: Memory | None) -> LiveTrial:
-        began = time.monotonic()
-        trial = LiveTrial(grant, load_from=self._store.path, save_to=self._store.staging)
-        trial.ancestors = self._ancestors
-        self._checkpoint = None
-        self._open = trial
+    def _begin_trial(self, grant: Grant, asked: float) -> LiveTrial:
+        granted = time.monotonic()
+        attempt = Attempt(grant, load_from=self._store.path, save_to=self._store.staging)
+        attempt.ancestors = self._ancestors
+        trial = LiveTrial(attempt)
+        memory = self._memory
+        self._open = attempt
         try:
             if memory is not None:
-                trial.state = memory.state
-                self._checkpoint = memory.prepare(trial, grant, self._fixed(trial))
+                attempt.opened = memory.prepare(trial, self._fixed(attempt))
             else:
-                # what loads itself holds nothing over from the trial before
-                trial.loaded = True
+                # a body that loads by itself holds nothing over from the trial before
+                attempt.loaded = True
                 if grant.parent is not None:
                     self._store.verify(grant.parent)
             seed_everything(trial.seed)
         except CheckpointDamaged:
-            self._open = None
-            if memory is not None:
-                memory.forget()
+            self._drop()
             raise
         except BaseException as error:
-            self._left(error)
+            self._fail_open(error)
             raise
-        self._abandoned = False
-        trial.beat = self.beat
-        self._body_began = time.monotonic()
-        self._times["loading"] = self._body_began - began
+        attempt.send_heartbeat = self.beat
+        attempt.began = time.monotonic()
+        attempt.waiting, attempt.loading = granted - asked, attempt.began - granted
         return trial
 
     def _ancestors(self, number: int) -> tuple[int, ...]:
@@ -232,97 +230,102 @@ class Trials:
         assert isinstance(reply, Done)
         return reply.lineage
 
-    def _fixed(self, trial: LiveTrial) -> dict[str, Any]:
-        values = trial.record.hyperparameters
+    def _fixed(self, attempt: Attempt) -> dict[str, Any]:
+        values = attempt.record.hyperparameters
         return {parameter.path: values[parameter.path] for parameter in self._space.active(values) if parameter.fixed}
 
-    def _end(self) -> None:
-        trial = self._open
-        assert trial is not None
-        trial.beat = None
-        ended = time.monotonic()
+    def _end_trial(self) -> Reply | None:
+        """Tell the open trial, and return the answer to the ask that goes with it; None if there was none."""
+        attempt = self._open
+        assert attempt is not None
+        attempt.send_heartbeat = None
         try:
-            if trial.refused is not None:
-                raise trial.refused.exception()
-            command = result_of(
-                trial,
-                self._space,
-                times={**self._times, "began": self._body_began, "ended": ended},
-                verify=None if self._checkpoint is None else self._checkpoint.verify,
-                publish=self._publish,
-            )
+            if attempt.refused is not None:
+                raise attempt.refused.exception()
+            command = result_of(attempt, self._space, self._publish)
         except CheckpointDamaged as error:
             self._drop()
-            self._fail(trial.grant, str(error), "damaged")
-            return
+            self._fail(attempt.grant, str(error), "damaged")
+            return None
         except BaseException as error:
-            held = self._left(error)
+            held = self._fail_open(error)
             if isinstance(error, Exception) and not held:
-                # also what was being saved may have been deleted when the trial was granted to another session
-                return
+                # what was being saved may have been deleted when the trial was granted to another session
+                return None
             raise
         if command is None:
             self._drop()
-            # what is given up again and again before its first step is rescued like what raises again and again
-            cause = "error" if trial.stop == HOPELESS else "released"
-            self._fail(trial.grant, f"it was asked to stop ({trial.stop}), and nothing says how far it came", cause)
-            return
+            # a trial that is given up again and again before its first step is rescued like one that raises
+            cause = "error" if attempt.stop == HOPELESS else "released"
+            text = f"it was asked to stop ({attempt.stop}), and nothing says how far it came"
+            self._fail(attempt.grant, text, cause)
+            return None
         with self._beating:
             self._open = None
-        memory = self._memory
-        if memory is not None:
-            memory.trial = trial.number
+        if self._memory is not None:
+            self._memory.trial = attempt.record.number
         commands: list[Command] = [command]
         if not self.draining:
-            commands.append(self._ask_command(memory))
-        replies = self._exchange(commands)
-        told = replies[0]
+            commands.append(self._ask_command())
+        told, *answers = self._exchange(commands)
         if isinstance(told, Refused):
+            # what is in memory is no longer the end of this trial
             self._drop()
             if command.partial and told.error != "LeaseLost":
                 # its budget was lowered meanwhile
-                self._fail(trial.grant, told.message, "released")
+                self._fail(attempt.grant, told.message, "released")
             elif told.error != "LeaseLost":
                 raise told.exception()
-            # the right to this trial went to another session: what is in memory is no longer its end
-        self._answer = replies[1] if len(replies) > 1 else None
+        return answers[0] if answers else None
 
-    def _publish(self, trial: LiveTrial) -> CheckpointReference | None:
+    def _publish(self, attempt: Attempt) -> CheckpointReference | None:
         if self._memory is not None:
-            return self._memory.publish(trial.grant.checkpoint)
-        if trial.saved_to is not None:
-            return self._store.publish_folder(trial.grant.checkpoint, trial.saved_to)
+            return self._memory.publish(attempt.grant.checkpoint)
+        if attempt.saved_to is not None:
+            return self._store.publish_folder(attempt.grant.checkpoint, attempt.saved_to)
         return None
 
-    # Failing
+    # Leaving
 
-    def left(self, loop: object) -> None:
-        """Note that a loop is over: no more trials, or left by ``break``, ``return`` or an exception.
+    def note_left(self, loop: object) -> None:
+        """Note that a loop was left by ``break``, ``return`` or an exception; safe in a finalizer.
 
         Args:
-            loop: Which one it is; it may be noticed late, when another one goes on.
+            loop: Identifies the loop.
         """
-        if self.forked or (self._loop is not None and self._loop() not in (None, loop)):
+        self._left.append(loop)
+        if self._defer is not None:
+            self._defer(self.settle)
+
+    def settle(self) -> None:
+        """Give back the trial that a loop was left with; called by whoever talks to the coordinator next."""
+        while self._left:
+            # another loop may have taken over before this one was noticed to be over
+            if self._left.popleft() is self._loop and not self.forked:
+                self._loop = None
+                if self._open is not None:
+                    self._fail_left()
+
+    def end_loop(self, loop: object) -> None:
+        """Release what the session holds because a loop has no more trials or raised.
+
+        Args:
+            loop: Identifies the loop.
+        """
+        if self.forked or loop is not self._loop:
             return
         if self._supervised:
             # an exception may be on its way to abort(), which knows more
-            self._abandoned = self._open is not None
-        elif self.finished is None:
-            # also what is not open here, such as a trial whose result was refused, is to be granted again
-            self._drop()
-            self.end()
+            self._left.append(loop)
+            return
+        self._loop = None
+        self._drop()
+        self.end()
 
     def end(self) -> None:
         """Release what the session holds: no loop over these trials goes on."""
-        if self._ended is not None and not self.forked:
-            self._ended()
-
-    def release(self, waiting: Trials) -> bool:
-        """Give the open trial back where another source waits for trials of the same study; returns whether it was."""
-        if self._open is None or self._store.location != waiting._store.location:
-            return False
-        self._fail(self._drop().grant, "its thread waited for a trial in another loop", "released")
-        return True
+        if self._leave is not None and not self.forked:
+            self._leave(self._session)
 
     def close(self) -> None:
         """Fail a trial that the loop was left with.
@@ -332,9 +335,7 @@ class Trials:
         """
         self._require_own_process()
         if self._open is not None:
-            number = self._open.number
-            text = f"the loop was left while trial {number} was open (by break, return or an exception)"
-            self._fail(self._drop().grant, text, "error")
+            self._fail_left()
 
     def abort(self, error: BaseException) -> None:
         """Fail the open trial after the training code raised; nothing in memory is trusted any more.
@@ -344,26 +345,37 @@ class Trials:
         """
         if self.forked:
             return
+        self._left.clear()
+        self._loop = None
         if self._open is not None:
-            self._left(error)
+            self._fail_open(error)
         elif self._memory is not None:
             self._memory.forget()
 
-    def _left(self, error: BaseException) -> bool:
-        """Fail the open trial; returns whether it was still held by this session."""
+    def _fail_left(self) -> None:
+        attempt = self._drop()
+        if attempt is not None:
+            number = attempt.record.number
+            text = f"the loop was left while trial {number} was open (by break, return or an exception)"
+            # a person who leaves a loop in this process says nothing about the trial
+            self._fail(attempt.grant, text, "error" if self._supervised else "released")
+
+    def _fail_open(self, error: BaseException) -> bool:
+        """Fail the open trial, and return whether this session still held it."""
         text = "".join(traceback.format_exception(error)).rstrip()
-        trial = self._drop()
-        # where a machine is taken away, processes that the training code relies on may be gone before it
-        counted = worth_another_attempt(error) and trial.stop != "preempted"
-        reply = self._fail(trial.grant, text, "error" if counted else "released")
+        attempt = self._drop()
+        assert attempt is not None
+        # on a machine that is taken away, processes that the training code relies on may be gone before it
+        counted = worth_another_attempt(error) and attempt.stop != PREEMPTED
+        reply = self._fail(attempt.grant, text, "error" if counted else "released")
         return not (isinstance(reply, Refused) and reply.error == "LeaseLost")
 
-    def _drop(self) -> LiveTrial:
+    def _drop(self) -> Attempt | None:
         with self._beating:
-            trial, self._open = self._open, None
+            attempt, self._open = self._open, None
         if self._memory is not None:
             self._memory.forget()
-        return trial  # type: ignore[return-value]
+        return attempt
 
     def _fail(self, grant: Grant, error: str, cause: Any) -> Reply:
         return self._exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])[0]
@@ -380,41 +392,34 @@ class Trials:
                 "ends, by os._exit or as multiprocessing does"
             )
 
-    # Beating
+    # Heartbeats
 
     def beat(self) -> None:
         """Tell the coordinator that the open trial is alive and what it reported; called from any thread."""
         if self.forked:
             return
+        if not self._supervised:
+            self.settle()
         with self._beating:
-            trial = self._open
-            if trial is None or trial.stop == "lost":
+            attempt = self._open
+            if attempt is None or attempt.stop == LOST:
                 return
-            done = trial.steps_done
-            step = None if done is None else trial.start_step + done
-            reply = self._exchange([trial.sign_of_life(step)])[0]
+            done = attempt.steps_done
+            step = None if done is None else attempt.record.start_step + done
+            reply = self._exchange([attempt.heartbeat(step)])[0]
             if isinstance(reply, Refused):
                 # what is wrong is raised in the thread that trains, when the body has ended
-                trial.refused = None if reply.error == "LeaseLost" else reply
-                trial.stop = "lost"
+                attempt.refused = None if reply.error == "LeaseLost" else reply
+                attempt.stop = LOST
             elif isinstance(reply, Done):
-                trial.hear(reply)
+                attempt.take_answer(reply)
 
     def preempt(self) -> None:
-        """Ask the open trial to hand back what it has: the machine is to be taken away."""
-        trial = self._open
+        """Ask the open trial to hand back what it has, and begin no other."""
+        attempt = self._open
         self.draining = True
-        if trial is not None:
-            trial.stop = "preempted"
+        if attempt is not None:
+            attempt.stop = PREEMPTED
 
     def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
         return self._channel.exchange(commands)
-
-
-def worth_another_attempt(error: BaseException) -> bool:
-    """Whether what training code raised counts against its trial, which is then tried again.
-
-    What phyletic itself raises (a misuse, a state that cannot be saved, a full disk) would come again for every trial,
-    and a person who presses Ctrl-C says nothing about the trial.
-    """
-    return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, TrialFailed))

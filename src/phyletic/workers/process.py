@@ -13,14 +13,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from phyletic import errors
 from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
 from phyletic.records.values import as_unicode
-from phyletic.workers.interrupts import let_forked_children_end
-from phyletic.workers.lifeline import end_with_owner
+from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.pickling import become_main, unpack, unpack_text
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
 
@@ -56,7 +54,7 @@ class SocketChannel:
         self.asked = 0
         self.told = 0
 
-    def exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
         """Send commands, to be decided in one transaction; returns a reply for each."""
         asks = any(isinstance(command, Ask) for command in commands)
         if asks and self._terminated:
@@ -70,7 +68,7 @@ class SocketChannel:
             except _TerminatedWhileWaiting:
                 answered = tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
             except (EOFError, BrokenPipeError, ConnectionResetError):
-                # the owner is gone: the lifeline ends this process too, training code has nothing to clean up for
+                # the owner is gone: training code has nothing to clean up for
                 os._exit(1)
             finally:
                 self._waiting = False
@@ -89,6 +87,10 @@ class SocketChannel:
 
     def wait(self, seconds: float) -> None:
         """Return at once: the owner answers an Ask when there is something to say, so an exchange is the wait."""
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._connection.close()
 
     def terminate(self) -> None:
         """Stop waiting for a trial; called in a signal handler, so it may interrupt an exchange."""
@@ -117,7 +119,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
     After an exception nothing in memory is trusted, so it is called anew; after two without a result between them the
     process is not trusted either (an accelerator's errors stay), and ends with a status that says so.
     """
-    from phyletic.workers.loop import worth_another_attempt
+    from phyletic.workers.attempt import worth_another_attempt
 
     failed_at = -1
     while True:
@@ -179,7 +181,7 @@ def _begin(setup: Setup) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
+def _run(setup: Setup, channel: SocketChannel) -> int:
     from phyletic.checkpoints import Checkpoints, blobs_at
     from phyletic.space import Space
     from phyletic.workers.loop import Trials
@@ -195,41 +197,32 @@ def _run(setup: Setup, channel: SocketChannel, signals_end: int) -> int:
         channel,
         store=Checkpoints(blobs_at(unpack_text(setup.checkpoints))),
         space=Space.from_json(setup.space),
-        session=setup.session,
+        session=lambda: setup.session,
         reload=setup.reload,
     )
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        # a second one ends the process
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    def hand_back(interrupts: Interrupts) -> None:
         trials.preempt()
         channel.terminate()
 
-    # written where the signal arrives, so the owner hears of it also while the training code holds the interpreter
-    signal.set_wakeup_fd(signals_end, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, terminate)
-    let_forked_children_end({signal.SIGTERM: signal.SIG_DFL}, wakes_owner=True)
     threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
-    status = _work(train, trials, channel)
+    with Interrupts(heed=hand_back, once=True):
+        status = _work(train, trials, channel)
     return TERMINATED if trials.draining else status
 
 
 def main() -> None:
     """Work for the owner that started this process, until it has no more trials."""
-    socket_end, lifeline_end, signals_end, owner = map(int, sys.argv[1:5])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for inherited in (socket_end, lifeline_end, signals_end):
-        os.set_inheritable(inherited, False)
-    os.set_blocking(signals_end, False)
-    end_with_owner(lifeline_end, owner)
-    connection = socket.socket(fileno=socket_end)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)
     try:
         setup = receive(connection)
     except EOFError:
         sys.exit(1)
     assert isinstance(setup, Setup)
     _begin(setup)
-    sys.exit(_run(setup, SocketChannel(connection), signals_end))
+    sys.exit(_run(setup, SocketChannel(connection)))
 
 
 if __name__ == "__main__":

@@ -98,9 +98,11 @@ def main(owner: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     groups: dict[int, str] = {}
     rest = b""
-    while os.getppid() == owner:
-        # the parent is looked at as well: a child that the owner forked may hold the pipe open
+    while True:
         if not select.select([0], [], [], 1.0)[0]:
+            # a child that the owner forked may hold the pipe open; what it wrote before is read first
+            if os.getppid() != owner:
+                break
             continue
         chunk = os.read(0, 65536)
         if not chunk:

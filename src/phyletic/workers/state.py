@@ -8,11 +8,10 @@ from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
-from phyletic.coordinator.messages import Grant
 from phyletic.errors import CheckpointError, StateUnsupported
 from phyletic.records import CheckpointReference, Value
 from phyletic.workers.seeding import seed_everything
-from phyletic.workers.trial import LiveTrial
+from phyletic.workers.trial import LiveTrial, attempt_of
 
 __all__ = ["Memory", "State"]
 
@@ -85,13 +84,12 @@ class Memory:
         self._fixed = None
         vars(self.state).clear()
 
-    def prepare(self, trial: LiveTrial, grant: Grant, fixed: Mapping[str, Value]) -> OpenCheckpoint | None:
+    def prepare(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> OpenCheckpoint | None:
         """Make the state what the trial starts from.
 
         Args:
             trial: The trial, for ``build``.
-            grant: Names the parent's checkpoint.
-            fixed: The trial's fixed hyperparameters: with others, the state is built anew.
+            fixed: The trial's fixed hyperparameters; if they are not those in memory, the state is built anew.
 
         Returns:
             The loaded checkpoint, which the caller verifies; None if the state was in memory or is newborn.
@@ -100,30 +98,32 @@ class Memory:
             CheckpointDamaged: The parent's checkpoint is not what was published.
             StateUnsupported: It lacks what ``build`` returns.
         """
-        record = grant.trial
+        attempt, record = attempt_of(trial), trial.record
+        attempt.state = self.state
         in_memory = record.parent is not None and record.parent == self.trial
         if in_memory and self._reload != "always":
             return None
         self.trial = None
         if record.parent is None or self._fixed != fixed:
             self._rebuild(trial, fixed)
-        trial.loaded = True
+        attempt.loaded = True
         if record.parent is None:
             return None
-        if grant.parent is None:
+        if attempt.grant.parent is None:
             raise StateUnsupported(
                 f"trial {record.number} starts from trial {record.parent}, which left no checkpoint to load"
             )
-        return self._restore(grant.parent, record.parent)
+        return self._restore(attempt.grant.parent, record.parent)
 
     def _rebuild(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> None:
         # clear before calling build, so that memory never holds two members
         self.forget()
         seed_everything(trial.seed)
-        read = set(trial.hyperparameters.paths)
+        hyperparameters = attempt_of(trial).hyperparameters
+        read = set(hyperparameters.paths)
         built = self._build(trial)
         # a value that only build reads has no effect after birth, so it does not count as read
-        trial.hyperparameters.paths = read
+        hyperparameters.paths = read
         if not isinstance(built, Mapping) or not all(isinstance(name, str) and name for name in built):
             raise StateUnsupported(
                 f"build returned {type(built).__name__}, but must return a dictionary from names to objects to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,80 +12,71 @@ from phyletic.errors import HyperparameterUnused, InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, Timings, Value
 from phyletic.space import Space
 from phyletic.workers.apply import drift
-from phyletic.workers.trial import LiveTrial
+from phyletic.workers.attempt import PREEMPTED, Attempt
 
 __all__ = ["result_of"]
 
 
-def result_of(
-    trial: LiveTrial,
-    space: Space,
-    *,
-    times: Mapping[str, float],
-    verify: Callable[[], None] | None,
-    publish: Callable[[LiveTrial], CheckpointReference | None],
-) -> Tell | None:
+def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], CheckpointReference | None]) -> Tell | None:
     """Return what to tell of a trial whose body has ended, with its checkpoint published.
 
     Args:
-        trial: The trial.
+        attempt: The attempt at it.
         space: The study's search space.
-        times: When its body ``began`` and ``ended``, in seconds of the monotonic clock, and the seconds spent
-            ``waiting`` for it and ``loading`` before.
-        verify: Raises where the checkpoint that it began from is not what was published; None where none was loaded.
         publish: Publishes its checkpoint, if it has one.
 
     Returns:
-        None where it is to be given back, since it was asked to stop and nothing says how far it came.
+        None if it is to be given back, because it was asked to stop and nothing says how far it came.
 
     Raises:
         TrainingError: The body broke the contract of the loop.
         CheckpointError: What was loaded is damaged, or the checkpoint could not be written.
     """
-    preempted = trial.stop == "preempted"
-    if (trial.stop and trial.steps_done == 0) or (preempted and trial.heeded and not trial.steps_done):
+    ended = time.monotonic()
+    preempted = attempt.stop == PREEMPTED
+    if (attempt.stop and attempt.steps_done == 0) or (preempted and attempt.heeded and not attempt.steps_done):
         return None
-    done = steps_trained(trial)
-    partial = preempted and (trial.steps is None or done < trial.steps)
-    applied = check_values(trial)
+    done = steps_trained(attempt)
+    partial = preempted and (attempt.record.steps is None or done < attempt.record.steps)
+    applied = check_values(attempt)
     if not partial:
-        check_unused(trial, space)
-    evaluations = final_evaluations(trial, done)
-    if verify is not None:
-        verify()
+        check_unused(attempt, space)
+    evaluations = final_evaluations(attempt, done)
+    if attempt.opened is not None:
+        attempt.opened.verify()
     checked = time.monotonic()
-    checkpoint = publish(trial)
+    checkpoint = publish(attempt)
     if partial and checkpoint is None:
         return None
-    trained = trial.ranged if trial.ranged is not None else times["ended"]
+    trained = attempt.ranged if attempt.ranged is not None else ended
     timings = Timings(
-        waiting=times.get("waiting", 0.0),
-        loading=times.get("loading", 0.0),
-        training=trained - times["began"],
-        evaluating=times["ended"] - trained,
+        waiting=attempt.waiting,
+        loading=attempt.loading,
+        training=trained - attempt.began,
+        evaluating=ended - trained,
         saving=time.monotonic() - checked,
     )
     return Tell(
-        lease=trial.grant.lease,
+        lease=attempt.grant.lease,
         evaluations=evaluations,
         steps_done=done,
         checkpoint=checkpoint,
         partial=partial,
-        hopeless=trial.hopeless,
+        hopeless=attempt.hopeless,
         timings=timings,
         applied=applied,
     )
 
 
-def steps_trained(trial: LiveTrial) -> int:
+def steps_trained(attempt: Attempt) -> int:
     """Return the steps done: said in a report, else counted by ``range``, else all that were asked for.
 
     Raises:
         InvalidArgument: Nothing says how many they were.
     """
-    done = trial.steps_done
+    done = attempt.steps_done
     if done is None:
-        done = trial.steps_asked
+        done = attempt.steps_asked
     if done is None:
         raise InvalidArgument(
             "steps_done", None, "reported where the interval is in seconds and trial.range() is not used"
@@ -93,44 +84,44 @@ def steps_trained(trial: LiveTrial) -> int:
     return done
 
 
-def final_evaluations(trial: LiveTrial, steps_done: int) -> tuple[Evaluation, ...]:
+def final_evaluations(attempt: Attempt, steps_done: int) -> tuple[Evaluation, ...]:
     """Return all that was reported; what was measured before the last step is marked as progress."""
-    end = trial.start_step + steps_done
+    end = attempt.record.start_step + steps_done
     return tuple(
         evaluation if evaluation.step >= end else msgspec.structs.replace(evaluation, kind="progress")
-        for evaluation in trial.evaluations
+        for evaluation in attempt.evaluations
     )
 
 
-def check_values(trial: LiveTrial) -> dict[str, Value]:
+def check_values(attempt: Attempt) -> dict[str, Value]:
     """Read again what was applied; returns what took effect, by path.
 
     Raises:
         HyperparameterDrift: A value is no longer what was applied.
     """
-    if not trial.applied:
+    if not attempt.applied:
         return {}
-    error = drift(trial.applied)
+    error = drift(attempt.applied)
     if error is not None:
         raise error
-    return {path: value for applied in trial.applied for path, value in applied.values.items()}
+    return {path: value for applied in attempt.applied for path, value in applied.values.items()}
 
 
-def check_unused(trial: LiveTrial, space: Space) -> None:
-    """Raise HyperparameterUnused where a hyperparameter that may change was neither read nor applied.
+def check_unused(attempt: Attempt, space: Space) -> None:
+    """Raise HyperparameterUnused if a hyperparameter that may change was neither read nor applied.
 
     Fixed hyperparameters and constants do not change along a lineage, so ``build`` alone may read them.
     """
-    read = trial.hyperparameters.paths
+    read = attempt.hyperparameters.paths
     unused = [
         parameter.path
-        for parameter in space.active(trial.record.hyperparameters)
+        for parameter in space.active(attempt.record.hyperparameters)
         if not parameter.fixed and parameter.path not in read
     ]
     if unused:
         names = ", ".join(repr(path) for path in unused)
         raise HyperparameterUnused(
-            f"{names}: neither read nor applied during trial {trial.number}, so exploring it would change nothing. "
-            "Read it in the loop's body (trial[name]), apply it (trial.apply(optimizer)), or mark it fixed=True "
-            "where it only matters when a member is built"
+            f"{names}: neither read nor applied during trial {attempt.record.number}, so exploring it would "
+            "change nothing. Read it in the loop's body (trial[name]), apply it (trial.apply(optimizer)), or mark it "
+            "fixed=True where it only matters when a member is built"
         )

@@ -87,7 +87,7 @@ def test_the_loaded_state_is_the_committed_state(algorithm, runs):
             place += 1
             (answer,) = say(Ask(session=f"{place % 3:032x}"))
             if isinstance(answer, Granted):
-                say(ended(answer.grants[0], ending, place))
+                say(ended(answer.first, ending, place))
     assert not check_stored(study.database, coordinator.state, _nothing_seen(study))
     say(Leave(session=f"{0:032x}"))
     assert not check_stored(study.database, coordinator.state, _nothing_seen(study))

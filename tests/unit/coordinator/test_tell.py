@@ -12,6 +12,7 @@ from phyletic import errors
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Done, Granted, Refused, Tell
 from phyletic.records import CheckpointReference, Evaluation, Timings, TrialState
+from phyletic.workers.trial import attempt_of
 
 SESSION = "1" * 32
 
@@ -116,9 +117,9 @@ def test_the_same_result_from_five_threads_at_once_has_one_effect(tmp_path, scor
             together.wait()
             replies.append(study.owner.execute([command])[0])
 
-        checkpoint = study.checkpoints.publish(trial.grant.checkpoint, {"w": [score]})
+        checkpoint = study.checkpoints.publish(attempt_of(trial).grant.checkpoint, {"w": [score]})
         command = Tell(
-            lease=trial.grant.lease,
+            lease=attempt_of(trial).grant.lease,
             evaluations=(Evaluation(trial.start_step + trial.steps, "score", score),),
             steps_done=trial.steps,
             checkpoint=checkpoint,
@@ -149,7 +150,7 @@ def test_a_grant_of_another_copy_of_the_database_writes_nothing(tmp_path):
     study, older = (ph.Study("study", storage=tmp_path / name) for name in ("a.db", "older.db"))
     mine, other = study.ask(), older.ask()
     assert mine.number == other.number
-    assert mine.grant.lease.fence == other.grant.lease.fence
+    assert attempt_of(mine).grant.lease.fence == attempt_of(other).grant.lease.fence
     for late in (study.heartbeat, lambda trial: study.tell(trial, score=9.0), lambda trial: study.fail(trial, "late")):
         with pytest.raises(errors.LeaseLost):
             late(other)

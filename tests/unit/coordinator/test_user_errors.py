@@ -5,6 +5,7 @@ import pytest
 import phyletic as ph
 from phyletic import errors
 from phyletic.records import TrialState
+from phyletic.workers.trial import attempt_of
 
 
 class Fault:
@@ -36,7 +37,7 @@ def train(trials):
     for trial in trials.attach(lambda trial: {"weights": [0.0]}):
         for _ in trial.range():
             trial.state.weights[0] += trial["lr"]
-            trial._beaten = -1.0  # the next report is sent at once
+            attempt_of(trial).beaten = -1.0  # the next report is sent at once
             trial.report(score=trial.state.weights[0])
 
 

@@ -10,6 +10,7 @@ import phyletic as ph
 from phyletic import errors
 from phyletic.errors import LeaseLost
 from phyletic.records import TrialState
+from phyletic.workers.trial import attempt_of
 
 
 def make(storage):
@@ -28,16 +29,16 @@ def make(storage):
 def test_a_new_incarnation_under_a_name_gets_a_new_grant_and_the_old_one_can_say_nothing_more(tmp_path):
     study = make(tmp_path / "a.db")
     first = study.ask(worker="w")
-    assert study.ask(worker="w").grant == first.grant
+    assert attempt_of(study.ask(worker="w")).grant == attempt_of(first).grant
     for incarnation in (2, 3):
         study.close()
         # nothing is held by one that has left
         assert study.status().trials == {"waiting": 1}
         again = study.ask(worker="w")
         assert again.number == first.number
-        assert again.grant.lease.fence == incarnation
-        assert again.grant.lease.session != first.grant.lease.session
-        assert study.ask(worker="w").grant == again.grant
+        assert attempt_of(again).grant.lease.fence == incarnation
+        assert attempt_of(again).grant.lease.session != attempt_of(first).grant.lease.session
+        assert attempt_of(study.ask(worker="w")).grant == attempt_of(again).grant
         for late in (study.heartbeat, lambda trial: study.tell(trial, score=1.0)):
             with pytest.raises(LeaseLost):
                 late(first)
@@ -50,7 +51,10 @@ def test_two_names_hold_a_trial_each(tmp_path):
     study = make(tmp_path / "a.db")
     one, other = study.ask(worker="one"), study.ask(worker="other")
     assert {one.number, other.number} == {0, 1}
-    assert (study.ask(worker="one").grant, study.ask(worker="other").grant) == (one.grant, other.grant)
+    assert (attempt_of(study.ask(worker="one")).grant, attempt_of(study.ask(worker="other")).grant) == (
+        attempt_of(one).grant,
+        attempt_of(other).grant,
+    )
     study.close()
 
 

@@ -9,9 +9,10 @@ import pytest
 
 import phyletic as ph
 from phyletic import errors
-from phyletic.coordinator.messages import HOPELESS, Ask, Heartbeat, Join, Tell
+from phyletic.coordinator.messages import HOPELESS, Ask, Granted, Heartbeat, Join, Tell
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation
+from phyletic.workers.trial import attempt_of
 
 INTERVAL = 1000
 
@@ -58,7 +59,7 @@ def test_a_loss_that_explodes_ends_a_trial_before_its_score_is_known():
             if not bad:
                 break
             time.sleep(0.02)
-        trial.report(score=float(trial["lr"]), steps_done=trial.steps_done if bad else trial.steps)
+        trial.report(score=float(trial["lr"]), steps_done=attempt_of(trial).steps_done if bad else trial.steps)
     assert study.trial(1).end_step < 1000
     stopped = [event.payload["trial"] for event in study.events() if event.kind == "trial stopped early"]
     assert stopped == [1]
@@ -85,7 +86,7 @@ def code(trials):
             time.sleep(0.02)
             trial.report(score=math.nan, step=step)
         value = float(trial["lr"])
-        trial.report(score=math.nan if bad else value, steps_done=trial.steps_done if bad else trial.steps)
+        trial.report(score=math.nan if bad else value, steps_done=attempt_of(trial).steps_done if bad else trial.steps)
 
 
 def test_a_hopeless_trial_is_stopped_and_its_member_rescued():
@@ -195,7 +196,7 @@ def test_a_worker_that_outlived_the_owner_that_gave_its_trial_up_says_so(tmp_pat
     def say(*commands):
         replies = study.owner.execute(commands)
         said.extend(replies)
-        return replies[-1]
+        return replies[-1].first if isinstance(replies[-1], Granted) else replies[-1]
 
     first = say(Join(session="a" * 32, worker="a"), Ask(session="a" * 32))
     grant = say(Join(session=session, worker="far", lease_seconds=1000.0), Ask(session=session))
@@ -214,11 +215,13 @@ def test_a_worker_that_outlived_the_owner_that_gave_its_trial_up_says_so(tmp_pat
 def test_the_loop_tells_that_a_trial_was_given_up(tmp_path):
     study = study_with(ph.NonFiniteStopping())
     told = {}
-    study.owner.watch(
-        lambda commands, replies: told.update(
-            {command.lease.trial: command.hopeless for command in commands if isinstance(command, Tell)}
-        )
-    )
+    execute = study.owner.execute
+
+    def note(commands):
+        told.update({command.lease.trial: command.hopeless for command in commands if isinstance(command, Tell)})
+        return execute(commands)
+
+    study.owner.execute = note
     code(study)
     stopped = next(trial for trial in study.trials() if trial.member == 1)
     assert [number for number, hopeless in told.items() if hopeless] == [stopped.number]
@@ -230,7 +233,7 @@ def below_zero(curve, others):
 
 def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_path):
     study = stored(tmp_path, below_zero)
-    (grant,) = study.owner.execute([Ask(session="a" * 32)])
+    grant = study.owner.execute([Ask(session="a" * 32)])[0].first
     stops = []
     for step, value in ((1, 1.0), (2, -1.0), (3, 1.0), (4, None)):
         report = () if value is None else (Evaluation(step, "score", value, "progress"),)
@@ -273,7 +276,7 @@ def test_a_rule_reaches_training_code_that_counts_by_range_or_asks_should_stop(w
                 for _ in trial.range():
                     time.sleep(0.02)
                     trial.report(score=value, step=2)  # as far as those have come that are compared with it
-                done = trial.steps_done
+                done = attempt_of(trial).steps_done
             elif hopeless:
                 done = 0
                 while done < trial.steps and not trial.should_stop:

@@ -163,7 +163,7 @@ def test_a_stop_now_from_elsewhere_releases_what_runs(tmp_path, workers):
     finally:
         owner.kill()
         owner.wait()
-    assert "KeyboardInterrupt" in said if workers == "0" else said == "ended\n"
+    assert said == "ended\n"
     attempted = [trial for trial in study.trials() if trial.attempts]
     assert [(trial.state, trial.failures, trial.losses) for trial in attempted] == [
         (ph.TrialState.WAITING, 0, 0)

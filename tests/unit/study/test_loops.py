@@ -186,7 +186,7 @@ def test_an_interrupted_exchange_leaves_no_trial_behind(tmp_path, when):
 
 
 @pytest.mark.parametrize("way", ["break", "exception", "interrupt"])
-def test_a_loop_that_is_left_gives_the_storage_free(tmp_path, way):
+def test_what_a_loop_was_left_with_is_given_back_at_the_next_call(tmp_path, way):
     study = make(storage=tmp_path / "a.db")
     if way == "break":
         for _ in study.attach(build):
@@ -199,9 +199,14 @@ def test_a_loop_that_is_left_gives_the_storage_free(tmp_path, way):
 
         with pytest.raises(type(error)):
             train(study, body)
-    assert not study.owner.begun
+    # a finalizer only notes that a loop was left
+    assert study.trial(0).state is TrialState.RUNNING
+    study.pause()
     assert study.trial(0).state is TrialState.WAITING
-    assert study.trial(0).failures == 0
+    study.resume()
+    study.close()
+    assert not study.owner.begun
+    assert (study.trial(0).attempts, study.trial(0).failures) == (1, 0)
     train(study)
     assert study.best.end_step == 6
 
@@ -228,9 +233,35 @@ def test_a_loop_may_be_run_again_after_its_end():
     for trial in loop:
         trial.report(score=trial["lr"])
         break
+    study.close()
     assert study.trial(3).state is TrialState.WAITING
     in_time(train, study)
     assert study.trials()[-1].end_step == 10
+
+
+def test_what_another_thread_left_is_given_back(tmp_path):
+    study = make(storage=tmp_path / "a.db")
+
+    def leave():
+        for _ in study.attach(build):
+            break
+
+    in_time(leave)
+    in_time(train, study)
+    assert [(trial.end_step, trial.failures) for trial in study.trials()] == [(2, 0), (4, 0), (6, 0)]
+    assert not study.owner.begun
+
+
+def test_loops_of_two_study_objects_in_one_thread_share_its_session(tmp_path):
+    """A notebook's cell that was run again: the old object is kept by a traceback, with its loop and its trial."""
+    first, second = make(storage=tmp_path / "a.db"), make(storage=tmp_path / "a.db")
+    left = iter(first)
+    assert next(left).number == 0
+    in_this_thread = [trial.number for trial in second.trials()]
+    train(second)
+    assert in_this_thread == [0]
+    assert [(trial.end_step, trial.failures) for trial in second.trials()] == [(2, 0), (4, 0), (6, 0)]
+    assert list(left) == []
 
 
 WAYS = {

@@ -6,6 +6,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.messages import Fail
+from phyletic.workers.trial import attempt_of
 
 
 def seen_now(study):
@@ -45,7 +46,7 @@ def test_the_population_at_a_decision_is_the_one_it_saw(seed):
             elif kind == "partial":
                 study.tell(trial, checkpoint={"w": [0]}, steps_done=1, partial=True)
             elif trial.parent is not None:
-                study.owner.execute([Fail(lease=trial.grant.lease, error="damaged", cause="damaged")])
+                study.owner.execute([Fail(lease=attempt_of(trial).grant.lease, error="damaged", cause="damaged")])
             else:
                 held.append(trial)
     resumed = [trial.number for trial in study.trials() if trial.decision.kind == "resume"]

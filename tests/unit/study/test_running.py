@@ -11,6 +11,7 @@ import phyletic as ph
 from phyletic.cli import main
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, MetricMissing, StorageError, TrainingError
+from phyletic.workers.trial import attempt_of
 
 
 def make(tmp_path, **options):
@@ -125,7 +126,7 @@ def test_a_run_does_not_wait_for_what_only_its_own_thread_can_tell(tmp_path, wor
     with pytest.raises(TrainingError, match=r"not told yet: 0, 1\. The run would wait"):
         study.run(train, workers=workers, verbose=0)
     assert [trial.state.value for trial in study.trials()] == ["running", "running"]
-    assert study.ask(worker="mine").grant == named.grant
+    assert attempt_of(study.ask(worker="mine")).grant == attempt_of(named).grant
     assert study.tell([asked, named], [{"score": 0.25}, {"score": 0.5}])[1].score == 0.5
     study.run(train, workers=workers, verbose=0)
     assert study.finished

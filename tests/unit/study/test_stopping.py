@@ -1,4 +1,4 @@
-"""A study that trains in this process is stopped by whoever asks for it, in the thread that trains."""
+"""A study that trains in this process is stopped by anyone: its trial is handed back, and nothing is raised."""
 
 import signal
 import threading
@@ -11,131 +11,115 @@ from phyletic import errors
 from phyletic.records import TrialState
 
 
-def make(folder):
+def make(folder, interval=1000):
     return ph.Study(
         "study",
         space={"lr": ph.Float(0, 1)},
         metric="score",
         mode="max",
-        algorithm=ph.PBT(2, 100),
-        budget=ph.Budget(steps=100),
+        algorithm=ph.PBT(2, interval),
+        budget=ph.Budget(steps=interval),
         seed=0,
         storage=folder / "study.db",
     )
 
 
 class Training:
-    """Code that takes long, in one system call or in many."""
+    """Code that looks at the flag at every step, between the steps, or not at all."""
 
-    def __init__(self, seconds, pieces):
+    def __init__(self, looks):
+        self.looks = looks
         self.began = threading.Event()
-        self.seconds, self.pieces = seconds, pieces
+        self.stopped = threading.Event()
 
     def __call__(self, trials):
         for trial in trials.attach(lambda trial: {"w": [0.0]}):
+            trial["lr"]
             self.began.set()
-            for _ in range(self.pieces):
-                time.sleep(self.seconds / self.pieces)
-            trial.report(score=float(trial["lr"]))
+            if self.looks == "range":
+                for _ in trial.range():
+                    time.sleep(0.01)
+                trial.report(score=1.0)
+            elif self.looks == "should_stop":
+                while not trial.should_stop:
+                    time.sleep(0.01)
+                trial.report(score=1.0, steps_done=7)
+            else:
+                self.stopped.wait(20)
+                trial.report(score=1.0)
 
 
-def run(study, train):
-    """Run a study in this thread; returns what ended it."""
-    try:
-        study.run(train, workers=0, verbose=0)
-    except BaseException as error:
-        return type(error)
-    return None
-
-
-def stop(study, train):
-    """Stop a study once it trains; returns what that raised, and when it was."""
-    assert train.began.wait(20)
-    try:
-        study.stop(now=True)
-    except BaseException as error:
-        return type(error)
-    return None
-
-
-def released(study):
-    ended = study.trials(states=[TrialState.COMPLETED, TrialState.FAILED])
-    waiting = study.trials(states=[TrialState.WAITING])
-    assert ended == []
-    assert [(trial.attempts, trial.failures, trial.losses) for trial in waiting] == [(1, 0, 0)]
-
-
-def in_a_thread(function, *arguments):
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(function(*arguments)))
+def in_time(function, *arguments, **options):
+    thread = threading.Thread(target=function, args=arguments, kwargs=options)
     thread.start()
-    return thread, answers
+    return thread
 
 
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C as in any program, however these tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
+def stop(study, train, now=True):
+    assert train.began.wait(20)
+    study.stop(now=now)
+    train.stopped.set()
 
 
-@pytest.mark.parametrize("pieces", [1, 400])
-def test_another_thread_stops_the_training_of_the_main_thread_now(tmp_path, ctrl_c, pieces):
-    study, train = make(tmp_path), Training(8.0, pieces)
-    thread, raised = in_a_thread(stop, study, train)
-    began = time.monotonic()
-    assert run(study, train) is KeyboardInterrupt
-    assert time.monotonic() - began < 6.0
-    thread.join()
-    assert raised == [None]
-    released(study)
+@pytest.mark.parametrize("looks", ["range", "should_stop", "nothing"])
+@pytest.mark.parametrize("main", [True, False])
+def test_a_trial_is_handed_back_by_code_that_looks_and_ends_with_its_trial_otherwise(tmp_path, looks, main):
+    study, train = make(tmp_path), Training(looks)
+    options = {"workers": 0, "verbose": 0}
+    if main:
+        other = in_time(stop, study, train)
+        study.run(train, **options)
+    else:
+        other = in_time(study.run, train, **options)
+        stop(study, train)
+    other.join(20)
+    assert not other.is_alive()
+    (trial,) = [trial for trial in study.trials() if trial.attempts]
+    assert (trial.failures, trial.losses) == (0, 0)
+    if looks == "nothing":
+        assert (trial.state, trial.steps_done) == (TrialState.COMPLETED, 1000)
+    else:
+        assert trial.state is TrialState.PARTIAL
+        assert 0 < trial.steps_done < 1000
     with pytest.raises(errors.NotFound, match="no run to stop"):
         study.stop(now=True)
 
 
-def test_the_main_thread_stops_the_training_of_another_one_now(tmp_path):
-    study, train = make(tmp_path), Training(8.0, 400)
-    thread, ended = in_a_thread(run, study, train)
-    assert stop(study, train) is None
-    thread.join()
-    assert ended == [KeyboardInterrupt]
-    released(study)
+def test_a_stop_that_can_wait_finishes_the_trial(tmp_path):
+    study, train = make(tmp_path, interval=20), Training("range")
+    other = in_time(stop, study, train, now=False)
+    study.run(train, workers=0, verbose=0)
+    other.join(20)
+    assert [trial.steps_done for trial in study.trials() if trial.attempts] == [20]
 
 
-def test_where_a_program_handles_ctrl_c_itself_it_is_not_called(tmp_path):
-    called = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: called.append(number))
+def test_what_was_handed_back_is_continued(tmp_path):
+    study, train = make(tmp_path, interval=100), Training("range")
+    other = in_time(stop, study, train)
+    study.run(train, workers=0, verbose=0)
+    other.join(20)
+    study.run(train, workers=0, verbose=0)
+    assert study.finished
+    assert [trial.decision.kind for trial in study.trials()].count("resume") == 1
+    assert {trial.end_step for trial in study.trials() if trial.state is TrialState.COMPLETED} == {100}
+
+
+def test_the_second_ctrl_c_goes_to_pythons_own_handler(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        study, train = make(tmp_path), Training(8.0, 400)
-        thread, raised = in_a_thread(stop, study, train)
-        assert run(study, train) is KeyboardInterrupt
-        thread.join()
+        study, caught = make(tmp_path), []
+
+        def train(trials):
+            for trial in trials.attach(lambda trial: {"w": [0.0]}):
+                signal.raise_signal(signal.SIGINT)
+                assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+                caught.append(trial.number)
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            study.run(train, workers=0, verbose=0)
+        assert caught == [0]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (raised, called) == ([None], [])
-    released(study)
-
-
-def test_a_stop_that_comes_at_the_very_end_interrupts_nothing_else(tmp_path, ctrl_c):
-    for round_ in range(10):
-        study, train = make(tmp_path / str(round_)), Training(0.0, 1)
-        over = threading.Event()
-
-        def ask(study=study, train=train, over=over):
-            assert train.began.wait(20)
-            while not over.is_set():
-                try:
-                    study.stop(now=True)
-                except errors.NotFound:
-                    continue
-
-        thread, _ = in_a_thread(ask)
-        try:
-            assert run(study, train) in (KeyboardInterrupt, None)
-            for _ in range(100):
-                time.sleep(0)
-        finally:
-            over.set()
-            thread.join()
+    assert [(trial.state, trial.failures) for trial in study.trials()] == [(TrialState.WAITING, 0)]

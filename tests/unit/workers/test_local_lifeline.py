@@ -1,4 +1,4 @@
-"""Each of the ways in which a worker ends with its owner holds alone."""
+"""Both ways in which a worker ends with its owner hold alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -15,38 +14,17 @@ import pytest
 from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.reaper import MARKER
 
-WORKER = """
-import sys, time
-sys.platform = "other"  # without the system's own signal at a parent's death
-from phyletic.workers.lifeline import end_with_owner
-end_with_owner(int(sys.argv[1]), int(sys.argv[2]))
-print("ready", flush=True)
-time.sleep(600)
-"""
-LEADER = """
-import subprocess, sys, time
-sys.platform = "other"
-from phyletic.workers.lifeline import end_with_owner
-end_with_owner(int(sys.argv[1]), int(sys.argv[2]))
-print(subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL).pid, flush=True)
-time.sleep(600)
-"""
-BUSY = """
-import ctypes, sys
-from phyletic.workers.lifeline import end_with_owner
-end_with_owner(int(sys.argv[1]), int(sys.argv[2]))
-system = ctypes.PyDLL(None)  # calls through which no other thread of this interpreter comes to run
-sys.setswitchinterval(1000)
-system.write(1, b"ready\\n", 6)
-system.sleep(600)
-"""
-OWNER = """
-import os, subprocess, sys
-lifeline, held = os.pipe()
-command = [sys.executable, "-c", sys.argv[1], str(lifeline), str(os.getpid())]
-worker = subprocess.Popen(command, pass_fds=[lifeline], stdout=subprocess.PIPE, text=True, start_new_session=True)
-print(worker.pid, worker.stdout.readline(), flush=True)
-sys.stdin.read()
+FORKING = """
+import os, subprocess, sys, time
+from phyletic.workers.lifeline import Lifeline
+worker = subprocess.Popen(["sleep", "60"], start_new_session=True, env={**os.environ, sys.argv[1]: "a" * 32})
+lifeline = Lifeline()
+lifeline.guard(worker.pid, "a" * 32)
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+print(worker.pid, child, flush=True)
+os._exit(0)
 """
 SPEAKER = """
 import socket, sys
@@ -61,26 +39,6 @@ finally:
 """
 
 
-@pytest.fixture
-def lifeline() -> Iterator[Lifeline]:
-    lifeline = Lifeline()
-    yield lifeline
-    lifeline.close()
-
-
-def start_worker(lifeline: Lifeline, owner: int) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(lifeline.worker_end), str(owner)],
-        pass_fds=[lifeline.worker_end],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
 def start_sleeper(session: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "60"], start_new_session=True, env={**os.environ, MARKER: session})
 
@@ -92,24 +50,6 @@ def reaper_of(lifeline: Lifeline) -> psutil.Process:
         found = [child for child in psutil.Process().children() if "reaper" in str(child.cmdline())]
     (reaper,) = found
     return reaper
-
-
-def test_a_worker_ends_when_the_pipe_does() -> None:
-    lifeline = Lifeline()
-    with start_worker(lifeline, os.getpid()) as worker:
-        lifeline.close()
-        assert worker.wait(20) == -signal.SIGKILL
-
-
-def test_a_worker_ends_when_its_parent_is_another_though_the_pipe_is_held(lifeline: Lifeline) -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", "pass"]) as other:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(lifeline.worker_end), str(other.pid)],
-            pass_fds=[lifeline.worker_end],
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-        )
-        assert process.wait(20) == -signal.SIGKILL
 
 
 def test_the_reaper_ends_what_is_guarded_and_nothing_else() -> None:
@@ -142,61 +82,29 @@ def test_a_reaper_that_was_killed_is_replaced_and_told_everything() -> None:
 
 
 def test_a_process_forked_from_the_owner_does_not_hold_the_lifeline() -> None:
-    lifeline = Lifeline()
-    read_end, write_end = os.pipe()
-    with start_worker(lifeline, os.getpid()) as worker:
-        child = os.fork()
-        if child == 0:
-            os.close(write_end)
-            os.read(read_end, 1)
-            os._exit(0)
-        lifeline.close()
-        assert worker.wait(20) == -signal.SIGKILL
-        os.close(write_end)
-        os.close(read_end)
-        os.waitpid(child, 0)
+    """The reaper's pipe stays open in it, but its parent is another one then."""
+    command = [sys.executable, "-c", FORKING, MARKER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        worker, child = map(int, owner.stdout.readline().split())
+        try:
+            assert wait_for_end(worker)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def wait_for_end(pid: int) -> bool:
     """Whether a process that is nobody's child here ends."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
         except psutil.NoSuchProcess:
             return True
-        time.sleep(0.005)
+        time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     return False
-
-
-def test_a_worker_takes_its_group_with_it() -> None:
-    lifeline = Lifeline()
-    with subprocess.Popen(
-        [sys.executable, "-c", LEADER, str(lifeline.worker_end), str(os.getpid())],
-        pass_fds=[lifeline.worker_end],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as worker:
-        assert worker.stdout is not None
-        child = int(worker.stdout.readline())
-        lifeline.close()
-        assert worker.wait(20) == -signal.SIGKILL
-        assert wait_for_end(child)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
-def test_a_worker_none_of_whose_threads_can_run_ends_with_its_owner() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-S", "-c", OWNER, BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as owner:
-        assert owner.stdout is not None
-        pid, ready = owner.stdout.readline().split()
-        assert ready == "ready"
-        owner.kill()
-        assert wait_for_end(int(pid))
 
 
 @pytest.mark.parametrize("gone", ["owner.close()", "owner.shutdown(socket.SHUT_WR)"])

@@ -8,6 +8,7 @@ import pytest
 import phyletic as ph
 from phyletic import errors
 from phyletic.records import TrialState
+from phyletic.workers.trial import attempt_of
 
 
 def make(algorithm, **budget):
@@ -55,7 +56,7 @@ def test_a_trial_that_is_hopeless_before_its_first_step_is_rescued():
             if trial.number == 1:
                 hopeless.append(trial.number)
                 score = math.nan
-                trial._beaten = -1.0  # the report is sent at once
+                attempt_of(trial).beaten = -1.0  # the report is sent at once
             trial.report(score=score, step=trial.start_step)
             for _ in trial.range():
                 trial.state.weights[0] += trial["lr"]

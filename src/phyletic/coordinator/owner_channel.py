@@ -1,0 +1,32 @@
+"""The channel to a coordinator in this process: a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phyletic.coordinator.messages import Command, Reply
+from phyletic.coordinator.owner import Owner
+
+__all__ = ["OwnerChannel"]
+
+
+class OwnerChannel:
+    """Reaches the coordinator of this process; implements :class:`phyletic.coordinator.channel.Channel`.
+
+    Args:
+        owner: The study's owner.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
+        """Decide the commands in this thread; the timeout does not apply."""
+        return self._owner.execute(commands)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until another thread has changed something."""
+        self._owner.wait(seconds)
+
+    def close(self) -> None:
+        """Do nothing: the owner belongs to the study."""

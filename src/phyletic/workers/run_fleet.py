@@ -1,0 +1,170 @@
+"""Running a fleet: one loop without threads, which carries out what :class:`phyletic.workers.fleet.Fleet` decides.
+
+The loop waits for what workers say and for their deaths, has all that arrived decided in one transaction, and answers.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from phyletic.coordinator.channel import Channel
+from phyletic.coordinator.messages import Join, Refused
+from phyletic.errors import PhyleticError, StudyFailed
+from phyletic.workers.fleet import Fleet
+from phyletic.workers.fleet_protocol import (
+    Announce,
+    Answer,
+    Broke,
+    Died,
+    Event,
+    Garbled,
+    GiveUp,
+    Instruction,
+    Kill,
+    Outcome,
+    Processes,
+    Said,
+    Start,
+)
+from phyletic.workers.interrupts import Interrupts
+
+__all__ = ["run_fleet"]
+
+
+def run_fleet(
+    channel: Channel,
+    processes: Processes,
+    fleet: Fleet,
+    *,
+    interrupts: Interrupts,
+    announce: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Run a fleet until every place is over, and kill what is left then.
+
+    Args:
+        channel: Reaches the coordinator.
+        processes: The workers' processes; whoever made them closes them.
+        fleet: Decides.
+        interrupts: Requests to end the run, which are entered for its length.
+        announce: Takes a line for the person at the terminal.
+        clock: Gives the fleet's time in seconds.
+
+    Raises:
+        StudyFailed: No worker could begin.
+        PhyleticError: A worker said that trying again is of no use, or a command failed.
+    """
+    run = _Run(channel, processes, fleet, announce, clock)
+    with interrupts:
+        try:
+            while not fleet.over:
+                run.heed(interrupts)
+                if not fleet.over:
+                    run.turn()
+        finally:
+            run.kill_all()
+    return fleet.outcome
+
+
+class _Run:
+    def __init__(
+        self,
+        channel: Channel,
+        processes: Processes,
+        fleet: Fleet,
+        announce: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._channel = channel
+        self._processes = processes
+        self._fleet = fleet
+        self._announce = announce
+        self._clock = clock
+        self._started: list[Join] = []
+        self._broken: Refused | None = None
+
+    def heed(self, interrupts: Interrupts) -> None:
+        now = self._clock()
+        if interrupts.terminated is not None:
+            self._follow(self._fleet.interrupt("terminated", now, signal.Signals(interrupts.terminated).name))
+        if interrupts.stopping:
+            self._follow(self._fleet.interrupt("stopped", now))
+        elif interrupts.draining and interrupts.terminated is None:
+            self._follow(self._fleet.interrupt("drained", now))
+
+    def turn(self) -> None:
+        self._follow(self._fleet.turn(self._clock(), self._processes.is_suspended))
+        self._take(self._processes.poll(0.2))
+        commands = self._fleet.commands(self._clock())
+        replies = self._channel.exchange(commands) if commands else ()
+        self._follow(self._fleet.decided(replies, self._clock()))
+        if self._broken is not None:
+            # only now, so that what the others told is not lost
+            raise self._broken.exception()
+
+    def _follow(self, instructions: Sequence[Instruction]) -> None:
+        begun: dict[int, Join] = {}
+        for instruction in instructions:
+            match instruction:
+                case Start():
+                    self._start(instruction.place, begun)
+                case Kill():
+                    self._end(instruction.place, instruction.reason)
+                case Answer():
+                    self._processes.send(instruction.place, instruction.replies)
+                case Announce():
+                    self._announce(instruction.text)
+                case GiveUp():
+                    tail = self._processes.output_tail(instruction.place)
+                    raise StudyFailed(instruction.text + (f"\n\n{tail}" if tail else ""))
+        if begun:
+            # recorded before they are told what to do, so that a later owner finds the processes
+            for reply in self._channel.exchange(list(begun.values())):
+                if isinstance(reply, Refused):
+                    raise reply.exception()
+            for place in begun:
+                self._processes.begin(place)
+
+    def _start(self, place: int, begun: dict[int, Join]) -> None:
+        try:
+            join = self._processes.start(place)
+        except StudyFailed as error:
+            self._follow(self._fleet.failed_to_start(place, str(error), self._clock()))
+            return
+        self._fleet.started(place, join, self._processes.output(place), self._clock())
+        begun[place] = join
+
+    def _take(self, events: Sequence[Event]) -> None:
+        now = self._clock()
+        for event in events:
+            match event:
+                case Said():
+                    self._fleet.said(event.place, event.commands, now)
+                case Broke():
+                    self._broken = event.error
+                case Garbled():
+                    self._announce(f"{event.text}; it is killed")
+                    self._end(event.place, event.text)
+                case Died() if event.place in self._fleet.living:
+                    self._end(event.place, None)
+
+    def _end(self, place: int, reason: str | None) -> None:
+        said, end = self._processes.kill(place)
+        self._take([event for event in said if isinstance(event, (Said, Broke))])
+        self._follow(self._fleet.ended(place, end, self._clock(), reason))
+
+    def kill_all(self) -> None:
+        """Kill the workers that are left; their trials are released, and count against nothing."""
+        for place in self._fleet.living:
+            self._processes.kill(place)
+        leaves = self._fleet.leave_all()
+        try:
+            if leaves:
+                self._channel.exchange(leaves)
+        except PhyleticError:
+            # an error that is on its way matters more; leases end anyway with the next opening of the study
+            if sys.exc_info()[1] is None:
+                raise

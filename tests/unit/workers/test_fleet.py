@@ -1,0 +1,372 @@
+"""What a fleet decides, from what it is told and when; no process runs here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phyletic.coordinator.messages import (
+    Ask,
+    Command,
+    Done,
+    Fail,
+    Finished,
+    Grant,
+    Heartbeat,
+    Join,
+    Leave,
+    Refused,
+    Reply,
+    Tell,
+    Wait,
+)
+from phyletic.errors import NotFound
+from phyletic.records import Decision, Lease, Trial, TrialState
+from phyletic.workers.fleet import Fleet
+from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Patience, Start
+
+BADLY = End(epitaph="worker-0 (pid 10) was killed by signal 9 (SIGKILL)")
+
+
+class Told:
+    """A fleet that is told what happens, one second after another."""
+
+    def __init__(self, places: int = 1, **patience: Any) -> None:
+        self.now = 100.0
+        self.fleet = Fleet(places, Patience(**patience), self.now)
+        self.suspended: set[int] = set()
+        self.incarnations = 0
+
+    def after(self, seconds: float) -> list[Any]:
+        """Let time pass in turns that are not taken for a suspension of this process; return the last one's words."""
+        end = self.now + seconds
+        told: list[Any] = []
+        while self.now < end:
+            self.now = min(end, self.now + 0.75)
+            told += self.turn()
+        return told
+
+    def turn(self) -> list[Any]:
+        return self.fleet.turn(self.now, self.suspended.__contains__)
+
+    def start(self, place: int = 0) -> str:
+        self.incarnations += 1
+        session = f"{self.incarnations:032x}"
+        join = Join(session=session, worker=f"worker-{place}", pid=10 + place)
+        self.fleet.started(place, join, f"its output is in worker-{place}.log", self.now)
+        return session
+
+    def say(self, *commands: Command, place: int = 0) -> None:
+        self.fleet.said(place, commands, self.now)
+
+    def decide(self, *replies: Reply) -> tuple[tuple[Command, ...], list[Any]]:
+        """Return what was to be decided, and what follows on the replies."""
+        commands = self.fleet.commands(self.now)
+        assert len(commands) == len(replies)
+        return commands, self.fleet.decided(replies, self.now)
+
+    def run_a_trial(self, session: str, place: int = 0, number: int = 3) -> Grant:
+        granted = grant(session, number)
+        self.say(Ask(session=session), place=place)
+        assert self.decide(granted)[1] == [Answer(place, (granted,))]
+        return granted
+
+    def end(self, end: End = BADLY, killed: str | None = None, place: int = 0) -> list[Any]:
+        return self.fleet.ended(place, end, self.now, killed)
+
+
+def grant(session: str, number: int = 3) -> Grant:
+    trial = Trial(
+        number=number, member=0, generation=0, parent=None, hyperparameters={}, start_step=0, steps=5, seed=0,
+        state=TrialState.RUNNING, decision=Decision(kind="birth"),
+    )  # fmt: skip
+    return Grant(trial=trial, lease=Lease(trial=number, fence=1, token="t", session=session), checkpoint="c")
+
+
+def tell(granted: Grant) -> Tell:
+    return Tell(lease=granted.lease, evaluations=(), steps_done=5)
+
+
+def lines(instructions: list[Any]) -> list[str]:
+    return [one.text for one in instructions if isinstance(one, Announce)]
+
+
+def reasons(instructions: list[Any]) -> list[str]:
+    return [one.reason for one in instructions if isinstance(one, Kill)]
+
+
+# --- starting and dying -----------------------------------------------------------------------------------------
+
+
+def test_every_place_is_started_at_once() -> None:
+    assert Told(3).turn() == [Start(0), Start(1), Start(2)]
+
+
+def test_the_next_worker_starts_at_once_and_then_ever_later_up_to_a_limit() -> None:
+    told = Told()
+    for pause in [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, *[5.0] * 6]:
+        told.run_a_trial(told.start())
+        assert told.end() == []
+        told.decide(Done())
+        died = told.now
+        if pause:
+            told.now = died + pause - 0.01
+            assert told.turn() == []
+        told.now = died + pause + 0.01
+        assert told.turn() == [Start(0)]
+
+
+def test_a_result_starts_the_count_of_restarts_anew() -> None:
+    told = Told()
+    for _ in range(4):
+        granted = told.run_a_trial(told.start())
+        told.say(tell(granted))
+        told.decide(Done())
+        told.end()
+        told.decide(Done())
+        assert told.turn() == [Start(0)]
+
+
+def test_workers_that_die_too_often_before_they_ask_are_not_started_again() -> None:
+    told = Told(2, early_deaths=3)
+    told.start(1)
+    for _ in range(2):
+        told.start()
+        assert told.end() == []
+    told.start()
+    (line,) = lines(told.end())
+    assert "That was 3 times in a row before it asked for a trial; it is not started again" in line
+    assert Start(0) not in told.after(60)
+    assert not told.fleet.over
+    # the last place has nobody left to wait for
+    assert told.end(place=1) == []
+    assert told.fleet.failed_to_start(1, "worker-1 could not be started", told.now) == []
+    (given_up,) = told.fleet.failed_to_start(1, "worker-1 could not be started", told.now)
+    text = "worker-1 could not be started. That was 3 times in a row before it asked for a trial."
+    assert given_up == GiveUp(1, f"no worker could begin: {text}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "killed", "holds", "lost"),
+    [
+        ("badly", None, True, True),
+        ("well", None, False, True),
+        ("badly", "trial 3 took too long", True, True),
+        ("asked", None, True, False),
+        ("distrusted", None, False, False),
+        ("distrusted", None, True, True),
+    ],
+)
+def test_a_death_counts_unless_the_worker_was_asked_or_told_its_trial(
+    kind: Any, killed: str | None, holds: bool, lost: bool
+) -> None:
+    told = Told()
+    session = told.start()
+    granted = told.run_a_trial(session)
+    if not holds:
+        told.say(Fail(lease=granted.lease, error="x"))
+        told.decide(Done())
+    told.end(End(epitaph="gone", kind=kind), killed)
+    assert told.decide(Done())[0] == (Leave(session=session, lost=lost, error=killed or "gone"),)
+    assert told.fleet.outcome.lost == lost
+
+
+def test_what_a_worker_told_before_it_died_counts_and_what_it_asked_does_not() -> None:
+    told = Told(2)
+    first, other = told.start(0), told.start(1)
+    granted = told.run_a_trial(first)
+    told.say(tell(granted), Ask(session=first))
+    told.say(Ask(session=other), place=1)
+    told.end()
+    commands, instructions = told.decide(Done(), Done(), Wait())
+    assert [type(command) for command in commands] == [Tell, Leave, Ask]
+    assert commands[2] == Ask(session=other)
+    assert instructions == []
+
+
+# --- time -------------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_has_its_time_from_its_grant_on() -> None:
+    told = Told(trial=50.0)
+    session = told.start()
+    assert reasons(told.after(200)) == []
+    told.run_a_trial(session)
+    assert reasons(told.after(50)) == []
+    (reason,) = reasons(told.after(0.5))
+    assert reason == "trial 3 took longer than trial_timeout=50 s on worker-0"
+
+
+def test_a_silent_worker_is_killed_only_if_it_is_suspended() -> None:
+    told = Told(suspended=10.0)
+    told.run_a_trial(told.start())
+    assert told.after(1000) == []
+    told.say(Heartbeat(lease=grant("x").lease))
+    told.decide(Done())
+    told.suspended.add(0)
+    assert told.after(10) == []
+    assert reasons(told.after(0.5)) == ["worker-0 (pid 10) was suspended for more than 10 s"]
+
+
+def test_a_worker_has_its_time_to_end_and_no_more() -> None:
+    told = Told(exit=30.0)
+    session = told.start()
+    told.say(Ask(session=session))
+    told.decide(Finished("done"))
+    assert told.after(30) == []
+    instructions = told.after(0.5)
+    assert reasons(instructions) == ["worker-0 (pid 10) had not ended 30 s after its last trial"]
+    assert lines(instructions) == [f"{reasons(instructions)[0]}; it is killed"]
+    told.end(killed="late")
+    assert told.fleet.over
+    assert told.fleet.outcome.finished == Finished("done")
+    assert told.fleet.outcome.lost == 0
+
+
+def test_a_worker_that_does_not_ask_is_announced_at_each_doubling() -> None:
+    told = Told(start=60.0)
+    session, began, announced = told.start(), told.now, []
+    for _ in range(600):
+        told.now += 1.0
+        for line in lines(told.fleet.turn(told.now, lambda place: False)):
+            announced.append(told.now - began)
+            assert all(part in line for part in ("worker-0 (pid 10)", "worker-0.log"))
+    assert announced == [61, 121, 241, 481]
+    # its question may not be answered yet
+    told.say(Ask(session=session))
+    assert told.after(1000) == []
+
+
+def test_time_for_which_this_process_was_suspended_counts_against_nobody() -> None:
+    told = Told(trial=50.0, suspended=10.0)
+    told.run_a_trial(told.start())
+    told.suspended.add(0)
+    told.now += 1000.0
+    assert told.turn() == []
+    assert reasons(told.after(10.5)) != []
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+def test_an_ask_that_waits_is_asked_again_when_something_changed_or_after_a_while() -> None:
+    told = Told(2, ask_again=0.5)
+    first, other = told.start(0), told.start(1)
+    granted = told.run_a_trial(first)
+    told.say(Ask(session=other), place=1)
+    assert told.decide(Wait())[1] == []
+    # heartbeats change nothing
+    told.say(Heartbeat(lease=granted.lease))
+    commands, instructions = told.decide(Done())
+    assert [type(command) for command in commands] == [Heartbeat]
+    assert instructions == [Answer(0, (Done(),))]
+    told.now += 0.5
+    assert told.decide(Wait())[0] == (Ask(session=other),)
+    told.say(tell(granted), Ask(session=first))
+    commands, instructions = told.decide(Done(), grant(first, 4), grant(other, 5))
+    assert [type(command) for command in commands] == [Tell, Ask, Ask]
+    assert [one.place for one in instructions] == [0, 1]
+
+
+def test_a_refused_ask_ends_the_run() -> None:
+    told = Told()
+    told.say(Ask(session=told.start()))
+    with pytest.raises(NotFound, match="no such thing"):
+        told.decide(Refused(error="NotFound", message="no such thing"))
+
+
+# --- interrupts -------------------------------------------------------------------------------------------------
+
+
+def test_draining_finishes_what_runs_and_starts_nothing() -> None:
+    told = Told(3)
+    running, loading = told.start(0), told.start(1)
+    granted = told.run_a_trial(running)
+    assert lines(told.fleet.interrupt("drained", told.now)) == [
+        "finishing 1 running trial; press Ctrl-C again to stop now"
+    ]
+    assert told.fleet.interrupt("drained", told.now) == []
+    # a worker that still loads its data has nothing to finish, and place 2 stays empty
+    assert [one.place for one in told.turn() if isinstance(one, Kill)] == [1]
+    assert Start(2) not in told.turn()
+    told.end(killed="loading", place=1)
+    told.say(tell(granted), Ask(session=running))
+    commands, instructions = told.decide(Done(), Done())
+    assert [type(command) for command in commands] == [Tell, Leave]
+    assert commands[1] == Leave(session=loading, lost=False, error="loading")
+    assert instructions == [Answer(0, (Done(), Finished("the run was interrupted")))]
+    assert not told.fleet.over
+    told.end(End(epitaph="ended", kind="well"))
+    told.decide(Done())
+    assert told.fleet.over
+    assert told.fleet.outcome.interrupted == "drained"
+    assert told.fleet.outcome.finished is None
+
+
+def test_termination_has_trials_handed_back_within_the_grace() -> None:
+    told = Told(hand_back=10.0)
+    granted = told.run_a_trial(told.start())
+    assert lines(told.fleet.interrupt("terminated", told.now, "SIGTERM")) == [
+        "SIGTERM: 1 running trial to hand back within 10 s"
+    ]
+    told.say(Heartbeat(lease=granted.lease))
+    assert told.decide(Done())[1] == [Answer(0, (Done(stop="preempted"),))]
+    told.after(9.5)
+    assert not told.fleet.over
+    told.after(1)
+    assert told.fleet.over
+    assert told.fleet.leave_all() == (Leave(session=granted.lease.session, lost=False, error="the run was stopped"),)
+    assert told.fleet.outcome.interrupted == "terminated"
+
+
+def test_stopping_is_over_at_once() -> None:
+    told = Told(2)
+    told.run_a_trial(told.start())
+    told.fleet.interrupt("drained", told.now)
+    told.fleet.interrupt("stopped", told.now)
+    assert told.fleet.over
+    assert told.fleet.outcome.interrupted == "stopped"
+
+
+# --- any order --------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_whatever_happens_a_place_has_one_worker_and_every_session_leaves_once(data: st.DataObject) -> None:
+    told = Told(3, early_deaths=100)
+    living: dict[int, str] = {}
+    pending: set[int] = set()
+    joined, left = [], []
+    for _ in range(data.draw(st.integers(1, 40))):
+        told.now += data.draw(st.sampled_from([0.01, 0.3, 6.0]))
+        for one in told.turn():
+            if isinstance(one, Start):
+                assert one.place not in living
+                living[one.place] = told.start(one.place)
+                joined.append(living[one.place])
+        if living:
+            place = data.draw(st.sampled_from(sorted(living)))
+            what = data.draw(st.sampled_from(["ask", "die", "nothing"]))
+            if what == "ask" and place not in pending:
+                told.say(Ask(session=living[place]), place=place)
+                pending.add(place)
+            elif what == "die":
+                told.end(place=place)
+                del living[place]
+                pending.discard(place)
+        commands = told.fleet.commands(told.now)
+        left += [command.session for command in commands if isinstance(command, Leave)]
+        assert {command.session for command in commands if isinstance(command, Ask)} <= set(living.values())
+        replies = [
+            data.draw(st.sampled_from([Wait(), grant(command.session)])) if isinstance(command, Ask) else Done()
+            for command in commands
+        ]
+        for one in told.fleet.decided(replies, told.now):
+            assert isinstance(one, Answer)
+            pending.remove(one.place)
+        assert sorted(told.fleet.living) == sorted(living)
+    left += [command.session for command in told.fleet.leave_all()]
+    assert sorted(left) == sorted(joined)
