@@ -1,8 +1,8 @@
 """Where bytes are kept: a folder, or the memory of this process.
 
-What the bytes mean is the business of :mod:`phyletic.checkpoints.checkpoints`. Another kind of store, such as a bucket
-of S3, is another class with the methods of :class:`Blobs`;
-:class:`phyletic.testing.blobs.BlobsConformance` checks it.
+:mod:`phyletic.checkpoints.checkpoints` decides what the bytes mean. To keep them elsewhere, such as in a bucket of S3,
+write a class with the methods of :class:`Blobs`, add its addresses to :func:`blobs_at`, and test it with
+:class:`phyletic.testing.blobs.BlobsConformance`.
 """
 
 from __future__ import annotations

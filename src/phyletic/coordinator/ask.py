@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from phyletic.coordinator.budget import done, failure_cap, may_grant, stop_reason
 from phyletic.coordinator.decisions import close_barrier, decide_next
-from phyletic.coordinator.messages import Ask, Finished, Grant, Granted, Wait
+from phyletic.coordinator.messages import Ask, Finished, Grant, Granted, Refused, Wait
 from phyletic.coordinator.sessions import end_session
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.coordinator.transitions import end_attempt, grant
@@ -42,7 +42,7 @@ def answer(
 
     Raises:
         InvalidArgument: The number of slots is out of range.
-        TrainingError: The algorithm raised, and there was no other trial to give.
+        TrainingError: The algorithm raised, and there is no other trial to give.
     """
     if not 1 <= command.slots <= MOST_SLOTS:
         raise InvalidArgument("slots", command.slots, f"a whole number from 1 to {MOST_SLOTS}")
@@ -50,20 +50,20 @@ def answer(
         end_session(state, changes, session, now)
     held = state.sessions.get(command.session, ())[: command.slots]
     granted = [state.open[number] for number in held]
-    rest: Wait | Finished | None = None
+    rest: Wait | Finished | Refused | None = None
     while rest is None and len(granted) < command.slots:
         try:
             found = _next(state, changes, command, now)
-        except PhyleticError:
-            # the trials that were granted are told of; whoever asks next gets the error
+        except PhyleticError as error:
             if not granted:
                 raise
+            rest = Refused.of(error)
             break
         if isinstance(found, OpenTrial):
             granted.append(grant(state, changes, found, command.session, now, identity))
         else:
             rest = found
-    if not granted and rest is not None:
+    if not granted and isinstance(rest, Wait | Finished):
         return rest
     return Granted(grants=tuple(_message(opened) for opened in granted), rest=rest)
 

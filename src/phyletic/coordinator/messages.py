@@ -232,11 +232,11 @@ class Granted(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     Attributes:
         grants: At least one, those that the session held already first.
-        rest: Why its other slots stay empty; None if they are full, or if deciding for them failed.
+        rest: Why its other slots stay empty; None if they are full.
     """
 
     grants: tuple[Grant, ...]
-    rest: Wait | Finished | None = None
+    rest: Wait | Finished | Refused | None = None
 
     @property
     def first(self) -> Grant:

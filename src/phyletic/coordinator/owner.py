@@ -64,7 +64,6 @@ class Owner:
 
     Attributes:
         feed: Hands on what is committed.
-        later: What finalizers want done: they may run anywhere, so they only append here and call :meth:`catch_up`.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Owner:
         self.checkpoints = checkpoints
         self.inbox = inbox
         self.feed = Feed()
-        self.later: deque[Callable[[], object]] = deque()
+        self._later: deque[Callable[[], object]] = deque()
         self._coordinator = Coordinator(database, name, space=space, algorithm=algorithm, identity=identity)
         self._evict = evict
         self._interrupt = interrupt
@@ -220,12 +219,6 @@ class Owner:
         self.feed.publish(outcome.changes)
         self._changed.notify_all()
 
-    def _catch_up(self) -> None:
-        while self.later:
-            # another thread may have taken the last one; what cannot be written is void when the study is owned next
-            with suppress(StorageError, IndexError):
-                self.later.popleft()()
-
     @contextmanager
     def _deciding(self) -> Iterator[None]:
         """Hold the lock; what finalizers want done comes after the outermost block."""
@@ -236,11 +229,15 @@ class Owner:
             finally:
                 self._busy = not outermost
                 if outermost:
-                    self.catch_up()
+                    self._catch_up()
 
-    def catch_up(self) -> None:
-        """Do what finalizers left to be done, unless a thread decides now, which does it at its end."""
-        while self.later and self._changed.acquire(blocking=False):
+    def defer(self, function: Callable[[], object]) -> None:
+        """Call a function as soon as no thread decides: for finalizers, which may run in the middle of a decision."""
+        self._later.append(function)
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        while self._later and self._changed.acquire(blocking=False):
             try:
                 if self._busy:
                     return
@@ -248,7 +245,7 @@ class Owner:
                 try:
                     # what cannot be written is void when the study is owned next
                     with suppress(StorageError, IndexError):
-                        self.later.popleft()()
+                        self._later.popleft()()
                 finally:
                     self._busy = False
             finally:

@@ -66,6 +66,7 @@ def join(state: StudyState, changes: Changes, command: Join, now: float) -> Done
     deadline = None
     if seconds is not None:
         check_lease_seconds(seconds)
+        seconds = float(seconds)
         deadline = now + seconds
         known = state.lease_seconds.get(command.session) == seconds
         state.lease_seconds[command.session] = seconds

@@ -16,10 +16,10 @@ from phyletic.coordinator.messages import (
     Grant,
     Granted,
     Join,
+    Leave,
     Refused,
     Reply,
     Tell,
-    Wait,
 )
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.sessions import check_worker
@@ -70,10 +70,13 @@ class Asker:
             self.sessions.discard(session)
             accepted = self.accepted(reply)
             return accepted if count is None else [accepted] * count
+        if isinstance(reply.rest, Refused):
+            # whoever asked gets the error, and could not tell the trials that were granted beside it
+            error = f"another trial that was asked for with it could not be decided: {reply.rest.message}"
+            self._owner.execute([Leave(session=session, lost=False, error=error)])
+            raise reply.rest.exception()
         trials = [self._live(grant) for grant in reply.grants]
-        if count is None:
-            return trials[0]
-        return [*trials, *[reply.rest or Wait("deciding for more failed")] * (count - len(trials))]
+        return trials[0] if count is None else [*trials, *[reply.rest] * (count - len(trials))]
 
     def _session(self, worker: str | None) -> tuple[str, list[Command]]:
         if worker is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,7 +130,9 @@ class Study:
         self._user = next(_users)
         self._asker = Asker(self._owner, self.checkpoints, self.identity)
         self._results = Results(self.database, opened.stored, self.checkpoints)
-        self._finalizer = weakref.finalize(self, let_go, self._owner, self._user, self._asker.sessions)
+        self._finalizer = weakref.finalize(
+            self, self._owner.defer, partial(let_go, self._owner, self._user, self._asker.sessions)
+        )
         if self.database.private:
             self._owner.use(self._user)
         if opened.change is not None:
@@ -165,7 +168,7 @@ class Study:
             reload=reload,
             supervised=supervised,
             leave=lambda session: end_loop(self._owner, user, sessions, session),
-            defer=None if supervised else owner.later.append,
+            defer=None if supervised else owner.defer,
         )
         owner.use(user)
         return source

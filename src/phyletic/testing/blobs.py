@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,10 +95,23 @@ class BlobsConformance(ABC):
         assert blobs.exists("")
         assert not blobs.exists("a/b")
 
-    def test_a_blob_may_be_put_again(self, blobs: Blobs) -> None:
-        for content in (b"first", b"second, longer"):
-            blobs.put([("a", [content]), ("b/c", [content])])
-            assert blobs.get("a").read_bytes() == blobs.get("b/c").read_bytes() == content
+    @pytest.mark.parametrize("seed", range(3))
+    def test_blobs_are_a_dictionary(self, blobs: Blobs, seed: int) -> None:
+        draw, known = random.Random(seed), dict[str, bytes]()
+        keys = ("a", "b/x", "b/y/z", "c")
+        for _ in range(60):
+            some = draw.sample(keys, draw.randint(1, 3))
+            if draw.random() < 0.6:
+                contents = {key: draw.randbytes(draw.choice((0, 10, 70_000))) for key in some}
+                blobs.put([(key, [content[:5], content[5:]]) for key, content in contents.items()])
+                known |= contents
+            else:
+                deleted = draw.choice([some, ["b"], ["b/y", "c"]])
+                blobs.delete(deleted)
+                known = {key: known[key] for key in known if not any(f"{key}/".startswith(f"{d}/") for d in deleted)}
+            for key in keys:
+                assert blobs.exists(key) == (key in known)
+                assert key not in known or blobs.get(key).read_bytes() == known[key]
 
     def test_what_fails_half_way_is_not_there_and_what_came_before_is(self, blobs: Blobs) -> None:
         def parts() -> Iterator[bytes]:

@@ -114,7 +114,7 @@ def test_a_folder_that_is_not_there_is_an_error_and_nothing_is_given_up(tmp_path
             call()
     assert study.best
     assert [trial.number for trial in study.trials()] == numbers
-    assert [event.kind for event in study.events()] == []
+    assert not [event for event in study.events() if event.kind == "trial given up"]
     del study, calls, call
     gc.collect()
     # put back, it goes on as if nothing had been
@@ -152,7 +152,7 @@ def test_a_folder_that_goes_away_while_the_study_runs_is_an_error_and_nothing_is
     (tmp_path / "away").rename(tmp_path / "study.checkpoints")
     study.run(train, verbose=0)
     assert study.finished
-    assert [event.kind for event in study.events()] == []
+    assert not [event for event in study.events() if event.kind == "trial given up"]
 
 
 def test_two_objects_of_one_process_have_one_folder(tmp_path):

@@ -15,6 +15,7 @@ from phyletic.coordinator.messages import (
     Fail,
     Finished,
     Grant,
+    Granted,
     Heartbeat,
     Join,
     Leave,
@@ -71,7 +72,8 @@ class Told:
     def run_a_trial(self, session: str, place: int = 0, number: int = 3) -> Grant:
         granted = grant(session, number)
         self.say(Ask(session=session), place=place)
-        assert self.decide(granted)[1] == [Answer(place, (granted,))]
+        reply = Granted(grants=(granted,))
+        assert self.decide(reply)[1] == [Answer(place, (reply,))]
         return granted
 
     def end(self, end: End = BADLY, killed: str | None = None, place: int = 0) -> list[Any]:
