@@ -56,7 +56,7 @@ class Spot(msgspec.Struct, frozen=True):
     Attributes:
         trial: The trial's number.
         member: Its member.
-        founder: The newborn its lineage begins with.
+        founder: The newborn with which its lineage begins.
         step: Where it ended.
         place: Its coordinates.
         parent: Its parent's coordinates; None for a newborn.

@@ -117,7 +117,7 @@ def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[
     """Draw trials in the plane of two axes.
 
     Args:
-        axes: Where.
+        axes: The axes to draw on.
         made: The trials, by number.
         x: The axis across.
         y: The axis upwards.
