@@ -214,9 +214,11 @@ def _incomplete_generation(
     going_on = [member for member in range(study.size) if not study.ended(member)]
     present = min((counts[member] for member in going_on), default=0)
     before = [one for one in known if generation[one.trial.number] < present]
-    if any(one.trial.state.open for one in before) or any(_is_partial(study.latest(member)) for member in going_on):
-        return study, []
-    return _population(defined, before, study.seed), [member for member in going_on if counts[member] == present]
+    earlier = _population(defined, before, study.seed)
+    latest = [trial for member in range(study.size) if (trial := earlier.latest(member)) is not None]
+    if any(trial.state.open or _is_partial(trial) for trial in latest):
+        return earlier, []
+    return earlier, [member for member in going_on if counts[member] == present]
 
 
 def _turn(study: UnstoredPopulation, member: int) -> tuple[bool, int, int, int]:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from phyletic.coordinator.control import check_count
 from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, MissingDependency
-from phyletic.evolution.arguments import check_instance, check_number, check_one_of
+from phyletic.evolution.arguments import check_instance, check_integer, check_number, check_one_of
+from phyletic.plots.axes import scale_of
 from phyletic.plots.checks import check_metric, check_names, check_seconds, check_space, check_trials
 from phyletic.plots.drawing import INK, new_figure
 from phyletic.plots.families import best_trial
 from phyletic.plots.lineage_tree import lineage_tree
-from phyletic.plots.parameter_data import ordered_trials, scale_of, spots
+from phyletic.plots.parameter_data import ordered_trials, spots
 from phyletic.plots.parameters import draw_pair, pair_colours
 from phyletic.plots.schedule import schedule
 from phyletic.plots.scores import scores
@@ -32,7 +32,7 @@ __all__ = ["Animation", "animate"]
 _HOLD = 1.5
 """Seconds for which the last frame stays."""
 _FASTEST = 50
-"""Frames in a second: a GIF counts hundredths of one, and what shows it takes less than two of them for ten."""
+"""Most frames in a second: a GIF counts hundredths of a second, and viewers slow down frames shorter than two."""
 
 
 class Animation:
@@ -87,21 +87,22 @@ def animate(
 ) -> Animation:
     """Show a plot as it grew, step by step.
 
-    Colours, axes and the best lineage are those of the whole: what is thick or outlined early is what turned out well.
+    Colours, axes and the best lineage are those of the whole study, so the early frames already mark what turned out
+    well.
 
     Args:
         trials: The trials of one study, such as ``study.trials()``.
         space: The study's space.
-        metric: What to draw, and which way is better.
+        metric: The metric to draw, and which way it is better.
         kind: Which plot grows. ``"parameters"`` is two hyperparameters against each other, and needs ``pair``.
         pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
         colour: In a pair: by the newborn that a lineage began with, or by member (of 6 members at most).
-        frames: At most so many, from 1 to 500.
+        frames: Most frames, from 1 to 500.
         seconds: From the first frame to the last, from 0.01 to 600.
         dpi: Resolution, from 10 to 600; the size of the file grows with its square.
 
     Returns:
-        What has ``save(path)``, and is played by a notebook.
+        An animation with ``save(path)``, which a notebook plays.
 
     Raises:
         InvalidArgument: No trial has ended, or an argument cannot be used.
@@ -110,7 +111,8 @@ def animate(
     space, metric = check_space(space), check_metric(metric)
     check_one_of("kind", kind, ("scores", "schedule", "lineage", "parameters"))
     check_one_of("colour", colour, ("founder", "member"))
-    check_count("frames", frames, 500)
+    check_integer("frames", frames, 1)
+    check_number("frames", frames, most=500)
     check_seconds(seconds)
     check_number("dpi", dpi, least=10, most=600)
     names = None if pair is None else check_names("pair", pair, 2, '("lr", "momentum")')
@@ -152,7 +154,7 @@ def _growing_pair(
 
 
 def _unveiled(ended: Sequence[Trial], space: Space, metric: Metric, kind: str) -> tuple[Figure, Callable[[int], None]]:
-    """Return a plot whose axis across is the step, and what hides all of it that is after a step."""
+    """Return a plot against the step, and a function that hides everything after a step."""
     if kind == "schedule":
         # a metric that no trial has would mark no best lineage either
         figure = schedule(ended, space, metric if best_trial(ended, metric) is not None else None)
@@ -185,7 +187,7 @@ def _film(figure: Figure, draw: Callable[[int], None], steps: Sequence[int], eac
         raise MissingDependency("pillow", "plots", "an animation") from None
     draw(steps[-1])
     said = figure.text(0.985, 0.02, f"step {steps[-1]}", ha="right", va="bottom", fontsize=11, color=INK)
-    # the layout is that of the whole, once: it would shake from frame to frame
+    # laid out once, for the whole: a layout of each frame would make the picture shake
     figure.canvas.draw()
     figure.set_layout_engine("none")
     writer: Any = PillowWriter(fps=min(_FASTEST, max(1, round(1 / each))))

@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from phyletic.records import Metric, Value
-from phyletic.space import Choice, Domain, Ordinal
+import msgspec
 
-__all__ = ["levels_of", "logarithmic", "place_of", "readable_range"]
+from phyletic.errors import InvalidArgument
+from phyletic.records import Metric, Trial, Value
+from phyletic.space import Choice, Domain, Int, Ordinal, Space
+
+__all__ = ["Scale", "levels_of", "logarithmic", "place_of", "readable_range", "scale_of"]
 
 _FAR = 12.0
 """Spreads of the better nine tenths of the values at which the worse ones would squash them."""
@@ -56,3 +59,49 @@ def place_of(value: Value, levels: tuple[Value, ...]) -> float:
         return float(value)  # type: ignore[arg-type]  # without levels it is a number
     # By type too: 1 and True are two options.
     return float([(type(level), level) for level in levels].index((type(value), value)))
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """An axis of a hyperparameter or of a reported number.
+
+    Attributes:
+        name: The hyperparameter's flat path, or the metric's name.
+        log: Whether the axis is logarithmic.
+        integer: Whether its values are whole numbers.
+        levels: The values that it can have, in order, which the axis counts from 0; empty for numbers.
+        reported: Whether it is a metric.
+    """
+
+    name: str
+    log: bool = False
+    integer: bool = False
+    levels: tuple[Value, ...] = ()
+    reported: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether many trials share a place, so that a little spread shows them."""
+        return bool(self.levels) or (self.integer and not self.log)
+
+    def place(self, trial: Trial) -> float | None:
+        """Return a trial's place on the axis; None if it has no finite value."""
+        if self.reported:
+            number = trial.metrics.get(self.name, math.nan)
+            return number if math.isfinite(number) else None
+        return place_of(trial.hyperparameters[self.name], self.levels) if self.name in trial.hyperparameters else None
+
+
+def scale_of(name: str, trials: Sequence[Trial], space: Space) -> Scale:
+    """Return the axis of a hyperparameter or a metric.
+
+    Raises:
+        InvalidArgument: The space has no such hyperparameter, and no trial reported such a metric.
+    """
+    if name in space.parameters:
+        domain = space.parameters[name].domain
+        return Scale(name, domain.log, isinstance(domain, Int), levels_of(domain))
+    reported = list(dict.fromkeys(metric for trial in trials for metric in trial.metrics))
+    if name not in reported:
+        known = ", ".join([*space.parameters, *reported])
+        raise InvalidArgument("pair", name, f"a hyperparameter or a reported metric: {known}")
+    return Scale(name, reported=True)

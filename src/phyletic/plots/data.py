@@ -35,7 +35,7 @@ class Stroke(msgspec.Struct, frozen=True):
 
     Attributes:
         trial: The trial's number.
-        founder: The newborn its lineage begins with.
+        founder: The newborn with which its lineage begins.
         steps: Steps at the line's points.
         values: Values there, as many as ``steps``.
         best: Whether the trial is in the lineage of the best one.
@@ -54,7 +54,7 @@ class Mark(msgspec.Struct, frozen=True):
     Attributes:
         trial: The trial's number.
         member: Its member.
-        founder: The newborn its lineage begins with.
+        founder: The newborn with which its lineage begins.
         step: Where it ended; where it started if it failed.
         kind: ``"not finite"`` (the score is NaN or infinite) or ``"failed"`` (the trial has no score).
     """
@@ -74,8 +74,7 @@ class ScoreSeries(msgspec.Struct, frozen=True):
         marks: Trials without a finite score.
         best: Number of the best trial; None if no score is finite.
         limits: The part of the axis worth showing; None if no score is finite.
-        log: Whether the axis is logarithmic: where lower is better and the scores are positive and spread widely, as
-            losses are.
+        log: Whether the axis is logarithmic: if lower is better and the scores are positive and spread widely.
     """
 
     strokes: tuple[Stroke, ...]
@@ -109,7 +108,7 @@ class Segment(msgspec.Struct, frozen=True):
     Attributes:
         trial: The trial's number.
         member: Its row.
-        founder: The newborn its lineage begins with.
+        founder: The newborn with which its lineage begins.
         start: Step at its start.
         end: Step at its end; the step asked for while it is open.
         score: Its score, whatever it is; None without one.

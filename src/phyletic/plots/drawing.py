@@ -81,8 +81,8 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], heights: Sequence[float], *, e
     """Mark the trials without a finite score.
 
     Args:
-        axes: Where.
-        marks: Which.
+        axes: The axes to draw on.
+        marks: The trials to mark.
         heights: A height for each: in parts of the axes' height if ``edge``, else in data.
         edge: Whether heights are parts of the axes' height.
     """

@@ -46,8 +46,8 @@ def landscape(
 
     Args:
         trials: The trials of one study.
-        metric: What the best lineage is best in.
-        surface: What lies below.
+        metric: The metric by which the best lineage is chosen.
+        surface: The surface to draw below the paths.
         coordinates: Names of the two metrics that say where a trial ended.
         origin: Where newborns begin; None if unknown.
         title: Above the axes.
@@ -97,14 +97,14 @@ def landscape_animation(
 
     Args:
         trials: The trials of one study.
-        metric: What the title tells the best value of.
-        surface: What lies below.
+        metric: The metric whose best value is in the title.
+        surface: The surface to draw below the paths.
         coordinates: Names of the two metrics that say where a trial ended.
         seconds: From the first frame to the last, from 0.01 to 600.
         width: In inches, of 80 pixels each; from 1 to 40.
 
     Returns:
-        What has ``save(path)``, and is played by a notebook.
+        An animation with ``save(path)``, which a notebook plays.
 
     Raises:
         InvalidArgument: ``trials`` is empty, or none of them ended somewhere finite.
@@ -178,7 +178,13 @@ def draw_surface(axes: Axes, surface: Surface, *, filled: bool = True) -> None:
 
 
 def draw_moves(axes: Axes, made: Sequence[Move], colours: Sequence[str]) -> None:
-    """Draw each member's path in its colour: what it trained as lines, where its weights jumped as dots."""
+    """Draw each member's path in its colour: training as lines, jumps of its weights as dots.
+
+    Args:
+        axes: The axes to draw on.
+        made: What each trial did.
+        colours: A colour for each member, used again in turn.
+    """
     members = sorted({move.member for move in made})
     for place, member in enumerate(members):
         own = [move for move in made if move.member == member]

@@ -29,7 +29,7 @@ def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["fo
 
     Args:
         trials: The trials of one study, such as ``study.trials()``.
-        metric: What the best lineage is best in, and what ``colour="score"`` shows.
+        metric: The metric by which the best lineage is chosen, and that ``colour="score"`` shows.
         colour: ``"founder"``: by the newborn that a lineage began with. ``"score"``: by the trial's score.
 
     Returns:

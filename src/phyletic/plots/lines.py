@@ -24,7 +24,7 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     Args:
         panels: What to draw; see :mod:`phyletic.plots.line_data` for functions that make lines of trials.
         columns: Panels side by side, at least 1.
-        title: Above everything.
+        title: The title of the figure.
 
     Returns:
         A figure, with ``savefig``; no window system is needed.

@@ -4,50 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from phyletic.errors import InvalidArgument
-from phyletic.plots.axes import levels_of, place_of
+from phyletic.plots.axes import Scale
 from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of
-from phyletic.records import Metric, Trial, Value
-from phyletic.space import Int
+from phyletic.records import Metric, Trial
 
-if TYPE_CHECKING:
-    from phyletic.space import Space
-
-__all__ = ["Scale", "Spot", "ordered_trials", "scale_of", "spots", "standings"]
-
-
-class Scale(msgspec.Struct, frozen=True):
-    """An axis of a hyperparameter or of a reported number.
-
-    Attributes:
-        name: The hyperparameter's flat path, or the metric's name.
-        log: Whether the axis is logarithmic.
-        integer: Whether its values are whole numbers.
-        levels: The values that it can have, in order, which the axis counts from 0; empty for numbers.
-        reported: Whether it is a metric.
-    """
-
-    name: str
-    log: bool = False
-    integer: bool = False
-    levels: tuple[Value, ...] = ()
-    reported: bool = False
-
-    @property
-    def counted(self) -> bool:
-        """Whether many trials share a place, so that a little spread shows them."""
-        return bool(self.levels) or (self.integer and not self.log)
-
-    def place(self, trial: Trial) -> float | None:
-        """Return a trial's place on the axis; None if it has no finite value."""
-        if self.reported:
-            number = trial.metrics.get(self.name, math.nan)
-            return number if math.isfinite(number) else None
-        return place_of(trial.hyperparameters[self.name], self.levels) if self.name in trial.hyperparameters else None
+__all__ = ["Spot", "ordered_trials", "spots", "standings"]
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -56,7 +20,7 @@ class Spot(msgspec.Struct, frozen=True):
     Attributes:
         trial: The trial's number.
         member: Its member.
-        founder: The newborn its lineage begins with.
+        founder: The newborn with which its lineage begins.
         step: Where it ended.
         place: Its coordinates.
         parent: Its parent's coordinates; None for a newborn.
@@ -77,22 +41,6 @@ class Spot(msgspec.Struct, frozen=True):
 def ordered_trials(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials that have ended, by number."""
     return sorted((trial for trial in trials if trial.end_step is not None), key=lambda trial: trial.number)
-
-
-def scale_of(name: str, trials: Sequence[Trial], space: Space) -> Scale:
-    """Return the axis of a hyperparameter or a metric.
-
-    Raises:
-        InvalidArgument: There is neither of that name.
-    """
-    if name in space.parameters:
-        domain = space.parameters[name].domain
-        return Scale(name, domain.log, isinstance(domain, Int), levels_of(domain))
-    reported = list(dict.fromkeys(metric for trial in trials for metric in trial.metrics))
-    if name not in reported:
-        known = ", ".join([*space.parameters, *reported])
-        raise InvalidArgument("pair", name, f"a hyperparameter or a reported metric: {known}")
-    return Scale(name, reported=True)
 
 
 def standings(trials: Sequence[Trial], metric: Metric) -> Mapping[int, float]:

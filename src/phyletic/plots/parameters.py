@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_one_of
+from phyletic.plots.axes import Scale, scale_of
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_names, check_space, check_trials
 from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, panel_grid, tidy
 from phyletic.plots.families import best_trial, families, varied_paths
-from phyletic.plots.parameter_data import Scale, Spot, ordered_trials, scale_of, spots
+from phyletic.plots.parameter_data import Spot, ordered_trials, spots
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[
     """Draw trials in the plane of two axes.
 
     Args:
-        axes: Where.
+        axes: The axes to draw on.
         made: The trials, by number.
         x: The axis across.
         y: The axis upwards.

@@ -85,7 +85,7 @@ def populations(
 
     Args:
         runs: The trials of each study, by the size of its population, rising.
-        metric: What members are ranked by.
+        metric: The metric that members are ranked by.
         loss: Name of the metric that they train on.
         coordinates: Names of the two metrics that are weights.
         origin: Where newborns begin; None if unknown.

@@ -32,7 +32,7 @@ def schedule(
     Args:
         trials: The trials of one study, such as ``study.trials()``, or one lineage: ``study.lineage()``.
         space: The study's space.
-        metric: What the best lineage is best in; None marks none.
+        metric: The metric by which the best lineage is chosen; None marks none.
         hyperparameters: Flat paths of those to draw; None for all that had more than one value.
 
     Returns:

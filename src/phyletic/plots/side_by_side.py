@@ -44,12 +44,12 @@ def side_by_side(
     Args:
         runs: The trials of each study, by the name of its column.
         metric: What the lower row shows.
-        surface: What lies below the paths.
+        surface: The surface to draw below the paths.
         coordinates: Names of the two metrics that say where a trial ended.
         origin: Where newborns begin; None if unknown.
         target: A score to draw as a line, such as the optimum.
         names: Of the two coordinates and the score, on the axes.
-        title: Above everything.
+        title: The title of the figure.
 
     Returns:
         A figure with two rows and a column for each run, with ``savefig``; no window system is needed.

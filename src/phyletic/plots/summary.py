@@ -27,8 +27,8 @@ def summary(trials: Sequence[Trial], space: Space, metric: Metric, *, title: str
     Args:
         trials: The trials of one study, such as ``study.trials()``.
         space: The study's space.
-        metric: What to draw, and which way is better.
-        title: Above everything, such as the study's name.
+        metric: The metric to draw, and which way it is better.
+        title: The title of the figure, such as the study's name.
 
     Returns:
         A figure, with ``savefig``; no window system is needed.

@@ -124,7 +124,7 @@ def draw(runs: Mapping[str, Sequence[Trial]], problem: Quadratic = PAPER, *, tit
     Args:
         runs: The trials of each study, by the name of its column.
         problem: The variant that was trained.
-        title: Above everything.
+        title: The title of the figure.
     """
     below = surface(
         problem.objective,

@@ -18,7 +18,7 @@ def train(trials: Trials | Study, curve: DriftingCurve = DriftingCurve()) -> Non
     """Train members on a curve; reports ``loss``, which is to be minimised, and ``regret``.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
         curve: The curve.
 
     Example:

@@ -5,8 +5,8 @@ Stochastic gradient descent on ½·Σ aᵢθᵢ² with gradients of variance c·
     mᵢ ← (1 − lr·aᵢ)²·mᵢ + lr²·c·aᵢ        with an expected loss of ½·Σ aᵢmᵢ.
 
 A low learning rate lowers the loss at once, for it quiets the noise in the steep directions; but then the flat
-directions are hardly learned. Whoever picks the rate that is best for the next step (:meth:`NoisyQuadratic.greedy`)
-ends worse than a constant rate does: the short-horizon bias of Wu et al. 2018 (arXiv 1803.02021, sections 2 and 3). PBT
+directions are hardly learned. Always picking the rate that is best for the next step (:meth:`NoisyQuadratic.greedy`)
+ends worse than a constant rate: the short-horizon bias of Wu et al. 2018 (arXiv 1803.02021, sections 2 and 3). PBT
 judges a rate by one interval, so how far it is deceived depends on the interval.
 
 The expected loss is computed, not sampled, so everything here is exact.
@@ -133,7 +133,7 @@ def train(
     """Train members; reports ``loss``, which is to be minimised.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
         problem: The problem.
         decay: What an optimizer's own schedule multiplies ``lr`` by at each step; None for nothing.
     """

@@ -142,7 +142,7 @@ def train(trials: Trials | Study) -> None:
     """Train members; reports ``accuracy`` and ``loss`` on the validation images.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
     """
     digits = load()
     for trial in trials.attach(build):

@@ -55,7 +55,7 @@ def train(trials: Trials | Study) -> None:
     """Train members; reports ``accuracy`` and ``loss`` on the validation images.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
 
     Raises:
         MissingDependency: torch is not installed.

@@ -108,7 +108,7 @@ def train(trials: Trials | Study) -> None:
     """Train members; reports ``potential``, which is to be minimised, ``x`` and ``y``.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
     """
     for trial in trials.attach(build):
         coefficients = [trial[name] for name in COEFFICIENTS]

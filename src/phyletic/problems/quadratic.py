@@ -1,7 +1,7 @@
 """The toy of figure 2 in Jaderberg et al. 2017 (arXiv 1711.09846): climb a surrogate of a quadratic.
 
-What is wanted is Q = 1.2 − θ0² − θ1². Members climb Q̂ = 1.2 − h0·θ0² − h1·θ1² instead, two of them, from
-θ = (0.9, 0.9) with h = (1, 0) and h = (0, 1): each learns one coordinate only, and neither comes near Q = 1.2 alone.
+The objective is Q = 1.2 − θ0² − θ1². Two members climb Q̂ = 1.2 − h0·θ0² − h1·θ1² instead, from θ = (0.9, 0.9) with
+h = (1, 0) and h = (0, 1): each learns one coordinate only, and neither comes near Q = 1.2 alone.
 One step is one gradient ascent step on Q̂.
 """
 
@@ -110,7 +110,7 @@ def train(trials: Trials | Study, problem: Quadratic = PAPER) -> None:
     ``theta1``.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
         problem: The variant.
 
     Example:

@@ -2,7 +2,7 @@
 
 A member's accuracy grows fastest at a learning rate that depends on the accuracy itself: it rises with it from 0.001
 to 0.01 at an accuracy of 100, and falls to 0.001 at 200, where the problem is solved. Far from the best rate nothing is
-learned, and above it what was learned is lost. Members start at a rate at which nothing is ever learned.
+learned, and far above it the accuracy falls. Members start at a rate that never learns anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["NOISE", "SOLVED", "SPACE", "START", "best_learning_rate", "step", "train"]
 
 SPACE = {"lr": Float(1e-4, 0.02)}
-"""What is redrawn is drawn from here."""
+"""The range from which learning rates are redrawn."""
 START = {"lr": 1e-4}
 """Hyperparameters of every member at birth."""
 SOLVED = 200.0
@@ -70,7 +70,7 @@ def train(trials: Trials | Study, noise: float = NOISE) -> None:
     Noise alone carries a population far, as it is selected: at 0 only learning does.
 
     Args:
-        trials: Where trials come from.
+        trials: The source of trials.
         noise: Standard deviation of the noise added at each step, at least 0.
     """
     for trial in trials.attach(lambda trial: {"accuracy": 0.0}):

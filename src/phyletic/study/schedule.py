@@ -49,7 +49,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """Hyperparameters along a lineage, by step: what population based training finds beside a model.
+    """Hyperparameters along a lineage, by step: the second result of population based training, beside the model.
 
     Attributes:
         segments: In the order of their steps, without gaps; neighbours differ.
@@ -137,7 +137,7 @@ class Schedule(msgspec.Struct, frozen=True):
         """Write it to a file ending in ``.json`` or ``.csv``.
 
         Raises:
-            InvalidArgument: The file's name has another end, or it cannot be written.
+            InvalidArgument: The file's name has another ending, or the file cannot be written.
         """
         allowed = "a file name ending in .json or .csv, in a folder that exists"
         target = local_path("path", path, allowed)
@@ -151,7 +151,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Schedule:
-        """Read what :meth:`to_json` gave.
+        """Read the JSON that :meth:`to_json` returns.
 
         Raises:
             InvalidArgument: The text is not a schedule.

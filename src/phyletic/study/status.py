@@ -72,17 +72,21 @@ def details_of(study: Study, most_events: int) -> tuple[StudyStatus, list[Trial]
         numbers = [row.latest for row in queries.members(connection, stored.id)]
         latest = queries.trials_by_number(connection, stored.id, numbers)
         events = queries.latest_events(connection, stored.id, most_events)
-    return status_of(study), sorted(latest.values(), key=lambda trial: trial.member), events
+        status = _status(connection, study, stored)
+    return status, sorted(latest.values(), key=lambda trial: trial.member), events
 
 
 def status_of(study: Study) -> StudyStatus:
     """Return the status of a study, as it is stored."""
     with study.database.read() as connection:
-        stored = _load_study(connection, study)
-        opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
-        rows = queries.members(connection, stored.id)
-        tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
-        found = queries.best_trials(connection, stored.id, study.identity.metric.mode, 1)
+        return _status(connection, study, _load_study(connection, study))
+
+
+def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyStatus:
+    opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
+    rows = queries.members(connection, stored.id)
+    tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
+    found = queries.best_trials(connection, stored.id, study.identity.metric.mode, 1)
     control, counters, best = stored.control, stored.counters, found[0] if found else None
     ended = {"completed": counters.completed, "partial": counters.partial, "failed": counters.failed}
     trials = {state: count for state, count in {**ended, **opened}.items() if count}

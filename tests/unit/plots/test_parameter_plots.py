@@ -15,7 +15,8 @@ from PIL import Image
 import phyletic as ph
 from phyletic import plots
 from phyletic.errors import InvalidArgument, MissingDependency
-from phyletic.plots.parameter_data import Scale, scale_of, spots, standings
+from phyletic.plots.axes import Scale, scale_of
+from phyletic.plots.parameter_data import spots, standings
 from phyletic.records import Metric, Trial, TrialState
 
 Population = Callable[..., list[Trial]]
