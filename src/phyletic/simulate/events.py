@@ -25,7 +25,7 @@ __all__ = ["Events"]
 
 _CHECK_STORED = 48
 """Transactions between two comparisons with all that is stored."""
-_IDLE_EVENTS = 50_000
+_IDLE_EVENTS = 200_000
 """So many events without a decision: the study hangs."""
 _MOST_EVENTS = 1_000_000
 """So many events in all: the study has no end."""

@@ -303,7 +303,10 @@ class Trials:
             # another loop may have taken over before this one was noticed to be over
             if self._left.popleft() is self._loop and not self.forked:
                 self._loop = None
-                if self._open is not None:
+                if self._defer is not None:
+                    self._drop()
+                    self.end()
+                elif self._open is not None:
                     self._fail_left()
 
     def end_loop(self, loop: object) -> None:
