@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -18,15 +18,16 @@ from typing import TypeAlias
 import msgspec
 
 from phyletic import disk
-from phyletic.coordinator.messages import Control, Done, Pin, Refused, Stop
-from phyletic.errors import StorageBusy, StorageError
+from phyletic.coordinator.messages import Command, Control, Done, Pin, Refused, Reply, Stop
+from phyletic.errors import StorageBusy, StorageError, StorageOwned
 from phyletic.failpoints import failpoint
 
-__all__ = ["Inbox", "Request"]
+__all__ = ["Inbox", "InboxChannel", "Request"]
 
 Request: TypeAlias = Control | Pin | Stop
 
 _LOOK_SECONDS = 0.5
+_ANSWER_SECONDS = 10.0
 _FORSAKEN_SECONDS = 300.0
 """Much longer than anybody waits."""
 _UNHEARD_SECONDS = 2.0
@@ -158,6 +159,40 @@ class Inbox:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+class InboxChannel:
+    """Reaches a study's owner in another process; implements :class:`phyletic.coordinator.channel.Channel`.
+
+    It carries changes of control alone: a session runs trials in the owner's process, or in its workers.
+
+    Args:
+        inbox: The study's inbox.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
+        """Leave each request for the owner, and wait for its answer.
+
+        Raises:
+            StorageBusy: The owner did not answer in time; the message says whether the request is withdrawn.
+            StorageOwned: A command is none that another process may send.
+        """
+        replies: list[Reply] = []
+        for command in commands:
+            if not isinstance(command, Control | Pin | Stop):
+                raise StorageOwned("another process owns the study: only it and its workers ask for trials")
+            replies.append(self._inbox.ask(command, _ANSWER_SECONDS if timeout is None else timeout))
+        return tuple(replies)
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        """Do nothing: the inbox belongs to the owner."""
 
 
 def _removed(path: Path) -> bool:

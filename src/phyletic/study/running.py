@@ -11,6 +11,7 @@ from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
 from phyletic.records import StudyChange, TrialState
+from phyletic.study.callbacks import call_finished, teller
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
@@ -32,6 +33,7 @@ def run(
     train: Callable[[Any], object],
     options: RunOptions,
     held: Callable[[], tuple[Sequence[int], Sequence[int]]],
+    callbacks: Sequence[Any] = (),
 ) -> None:
     """Run the training code until the budget is used up; see :meth:`Study.run`.
 
@@ -40,6 +42,7 @@ def run(
         train: The training code.
         options: How to run it.
         held: Returns the trials that were asked for and are not told yet: in this thread, and in others.
+        callbacks: Objects that are told what is committed.
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
@@ -67,7 +70,8 @@ def run(
                 latest = snapshots.now()
                 display.update(latest)
 
-        end = study.owner.feed.call(watch) if verbose else (lambda: None)
+        listening = [*([watch] if verbose else []), *([teller(study, callbacks)] if callbacks else [])]
+        ends = [study.owner.feed.call(function) for function in listening]
         try:
             if options.count == 0:
                 _run_here(study, train, source, display)
@@ -80,10 +84,12 @@ def run(
                     if verbose:
                         latest = snapshots.now()
                         display.update(latest)
-                end()
+                for end in ends:
+                    end()
                 source.end()
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
+    call_finished(study, callbacks)
     if verbose:
         _summarise(study, latest, display)
 
