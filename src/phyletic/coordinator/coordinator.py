@@ -42,6 +42,7 @@ from phyletic.errors import LeaseLost, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
 from phyletic.records import CheckpointState, Event, StudyChange, Trial
+from phyletic.records.event import OWNER
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import Changes, StaleState
@@ -142,7 +143,7 @@ class Coordinator:
         again = void_leases(loaded, changes, now)
         renew_all(state, changes, now)
         if about is not None:
-            changes.events.append(Event(kind="owner", at=now, payload=dict(about)))
+            changes.events.append(Event(kind=OWNER, at=now, payload=dict(about)))
         outcome = self._commit(state, changes, now, durable=True)
         self._state = state
         return msgspec.structs.replace(outcome, condemned=(*again, *outcome.condemned))

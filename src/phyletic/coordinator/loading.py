@@ -18,6 +18,7 @@ from phyletic.coordinator.transitions import end_attempt
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.evolution.early_stop import MOST_CURVES
 from phyletic.records import CheckpointState, Event, Measured, Trial, TrialState
+from phyletic.records.event import HEAD
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import Changes, MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
@@ -133,7 +134,7 @@ def put_members(state: StudyState, changes: Changes, now: float) -> None:
             changes.born.add(number)
         old = None if before is None or before.view.trial is None else before.view.trial.number
         if row.head != completed.get(number, old):
-            changes.events.append(Event(kind="head", at=now, payload={"member": number, "head": row.head}))
+            changes.events.append(Event(kind=HEAD, at=now, payload={"member": number, "head": row.head}))
     state.touched = {}
 
 

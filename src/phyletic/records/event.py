@@ -8,7 +8,7 @@ import msgspec
 
 from phyletic.records.trial import Trial
 
-__all__ = ["DECIDED", "ENDED_ATTEMPT", "GIVEN_UP", "RESULTS", "Event", "StudyChange"]
+__all__ = ["DECIDED", "ENDED_ATTEMPT", "GIVEN_UP", "HEAD", "OWNER", "RESULTS", "Event", "StudyChange"]
 
 DECIDED = "decided"
 """A trial was decided."""
@@ -18,6 +18,10 @@ GIVEN_UP = "trial given up"
 """A trial ended without a result, and will not be tried again."""
 ENDED_ATTEMPT = "attempt ended"
 """An attempt ended without a result; its payload has the worker, the times and the cause."""
+HEAD = "head"
+"""A member's head changed otherwise than by completing a trial; its payload has the member and the head."""
+OWNER = "owner"
+"""An owner began; its payload has its host and the versions that it ran with."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

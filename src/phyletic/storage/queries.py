@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from phyletic.records import CheckpointState, Evaluation, Event, Lease, StudyChange, Trial, TrialState
-from phyletic.records.event import DECIDED, RESULTS
+from phyletic.records.event import DECIDED, HEAD, RESULTS
 from phyletic.storage import tables
 from phyletic.storage.changes import MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 from phyletic.storage.rows import TRIALS, checkpoint_of, lease_of, member_of, session_of, study_of, trial_of
@@ -44,6 +44,8 @@ __all__ = [
 
 _LARGEST = 1.7976931348623157e308
 _AT_ONCE = 5000
+_ROUTINE = [DECIDED, HEAD, *RESULTS]
+"""Kinds of events that the trials themselves tell."""
 
 _t = tables.trial.c
 
@@ -194,7 +196,7 @@ def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial
         _t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.ended <= sequence
     )
     heads = {member: (ended, number) for member, number, ended in connection.execute(completed.group_by(_t.member))}
-    for at, event in events(connection, study_id, until=sequence, kinds=["head"]):
+    for at, event in events(connection, study_id, until=sequence, kinds=[HEAD]):
         member = event.payload["member"]
         if member not in heads or at >= heads[member][0]:
             heads[member] = (at, event.payload["head"])
@@ -360,9 +362,7 @@ def events(
         .where(columns.study == study_id)
         .order_by(columns.sequence, columns.position)
     )
-    statement = statement.where(
-        columns.kind.not_in([DECIDED, *RESULTS]) if kinds is None else columns.kind.in_(list(kinds))
-    )
+    statement = statement.where(columns.kind.not_in(_ROUTINE) if kinds is None else columns.kind.in_(list(kinds)))
     if until is not None:
         statement = statement.where(columns.sequence <= until)
     return [
@@ -376,7 +376,7 @@ def latest_events(connection: Connection, study_id: int, most: int) -> list[Even
     columns = tables.event.c
     latest = (
         sa.select(columns.kind, columns.at, columns.trial, columns.payload)
-        .where(columns.study == study_id, columns.kind.not_in([DECIDED, *RESULTS]))
+        .where(columns.study == study_id, columns.kind.not_in(_ROUTINE))
         .order_by(columns.sequence.desc(), columns.position.desc())
         .limit(most)
     )
