@@ -44,6 +44,7 @@ class LocalWorker:
     log: Path
     pidfd: int | None = None
     _killed: bool = False
+    _reason: str = ""
 
     @property
     def pid(self) -> int:
@@ -70,11 +71,15 @@ class LocalWorker:
         except psutil.Error:
             return False
 
-    def kill(self) -> None:
-        """Kill its process and all that it started, and reap it; once, since its number may be another's afterwards."""
+    def kill(self, reason: str = "") -> None:
+        """Kill its process and all that it started, and reap it; once, since its number may be another's afterwards.
+
+        Args:
+            reason: What it did, for its epitaph.
+        """
         if self._killed:
             return
-        self._killed = True
+        self._killed, self._reason = True, reason
         kill_tree(self.pid, self.session)
         # one that hangs in a system call for good is left to the system: it runs no line of its code any more
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,7 +106,9 @@ class LocalWorker:
     def epitaph(self) -> str:
         """Say how its process ended."""
         status = self.process.returncode
-        if status is not None and status < 0:
+        if self._reason:
+            how = f"{self._reason} and was killed"
+        elif status is not None and status < 0:
             name = signal.Signals(-status).name if -status in set(signal.Signals) else "unknown"
             how = f"was killed by signal {-status} ({name})"
             if -status == signal.SIGKILL:

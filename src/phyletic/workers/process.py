@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phyletic import errors
-from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
+from phyletic.coordinator.messages import Ask, Command, Reply, Tell
 from phyletic.records.values import as_unicode
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.pickling import become_main, unpack, unpack_text
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
 
 __all__ = ["SocketChannel", "main"]
-
-
-_NO_MORE = Finished("this worker was asked to end")
-
-
-class _TerminatedWhileWaiting(BaseException):
-    """SIGTERM came while the worker waited for a trial."""
 
 
 class SocketChannel:
@@ -56,48 +49,41 @@ class SocketChannel:
         self.told = 0
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
-        """Send commands, to be decided in one transaction; returns a reply for each."""
+        """Send commands and wait for the replies; the timeout does not apply, since the owner's end ends this process.
+
+        Raises:
+            SystemExit: This process was asked to end while it waited for a trial.
+        """
         asks = any(isinstance(command, Ask) for command in commands)
-        if asks and self._terminated:
-            # what was done is still told, but nothing more is asked for
-            said = [command for command in commands if not isinstance(command, Ask)]
-            replies = iter(self.exchange(said) if said else ())
-            return tuple(_NO_MORE if isinstance(command, Ask) else next(replies) for command in commands)
         with self._speaking:
             try:
-                answered = self._exchange(commands, asks)
-            except _TerminatedWhileWaiting:
-                answered = tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
+                send(self._connection, Request(tuple(commands)))
+                self._waiting = asks
+                if self._waiting and self._terminated:
+                    sys.exit(TERMINATED)
+                message = receive(self._connection)
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 # the owner is gone: training code has nothing to clean up for
                 os._exit(1)
             finally:
                 self._waiting = False
+        assert isinstance(message, Answers)
         self.asked += asks
         self.told += sum(isinstance(command, Tell) for command in commands)
-        return answered
-
-    def _exchange(self, commands: Sequence[Command], asks: bool) -> tuple[Reply, ...]:
-        send(self._connection, Request(tuple(commands)))
-        self._waiting = asks
-        if asks and self._terminated:
-            raise _TerminatedWhileWaiting
-        message = receive(self._connection)
-        assert isinstance(message, Answers)
         return message.replies
 
     def wait(self, seconds: float) -> None:
-        """Return at once: the owner answers an Ask when there is something to say, so an exchange is the wait."""
+        """Return at once: the owner answers an Ask when it has an answer other than Wait."""
 
     def close(self) -> None:
         """Close the socket."""
         self._connection.close()
 
     def terminate(self) -> None:
-        """Stop waiting for a trial; called in a signal handler, so it may interrupt an exchange."""
+        """Ask for no more trials, and end this process if it waits for one; called in a signal handler."""
         self._terminated = True
         if self._waiting:
-            raise _TerminatedWhileWaiting
+            sys.exit(TERMINATED)
 
     def give_up(self, error: BaseException) -> None:
         """Tell the owner that trying again is of no use."""
@@ -128,7 +114,8 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
         try:
             train(trials)
         except BaseException as raised:
-            if trials.forked:
+            ended = trials.draining and isinstance(raised, SystemExit) and raised.code == TERMINATED
+            if trials.forked or ended:
                 raise
             traceback.print_exc()
             error = _counted(raised)
