@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from phyletic.errors import StudyFailed
-from phyletic.workers.lifeline import Lifeline
-from phyletic.workers.process_tree import kill_tree
+from phyletic.workers.process_tree import Lifeline, kill_tree
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, FramedSocket
 
 __all__ = ["LocalWorker", "log_tail", "start_worker"]

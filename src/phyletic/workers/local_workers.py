@@ -21,10 +21,9 @@ from phyletic.workers.environment import visible_devices, worker_environment
 from phyletic.workers.fleet import Fleet
 from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Outcome, Patience, Said
 from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, log_tail, start_worker
 from phyletic.workers.pickling import check_not_imported_again, main_module, pack, pack_text, search_path
-from phyletic.workers.process_tree import creation_time
+from phyletic.workers.process_tree import Lifeline, creation_time
 from phyletic.workers.run_fleet import FleetRun
 from phyletic.workers.run_options import RunOptions
 from phyletic.workers.wire import Answers, Broken, Setup
