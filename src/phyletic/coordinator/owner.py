@@ -79,8 +79,8 @@ class Owner:
         self._process = os.getpid()
         self._busy = False
         self._afterwards: list[Callable[[], object]] = []
-        self.later: deque[Callable[[], object]] = deque()
-        """What a finalizer wants done, before the next commands: it may run anywhere, so it only appends here."""
+        self.later: deque[Command] = deque()
+        """Commands of finalizers, which may run anywhere and so only append here; decided before the next commands."""
 
     @property
     def forked(self) -> bool:
@@ -173,10 +173,15 @@ class Owner:
             return outcome.replies
 
     def _catch_up(self) -> None:
-        while self.later:
-            # another thread may have taken the last one; what cannot be written is void when the study is owned next
-            with suppress(StorageError, IndexError):
-                self.later.popleft()()
+        commands = list[Command]()
+        # another thread may take some of them
+        with suppress(IndexError):
+            while True:
+                commands.append(self.later.popleft())
+        if commands:
+            # what cannot be written is void when the study is owned next
+            with suppress(StorageError):
+                self.execute(commands)
 
     @contextmanager
     def _deciding(self) -> Iterator[None]:

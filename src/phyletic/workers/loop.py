@@ -54,8 +54,8 @@ class Trials:
         supervised: Whether the caller of the training code fails the open trial after an exception, by :meth:`abort`.
         leave: Releases what a session holds; called when a loop that is not supervised has no more trials or raised,
             and by :meth:`end`.
-        defer: Queues a call for the next time that somebody talks to the coordinator; called when a loop that is not
-            supervised was left.
+        defer: Queues a command for the next time that somebody talks to the coordinator; called in a finalizer, if a
+            loop was left that is not supervised.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Trials:
         reload: str = "changed",
         supervised: bool = True,
         leave: Callable[[str], object] | None = None,
-        defer: Callable[[Callable[[], object]], object] | None = None,
+        defer: Callable[[Command], object] | None = None,
     ) -> None:
         if not isinstance(reload, str) or reload not in ("changed", "always"):
             raise InvalidArgument("reload", reload, '"changed" or "always"')
@@ -292,11 +292,12 @@ class Trials:
             loop: Identifies the loop.
         """
         self._left.append(loop)
-        if self._defer is not None:
-            self._defer(self.settle)
+        attempt = self._open
+        if self._defer is not None and attempt is not None and loop is self._loop:
+            self._defer(self._give_back(attempt))
 
     def settle(self) -> None:
-        """Give back the trial that a loop was left with; called by whoever talks to the coordinator next."""
+        """Give back the trial that a loop was left with."""
         while self._left:
             # another loop may have taken over before this one was noticed to be over
             if self._left.popleft() is self._loop and not self.forked:
@@ -353,10 +354,13 @@ class Trials:
     def _fail_left(self) -> None:
         attempt = self._drop()
         if attempt is not None:
-            number = attempt.record.number
-            text = f"the loop was left while trial {number} was open (by break, return or an exception)"
-            # a person who leaves a loop in this process says nothing about the trial
-            self._fail(attempt.grant, text, "error" if self._supervised else "released")
+            self._exchange([self._give_back(attempt)])
+
+    def _give_back(self, attempt: Attempt) -> Fail:
+        number = attempt.record.number
+        text = f"the loop was left while trial {number} was open (by break, return or an exception)"
+        # a person who leaves a loop in this process says nothing about the trial
+        return Fail(lease=attempt.grant.lease, error=text, cause="error" if self._supervised else "released")
 
     def _fail_open(self, error: BaseException) -> bool:
         """Fail the open trial, and return whether this session still held it."""

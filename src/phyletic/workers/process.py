@@ -1,4 +1,4 @@
-"""A local worker: ``python -m phyletic.workers.process``, started by its owner and by nobody else."""
+"""A local worker: ``python -m phyletic.workers.process``, which only its owner starts."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class SocketChannel:
 
 
 def _beat(trials: Trials, seconds: float) -> None:
-    """Tell that the open trial is alive, also while its thread is busy."""
+    """Send heartbeats from a thread, so that the owner also gets them while the training code is busy."""
     while True:
         time.sleep(seconds)
         trials.beat()
@@ -103,8 +103,9 @@ def _beat(trials: Trials, seconds: float) -> None:
 def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) -> int:
     """Call the training function until there are no more trials.
 
-    After an exception nothing in memory is trusted, so it is called anew; after two without a result between them the
-    process is not trusted either (an accelerator's errors stay), and ends with a status that says so.
+    After an exception it is called anew, since nothing in memory is trusted. After two exceptions without a result
+    between them the process itself is not trusted either (an accelerator's errors stay): it ends with a status that
+    says so.
     """
     from phyletic.workers.attempt import worth_another_attempt
 
@@ -147,7 +148,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
 
 
 def _counted(raised: BaseException) -> Exception:
-    """Return an error that counts against the trial, for one that would otherwise count as a person's wish to stop."""
+    """Return an error that counts against the trial, since nobody presses Ctrl-C in a worker."""
     if isinstance(raised, Exception):
         return raised
     error = errors.TrialFailed(f"the training code raised {raised!r}")
@@ -156,7 +157,7 @@ def _counted(raised: BaseException) -> Exception:
 
 
 def _begin(setup: Setup) -> None:
-    """Make this interpreter look like the owner's."""
+    """Copy sys.path, argv and the name of ``__main__`` from the owner."""
     sys.path[:] = map(unpack_text, setup.path)
     sys.argv[:] = map(unpack_text, setup.arguments)
     if setup.python_path is None:

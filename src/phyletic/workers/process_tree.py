@@ -26,7 +26,7 @@ class RecordedProcess(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Its process; None where it was not a local one."""
+        """Its process; None if it was not a local one."""
 
     @property
     def created(self) -> float | None:
@@ -34,7 +34,7 @@ class RecordedProcess(Protocol):
 
 
 def creation_time(pid: int) -> float | None:
-    """Return when a process was created, in seconds since 1970; None where there is none.
+    """Return when a process was created, in seconds since 1970; None if there is no such process.
 
     Args:
         pid: The process.
@@ -48,7 +48,7 @@ def creation_time(pid: int) -> float | None:
 
 
 def kill_tree(pid: int, session: str) -> list[int]:
-    """Kill a worker, its process group, its descendants and whatever carries its session in the environment.
+    """Kill a worker, its process group, its descendants and all that carries its session in the environment.
 
     The worker must lead its process group and must not be reaped yet, so that its number cannot be another's.
 
@@ -57,7 +57,7 @@ def kill_tree(pid: int, session: str) -> list[int]:
         session: Identity of the session it runs.
 
     Returns:
-        The processes that outlasted it, such as one in an uninterruptible system call.
+        The processes that are still alive, such as one in an uninterruptible system call.
     """
     import psutil
 
@@ -77,8 +77,8 @@ def kill_survivors(records: Iterable[RecordedProcess]) -> list[int]:
     """Kill the workers that an earlier owner left behind.
 
     Args:
-        records: Sessions that did not end. A process is killed only where its number and its creation time are those
-            that were recorded: a number alone may be another's by now.
+        records: Sessions that did not end. A process is killed only if both its number and its creation time are those
+            that were recorded, since its number may belong to another process by now.
 
     Returns:
         The workers that were killed.
