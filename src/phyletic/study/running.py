@@ -73,7 +73,18 @@ def run(
             if options.count == 0:
                 _run_here(study, train, source, display)
             else:
-                _run_in_workers(study, train, options, display)
+                from phyletic.workers.local_workers import run_local_workers
+
+                run_local_workers(
+                    OwnerChannel(study.owner),
+                    train,
+                    options,
+                    space=study.identity.space,
+                    checkpoints=study.checkpoints.root,
+                    logs=study.logs,
+                    announce=display.line,
+                    study=study.identity.uuid,
+                )
         finally:
             if not source.forked:
                 if study.owner.begun:
@@ -87,21 +98,6 @@ def run(
         raise StudyFailed(_failures(study, stopped, cap))
     if verbose:
         _summarise(study, latest, display)
-
-
-def _run_in_workers(study: Study, train: Callable[[Any], object], options: RunOptions, display: LiveDisplay) -> None:
-    from phyletic.workers.local_workers import run_local_workers
-
-    run_local_workers(
-        OwnerChannel(study.owner),
-        train,
-        options,
-        space=study.identity.space,
-        checkpoints=study.checkpoints.root,
-        logs=study.logs,
-        announce=display.line,
-        study=study.identity.uuid,
-    )
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:

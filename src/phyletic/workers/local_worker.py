@@ -133,33 +133,30 @@ def start_worker(
         StudyFailed: The process could not be started.
     """
     try:
-        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            connection, their_connection = socket.socketpair()
-            ours.callback(connection.close)
-            theirs.callback(their_connection.close)
-            output = theirs.enter_context(log.open("ab", buffering=0))
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "phyletic.workers.process", str(their_connection.fileno()), name],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[their_connection.fileno()],
-                env=dict(environment),
-                start_new_session=True,
-            )
+        with log.open("ab", buffering=0) as output:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "phyletic.workers.process", str(theirs.fileno()), name],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[theirs.fileno()],
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            lifeline.guard(process.pid, session)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             with contextlib.suppress(OSError):
-                # the worker lives: that its log cannot be written is no reason to forget it
+                # the worker lives even if its log cannot be written
                 output.write(f"=== {name}, pid {process.pid}, session {session}, {now} ===\n".encode())
-            ours.pop_all()
     except OSError as error:
         raise StudyFailed(f"{name} could not be started: {error}") from error
-    lifeline.guard(process.pid, session)
-    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid))
+    return LocalWorker(name, session, process, FramedSocket(ours), log, _pidfd(process.pid))
 
 
 def _pidfd(pid: int) -> int | None:
-    """Return a file descriptor that becomes readable at a process's death; None where the system has none."""
+    """Return a file descriptor that becomes readable at a process's death; None if the system has none."""
     if not hasattr(os, "pidfd_open"):
         return None
     try:

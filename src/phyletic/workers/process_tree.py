@@ -7,30 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from typing import Protocol
 
+from phyletic.storage.changes import SessionRecord
 from phyletic.workers import reaper
 
-__all__ = ["Lifeline", "RecordedProcess", "creation_time", "kill_survivors", "kill_tree"]
+__all__ = ["Lifeline", "creation_time", "kill_survivors", "kill_tree"]
 
 _CLOCK_TOLERANCE = 1.5
 """Seconds by which the same creation time may read differently after the system's clock was set."""
-
-
-class RecordedProcess(Protocol):
-    """What an owner wrote down about a worker's process."""
-
-    @property
-    def session(self) -> str:
-        """Identity of the session it ran."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its process; None if it was not a local one."""
-
-    @property
-    def created(self) -> float | None:
-        """Its creation time, as :func:`creation_time` gave it."""
 
 
 def creation_time(pid: int) -> float | None:
@@ -73,7 +57,7 @@ def kill_tree(pid: int, session: str) -> list[int]:
     return left
 
 
-def kill_survivors(records: Iterable[RecordedProcess]) -> list[int]:
+def kill_survivors(records: Iterable[SessionRecord]) -> list[int]:
     """Kill the workers that an earlier owner left behind.
 
     Args:
