@@ -48,27 +48,12 @@ def run(
         raise InvalidArgument(
             "budget", study.control.budget, "limited, to run a study to its end: ph.Budget(steps=...)"
         )
-    verbose = options.verbose
-    with LiveDisplay(verbose=verbose) as display:
+    with LiveDisplay(verbose=options.verbose) as display:
         _check_what_is_held(*held(), display)
         source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
         source.enter()
-        snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
-        shown = 0.0
-        latest = snapshots.now()
+        shown = _Shown(study, display, options.verbose)
         stopped, cap = "", 0
-
-        def watch(commands: Sequence[Command], replies: Sequence[Reply]) -> None:
-            nonlocal shown, latest
-            for trial, instead in snapshots.take_in(commands, replies):
-                display.note(trial, instead)
-            now = time.monotonic()
-            if now - shown >= _SHOW_SECONDS:
-                shown = now
-                latest = snapshots.now()
-                display.update(latest)
-
-        end = study.owner.watch(watch) if verbose else (lambda: None)
         try:
             if options.count == 0:
                 _run_here(study, train, source, display)
@@ -89,15 +74,43 @@ def run(
             if not source.forked:
                 if study.owner.begun:
                     stopped, cap = study.owner.state.stopped, failure_cap(study.owner.state)
-                    if verbose:
-                        latest = snapshots.now()
-                        display.update(latest)
-                end()
+                shown.end()
                 source.end()
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
-    if verbose:
-        _summarise(study, latest, display)
+    if options.verbose:
+        _summarise(study, shown.latest, display)
+
+
+class _Shown:
+    """What the display shows of a run while it goes on; nothing if it is silent."""
+
+    def __init__(self, study: Study, display: LiveDisplay, verbose: int) -> None:
+        self._owner = study.owner
+        self._display = display
+        self._snapshots = Snapshots(study.owner, study.trials() if verbose else (), study.storage)
+        self._shown = 0.0
+        self.latest: Progress = self._snapshots.now()
+        self._unwatch = study.owner.watch(self._watch) if verbose else None
+
+    def _watch(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+        for trial, instead in self._snapshots.take_in(commands, replies):
+            self._display.note(trial, instead)
+        now = time.monotonic()
+        if now - self._shown >= _SHOW_SECONDS:
+            self._shown = now
+            self._show()
+
+    def _show(self) -> None:
+        self.latest = self._snapshots.now()
+        self._display.update(self.latest)
+
+    def end(self) -> None:
+        """Show the end, and watch no more."""
+        if self._unwatch is not None:
+            if self._owner.begun:
+                self._show()
+            self._unwatch()
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
