@@ -18,6 +18,7 @@ from phyletic.coordinator.transitions import end_attempt
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.evolution.early_stop import MOST_CURVES
 from phyletic.records import CheckpointState, Event, Measured, Trial, TrialState
+from phyletic.records.evaluation import NOTHING_MEASURED
 from phyletic.records.event import HEAD
 from phyletic.space import Space
 from phyletic.storage import queries
@@ -72,9 +73,9 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
             state.lease_seconds[record.session] = record.lease_seconds
             state.set_deadline(record.session, record.deadline or 0.0)
     members = {row.member: row for row in queries.members(connection, stored.id)}
-    open_of: dict[int, int] = {}
+    open_of: dict[int, Trial] = {}
     for trial, lease in queries.open_trials(connection, stored.id):
-        open_of[trial.member] = trial.number
+        open_of[trial.member] = trial
         state.open_trial(
             OpenTrial(
                 trial=trial,
@@ -97,20 +98,21 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
 _KEPT = [CheckpointState.PENDING, CheckpointState.DURABLE, CheckpointState.CONDEMNED]
 
 
-def _member(row: MemberRow, known: dict[int, Trial], opened: int | None) -> Member:
+def _member(row: MemberRow, known: dict[int, Trial], opened: Trial | None) -> Member:
+    # an open trial settles what its member's row says of the trial before it
     return Member(
         view=MemberView(
             member=row.member,
             trial=None if row.head is None else known[row.head],
             scores=row.measured.scores,
             history=row.measured.history,
-            failed=row.failed,
-            early_stopped=row.early_stopped,
+            failed=row.failed and opened is None,
+            early_stopped=row.early_stopped and opened is None,
         ),
         tip=None if row.tip is None else known[row.tip],
-        open=opened,
-        latest=row.latest,
-        generation=row.generation,
+        open=None if opened is None else opened.number,
+        latest=row.latest if opened is None else opened.number,
+        generation=row.generation if opened is None else opened.generation + 1,
         kept=tuple(known[number] for number in row.kept),
         best_score=row.best_score,
     )
@@ -128,14 +130,31 @@ def put_members(state: StudyState, changes: Changes, now: float) -> None:
     }
     for number, before in state.touched.items():
         member = state.members[number]
-        row = _row(state, member)
-        changes.members.append(row)
         if before is None:
             changes.born.add(number)
+        elif _only_decided(state, member, before):
+            # the trial that was decided says it all
+            continue
+        row = _row(state, member)
+        changes.members.append(row)
         old = None if before is None or before.view.trial is None else before.view.trial.number
         if row.head != completed.get(number, old):
             changes.events.append(Event(kind=HEAD, at=now, payload={"member": number, "head": row.head}))
     state.touched = {}
+
+
+def _only_decided(state: StudyState, member: Member, before: Member) -> bool:
+    """Whether a member differs from what it was by an open trial alone."""
+    view, old = member.view, before.view
+    return (
+        member.open is not None
+        and member.tip is before.tip
+        and member.kept is before.kept
+        and view.trial is old.trial
+        and view.scores is old.scores
+        and view.history is old.history
+        and state.open[member.open].measured is NOTHING_MEASURED
+    )
 
 
 def _row(state: StudyState, member: Member) -> MemberRow:
@@ -151,7 +170,7 @@ def _row(state: StudyState, member: Member) -> MemberRow:
         early_stopped=view.early_stopped,
         best_score=member.best_score,
         measured=Measured(view.scores, view.history),
-        open_measured=Measured() if member.open is None else state.open[member.open].measured,
+        open_measured=NOTHING_MEASURED if member.open is None else state.open[member.open].measured,
     )
 
 

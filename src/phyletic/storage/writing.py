@@ -37,8 +37,22 @@ _advance = Prepared(
     _COUNTERS,
 )
 
-# A trial's row is found again by its number; these columns say what it is, and never change.
-_FIXED = frozenset({"study", "number", "member", "generation", "seed", "created"})
+# These columns say what a trial is, and never change.
+_FIXED = frozenset(
+    {
+        "study",
+        "number",
+        "member",
+        "generation",
+        "parent",
+        "start_step",
+        "seconds",
+        "seed",
+        "hyperparameters",
+        "decision",
+        "created",
+    }
+)
 _LEASE = frozenset({"fence", "token"})
 
 _insert_trial = Prepared(sa.insert(tables.trial), tables.trial.c.keys())
