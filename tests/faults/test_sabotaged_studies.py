@@ -1,7 +1,7 @@
 """The invariants of simulated studies can fail: sabotage each mechanism, and a simulation names the broken invariant.
 
-A few seeds are enough, since each sabotage breaks an invariant in one of them. If seeds come to stand for other studies,
-other ones may be needed.
+A few seeds are enough, since each sabotage breaks an invariant in one of them. If seeds come to stand for other
+studies, other ones may be needed.
 """
 
 from __future__ import annotations
