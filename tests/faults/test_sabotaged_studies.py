@@ -1,7 +1,7 @@
-"""The invariants of simulated studies can fail: each mechanism is sabotaged, and a simulation says what does not hold.
+"""The invariants of simulated studies can fail: sabotage each mechanism, and a simulation names the broken invariant.
 
-A few seeds are enough, since among them is one for each sabotage; where seeds come to stand for other studies, other
-ones may have to be found.
+A few seeds are enough, since each sabotage breaks an invariant in one of them. If seeds come to stand for other
+studies, other ones may be needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import msgspec
 import pytest
 
-from phyletic.coordinator import ask, coordinator, retention, sessions
+from phyletic.coordinator import coordinator, retention, transitions
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.state import StudyState
 from phyletic.records import Lease
@@ -30,27 +30,20 @@ def compare_no_fence(patch):
 
 
 def take_no_gap_for_a_sleep(patch):
-    original = sessions.extend_over_gap
-
-    def extend(state, now):
-        if state.clock is None:
-            original(state, now)
-
-    patch.setattr(coordinator, "extend_over_gap", extend)
+    patch.setattr(coordinator, "extend_over_gap", lambda state, changes, now: None)
 
 
 def grant_again_under_the_same_fence(patch):
-    patch.setattr(ask, "Lease", lambda **fields: Lease(**{**fields, "fence": 1}))
+    patch.setattr(transitions, "Lease", lambda **fields: Lease(**{**fields, "fence": 1}))
 
 
 def let_leases_expire_early(patch):
-    original = ask.overdue
+    original = StudyState.pass_deadlines
 
-    def overdue(state, opened, now):
-        lease = 0.0 if opened.lease is None else state.lease_seconds.get(opened.lease.session, 0.0)
-        return original(state, opened, now + 0.75 * lease)
+    def pass_deadlines(self, now):
+        return original(self, now + 0.75 * max(self.lease_seconds.values(), default=0.0))
 
-    patch.setattr(ask, "overdue", overdue)
+    patch.setattr(StudyState, "pass_deadlines", pass_deadlines)
 
 
 def let_a_head_be_deleted(patch):
@@ -64,8 +57,8 @@ def let_a_head_be_deleted(patch):
 def wait_for_no_disk(patch):
     original = Coordinator._commit
 
-    def commit(self, draft, changes, durable):
-        original(self, draft, changes, durable=False)
+    def commit(self, state, changes, now, **options):
+        return original(self, state, changes, now, **{**options, "durable": False})
 
     patch.setattr(Coordinator, "_commit", commit)
 

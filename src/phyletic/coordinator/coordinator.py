@@ -149,7 +149,9 @@ class Coordinator:
         return msgspec.structs.replace(outcome, condemned=(*again, *outcome.condemned))
 
     def end(self, now: float, steady: float | None = None) -> None:
-        """Write what is still to be noted, and forget the state: others may write the database from now on.
+        """Write the deletions and the time that no transaction has recorded yet, and forget the state.
+
+        Others may write the database from now on. If another owner has begun already, this one writes nothing.
 
         Args:
             now: The owner's clock, in seconds since 1970.
@@ -157,10 +159,10 @@ class Coordinator:
         """
         state, self._state = self._state, None
         if self._confirmed or (state is not None and state.sessions):
-            state = state or self._read().state
-            _count_active(state, now if steady is None else steady)
-            self._commit(state, self._changes(state), now, durable=True, always=True)
-            self._state = None
+            with suppress(StaleState, StorageOwned):
+                state = state or self._read().state
+                _count_active(state, now if steady is None else steady)
+                self._commit(state, self._changes(state), now, durable=True, always=True)
 
     def execute(self, commands: Sequence[Command], now: float, steady: float | None = None) -> Outcome:
         """Decide a batch of commands in one transaction.
