@@ -17,7 +17,6 @@ import msgspec
 from phyletic.coordinator.ask import answer, random_identity
 from phyletic.coordinator.control import change, pin
 from phyletic.coordinator.decisions import close_barrier
-from phyletic.coordinator.feed import committed
 from phyletic.coordinator.heartbeats import record
 from phyletic.coordinator.loading import Loaded, load, put_members, void_leases
 from phyletic.coordinator.messages import (
@@ -41,7 +40,7 @@ from phyletic.coordinator.tell import fail, leave, tell
 from phyletic.errors import LeaseLost, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
-from phyletic.records import CheckpointState, Event, StudyChange, Trial
+from phyletic.records import CheckpointState, Event, Trial
 from phyletic.records.event import OWNER
 from phyletic.space import Space
 from phyletic.storage import queries
@@ -58,12 +57,12 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         replies: One for each command, in order.
         condemned: Ids of checkpoints whose bytes may be deleted now that the transaction is committed.
-        changes: What was committed, for followers.
+        changes: What was committed; None if nothing was.
     """
 
     replies: tuple[Reply, ...]
     condemned: tuple[str, ...] = ()
-    changes: tuple[StudyChange, ...] = ()
+    changes: Changes | None = None
 
 
 class Coordinator:
@@ -209,7 +208,7 @@ class Coordinator:
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
         # (and bytes are only deleted for what will be known to be condemned)
-        durable = bool(changes.condemned) or not all(
+        durable = bool(changes.condemned or changes.void) or not all(
             isinstance(command, (Ask, Heartbeat, Join, Ancestors)) for command in commands
         )
         outcome = self._commit(state, changes, now, durable=durable)
@@ -269,7 +268,7 @@ class Coordinator:
             write(connection, state.id, changes)
         if changes.collected:
             self._confirmed.clear()
-        return Outcome((), tuple(changes.condemned), committed(changes))
+        return Outcome((), changes.deletable, changes)
 
     def _read(self) -> Loaded:
         with self._database.read() as connection:

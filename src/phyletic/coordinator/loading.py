@@ -64,7 +64,6 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     state.best = tuple(best[number] for number in stored.best)
     rows = queries.checkpoints(connection, stored.id, _KEPT)
     state.pinned = {row.trial for row in rows if row.pinned and row.state is CheckpointState.DURABLE}
-    checkpoints = {row.trial: row.id for row in rows if row.state is CheckpointState.PENDING}
     sessions = queries.open_sessions(connection, stored.id)
     for record in sessions:
         if record.lease_seconds is not None or record.epoch == stored.counters.epoch:
@@ -74,13 +73,13 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
             state.set_deadline(record.session, record.deadline or 0.0)
     members = {row.member: row for row in queries.members(connection, stored.id)}
     open_of: dict[int, Trial] = {}
-    for trial, lease in queries.open_trials(connection, stored.id):
+    for trial, lease, checkpoint in queries.open_trials(connection, stored.id):
         open_of[trial.member] = trial
         state.open_trial(
             OpenTrial(
                 trial=trial,
                 lease=lease,
-                checkpoint=None if lease is None else checkpoints.get(trial.number),
+                checkpoint=checkpoint,
                 parent=None if trial.parent is None else known[trial.parent],
                 measured=members[trial.member].open_measured,
             )
@@ -95,7 +94,7 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     return Loaded(state, sessions, rows)
 
 
-_KEPT = [CheckpointState.PENDING, CheckpointState.DURABLE, CheckpointState.CONDEMNED]
+_KEPT = [CheckpointState.DURABLE, CheckpointState.CONDEMNED]
 
 
 def _member(row: MemberRow, known: dict[int, Trial], opened: Trial | None) -> Member:
@@ -196,10 +195,6 @@ def void_leases(loaded: Loaded, changes: Changes, now: float) -> list[str]:
             # its process was ended before: mark it as left, so that later owners skip it
             state.forget_session(record.session)
             changes.left.append((record.session, now))
-    held = {opened.checkpoint for opened in state.open.values()}
-    known = {*held, *changes.condemned}
-    pending = [row.id for row in loaded.checkpoints if row.state is CheckpointState.PENDING]
-    changes.condemned.extend(id for id in pending if id not in known)
     # reset only if the study had stopped (a person restarted it); a crashed owner must not reset the counts
     if counters.failures_in_a_row >= failure_cap(state):
         state.counters = replace(state.counters, failures_in_a_row=0)

@@ -18,7 +18,7 @@ from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.collector import Collector
 from phyletic.coordinator.ask import random_identity
 from phyletic.coordinator.coordinator import Coordinator, Outcome
-from phyletic.coordinator.feed import Feed
+from phyletic.coordinator.feed import Feed, committed
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.loading import Loaded
 from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
@@ -223,7 +223,8 @@ class Owner:
     def _finish(self, outcome: Outcome) -> None:
         """Do what follows on a commit."""
         self._delete(outcome.condemned)
-        self.feed.publish(outcome.changes)
+        if outcome.changes is not None and self.feed.followed:
+            self.feed.publish(committed(outcome.changes))
         self._changed.notify_all()
 
     @contextmanager

@@ -98,8 +98,9 @@ def commit(connection: Connection) -> None:
 
 def roll_back(connection: Connection) -> None:
     """Roll back what :func:`begin` began, also if a commit that failed has left it open."""
-    if connection.in_transaction():
-        connection.rollback()
+    begun = connection.get_transaction()
+    if begun is not None:
+        begun.rollback()
     _raw(connection).rollback()
 
 

@@ -130,7 +130,7 @@ def status_of(study: Study) -> StudyStatus:
 
 
 def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyStatus:
-    opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
+    opened = Counter(str(trial.state) for trial, _, _ in queries.open_trials(connection, stored.id))
     rows = queries.members(connection, stored.id)
     tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
     found = queries.best_trials(connection, stored.id, study.identity.metric.mode, 1)

@@ -16,7 +16,6 @@ def make(storage=None, **options):
         space={"lr": ph.Float(0.1, 1.0)},
         metric="score",
         mode="max",
-        storage=storage,
         **{**settings, **options},
     )
 
