@@ -182,13 +182,10 @@ class Owner:
         """
         batch = _Batch(commands)
         self._arrived.append(batch)
-        try:
-            with self._deciding():
-                if batch.replies is None and batch.error is None:
-                    self._decide_arrived()
-        finally:
-            with suppress(ValueError):
-                self._arrived.remove(batch)
+        with self._deciding():
+            # unless another thread decided it together with its own
+            if batch.replies is None and batch.error is None:
+                self._decide_arrived()
         self.feed.deliver()
         if batch.error is not None:
             raise batch.error
@@ -199,7 +196,8 @@ class Owner:
         """Decide what all threads have brought until now, in one transaction."""
         batches = [self._arrived.popleft() for _ in range(len(self._arrived))]
         try:
-            self.begin()
+            if not self._begun:
+                self.begin()
             self._look_into_inbox()
             replies = iter(self._reply([command for batch in batches for command in batch.commands]))
         except BaseException as error:

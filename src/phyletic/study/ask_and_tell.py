@@ -43,6 +43,7 @@ class AskAndTell:
         self._identity = identity
         self._named: dict[str, str] = {}
         self._threads: dict[int, int] = {}
+        self._open: dict[str, set[int]] = {}
         self.sessions: set[str] = set()
 
     def ask(self, worker: str | None, count: int | None) -> Any:
@@ -64,6 +65,8 @@ class AskAndTell:
             error = f"another trial that was asked for with it could not be decided: {reply.rest.message}"
             self._client.leave([session], error)
             raise reply.rest.exception()
+        if worker is None:
+            self._open[session] = {grant.trial.number for grant in reply.grants}
         trials = [self._live(grant) for grant in reply.grants]
         return trials[0] if count is None else [*trials, *[reply.rest] * (count - len(trials))]
 
@@ -125,11 +128,14 @@ class AskAndTell:
             self._forget(_live(trial))
         return told
 
-    def _forget(self, live: Attempt) -> None:
-        self._threads.pop(live.record.number, None)
-        session = live.grant.lease.session
-        if session not in self._named.values() and session not in self._owner.state.sessions:
-            self.sessions.discard(session)
+    def _forget(self, attempt: Attempt) -> None:
+        self._threads.pop(attempt.record.number, None)
+        session = attempt.grant.lease.session
+        if session in self._open:
+            self._open[session].discard(attempt.record.number)
+            if not self._open[session]:
+                del self._open[session]
+                self.sessions.discard(session)
 
     def _command(
         self, trial: Any, values: Mapping[str, Any], checkpoint: Any, steps_done: int | None, partial: bool

@@ -58,8 +58,9 @@ def test_a_function_may_use_the_study_and_is_called_in_the_order_of_commits():
     sequences = []
 
     def asking(changes):
+        first = not sequences
         sequences.extend(change.sequence for change in changes)
-        if len(sequences) == 1:
+        if first:
             study.pause()
             study.resume()
 

@@ -197,7 +197,7 @@ def test_a_released_trial_has_no_holder_and_the_next_grant_another_fence(studied
     studied.write(inserted=[(trial(0), first)])
     assert studied.read(queries.open_trials) == [(trial(0), first, None)]
     studied.write(updated=[TrialUpdate(trial(0), first, None)])
-    assert studied.read(queries.open_trials) == [(trial(0), None)]
+    assert studied.read(queries.open_trials) == [(trial(0), None, None)]
     with pytest.raises(StaleState):
         studied.write(updated=[TrialUpdate(trial(0), first, first)])
     studied.write(updated=[TrialUpdate(trial(0), None, second)])
