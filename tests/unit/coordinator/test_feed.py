@@ -10,15 +10,10 @@ from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP
 
 
 def make(storage=None, **options):
-    settings = {"algorithm": ph.PBT(2, 1), "budget": ph.Budget(steps=4), "seed": 0, "storage": storage}
     return ph.Study(
-        "study",
-        space={"lr": ph.Float(0.1, 1.0)},
-        metric="score",
-        mode="max",
-        storage=storage,
-        **{**settings, **options},
-    )
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0, storage=storage,
+        algorithm=ph.PBT(2, 1), budget=ph.Budget(steps=4), **options,
+    )  # fmt: skip
 
 
 def build(trial):
