@@ -2,17 +2,20 @@
 
 import os
 import signal
+import threading
+import time
 
 import pytest
 
 import phyletic as ph
-from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP
+from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP, RESULTS
+from phyletic.storage import queries
 
 
-def make(storage=None, **options):
+def make(storage=None, population=2, **options):
     return ph.Study(
         "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0, storage=storage,
-        algorithm=ph.PBT(2, 1), budget=ph.Budget(steps=4), **options,
+        algorithm=ph.PBT(population, 1), budget=ph.Budget(steps=4), **options,
     )  # fmt: skip
 
 
@@ -82,3 +85,32 @@ def test_a_trial_given_up_by_its_workers_death_reaches_the_feed_and_the_display(
     assert ended.payload["worker"] == "worker-0"
     said = "".join(capfd.readouterr())
     assert f"member {given_up.trial.member} trial 1 failed after 1 attempts" in said
+
+
+def test_a_function_gets_all_changes_in_order_though_many_threads_commit():
+    study = make(population=20)
+    sequences, together, inside = [], [], set()
+
+    def noting(changes):
+        inside.add(threading.get_ident())
+        time.sleep(0.001)
+        together.append(len(inside))
+        sequences.extend(change.sequence for change in changes)
+        inside.discard(threading.get_ident())
+
+    def work():
+        while isinstance(trial := study.ask(), ph.LiveTrial):
+            study.tell(trial, score=trial["lr"])
+
+    end = study.owner.feed.call(noting)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    end()
+    assert set(together) == {1}
+    with study.database.read() as connection:
+        events = queries.events(connection, study.owner.state.id, kinds=[DECIDED, *RESULTS])
+    assert sequences == [sequence for sequence, _ in events]
+    assert len(sequences) > 100
