@@ -63,8 +63,13 @@ class Follower:
         self._missed = False
         self._arrived = threading.Condition()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._waiting) or self._missed
+
     def put(self, changes: Sequence[StudyChange]) -> None:
-        """Add what was committed; if the queue is full it is emptied, and the follower is told so."""
+        """Add committed changes; if there are too many, drop all and note that the follower missed some."""
         with self._arrived:
             self._waiting.extend(changes)
             if len(self._waiting) > self._most:
@@ -73,7 +78,7 @@ class Follower:
             self._arrived.notify_all()
 
     def take(self, timeout: float = 0.0) -> tuple[list[StudyChange], bool]:
-        """Take all that waits.
+        """Take all changes that wait.
 
         Args:
             timeout: Seconds to wait for something if there is nothing.
@@ -92,16 +97,17 @@ class Follower:
 
 
 class Feed:
-    """Hands what was committed to followers, and to functions that are called with it.
+    """Hands committed changes to followers, and calls functions with them.
 
-    Functions are called by the thread that committed, after its locks are released: so they may use the study. What
-    they raise is logged.
+    A thread that committed calls the functions after it released its locks: so they may use the study. One thread at a
+    time calls them, also for what others commit meanwhile, so each function gets the changes in order. What a function
+    raises is logged.
     """
 
     def __init__(self) -> None:
         self._followers: list[Follower] = []
         self._functions: list[tuple[Follower, Callable[[list[StudyChange]], object]]] = []
-        self._calling = threading.local()
+        self._calling = threading.Lock()
 
     @property
     def followed(self) -> bool:
@@ -114,7 +120,7 @@ class Feed:
         return lambda: self._followers.remove(follower)
 
     def call(self, function: Callable[[list[StudyChange]], object]) -> Callable[[], None]:
-        """Have a function called after each commit, with what was committed; returns what ends that."""
+        """Call a function with the changes of each commit, after it; returns a function that ends this."""
         follower = Follower()
         entry = (follower, function)
         remove = self.follow(follower)
@@ -128,24 +134,22 @@ class Feed:
         return end
 
     def publish(self, changes: Sequence[StudyChange]) -> None:
-        """Add what was committed to every follower's queue."""
+        """Add committed changes to every follower's queue."""
         for follower in list(self._followers):
             follower.put(changes)
 
     def deliver(self) -> None:
-        """Call the functions with what waits for them; a call from within one of them does nothing."""
-        if getattr(self._calling, "now", False) or not self._functions:
-            return
-        self._calling.now = True
-        try:
-            for follower, function in list(self._functions):
-                changes, missed = follower.take()
-                if missed:
-                    _logger.warning("%r missed changes of the study: it is too slow", function)
-                if changes:
-                    _call(function, changes)
-        finally:
-            self._calling.now = False
+        """Call the functions with the changes that wait for them, unless a thread is doing so: it calls them again."""
+        while any(follower.waiting for follower, _ in self._functions) and self._calling.acquire(blocking=False):
+            try:
+                for follower, function in list(self._functions):
+                    changes, missed = follower.take()
+                    if missed:
+                        _logger.warning("%r missed changes of the study: it is too slow", function)
+                    if changes:
+                        _call(function, changes)
+            finally:
+                self._calling.release()
 
 
 def _call(function: Callable[[list[StudyChange]], object], changes: list[StudyChange]) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 
 import pytest
 
@@ -9,15 +11,11 @@ import phyletic as ph
 from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP
 
 
-def make(storage=None, **options):
-    settings = {"algorithm": ph.PBT(2, 1), "budget": ph.Budget(steps=4), "seed": 0, "storage": storage}
+def make(storage=None, population=2, **options):
     return ph.Study(
-        "study",
-        space={"lr": ph.Float(0.1, 1.0)},
-        metric="score",
-        mode="max",
-        **{**settings, **options},
-    )
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0, storage=storage,
+        algorithm=ph.PBT(population, 1), budget=ph.Budget(steps=4), **options,
+    )  # fmt: skip
 
 
 def build(trial):
@@ -87,3 +85,40 @@ def test_a_trial_given_up_by_its_workers_death_reaches_the_feed_and_the_display(
     assert ended.payload["worker"] == "worker-0"
     said = "".join(capfd.readouterr())
     assert f"member {given_up.trial.member} trial 1 failed after 1 attempts" in said
+
+
+def test_a_function_gets_all_changes_in_order_though_many_threads_commit():
+    study = make(population=20)
+    seen, together, inside = [], [], set()
+
+    def noting(changes):
+        inside.add(threading.get_ident())
+        time.sleep(0.001)
+        together.append(len(inside))
+        seen.extend(changes)
+        inside.discard(threading.get_ident())
+
+    def work():
+        while isinstance(trial := study.ask(), ph.LiveTrial):
+            study.tell(trial, score=trial["lr"])
+
+    end = study.owner.feed.call(noting)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    end()
+    assert set(together) == {1}
+    # whoever comes late reads the same records from the store, in parts of any size
+    stored, known = [], -1
+    while part := study.changes(since=known, limit=7):
+        stored += part
+        known = part[-1].sequence
+    assert [facts(change) for change in stored] == [facts(change) for change in seen]
+    assert len(seen) > 100
+
+
+def facts(change):
+    number = None if change.trial is None else change.trial.number
+    return change.sequence, change.kind, change.at, number, change.payload

@@ -201,7 +201,7 @@ def test_a_released_trial_has_no_holder_and_the_next_grant_another_fence(studied
     with pytest.raises(StaleState):
         studied.write(updated=[TrialUpdate(trial(0), first, first)])
     studied.write(updated=[TrialUpdate(trial(0), None, second)])
-    assert studied.read(queries.open_trials) == [(trial(0), second)]
+    assert studied.read(queries.open_trials) == [(trial(0), second, None)]
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETED, TrialState.PARTIAL, TrialState.FAILED])
