@@ -89,6 +89,6 @@ def _check_all_used(attempt: Attempt, space: Space) -> None:
     if unused:
         raise HyperparameterUnused(
             f"{', '.join(unused)}: neither read nor applied during trial {attempt.record.number}, so exploring it "
-            "would change nothing. Read it in the loop's body (trial[name]), apply it (trial.apply(optimizer)), or mark it "
-            "fixed=True where it only matters when a member is built"
+            "would change nothing. Read it in the loop's body (trial[name]), apply it (trial.apply(optimizer)), or "
+            "mark it fixed=True where it only matters when a member is built"
         )
