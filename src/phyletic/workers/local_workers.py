@@ -21,14 +21,13 @@ import msgspec
 from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import Join, Refused, Reply
 from phyletic.errors import StorageError, StudyFailed
-from phyletic.workers.environment import visible_devices, worker_environment
 from phyletic.workers.fleet import Fleet
 from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Outcome, Patience, Said
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.pickling import check_not_imported_again, pack, pack_program
 from phyletic.workers.process_tree import Lifeline, creation_time, kill_tree
 from phyletic.workers.run_fleet import FleetRun
-from phyletic.workers.run_options import RunOptions
+from phyletic.workers.run_options import RunOptions, worker_environment
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, FramedSocket, Setup
 
 __all__ = ["run_local_workers"]
@@ -125,15 +124,6 @@ class _LocalWorker:
                 return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         return self.process.poll() is not None
 
-    def is_suspended(self) -> bool:
-        """Whether its process is suspended (SIGSTOP)."""
-        import psutil
-
-        try:
-            return bool(psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
-        except psutil.Error:
-            return False
-
     def kill(self, misdeed: str = "") -> None:
         """Kill its process with all that it started, and reap it; do so once, because its number may be used again.
 
@@ -188,13 +178,7 @@ class _LocalProcesses:
 
     def start(self, place: int) -> Join:
         """Start a worker's process; see :meth:`Processes.start`."""
-        name, session, log, devices = f"worker-{place}", secrets.token_hex(16), self._log(place), self._options.devices
-        environment = worker_environment(
-            session,
-            devices=None if devices is None else visible_devices(devices, place),
-            threads=self._options.threads,
-            additions=self._options.environment,
-        )
+        name, session, log = f"worker-{place}", secrets.token_hex(16), self._log(place)
         try:
             with log.open("ab", buffering=0) as output:
                 ours, theirs = socket.socketpair()
@@ -205,7 +189,7 @@ class _LocalProcesses:
                         stdout=output,
                         stderr=subprocess.STDOUT,
                         pass_fds=[theirs.fileno()],
-                        env=environment,
+                        env=worker_environment(self._options, place, session),
                         start_new_session=True,
                     )
                 self._lifeline.guard(process.pid, session)
@@ -253,7 +237,12 @@ class _LocalProcesses:
 
     def is_suspended(self, place: int) -> bool:
         """Whether a worker's process is suspended (SIGSTOP)."""
-        return self._workers[place].is_suspended()
+        import psutil
+
+        try:
+            return bool(psutil.Process(self._workers[place].process.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return False
 
     def output(self, place: int) -> str:
         """Name the log of a place."""
