@@ -16,7 +16,6 @@ import types
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
 
 from phyletic.errors import InvalidArgument, StudyFailed
 
@@ -129,22 +128,10 @@ def _module_to_copy(train: Callable[..., object]) -> types.ModuleType | None:
     module = sys.modules.get(getattr(_function(train), "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or module.__name__ in sys.builtin_module_names:
         return None
-    return None if _can_be_found(module) else module
-
-
-def _can_be_found(module: types.ModuleType) -> bool:
-    """Whether a fresh interpreter with this ``sys.path`` finds this very module under its name."""
-    place: Any = None
-    found: ModuleSpec | None = None
-    name = ""
-    for part in module.__name__.split("."):
-        name = f"{name}.{part}" if name else part
-        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
-        found = next((spec for find in finders if find is not None and (spec := find(name, place))), None)
-        if found is None:
-            return False
-        place = found.submodule_search_locations
-    return found is not None and found.origin == getattr(module, "__file__", None)
+    top = module.__name__.partition(".")[0]
+    found = next(filter(None, (finder.find_spec(top, None) for finder in sys.meta_path)), None)
+    known = found is not None and found.origin == getattr(sys.modules.get(top), "__file__", None)
+    return None if known else module
 
 
 def _culprit(train: object) -> str:

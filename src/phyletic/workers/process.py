@@ -13,17 +13,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from phyletic import errors
+from phyletic.checkpoints import Checkpoints, blobs_at
 from phyletic.coordinator.messages import Ask, Command, Refused, Reply, Tell
 from phyletic.records.values import as_unicode
+from phyletic.space import Space
+from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.loop import Trials
 from phyletic.workers.pickling import become_program, unpack
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Request, Setup, receive, send
-
-if TYPE_CHECKING:
-    from phyletic.workers.loop import Trials
 
 __all__ = ["SocketChannel", "main"]
 
@@ -110,8 +110,6 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
     without a result between them, return the status of a process that no longer trusts itself (an accelerator's errors
     stay).
     """
-    from phyletic.workers.attempt import worth_another_attempt
-
     failed_at = -1
     while True:
         asked = channel.asked
@@ -155,10 +153,6 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
 
 
 def _run(setup: Setup, channel: SocketChannel) -> int:
-    from phyletic.checkpoints import Checkpoints, blobs_at
-    from phyletic.space import Space
-    from phyletic.workers.loop import Trials
-
     try:
         train = unpack(setup.train)
     except Exception as error:

@@ -99,13 +99,12 @@ def receive(connection: socket.socket) -> Setup | Answers:
 
 
 def _exactly(connection: socket.socket, length: int) -> bytearray:
-    gathered = bytearray(length)
-    view, filled = memoryview(gathered), 0
-    while filled < length:
-        count = connection.recv_into(view[filled:])
-        if count == 0:
+    gathered = bytearray()
+    while len(gathered) < length:
+        chunk = connection.recv(min(length - len(gathered), _CHUNK))
+        if not chunk:
             raise EOFError("the owner of this worker is gone")
-        filled += count
+        gathered += chunk
     return gathered
 
 
