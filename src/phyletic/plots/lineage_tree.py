@@ -98,7 +98,7 @@ def draw_lineage_tree(
             zorder=3.6 if hop.best else 1.8,
         )
         axes.plot([hop.step], [hop.member], marker=".", markersize=3.5, color="black" if hop.best else tint, zorder=3.7)
-    draw_marks(axes, series.marks, [mark.member for mark in series.marks], edge=False)
+    draw_marks(axes, series.marks)
     axes.set_ylim(series.members - 0.4, -0.6)
     axes.set_xlim(0, max((segment.end for segment in series.segments), default=1) * 1.02)
     every = max(1, math.ceil(series.members / 20))

@@ -10,8 +10,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.plots.axes import Scale, logarithmic, readable_range, scale_of
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.drawing import INK, new_figure
-from phyletic.plots.families import score_of, varied_paths
-from phyletic.plots.parameter_data import ordered_trials
+from phyletic.plots.families import ordered_trials, score_of, varied_paths
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
