@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -43,7 +44,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         ys: Ordinates, as many.
         label: For the legend; "" keeps it out.
         colour: A matplotlib colour; None for the next of the palette.
-        dashed: Whether it is something to compare with, rather than what was found.
+        dashed: Whether it is a reference to compare with.
         dots: Whether its points are marked.
         width: In points.
     """
@@ -61,13 +62,13 @@ class LinePanel(msgspec.Struct, frozen=True, kw_only=True):
     """One pair of axes with lines.
 
     Attributes:
-        title: Above it.
+        title: Its title.
         x: Name of the abscissa.
         y: Name of the ordinate.
-        lines: What is drawn, the first below.
+        lines: The lines to draw, the first below.
         log_x: Whether the abscissa is logarithmic.
-        log_y: Whether the ordinate is.
-        ticks: The abscissas to name; empty to leave it to the axis.
+        log_y: Whether the ordinate is logarithmic.
+        ticks: The abscissas to name; empty to let matplotlib choose.
         legend: Whether it has a legend of its own.
     """
 
@@ -139,10 +140,7 @@ def best_so_far(trials: Sequence[Trial], metric: Metric) -> Points:
         if trial.end_step is not None and math.isfinite(score):
             best[trial.end_step] = better(score, best.get(trial.end_step, score))
     steps = sorted(best)
-    reached: list[float] = []
-    for step in steps:
-        reached.append(better(best[step], reached[-1]) if reached else best[step])
-    return tuple(float(step) for step in steps), tuple(reached)
+    return tuple(map(float, steps)), tuple(itertools.accumulate((best[step] for step in steps), better))
 
 
 def steps_to_reach(trials: Sequence[Trial], metric: Metric, target: float) -> int | None:
@@ -179,10 +177,9 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(4.6 * columns, 3.5 * rows + 0.3 * bool(title))
-    grid = figure.subplots(rows, columns, squeeze=False)
-    flat = list(grid.flat)
+    flat = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(flat, panels, strict=False):
-        draw_lines(axes, panel)
+        _draw_panel(axes, panel)
     for axes in flat[len(panels) :]:
         axes.set_visible(False)
     if title:
@@ -190,14 +187,15 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     return figure
 
 
-def draw_lines(axes: Axes, panel: LinePanel) -> None:
-    """Draw one panel on given axes."""
+def _draw_panel(axes: Axes, panel: LinePanel) -> None:
     tidy(axes)
     found = 0
     for line in panel.lines:
         colour = line.colour or (GREY if line.dashed else PALETTE[found % len(PALETTE)])
         found += not line.dashed and line.colour is None
-        axes.plot(line.xs, line.ys, **_style(line, colour))
+        style, marker = "--" if line.dashed else "-", "o" if line.dots else None
+        label = line.label or None
+        axes.plot(line.xs, line.ys, style, color=colour, linewidth=line.width, label=label, marker=marker, markersize=4)
     if panel.log_x:
         axes.set_xscale("log")
     if panel.log_y:
@@ -211,12 +209,3 @@ def draw_lines(axes: Axes, panel: LinePanel) -> None:
     axes.set_ylabel(panel.y, fontsize=9)
     if panel.legend and any(line.label for line in panel.lines):
         axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none")
-
-
-def _style(line: Line, colour: str) -> dict[str, Any]:
-    style: dict[str, Any] = {"color": colour, "linewidth": line.width, "linestyle": "--" if line.dashed else "-"}
-    if line.label:
-        style["label"] = line.label
-    if line.dots:
-        style |= {"marker": "o", "markersize": 4}
-    return style
