@@ -20,23 +20,16 @@ from phyletic.space.values import plain
 
 __all__ = ["decode", "encode", "first_difference"]
 
-_NUMBER = {"low", "high", "log", "step", "limits", "fixed"}
-_KEYS = {
+_NUMBER = ({"low", "high"}, {"log", "step", "limits", "fixed"})
+_KEYS: dict[str, tuple[set[str], set[str]]] = {
     "float": _NUMBER,
     "int": _NUMBER,
-    "ordinal": {"values", "fixed"},
-    "choice": {"options", "spaces", "fixed"},
-    "group": {"entries"},
-    "constant": {"value"},
+    "ordinal": ({"values"}, {"fixed"}),
+    "choice": ({"options"}, {"spaces", "fixed"}),
+    "group": ({"entries"}, set()),
+    "constant": ({"value"}, set()),
 }
-_REQUIRED = {
-    "float": {"low", "high"},
-    "int": {"low", "high"},
-    "ordinal": {"values"},
-    "choice": {"options"},
-    "group": {"entries"},
-    "constant": {"value"},
-}
+"""The keys that an entry of each type must have, and those that it may have."""
 
 
 def encode(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -99,9 +92,10 @@ def _decoded(entry: dict[str, Any], here: str, depth: int) -> Any:
     if not isinstance(kind, str) or kind not in _KEYS:
         raise InvalidSpace(f"{here}.type", kind, f"one of {', '.join(_KEYS)}")
     given = {key: value for key, value in entry.items() if key not in ("name", "type")}
-    for key in given.keys() - _KEYS[kind]:
-        raise InvalidSpace(f"a key of {here}", key, f"one of {', '.join(sorted(_KEYS[kind]))}")
-    for key in _REQUIRED[kind] - given.keys():
+    required, optional = _KEYS[kind]
+    for key in given.keys() - required - optional:
+        raise InvalidSpace(f"a key of {here}", key, f"one of {', '.join(sorted(required | optional))}")
+    for key in required - given.keys():
         raise InvalidSpace(here, entry, f"an object with {key!r}")
     if kind == "group":
         return decode(given["entries"], f"{here}.entries", depth + 1)
