@@ -8,8 +8,11 @@ import argparse
 import statistics
 from pathlib import Path
 
+from matplotlib import colormaps, colors
+
 import phyletic as ph
-from phyletic.plots import line_data, populations
+from phyletic import plots
+from phyletic.plots.lines import Line, LinePanel, along_lineage, best_lineage, steps_to_reach
 from phyletic.problems import quadratic
 from phyletic.problems.dry_run import dry_run
 from phyletic.records import Metric
@@ -52,8 +55,43 @@ def steps_needed(size, seeds):
             target=TARGET,
             seed=seed,
         )
-        needed.append(line_data.steps_to_reach(trials, METRIC, TARGET) or LONGEST)
+        needed.append(steps_to_reach(trials, METRIC, TARGET) or LONGEST)
     return needed
+
+
+def draw(runs, needed):
+    """Draw the score, loss and weights of each population's best member, and the steps that each size needed."""
+    score, loss, weights = [], [], []
+    for place, (size, trials) in enumerate(runs.items()):
+        lineage = best_lineage(trials, METRIC)
+        colour = colors.to_hex(colormaps["viridis"](0.85 * place / max(1, len(runs) - 1)))
+        style = {"label": f"{size} member{'s' * (size != 1)}", "colour": colour}
+        values = {name: along_lineage(lineage, name) for name in ("objective", "loss", "theta0", "theta1")}
+        score.append(Line(xs=values["objective"][0], ys=values["objective"][1], **style))
+        loss.append(Line(xs=values["loss"][0], ys=values["loss"][1], **style))
+        x, y = quadratic.START
+        weights.append(Line(xs=(x, *values["theta0"][1]), ys=(y, *values["theta1"][1]), **style))
+    last = max(line.xs[-1] for line in score)
+    target = Line(xs=(0.0, last), ys=(TARGET, TARGET), dashed=True, width=1.0)
+    ranges = [
+        Line(xs=(size, size), ys=(min(steps), max(steps)), dashed=True, width=1.2) for size, steps in needed.items()
+    ]
+    means = Line(xs=tuple(needed), ys=tuple(map(statistics.mean, needed.values())), dots=True)
+    panels = [
+        LinePanel(title="Q of the best member", x="step", y="Q", lines=(target, *score)),
+        LinePanel(title="its loss", x="step", y="loss", lines=tuple(loss), log_y=True, legend=False),
+        LinePanel(title="its weights", x="θ0", y="θ1", lines=tuple(weights), legend=False),
+        LinePanel(
+            title=f"steps to {TARGET:g}: mean and range over seeds",
+            x="members",
+            y="steps",
+            lines=(*ranges, means),
+            log_x=True,
+            log_y=True,
+            ticks=tuple(needed),
+        ),
+    ]
+    return plots.lines(panels)
 
 
 def main():
@@ -73,16 +111,7 @@ def main():
     runs = {size: run(size, options.workers, options.steps) for size in options.sizes}
     for size, trials in runs.items():
         print(f"{size:3} members: {sum(trial.decision.kind == 'exploit' for trial in trials)} exploits in the picture")
-    figure = populations(
-        runs,
-        METRIC,
-        loss="loss",
-        coordinates=("theta0", "theta1"),
-        origin=quadratic.START,
-        needed=needed,
-        target=TARGET,
-    )
-    figure.savefig(options.output / "population_size.png", dpi=90)
+    draw(runs, needed).savefig(options.output / "population_size.png", dpi=90)
 
 
 if __name__ == "__main__":

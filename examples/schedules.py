@@ -13,7 +13,7 @@ from pathlib import Path
 
 import phyletic as ph
 from phyletic import plots
-from phyletic.plots.line_data import (
+from phyletic.plots.lines import (
     Line,
     LinePanel,
     along_lineage,

@@ -81,13 +81,17 @@ def local_folder(name: str, value: object, allowed: str) -> Path:
         InvalidArgument: No folder has this path.
     """
     path = local_path(name, value, allowed)
-    try:
-        exists = path.is_dir()
-    except OSError:  # its name is too long
-        exists = False
-    if not exists:
+    if not os.path.isdir(path):
         raise InvalidArgument(name, str(value), allowed)
     return path
+
+
+@contextlib.contextmanager
+def _passing(step: str) -> Iterator[None]:
+    """Pass the failpoints before and after a step; the second one only if the step raised nothing."""
+    failpoint(f"disk.{step}.before")
+    yield
+    failpoint(f"disk.{step}.after")
 
 
 def fsync(descriptor: int) -> None:
@@ -107,9 +111,8 @@ def fsync_file(path: str | Path) -> None:
     """Force the contents of a file that other code wrote onto the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        failpoint("disk.fsync.before")
-        fsync(descriptor)
-        failpoint("disk.fsync.after")
+        with _passing("fsync"):
+            fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -118,9 +121,8 @@ def fsync_folder(path: str | Path) -> None:
     """Force a folder's list of names onto the disk: only then does a rename in it survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        failpoint("disk.fsync_folder.before")
-        os.fsync(descriptor)  # names are metadata: F_FULLFSYNC is for contents, and some folders refuse it
-        failpoint("disk.fsync_folder.after")
+        with _passing("fsync_folder"):
+            os.fsync(descriptor)  # names are metadata: F_FULLFSYNC is for contents, and some folders refuse it
     finally:
         os.close(descriptor)
 
@@ -153,14 +155,8 @@ def create_file(path: str | Path) -> int:
     Raises:
         OSError: The name exists, or its folder does not.
     """
-    failpoint("disk.create.before")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-    try:
-        failpoint("disk.create.after")
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    with _passing("create"):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
 def write_file(path: str | Path, parts: Iterable[Part], *, durable: bool = True) -> None:
@@ -187,32 +183,27 @@ def write_parts(descriptor: int, parts: Iterable[Part], *, durable: bool = True)
     """
     try:
         for piece in gathered(parts):
-            failpoint("disk.write.before")
-            left = memoryview(piece)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            failpoint("disk.write.after")
+            with _passing("write"):
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(descriptor, left) :]
         if durable:
-            failpoint("disk.fsync.before")
-            fsync(descriptor)
-            failpoint("disk.fsync.after")
+            with _passing("fsync"):
+                fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def rename(source: str | Path, target: str | Path) -> None:
     """Give a file another name in one step, replacing a file of that name; the new name is not yet durable."""
-    failpoint("disk.rename.before")
-    os.replace(source, target)
-    failpoint("disk.rename.after")
+    with _passing("rename"):
+        os.replace(source, target)
 
 
 def unlink(path: str | Path) -> None:
     """Remove a file's name if it exists; the removal is not yet durable."""
-    failpoint("disk.unlink.before")
-    with contextlib.suppress(FileNotFoundError):
+    with _passing("unlink"), contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    failpoint("disk.unlink.after")
 
 
 def make_folder(path: str, *, durable: bool = True) -> None:
@@ -227,10 +218,8 @@ def make_folder(path: str, *, durable: bool = True) -> None:
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
-        failpoint("disk.mkdir.before")
-        with contextlib.suppress(FileExistsError):
+        with _passing("mkdir"), contextlib.suppress(FileExistsError):
             os.mkdir(folder)
-        failpoint("disk.mkdir.after")
         if durable:
             fsync_folder(os.path.dirname(folder))
 
@@ -248,7 +237,5 @@ def remove_tree(path: str | Path) -> None:
         inside = [entry.path for entry in entries]
     for entry in inside:
         remove_tree(entry)
-    failpoint("disk.unlink.before")
-    with contextlib.suppress(FileNotFoundError):
+    with _passing("unlink"), contextlib.suppress(FileNotFoundError):
         os.rmdir(path)
-    failpoint("disk.unlink.after")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from phyletic.plots.line_data import best_lineage, hyperparameter_steps, steps_to_reach
+from phyletic.plots.lines import best_lineage, hyperparameter_steps, steps_to_reach
 from phyletic.problems import triangle
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "schedules.py"

@@ -140,15 +140,6 @@ def test_a_process_started_with_a_failpoint_is_killed_there(tmp_path):
     assert left(tmp_path) == []
 
 
-def test_many_publications_share_the_wait_for_their_names(tmp_path):
-    store = Checkpoints(FolderBlobs(tmp_path))
-    passed = []
-    with armed(passed.append):
-        store.publish_many({f"{number:032x}": {"x": number} for number in range(5)})
-    assert passed.count("disk.fsync.after") == 5
-    assert passed.count("disk.fsync_folder.after") == 1
-
-
 def test_a_small_publication_costs_two_fsyncs(tmp_path):
     store = Checkpoints(FolderBlobs(tmp_path))
     store.publish(OTHER, {"x": 1})

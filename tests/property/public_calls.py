@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import phyletic as ph
 from phyletic import plots, simulate
 from phyletic.errors import PhyleticError
-from phyletic.plots.line_data import Line, LinePanel
+from phyletic.plots.lines import Line, LinePanel
 from phyletic.plots.plane import surface
 from phyletic.testing.example import example_study
 
@@ -344,7 +344,6 @@ def pictures() -> Calls:
         "surface": surface(lambda places: places[..., 0], (0, 1), (0, 1), levels=[0.2, 0.5], points=3),
         "coordinates": ("x", "y"),
     }
-    runs = {1: study.trials()}
     panel = LinePanel(title="a", x="x", y="y", lines=(Line(xs=(0.0, 1.0), ys=(1.0, 2.0)),))
     return {
         "plots.plot": (plots.plot, {"study": study, "kind": "scores", "metric": None}),
@@ -371,11 +370,6 @@ def pictures() -> Calls:
             plots.landscape_animation, {**trials, **metric, **below, "seconds": 0.1, "width": 1.0},
         ),
         "plots.lines": (plots.lines, {"panels": [panel], "columns": 2, "title": "t"}),
-        "plots.populations": (
-            plots.populations,
-            {**metric, "runs": runs, "loss": "x", "coordinates": ("x", "y"), "origin": None, "needed": {1: [3]},
-             "target": None, "names": ("a", "b", "c", "d")},
-        ),
         "plots.side_by_side": (
             plots.side_by_side,
             {**metric, **below, "runs": {"a": study.trials()}, "origin": None, "target": None,

@@ -146,14 +146,10 @@ class FolderBlobs:
         disk.make_folder(folder, durable=False)
 
     def _write(self, key: str, folder: str, content: Iterable[disk.Part]) -> None:
-        if folder != self._folder:
-            self._make(folder)
+        self._make(folder)
         unfinished = self._unfinished(key)
         try:
             try:
-                descriptor = disk.create_file(unfinished)
-            except FileNotFoundError:
-                self._make(folder)
                 descriptor = disk.create_file(unfinished)
             except FileExistsError:  # left by a process that was killed
                 disk.unlink(unfinished)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from phyletic.checkpoints.adapters import encode_state
-from phyletic.checkpoints.blobs import Blobs, Content
+from phyletic.checkpoints.blobs import Blobs
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, open_folder, open_packed
@@ -74,42 +74,16 @@ class Checkpoints:
             CheckpointError: It could not be written (a full disk, another state under the same id); nothing of it is
                 visible.
         """
-        return self.publish_many({id: state})[0]
-
-    def publish_many(self, states: Mapping[str, Mapping[str, object]]) -> list[CheckpointReference]:
-        """Publish several states, as :meth:`publish` does, with one wait for the names of all.
-
-        Args:
-            states: States by id.
-
-        Returns:
-            A reference for each, in the given order.
-
-        Raises:
-            StateUnsupported: An entry is of a type that cannot be saved; nothing was written.
-            CheckpointError: One could not be written; earlier ones may be published.
-        """
-        encoded = {_checked(id): encode_state(state) for id, state in states.items()}
-        references: list[CheckpointReference] = []
-        digest: Digest | None = None
-
-        def files() -> Iterator[tuple[str, Content]]:
-            nonlocal digest
-            for id, packed in encoded.items():
-                digest = Digest(packed.size)
-                yield _packed(id), hashed(packed.parts(), digest)
-                references.append(CheckpointReference(id, digest.text(), digest.size))
-
-        with self._writing(*encoded):
-            for id, packed in encoded.items():
-                if self._published(id):
-                    self._require_same(id, _packed(id), _digest_of(packed))
+        packed = encode_state(state)
+        with self._writing(_checked(id)):
+            if self._published(id):
+                self._require_same(id, _packed(id), _digest_of(packed))
+            digest = Digest(packed.size)
             try:
-                self._blobs.put(files())
+                self._blobs.put([(_packed(id), hashed(packed.parts(), digest))])
             finally:
-                if digest is not None:
-                    digest.close()
-        return references
+                digest.close()
+        return CheckpointReference(id, digest.text(), digest.size)
 
     def publish_folder(self, id: str, folder: Path) -> CheckpointReference:
         """Publish a user's own files. They are complete, visible and durable once this returns.
@@ -270,8 +244,8 @@ class Checkpoints:
                 "an id is never used for another checkpoint"
             )
 
-    def _writing(self, *ids: str) -> contextlib.AbstractContextManager[None]:
-        return _explained(f"checkpoint {', '.join(ids)} could not be written to {self.location}")
+    def _writing(self, id: str) -> contextlib.AbstractContextManager[None]:
+        return _explained(f"checkpoint {id} could not be written to {self.location}")
 
 
 def _checked(id: object) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from phyletic.checkpoints.blobs import Content
-from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
+from phyletic.checkpoints.digest import Digest, digest_of_bytes, digest_of_file, hashed
 from phyletic.checkpoints.read_errors import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 
@@ -115,7 +115,7 @@ class OwnFiles:
     @property
     def digest(self) -> str:
         """The manifest's digest."""
-        return _digest_of(self.manifest)
+        return digest_of_bytes(self.manifest)
 
     @property
     def size(self) -> int:
@@ -152,12 +152,6 @@ def _kind(mode: int) -> str:
     return "a device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else "a pipe or socket"
 
 
-def _digest_of(encoded: bytes) -> str:
-    digest = Digest()
-    digest.update(encoded)
-    return digest.text()
-
-
 def read_manifest(folder: Path, digest: str) -> FolderManifest:
     """Return the manifest of a published folder.
 
@@ -172,7 +166,7 @@ def read_manifest(folder: Path, digest: str) -> FolderManifest:
     path = folder / MANIFEST
     try:
         encoded = path.read_bytes()
-        found = _digest_of(encoded)
+        found = digest_of_bytes(encoded)
         if found != digest:
             raise CheckpointDamaged(f"{path} is damaged: its digest is {found}, expected {digest}")
         manifest = msgspec.json.decode(encoded, type=FolderManifest)

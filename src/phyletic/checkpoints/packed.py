@@ -22,21 +22,10 @@ from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
 __all__ = ["ITEM_SIZES", "MAXIMUM_HEADER", "Array", "Entry", "Manifest", "Packed", "Stored", "pack", "read_header"]
 
 ITEM_SIZES = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "F8_E5M2": 1,
-    "F8_E4M3": 1,
-    "U16": 2,
-    "I16": 2,
-    "F16": 2,
-    "BF16": 2,
-    "U32": 4,
-    "I32": 4,
-    "F32": 4,
-    "U64": 8,
-    "I64": 8,
-    "F64": 8,
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64"), 8),
 }
 """Bytes of one element, by the format's names of types."""
 

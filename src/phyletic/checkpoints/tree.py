@@ -169,9 +169,9 @@ class Lifting:
         Raises:
             CheckpointError: The kind of the node is unknown.
         """
+        if isinstance(node, list):
+            return self._items(node, live, in_place, views)
         if not isinstance(node, dict):
-            if isinstance(node, list):
-                return self._items(node, live, in_place, views)
             return node
         kind = next(iter(node))
         content = node[kind]
@@ -185,12 +185,16 @@ class Lifting:
             return {key: self.lift(value, inner.get(key), in_place=in_place, views=views) for key, value in pairs}
         if kind in ("tuple", "set", "frozenset"):
             items = self._items(content, live, in_place, views)
-            return tuple(items) if kind == "tuple" else set(items) if kind == "set" else frozenset(items)
+            return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](items)
         if kind == "namedtuple":
             return self._named(node, live, in_place, views)
         if kind == "jax":
             return arrays.jax_array(*self._located(content), node, live)
-        return self._plain(kind, content, node)
+        if kind in _PLAIN:
+            return _PLAIN[kind](self, content, node)
+        raise CheckpointError(
+            f"the checkpoint holds a {kind!r}, which this phyletic does not know: install a later one"
+        )
 
     def content(self, name: str) -> memoryview:
         """Return the bytes of an array, as a view of the file."""
@@ -223,26 +227,19 @@ class Lifting:
         with torch.no_grad():
             return live.copy_(loaded)
 
-    def _plain(self, kind: str, content: Any, node: Node) -> Any:
-        if kind == "int":
-            return int(content, 16)
-        if kind == "float":
-            return struct.unpack(">d", bytes.fromhex(content))[0]
-        if kind == "text":
-            return bytes.fromhex(content).decode("utf-8", "surrogatepass")
-        if kind == "complex":
-            return complex(self.lift(content[0]), self.lift(content[1]))
-        if kind == "bytes":
-            return base64.b64decode(content, validate=True)
-        if kind == "long bytes":
-            return bytes(self.content(content))
-        if kind == "scalar":
-            return np.frombuffer(bytes.fromhex(content), np.dtype(node["dtype"]))[0]
-        if kind in ("numpy str", "numpy bytes"):
-            return (np.str_ if kind == "numpy str" else np.bytes_)(self.lift(content))
-        raise CheckpointError(
-            f"the checkpoint holds a {kind!r}, which this phyletic does not know: install a later one"
-        )
+
+_PLAIN: dict[str, Callable[[Lifting, Any, Node], Any]] = {
+    "int": lambda lifting, content, node: int(content, 16),
+    "float": lambda lifting, content, node: struct.unpack(">d", bytes.fromhex(content))[0],
+    "text": lambda lifting, content, node: bytes.fromhex(content).decode("utf-8", "surrogatepass"),
+    "complex": lambda lifting, content, node: complex(lifting.lift(content[0]), lifting.lift(content[1])),
+    "bytes": lambda lifting, content, node: base64.b64decode(content, validate=True),
+    "long bytes": lambda lifting, content, node: bytes(lifting.content(content)),
+    "scalar": lambda lifting, content, node: np.frombuffer(bytes.fromhex(content), np.dtype(node["dtype"]))[0],
+    "numpy str": lambda lifting, content, node: np.str_(lifting.lift(content)),
+    "numpy bytes": lambda lifting, content, node: np.bytes_(lifting.lift(content)),
+}
+"""How to lift a node without structure, by its kind."""
 
 
 def is_unicode(text: str) -> bool:

@@ -6,10 +6,9 @@ global random state.
 
 from phyletic.evolution.algorithm import Algorithm, Reads
 from phyletic.evolution.early_stop import MedianStopping, NonFiniteStopping
-from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
+from phyletic.evolution.exploit import BinaryTournament, NoiseGate, Truncation, TTest
 from phyletic.evolution.explore import Gaussian, Perturb, Resample
 from phyletic.evolution.explore_only import ExploreOnly
-from phyletic.evolution.gate import NoiseGate
 from phyletic.evolution.grid_search import GridSearch
 from phyletic.evolution.pbt import PBT
 from phyletic.evolution.population import MemberView, Population

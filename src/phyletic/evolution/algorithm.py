@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -92,10 +92,6 @@ class Algorithm(Protocol):
         ...
 
 
-class _StopsEarly(Protocol):
-    def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]: ...
-
-
 def hopeless_trials(algorithm: Algorithm, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
     """Return the numbers of the running trials that an algorithm gives up; none unless it reads curves.
 
@@ -104,7 +100,8 @@ def hopeless_trials(algorithm: Algorithm, curves: Sequence[TrialCurve], mode: Li
         curves: What running trials have reported so far, and what the latest ended ones reported.
         mode: Which way the metric is better.
     """
-    return cast(_StopsEarly, algorithm).early_stop(curves, mode) if algorithm.reads.curves else ()
+    stops_early: Any = algorithm  # check_algorithm made sure that one that reads curves has early_stop
+    return tuple(stops_early.early_stop(curves, mode)) if algorithm.reads.curves else ()
 
 
 def check_algorithm(algorithm: object) -> Algorithm:

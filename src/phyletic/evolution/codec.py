@@ -18,10 +18,9 @@ import msgspec
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.algorithm import Algorithm, check_algorithm
 from phyletic.evolution.early_stop import EarlyStopRule, MedianStopping, NonFiniteStopping
-from phyletic.evolution.exploit import BinaryTournament, Truncation, TTest
+from phyletic.evolution.exploit import BinaryTournament, NoiseGate, Truncation, TTest
 from phyletic.evolution.explore import Chain, Gaussian, Perturb, Resample
 from phyletic.evolution.explore_only import ExploreOnly
-from phyletic.evolution.gate import NoiseGate
 from phyletic.evolution.grid_search import GridSearch
 from phyletic.evolution.pbt import PBT
 from phyletic.evolution.random_search import RandomSearch
@@ -32,22 +31,10 @@ __all__ = ["algorithm_from_json", "algorithm_to_json"]
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        BinaryTournament,
-        Chain,
-        EarlyStopRule,
-        ExploreOnly,
-        Gaussian,
-        GridSearch,
-        MedianStopping,
-        NoiseGate,
-        NonFiniteStopping,
-        PBT,
-        Perturb,
-        RandomSearch,
-        Resample,
-        TTest,
-        Truncation,
-        UserFunction,
+        *(PBT, ExploreOnly, RandomSearch, GridSearch),
+        *(Truncation, BinaryTournament, TTest, NoiseGate),
+        *(Perturb, Resample, Gaussian, Chain, UserFunction),
+        *(MedianStopping, NonFiniteStopping, EarlyStopRule),
     )
 }
 

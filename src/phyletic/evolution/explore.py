@@ -17,7 +17,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_number, check_probability, check_sequence
 from phyletic.randomness import RandomStream
 from phyletic.records import Value
-from phyletic.space import Choice, Ordinal, Parameter, Space
+from phyletic.space import Choice, Domain, Ordinal, Parameter, Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,14 +101,11 @@ class Perturb:
     def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
         """Return perturbed values; see :meth:`Explore.explore`."""
 
-        def step(parameter: Parameter, value: Value) -> tuple[Value, str]:
-            if self.resample_probability and stream.random() < self.resample_probability:
-                return parameter.domain.sample(stream), "resampled"
+        def step(domain: Any, value: Value) -> tuple[Value, str]:
             factor = stream.choice(self.factors)
-            domain: Any = parameter.domain  # whose values are of the domain's own type
-            return domain.perturb(value, factor, stream), _words(parameter, f"x{factor:g}")
+            return domain.perturb(value, factor, stream), _words(domain, f"x{factor:g}")
 
-        return _each(space, values, stream, step)
+        return _each(space, values, stream, step, self.resample_probability)
 
 
 @dataclass(frozen=True)
@@ -132,10 +129,8 @@ class Resample:
     def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
         """Return values of which some are redrawn; see :meth:`Explore.explore`."""
 
-        def step(parameter: Parameter, value: Value) -> tuple[Value, str]:
-            if stream.random() < self.probability:
-                return parameter.domain.sample(stream), "resampled"
-            return value, ""
+        def step(domain: Domain, value: Value) -> tuple[Value, str]:
+            return (domain.sample(stream), "resampled") if stream.random() < self.probability else (value, "")
 
         return _each(space, values, stream, step)
 
@@ -167,14 +162,11 @@ class Gaussian:
     def explore(self, space: Space, values: Mapping[str, Value], stream: RandomStream) -> Explored:
         """Return values with noise; see :meth:`Explore.explore`."""
 
-        def step(parameter: Parameter, value: Value) -> tuple[Value, str]:
-            if self.resample_probability and stream.random() < self.resample_probability:
-                return parameter.domain.sample(stream), "resampled"
+        def step(domain: Any, value: Value) -> tuple[Value, str]:
             noise = self.scale * stream.normal()
-            domain: Any = parameter.domain  # whose values are of the domain's own type
-            return domain.shift(value, noise, stream), _words(parameter, f"{noise:+.3g} of the range")
+            return domain.shift(value, noise, stream), _words(domain, f"{noise:+.3g} of the range")
 
-        return _each(space, values, stream, step)
+        return _each(space, values, stream, step, self.resample_probability)
 
 
 @dataclass(frozen=True)
@@ -229,19 +221,28 @@ def same(first: Value, second: Value) -> bool:
     return first is second or (type(first) is type(second) and first == second)
 
 
-def _words(parameter: Parameter, words: str) -> str:
-    if isinstance(parameter.domain, Choice):
+def _words(domain: Domain, words: str) -> str:
+    if isinstance(domain, Choice):
         return "redrawn"
-    return "shifted" if isinstance(parameter.domain, Ordinal) else words
+    return "shifted" if isinstance(domain, Ordinal) else words
 
 
 def _each(
     space: Space,
     values: Mapping[str, Value],
     stream: RandomStream,
-    step: Callable[[Parameter, Value], tuple[Value, str]],
+    step: Callable[[Any, Value], tuple[Value, str]],
+    resample_probability: float = 0.0,
 ) -> Explored:
-    """Apply a step to every parameter that may change, then complete the branches of changed choices."""
+    """Change every parameter that may change, then complete the branches of changed choices.
+
+    Args:
+        space: What may vary.
+        values: The inherited values.
+        stream: The source of random numbers.
+        step: From a parameter's domain and its value to the new value, and how it came about.
+        resample_probability: For each parameter, the probability of a redraw from its birth range instead.
+    """
     changed, how = dict(values), dict[str, str]()
     chosen = False
     for parameter in space.active(values):
@@ -249,7 +250,10 @@ def _each(
             continue
         path = parameter.path
         before = values[path]
-        after, words = step(parameter, before)
+        if resample_probability and stream.random() < resample_probability:
+            after, words = parameter.domain.sample(stream), "resampled"
+        else:
+            after, words = step(parameter.domain, before)
         if not same(before, after):
             changed[path] = after
             how[path] = words

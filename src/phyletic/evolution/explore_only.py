@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
 from phyletic.evolution.population import Population
-from phyletic.evolution.suggestion import changes_between, fresh_start, newborn, newborn_values, suggestion
+from phyletic.evolution.suggestion import changes_between, decision_about, drawn_birth, fresh_start, suggestion
 from phyletic.evolution.user_function import as_rule
 from phyletic.randomness import RandomStream
-from phyletic.records import Decision, Suggestion
+from phyletic.records import Suggestion
 from phyletic.space import Space
 
 __all__ = ["ExploreOnly"]
@@ -64,20 +64,11 @@ class ExploreOnly:
         """The explore rule made from ``explore``."""
         return cast(Explore, self.explore)
 
+    birth = drawn_birth
+
     def population_size(self, space: Space) -> int:
         """Return ``population``."""
         return self.population
-
-    def birth(
-        self,
-        space: Space,
-        member: int,
-        given: Mapping[str, Any] | None,
-        design_row: Sequence[float] | None,
-        stream: RandomStream,
-    ) -> Suggestion:
-        """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
@@ -87,13 +78,6 @@ class ExploreOnly:
             return fresh_start(self, population, view, population.space.sample(stream))
         own = head.hyperparameters
         explored = self.rule.explore(population.space, own, stream)
-        ranking = population.ranking
-        decision = Decision(
-            kind="explore",
-            as_of=population.as_of,
-            rank=ranking.place(view),
-            ranked=len(ranking),
-            explored=rule_name(self.rule),
-            changes=changes_between(own, own, explored.values, explored.how),
-        )
+        changes = changes_between(own, own, explored.values, explored.how)
+        decision = decision_about(view, "explore", population, explored=rule_name(self.rule), changes=changes)
         return suggestion(self, head.number, explored.values, decision)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals, check_one_of
 from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, stopped_by_rules
-from phyletic.evolution.exploit import Exploit, Truncation, Verdict
+from phyletic.evolution.exploit import Exploit, NoiseGate, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
-from phyletic.evolution.gate import NoiseGate
-from phyletic.evolution.population import Population
+from phyletic.evolution.population import MemberView, Population
 from phyletic.evolution.ranking import Ranking, rank_matched
 from phyletic.evolution.suggestion import (
     changes_between,
     continuation,
+    decision_about,
+    drawn_birth,
     fresh_start,
-    newborn,
-    newborn_values,
     reason_of_rescue,
     suggestion,
 )
 from phyletic.evolution.user_function import as_rule
-from phyletic.evolution.view import MemberView
 from phyletic.randomness import RandomStream
-from phyletic.records import Decision, Suggestion
+from phyletic.records import Suggestion
 from phyletic.space import Space
 
 __all__ = ["PBT"]
@@ -113,20 +111,11 @@ class PBT:
         """The explore rule made from ``explore``."""
         return cast(Explore, self.explore)
 
+    birth = drawn_birth
+
     def population_size(self, space: Space) -> int:
         """Return ``population``."""
         return self.population
-
-    def birth(
-        self,
-        space: Space,
-        member: int,
-        given: Mapping[str, Any] | None,
-        design_row: Sequence[float] | None,
-        stream: RandomStream,
-    ) -> Suggestion:
-        """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
         """Return the numbers of the running trials that a rule gives up.
@@ -154,14 +143,7 @@ class PBT:
                 donor = _Donor(ranking, stream.choice(donors), "exploit", self.inherit)
                 return self._copy(population, view, donor, verdict.threshold, note, stream)
             note = _joined(note, "no donor with steps left")
-        decision = Decision(
-            kind="continue",
-            as_of=population.as_of,
-            rank=ranking.place(view),
-            ranked=len(ranking),
-            threshold=verdict.threshold,
-            note=note,
-        )
+        decision = decision_about(view, "continue", population, ranking, threshold=verdict.threshold, note=note)
         return continuation(self, view, decision)
 
     def _judge(self, ranking: Ranking, view: MemberView, stream: RandomStream) -> Verdict:
@@ -218,11 +200,11 @@ class PBT:
             parent, values = own.number, space.with_fixed_of(head.hyperparameters, own.hyperparameters)
         explored = self.rule.explore(space, values, stream)
         before = values if own is None else own.hyperparameters
-        decision = Decision(
-            kind=donor.kind,
-            as_of=population.as_of,
-            rank=ranking.place(view),
-            ranked=len(ranking),
+        decision = decision_about(
+            view,
+            donor.kind,
+            population,
+            ranking,
             threshold=threshold,
             donor=head.number,
             donor_member=winner.member,

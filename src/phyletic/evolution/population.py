@@ -8,8 +8,7 @@ from typing import Literal
 import msgspec
 
 from phyletic.errors import NotFound
-from phyletic.evolution.ranking import Ranking, rank_latest
-from phyletic.evolution.view import MemberView
+from phyletic.evolution.ranking import MemberView, Ranking, rank_latest
 from phyletic.space import Space
 
 __all__ = ["MemberView", "Population"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from phyletic.evolution.algorithm import Reads
 from phyletic.evolution.arguments import check_flag, check_integer, check_intervals
 from phyletic.evolution.population import Population
-from phyletic.evolution.suggestion import fresh_start, newborn, newborn_values, unchanging
+from phyletic.evolution.suggestion import drawn_birth, fresh_start, unchanging
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
@@ -47,20 +46,11 @@ class RandomSearch:
         check_intervals(self.interval, self.interval_seconds)
         check_flag("synchronous", self.synchronous)
 
+    birth = drawn_birth
+
     def population_size(self, space: Space) -> int:
         """Return ``population``."""
         return self.population
-
-    def birth(
-        self,
-        space: Space,
-        member: int,
-        given: Mapping[str, Any] | None,
-        design_row: Sequence[float] | None,
-        stream: RandomStream,
-    ) -> Suggestion:
-        """Decide a member's first trial; see :meth:`Algorithm.birth`."""
-        return newborn(self, newborn_values(space, given, design_row, stream))
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""

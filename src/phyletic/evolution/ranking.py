@@ -16,13 +16,39 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from phyletic.errors import NotFound
-from phyletic.evolution.view import MemberView
+from phyletic.records import Trial
 
-__all__ = ["Ranking", "Standings", "average", "rank_latest", "rank_matched"]
-
+__all__ = ["MemberView", "Ranking", "Standings", "average", "rank_latest", "rank_matched"]
 
 Key: TypeAlias = tuple[int, float, int]
 """What members are sorted by, best first: whether the score counts, the score where lower is better, the number."""
+
+
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of a population, as an algorithm sees it.
+
+    Attributes:
+        member: Its place in the population, from 0.
+        trial: Its head: its latest completed trial. None before the first.
+        scores: The latest evaluations of the metric along its lineage, newest last: as many as the algorithm's
+            ``reads.scores`` asks for.
+        history: ``(end_step, score)`` of the latest trials along its lineage, oldest first; empty unless the
+            algorithm's ``reads.history`` is true.
+        failed: Whether its latest trial was given up, so that it must be rescued.
+        early_stopped: Whether the algorithm ended its latest trial early.
+    """
+
+    member: int
+    trial: Trial | None = None
+    scores: tuple[float, ...] = ()
+    history: tuple[tuple[int, float], ...] = ()
+    failed: bool = False
+    early_stopped: bool = False
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can go on from its own head: a finite score, and neither failed nor stopped early."""
+        return self.trial is not None and not self.failed and not self.early_stopped and self.trial.finite
 
 
 class Ranking(msgspec.Struct, frozen=True):
@@ -122,12 +148,7 @@ def _shown(score: float | None) -> float:
 
 def rank_latest(members: Iterable[MemberView], mode: Literal["max", "min"]) -> Ranking:
     """Rank members by the score of their latest completed trial; those without one are not ranked."""
-    scored: list[tuple[float | None, MemberView]] = []
-    for view in members:
-        trial = view.trial
-        if trial is not None:
-            scored.append((trial.score, view))
-    return _rank(scored, mode)
+    return _rank([(view.trial.score, view) for view in members if view.trial is not None], mode)
 
 
 def rank_matched(members: Iterable[MemberView], mode: Literal["max", "min"], own: MemberView) -> Ranking:
@@ -151,14 +172,10 @@ def rank_matched(members: Iterable[MemberView], mode: Literal["max", "min"], own
             assert view.trial is not None
             scored.append((view.trial.score, view))
         elif view.trial is not None:
-            reached = bisect_right(view.history, age, key=_end_step)
+            reached = bisect_right(view.history, age, key=itemgetter(0))
             if reached:
                 scored.append((view.history[reached - 1][1], view))
     return _rank(scored, mode)
-
-
-def _end_step(entry: tuple[int, float]) -> int:
-    return entry[0]
 
 
 def _rank(scored: Sequence[tuple[float | None, MemberView]], mode: Literal["max", "min"]) -> Ranking:

@@ -15,7 +15,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.algorithm import Algorithm, check_algorithm, hopeless_trials
 from phyletic.evolution.arguments import check_integer, check_mapping, check_seed, check_sequence
 from phyletic.evolution.early_stop import MOST_CURVES, TrialCurve
-from phyletic.evolution.unstored_population import Decided, UnstoredPopulation
+from phyletic.evolution.unstored_population import UnstoredPopulation
 from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Decision, Evaluation, Metric, Suggestion, Trial, TrialState
 from phyletic.space import Space
@@ -151,7 +151,10 @@ def suggest(
         members = sorted(set(study.ready()) - set(partial), key=lambda member: _turn(study, member))
     population = study.population()
     for place, member in enumerate(members[: k - len(suggestions)], len(suggestions)):
-        suggestions.append(_suggestion(study.decide(member, first + place, population)))
+        decided = study.decide(member, first + place, population)
+        cut = msgspec.structs.replace(decided.suggestion, steps=decided.trial.steps)
+        seed = decided.trial.seed
+        suggestions.append(MemberSuggestion(number=first + place, member=member, seed=seed, suggestion=cut))
     return suggestions
 
 
@@ -239,12 +242,6 @@ def _resume(study: UnstoredPopulation, member: int, number: int) -> MemberSugges
         seconds=partial.seconds,
     )
     return MemberSuggestion(number=number, member=member, seed=trial_seed(study.seed, number), suggestion=rest)
-
-
-def _suggestion(decided: Decided) -> MemberSuggestion:
-    trial = decided.trial
-    cut = msgspec.structs.replace(decided.suggestion, steps=trial.steps)
-    return MemberSuggestion(number=trial.number, member=trial.member, seed=trial.seed, suggestion=cut)
 
 
 def _is_partial(trial: Trial | None) -> bool:

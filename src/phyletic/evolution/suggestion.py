@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.explore import same
-from phyletic.evolution.population import Population
-from phyletic.evolution.view import MemberView
+from phyletic.evolution.population import MemberView, Population
+from phyletic.evolution.ranking import Ranking
 from phyletic.randomness import RandomStream
 from phyletic.records import Change, Decision, Suggestion, Value
 from phyletic.space import Space
@@ -16,13 +16,17 @@ from phyletic.space import Space
 __all__ = [
     "changes_between",
     "continuation",
+    "decision_about",
+    "drawn_birth",
     "fresh_start",
     "newborn",
-    "newborn_values",
     "reason_of_rescue",
     "suggestion",
     "unchanging",
 ]
+
+
+Kind: TypeAlias = Literal["continue", "explore", "exploit", "rescue"]
 
 
 class Intervals(Protocol):
@@ -43,7 +47,7 @@ def suggestion(algorithm: Intervals, parent: int | None, values: dict[str, Value
     """Suggest a trial of an algorithm's interval.
 
     Args:
-        algorithm: Whose interval it is.
+        algorithm: The algorithm whose interval the trial has.
         parent: Number of the trial whose checkpoint it starts from; None for a newborn.
         values: Its hyperparameters by flat path.
         decision: Why it is suggested.
@@ -62,13 +66,22 @@ def newborn(algorithm: Intervals, values: dict[str, Value]) -> Suggestion:
     return suggestion(algorithm, None, values, Decision(kind="birth"))
 
 
-def newborn_values(
-    space: Space, given: Mapping[str, Any] | None, design_row: Sequence[float] | None, stream: RandomStream
-) -> dict[str, Value]:
-    """Return a newborn's values: the given ones completed by draws, or a point of the design, or draws.
+def drawn_birth(
+    algorithm: Intervals,
+    space: Space,
+    member: int,
+    given: Mapping[str, Any] | None,
+    design_row: Sequence[float] | None,
+    stream: RandomStream,
+) -> Suggestion:
+    """Suggest a member's first trial with values that the user gave, completed by draws, or with drawn ones.
+
+    Algorithms whose members are born like this have it as their method ``birth``; see :meth:`Algorithm.birth`.
 
     Args:
+        algorithm: The algorithm whose interval the trial has.
         space: What may vary.
+        member: Its place in the population, from 0.
         given: The user's values, flat or nested, maybe not all; None if the user gave none.
         design_row: A point of the unit cube of ``space.dimensions`` dimensions; None to draw.
         stream: The source of random numbers.
@@ -77,17 +90,31 @@ def newborn_values(
         InvalidSpace: A given value is not in the space.
     """
     if given:
-        return space.complete(given, stream)
-    if design_row is not None:
-        return space.from_units(design_row)
-    return space.sample(stream)
+        return newborn(algorithm, space.complete(given, stream))
+    return newborn(algorithm, space.sample(stream) if design_row is None else space.from_units(design_row))
+
+
+def decision_about(
+    view: MemberView, kind: Kind, population: Population, ranking: Ranking | None = None, **details: Any
+) -> Decision:
+    """Return a decision with the member's rank and with the sequence number of the population that it saw.
+
+    Args:
+        view: The member.
+        kind: As of :class:`Decision`.
+        population: What is known of all members.
+        ranking: The ranking that decided, if it is not the population's.
+        **details: The other fields of the decision.
+    """
+    ranking = population.ranking if ranking is None else ranking
+    return Decision(kind=kind, as_of=population.as_of, rank=ranking.place(view), ranked=len(ranking), **details)
 
 
 def continuation(algorithm: Intervals, view: MemberView, decision: Decision) -> Suggestion:
     """Suggest that a member goes on from its own head with the same hyperparameters.
 
     Args:
-        algorithm: Whose interval the trial has.
+        algorithm: The algorithm whose interval the trial has.
         view: The member.
         decision: Why it goes on.
 
@@ -104,37 +131,28 @@ def unchanging(algorithm: Intervals, population: Population, view: MemberView) -
     """Suggest that a member goes on whatever its score is, as in a search without evolution.
 
     Args:
-        algorithm: Whose interval the trial has.
+        algorithm: The algorithm whose interval the trial has.
         population: What is known of all members.
         view: The member.
     """
-    ranking = population.ranking
-    decision = Decision(kind="continue", as_of=population.as_of, rank=ranking.place(view), ranked=len(ranking))
-    return continuation(algorithm, view, decision)
+    return continuation(algorithm, view, decision_about(view, "continue", population))
 
 
 def fresh_start(algorithm: Intervals, population: Population, view: MemberView, values: dict[str, Value]) -> Suggestion:
     """Suggest that a member starts again, without a parent.
 
     Args:
-        algorithm: Whose interval the trial has.
+        algorithm: The algorithm whose interval the trial has.
         population: What is known of all members.
         view: The member.
         values: Its new hyperparameters by flat path.
     """
-    ranking = population.ranking
     changes: tuple[Change, ...] = ()
     if view.trial is not None:
         own = view.trial.hyperparameters
         changes = changes_between(own, own, values, dict.fromkeys(values, "sampled"))
-    decision = Decision(
-        kind="rescue",
-        as_of=population.as_of,
-        rank=ranking.place(view),
-        ranked=len(ranking),
-        changes=changes,
-        note=f"{reason_of_rescue(view)}; no donor: started afresh",
-    )
+    note = f"{reason_of_rescue(view)}; no donor: started afresh"
+    decision = decision_about(view, "rescue", population, changes=changes, note=note)
     return suggestion(algorithm, None, values, decision)
 
 

@@ -13,8 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from phyletic.evolution.algorithm import Algorithm
-from phyletic.evolution.population import Population
-from phyletic.evolution.view import MemberView
+from phyletic.evolution.population import MemberView, Population
 from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Suggestion, Trial, TrialState
 from phyletic.space import Space
@@ -170,15 +169,12 @@ def play(
         order: In which order the members of a generation have their turns.
     """
     while members := order(played.ready()):
+        first, synchronous = len(played.trials), played.algorithm.synchronous
         shared = played.population()
-        first = len(played.trials)
-        if played.algorithm.synchronous:
-            decided = [played.decide(member, first + place, shared) for place, member in enumerate(members)]
-            for case in decided:
-                played.add(case.trial)
-                yield case
-        else:
-            for place, member in enumerate(members):
-                case = played.decide(member, first + place, played.population())
-                played.add(case.trial)
-                yield case
+        decided = (
+            played.decide(member, first + place, shared if synchronous else played.population())
+            for place, member in enumerate(members)
+        )
+        for case in list(decided) if synchronous else decided:  # a generator decides each trial when its turn comes
+            played.add(case.trial)
+            yield case

@@ -1,21 +1,19 @@
 """Pictures of a study: scores, schedules, lineages and hyperparameters, as figures that need no window system.
 
 Each function takes trials (``study.trials()``) and returns a matplotlib figure with ``savefig``, which a notebook
-shows; :func:`plot` takes a study. The data of the pictures comes from pure functions in :mod:`phyletic.plots.data` and
-:mod:`phyletic.plots.parameter_data`; use these to draw with another library.
+shows; :func:`plot` takes a study. The data of the pictures comes from pure functions in :mod:`phyletic.plots.data`; use
+these to draw with another library.
 """
 
 from phyletic.plots.animation import Animation, animate
 from phyletic.plots.kinds import plot
-from phyletic.plots.landscape import landscape, landscape_animation
+from phyletic.plots.landscape import landscape, landscape_animation, side_by_side
 from phyletic.plots.lineage_tree import lineage_tree
 from phyletic.plots.lines import lines
 from phyletic.plots.parallel_coordinates import parallel_coordinates
 from phyletic.plots.parameters import parameters
-from phyletic.plots.populations import populations
 from phyletic.plots.schedule import schedule
 from phyletic.plots.scores import scores
-from phyletic.plots.side_by_side import side_by_side
 from phyletic.plots.summary import summary
 
 __all__ = [
@@ -28,7 +26,6 @@ __all__ = [
     "parallel_coordinates",
     "parameters",
     "plot",
-    "populations",
     "schedule",
     "scores",
     "side_by_side",

@@ -13,10 +13,10 @@ from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.evolution.arguments import check_instance, check_integer, check_number, check_one_of
 from phyletic.plots.axes import scale_of
 from phyletic.plots.checks import check_metric, check_names, check_seconds, check_space, check_trials
+from phyletic.plots.data import spots
 from phyletic.plots.drawing import INK, new_figure
-from phyletic.plots.families import best_trial
+from phyletic.plots.families import best_trial, ordered_trials
 from phyletic.plots.lineage_tree import lineage_tree
-from phyletic.plots.parameter_data import ordered_trials, spots
 from phyletic.plots.parameters import draw_pair, pair_colours
 from phyletic.plots.schedule import schedule
 from phyletic.plots.scores import scores

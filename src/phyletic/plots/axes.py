@@ -1,4 +1,4 @@
-"""Axes: their range, whether they are logarithmic, and where a value is on them."""
+"""The axes of pictures: which range to show, whether it is logarithmic, and where a value lies on it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.records import Metric, Trial, Value
-from phyletic.space import Choice, Domain, Int, Ordinal, Space
+from phyletic.space import Choice, Int, Ordinal, Space
 
-__all__ = ["Scale", "levels_of", "logarithmic", "place_of", "readable_range", "scale_of"]
+__all__ = ["Scale", "logarithmic", "readable_range", "scale_of"]
 
 _FAR = 12.0
-"""Spreads of the better nine tenths of the values at which the worse ones would squash them."""
+"""Cut the bad end if it lies more than this many times the spread of the better nine tenths beyond them."""
 _WIDE = 10.0
 """Ratio of the largest to the smallest loss from which a logarithmic axis shows more."""
 
 
 def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tuple[float, float] | None:
-    """Return the part of the axis worth showing: all values, unless a few bad ones would squash the others.
+    """Return the part of the axis to show: all values, unless a few bad ones would squash the others.
 
     The good end is never cut. The bad end is cut if it lies very far beyond nine tenths of the values, as the scores of
     diverged members do; the caller draws the values beyond it at the edge.
@@ -42,27 +42,12 @@ def readable_range(values: Sequence[float], mode: Literal["min", "max"]) -> tupl
 
 
 def logarithmic(scores: Sequence[float], metric: Metric) -> bool:
-    """Return whether finite scores are shown best on a logarithmic scale: losses that spread widely above zero."""
+    """Return whether a logarithmic axis shows finite scores best: losses that spread widely above zero."""
     return metric.mode == "min" and bool(scores) and min(scores) > 0 and max(scores) > _WIDE * min(scores)
 
 
-def levels_of(domain: Domain) -> tuple[Value, ...]:
-    """Return the values of a domain that an axis counts; none for numbers."""
-    if isinstance(domain, Choice):
-        return domain.options
-    return domain.values if isinstance(domain, Ordinal) else ()
-
-
-def place_of(value: Value, levels: tuple[Value, ...]) -> float:
-    """Return where a value is on an axis: the number, or its place among the levels."""
-    if not levels:
-        return float(value)  # type: ignore[arg-type]  # without levels it is a number
-    # By type too: 1 and True are two options.
-    return float([(type(level), level) for level in levels].index((type(value), value)))
-
-
 class Scale(msgspec.Struct, frozen=True):
-    """An axis of a hyperparameter or of a reported number.
+    """The axis of a hyperparameter or of a reported number.
 
     Attributes:
         name: The hyperparameter's flat path, or the metric's name.
@@ -80,26 +65,40 @@ class Scale(msgspec.Struct, frozen=True):
 
     @property
     def counted(self) -> bool:
-        """Whether many trials share a place, so that a little spread shows them."""
+        """Whether many trials share a place, so that a little spread makes them visible."""
         return bool(self.levels) or (self.integer and not self.log)
 
     def place(self, trial: Trial) -> float | None:
-        """Return a trial's place on the axis; None if it has no finite value."""
+        """Return a trial's place on the axis, which is a number or the index of a level; None without a finite value.
+
+        Two levels that are equal in Python, such as 1 and True, have places of their own.
+        """
         if self.reported:
             number = trial.metrics.get(self.name, math.nan)
             return number if math.isfinite(number) else None
-        return place_of(trial.hyperparameters[self.name], self.levels) if self.name in trial.hyperparameters else None
+        if self.name not in trial.hyperparameters:
+            return None
+        value = trial.hyperparameters[self.name]
+        if self.levels:
+            return float([(type(level), level) for level in self.levels].index((type(value), value)))
+        return float(value)  # type: ignore[arg-type]  # without levels it is a number
 
 
 def scale_of(name: str, trials: Sequence[Trial], space: Space) -> Scale:
     """Return the axis of a hyperparameter or a metric.
+
+    Args:
+        name: The hyperparameter's flat path, or the metric's name.
+        trials: Trials of one study, which may have reported the metric.
+        space: The study's space.
 
     Raises:
         InvalidArgument: The space has no such hyperparameter, and no trial reported such a metric.
     """
     if name in space.parameters:
         domain = space.parameters[name].domain
-        return Scale(name, domain.log, isinstance(domain, Int), levels_of(domain))
+        levels = domain.options if isinstance(domain, Choice) else domain.values if isinstance(domain, Ordinal) else ()
+        return Scale(name, domain.log, isinstance(domain, Int), levels)
     reported = list(dict.fromkeys(metric for trial in trials for metric in trial.metrics))
     if name not in reported:
         known = ", ".join([*space.parameters, *reported])

@@ -1,13 +1,9 @@
-"""Checks of arguments of pictures: each returns a good value, or raises InvalidArgument before anything is drawn."""
+"""Check the arguments of pictures: return a good value, or raise InvalidArgument before anything is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_instance, check_mapping, check_number, check_sequence
-from phyletic.plots.plane import Point, Surface
+from phyletic.evolution.arguments import check_instance, check_number, check_sequence
 from phyletic.records import Metric, Trial
 from phyletic.records.values import is_unicode
 from phyletic.space import Space
@@ -16,12 +12,8 @@ __all__ = [
     "check_hyperparameters",
     "check_metric",
     "check_names",
-    "check_origin",
-    "check_runs",
     "check_seconds",
     "check_space",
-    "check_surface",
-    "check_target",
     "check_text",
     "check_trials",
 ]
@@ -35,17 +27,6 @@ def check_trials(trials: object, name: str = "trials") -> tuple[Trial, ...]:
     if not made:
         raise InvalidArgument(name, trials, "at least one trial", "Run the study before plotting it")
     return made
-
-
-def check_runs(runs: object, kind: type) -> Mapping[Any, tuple[Trial, ...]]:
-    """Return the trials of several studies by their keys, which are of type ``kind``."""
-    made = check_mapping("runs", runs, "a dictionary of the trials of each study")
-    if not made:
-        raise InvalidArgument("runs", runs, "one study or more, each with trials", "Run them before plotting")
-    for key in made:
-        if isinstance(key, bool) or not isinstance(key, kind):
-            raise InvalidArgument("runs", key, f"a dictionary whose keys are of type {kind.__name__}")
-    return {key: check_trials(trials, f"runs[{key!r}]") for key, trials in made.items()}
 
 
 def check_space(space: object) -> Space:
@@ -88,33 +69,10 @@ def check_names(name: str, value: object, count: int, example: str) -> tuple[str
 
 def check_text(name: str, value: object) -> str:
     """Return a text, which may be empty."""
-    if not is_unicode(check_instance(name, value, str, "text")):
+    text = check_instance(name, value, str, "text")
+    if not is_unicode(text):
         raise InvalidArgument(name, value, "text that can be written")
-    return str(value)
-
-
-def check_surface(surface: object) -> Surface:
-    """Return a surface."""
-    return check_instance("surface", surface, Surface, "what phyletic.plots.plane.surface returns")
-
-
-def check_origin(origin: object) -> Point | None:
-    """Return a point, or None."""
-    if origin is None:
-        return None
-    allowed = "two numbers, or None"
-    made = check_sequence("origin", origin, allowed)
-    if len(made) != 2:
-        raise InvalidArgument("origin", origin, allowed)
-    for coordinate in made:
-        check_number("origin", coordinate)
-    return made
-
-
-def check_target(target: object) -> None:
-    """Raise unless finite or None."""
-    if target is not None:
-        check_number("target", target)
+    return text
 
 
 def check_seconds(seconds: object) -> None:

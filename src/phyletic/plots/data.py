@@ -1,20 +1,25 @@
-"""Scores, hyperparameters and lineages against steps, apart from how they are drawn: frozen series."""
+"""What pictures show, apart from how to draw it: scores, hyperparameters, lineages and standings as frozen series."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from phyletic.plots.axes import levels_of, logarithmic, place_of, readable_range
-from phyletic.plots.families import best_trial, founders, lineage_numbers, score_of, surviving, varied_paths
-from phyletic.records import Metric, Trial, Value
-from phyletic.space import Int
-
-if TYPE_CHECKING:
-    from phyletic.space import Space
+from phyletic.plots.axes import Scale, logarithmic, readable_range, scale_of
+from phyletic.plots.families import (
+    best_trial,
+    founders,
+    lineage_numbers,
+    ordered_trials,
+    score_of,
+    surviving,
+    varied_paths,
+)
+from phyletic.records import Metric, Trial
+from phyletic.space import Space
 
 __all__ = [
     "Hop",
@@ -22,10 +27,13 @@ __all__ = [
     "Panel",
     "ScoreSeries",
     "Segment",
+    "Spot",
     "Stroke",
     "TreeSeries",
     "panels",
     "score_series",
+    "spots",
+    "standings",
     "tree_series",
 ]
 
@@ -54,14 +62,12 @@ class Mark(msgspec.Struct, frozen=True):
     Attributes:
         trial: The trial's number.
         member: Its member.
-        founder: The newborn with which its lineage begins.
         step: Where it ended; where it started if it failed.
         kind: ``"not finite"`` (the score is NaN or infinite) or ``"failed"`` (the trial has no score).
     """
 
     trial: int
     member: int
-    founder: int
     step: int
     kind: Literal["not finite", "failed"]
 
@@ -88,18 +94,12 @@ class Panel(msgspec.Struct, frozen=True):
     """One hyperparameter against steps.
 
     Attributes:
-        path: The hyperparameter's flat path.
+        scale: The hyperparameter's axis.
         strokes: A line for each trial that has it: a rise or fall at its start, then constant to its end.
-        log: Whether its axis is logarithmic.
-        integer: Whether its values are whole numbers.
-        levels: The values that it can have, in order, which the axis counts from 0; empty for numbers.
     """
 
-    path: str
+    scale: Scale
     strokes: tuple[Stroke, ...]
-    log: bool = False
-    integer: bool = False
-    levels: tuple[Value, ...] = ()
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -166,15 +166,44 @@ class TreeSeries(msgspec.Struct, frozen=True):
     best: int | None
 
 
-def _marks(trials: Sequence[Trial], scores: Mapping[int, float], founder: Mapping[int, int]) -> tuple[Mark, ...]:
+class Spot(msgspec.Struct, frozen=True):
+    """A trial in a plane of two axes.
+
+    Attributes:
+        trial: The trial's number.
+        member: Its member.
+        founder: The newborn with which its lineage begins.
+        step: Where it ended.
+        place: Its coordinates.
+        parent: Its parent's coordinates; None for a newborn.
+        best: Whether it is in the lineage of the best trial.
+        standing: The part of its generation that it is not worse than, from 0 to 1; None without a finite score.
+    """
+
+    trial: int
+    member: int
+    founder: int
+    step: int
+    place: tuple[float, float]
+    parent: tuple[float, float] | None
+    best: bool
+    standing: float | None
+
+
+def _parents(trials: Sequence[Trial]) -> dict[int, Trial]:
+    """Return each trial's parent by the trial's number, if the parent is among the trials."""
+    known = {trial.number: trial for trial in trials}
+    return {trial.number: known[trial.parent] for trial in trials if trial.parent in known}
+
+
+def _marks(trials: Sequence[Trial], scores: Mapping[int, float]) -> tuple[Mark, ...]:
     marks = []
     for trial in trials:
-        root = founder[trial.number]
         if trial.state == "failed":
-            marks.append(Mark(trial.number, trial.member, root, trial.start_step, "failed"))
+            marks.append(Mark(trial.number, trial.member, trial.start_step, "failed"))
         elif trial.number in scores and not math.isfinite(scores[trial.number]):
             step = trial.end_step if trial.end_step is not None else trial.start_step
-            marks.append(Mark(trial.number, trial.member, root, step, "not finite"))
+            marks.append(Mark(trial.number, trial.member, step, "not finite"))
     return tuple(marks)
 
 
@@ -182,10 +211,10 @@ def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
     """Return the scores against steps, along the lineages.
 
     A trial handed back early has no score: the line goes from its nearest scored ancestor past it. Trials still open
-    are not shown.
+    are left out.
     """
     trials = sorted(trials, key=lambda trial: trial.number)
-    scores, founder, known = score_of(trials, metric), founders(trials), {trial.number: trial for trial in trials}
+    scores, founder, parents = score_of(trials, metric), founders(trials), _parents(trials)
     best = best_trial(trials, metric)
     winners = frozenset(lineage_numbers(trials, best))
     strokes = []
@@ -193,9 +222,9 @@ def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
         score = scores.get(trial.number, math.nan)
         if trial.end_step is None or not math.isfinite(score):
             continue
-        parent = known.get(trial.parent) if trial.parent is not None else None
+        parent = parents.get(trial.number)
         while parent is not None and not math.isfinite(scores.get(parent.number, math.nan)):
-            parent = known.get(parent.parent) if parent.parent is not None else None
+            parent = parents.get(parent.number)
         steps: tuple[float, ...] = (trial.end_step,)
         values: tuple[float, ...] = (score,)
         if parent is not None and parent.end_step is not None:
@@ -206,7 +235,7 @@ def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
     limits = readable_range([math.log10(score) for score in shown] if log else shown, metric.mode)
     if log and limits is not None:
         limits = (10 ** limits[0], 10 ** limits[1])
-    return ScoreSeries(tuple(strokes), _marks(trials, scores, founder), best, limits, log)
+    return ScoreSeries(tuple(strokes), _marks(trials, scores), best, limits, log)
 
 
 def panels(
@@ -217,62 +246,95 @@ def panels(
     A hyperparameter that no trial had is left out.
 
     Args:
-        trials: Trials of one study; those that failed or were not started are left out.
-        space: The study's space; it says which axes are logarithmic and which count levels.
+        trials: Trials of one study; those that failed or have not ended are left out.
+        space: The study's space, which gives the axes.
         best: Number of the trial whose lineage is marked.
-        paths: Which hyperparameters; None for those with more than one value among the trials (all, if there are none).
+        paths: Which hyperparameters; None for those with more than one value among the trials (all if none has).
     """
-    trials = sorted((trial for trial in trials if trial.end_step is not None), key=lambda trial: trial.number)
-    founder, known = founders(trials), {trial.number: trial for trial in trials}
+    trials = ordered_trials(trials)
+    founder, parents = founders(trials), _parents(trials)
     winners = frozenset(lineage_numbers(trials, best))
     made = []
     for path in varied_paths(trials, space) if paths is None else paths:
-        domain = space.parameters[path].domain
-        levels = levels_of(domain)
-        strokes = []
+        scale, strokes = scale_of(path, trials, space), []
         for trial in trials:
-            if path not in trial.hyperparameters or trial.end_step is None:
+            value, start = scale.place(trial), trial.start_step
+            if value is None or trial.end_step is None:
                 continue
-            value = place_of(trial.hyperparameters[path], levels)
-            steps: tuple[float, ...] = (trial.start_step, trial.end_step)
+            steps: tuple[float, ...] = (start, trial.end_step)
             values: tuple[float, ...] = (value, value)
-            parent = known.get(trial.parent) if trial.parent is not None else None
-            if parent is not None and path in parent.hyperparameters:
-                steps = (trial.start_step, *steps)
-                values = (place_of(parent.hyperparameters[path], levels), *values)
+            before = scale.place(parents[trial.number]) if trial.number in parents else None
+            if before is not None:
+                steps, values = (start, *steps), (before, *values)
             strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
         if strokes:
-            made.append(Panel(path, tuple(strokes), domain.log, isinstance(domain, Int), levels))
+            made.append(Panel(scale, tuple(strokes)))
     return tuple(made)
 
 
 def tree_series(trials: Sequence[Trial], metric: Metric) -> TreeSeries:
-    """Return who trained what, from whom: rows of segments and the exploits between them."""
+    """Return who trained what, from whom: rows of segments, and the exploits between them."""
     trials = sorted(trials, key=lambda trial: trial.number)
-    scores, founder, known = score_of(trials, metric), founders(trials), {trial.number: trial for trial in trials}
+    scores, founder, parents = score_of(trials, metric), founders(trials), _parents(trials)
     best, alive = best_trial(trials, metric), surviving(trials)
     winners = frozenset(lineage_numbers(trials, best))
     segments, hops = [], []
     for trial in trials:
-        number, root = trial.number, founder[trial.number]
+        number, root, start, wins = trial.number, founder[trial.number], trial.start_step, trial.number in winners
         if trial.state == "failed":
             continue
-        end = trial.end_step if trial.end_step is not None else trial.start_step + (trial.steps or 0)
-        segments.append(
-            Segment(
-                number,
-                trial.member,
-                root,
-                trial.start_step,
-                end,
-                scores.get(number),
-                number in alive,
-                number in winners,
-                trial.state.open,
-            )
-        )
-        parent = known.get(trial.parent) if trial.parent is not None else None
+        end = trial.end_step if trial.end_step is not None else start + (trial.steps or 0)
+        score, is_open = scores.get(number), trial.state.open
+        segments.append(Segment(number, trial.member, root, start, end, score, number in alive, wins, is_open))
+        parent = parents.get(number)
         if parent is not None and parent.member != trial.member:
-            hops.append(Hop(number, trial.start_step, parent.member, trial.member, root, number in winners))
+            hops.append(Hop(number, start, parent.member, trial.member, root, wins))
     members = 1 + max((trial.member for trial in trials), default=-1)
-    return TreeSeries(tuple(segments), tuple(hops), _marks(trials, scores, founder), members, best)
+    return TreeSeries(tuple(segments), tuple(hops), _marks(trials, scores), members, best)
+
+
+def standings(trials: Sequence[Trial], metric: Metric) -> Mapping[int, float]:
+    """Return, by trial number, which part of its generation a trial is not worse than: 0 the worst, 1 the best."""
+    sign = 1.0 if metric.mode == "max" else -1.0
+    scores = {number: sign * score for number, score in score_of(trials, metric).items() if math.isfinite(score)}
+    scored = [trial for trial in trials if trial.number in scores]
+    generations: dict[int, list[float]] = {}
+    for trial in scored:
+        generations.setdefault(trial.generation, []).append(scores[trial.number])
+    return {trial.number: _standing(scores[trial.number], generations[trial.generation]) for trial in scored}
+
+
+def _standing(score: float, peers: Sequence[float]) -> float:
+    if len(peers) == 1:
+        return 1.0
+    below = sum(peer < score for peer in peers)
+    equal = sum(peer == score for peer in peers) - 1
+    return (below + 0.5 * equal) / (len(peers) - 1)
+
+
+def spots(trials: Sequence[Trial], metric: Metric | None, x: Scale, y: Scale | None = None) -> tuple[Spot, ...]:
+    """Return the trials in the plane of two axes.
+
+    Args:
+        trials: Trials of one study; those without a value on either axis are left out.
+        metric: What the best lineage is best in, and what standings compare; None for neither.
+        x: The axis across.
+        y: The axis upwards; None for ``x`` upwards, against the step.
+    """
+    trials = ordered_trials(trials)
+    founder = founders(trials)
+    winners = frozenset(lineage_numbers(trials, None if metric is None else best_trial(trials, metric)))
+    standing = {} if metric is None else standings(trials, metric)
+    places: dict[int, tuple[float, float]] = {}
+    made = []
+    for trial in trials:
+        number, step = trial.number, trial.end_step or 0
+        across = x.place(trial) if y is not None else float(step)
+        upwards = (x if y is None else y).place(trial)
+        if across is None or upwards is None:
+            continue
+        parent = None if trial.parent is None else places.get(trial.parent)
+        place = places[number] = (across, upwards)
+        root, wins = founder[number], number in winners
+        made.append(Spot(number, trial.member, root, step, place, parent, wins, standing.get(number)))
+    return tuple(made)

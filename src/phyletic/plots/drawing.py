@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.errors import MissingDependency
+from phyletic.plots.axes import Scale
 from phyletic.plots.data import Mark
 from phyletic.plots.families import Family
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GREY", "colours", "draw_marks", "legend", "new_figure", "panel_grid", "tidy"]
+__all__ = ["GREY", "INK", "PALETTE", "colours", "draw_marks", "legend", "new_figure", "panel_grid", "set_scale", "tidy"]
 
 # Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the best family's first; yellow,
 # which is weak on white, and black are left out.
@@ -77,31 +78,42 @@ def tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def draw_marks(axes: Axes, marks: Sequence[Mark], heights: Sequence[float], *, edge: bool) -> None:
+def set_scale(axes: Axes, scale: Scale, which: Literal["x", "y"]) -> None:
+    """Give one axis the scale, the ticks and the name of what it shows.
+
+    Args:
+        axes: The axes to change.
+        scale: What the axis shows.
+        which: The axis.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if scale.log:
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    if scale.integer and not scale.log:
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if scale.levels:
+        texts = [str(level) for level in scale.levels]
+        axis.set_ticks(range(len(texts)), [text if len(text) <= 16 else text[:15] + "…" for text in texts])
+    longest = 40 if which == "x" else 24
+    axis.set_label_text(scale.name if len(scale.name) <= longest else "…" + scale.name[1 - longest :], fontsize=9)
+
+
+def draw_marks(axes: Axes, marks: Sequence[Mark], edge: float | None = None) -> None:
     """Mark the trials without a finite score.
 
     Args:
         axes: The axes to draw on.
         marks: The trials to mark.
-        heights: A height for each: in parts of the axes' height if ``edge``, else in data.
-        edge: Whether heights are parts of the axes' height.
+        edge: Height of all marks, in parts of the axes' height; None to mark each in its member's row.
     """
-    transform = axes.get_xaxis_transform() if edge else axes.transData
+    transform = axes.transData if edge is None else axes.get_xaxis_transform()
     for kind, marker in _MARKERS.items():
-        chosen = [(mark.step, height) for mark, height in zip(marks, heights, strict=True) if mark.kind == kind]
+        chosen = [(mark.step, mark.member if edge is None else edge) for mark in marks if mark.kind == kind]
         if chosen:
-            axes.scatter(
-                [step for step, _ in chosen],
-                [height for _, height in chosen],
-                marker=marker,
-                s=34,
-                color="black",
-                edgecolors="white",
-                linewidths=0.6,
-                transform=transform,
-                zorder=6,
-                clip_on=False,
-            )
+            look: dict[str, Any] = {"s": 34, "color": "black", "edgecolors": "white", "linewidths": 0.6, "zorder": 6}
+            axes.scatter(*zip(*chosen, strict=True), marker=marker, transform=transform, clip_on=False, **look)
 
 
 def legend(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -10,7 +11,17 @@ import msgspec
 from phyletic.records import Metric, Trial
 from phyletic.space import Space
 
-__all__ = ["Family", "best_trial", "families", "founders", "lineage_numbers", "score_of", "surviving", "varied_paths"]
+__all__ = [
+    "Family",
+    "best_trial",
+    "families",
+    "founders",
+    "lineage_numbers",
+    "ordered_trials",
+    "score_of",
+    "surviving",
+    "varied_paths",
+]
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -18,15 +29,18 @@ class Family(msgspec.Struct, frozen=True):
 
     Attributes:
         founder: Number of the newborn.
-        member: The newborn's member.
         size: Trials in the family, the newborn included.
         best: Whether the best trial is one of them.
     """
 
     founder: int
-    member: int
     size: int
     best: bool
+
+
+def ordered_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that have ended, by number."""
+    return sorted((trial for trial in trials if trial.end_step is not None), key=lambda trial: trial.number)
 
 
 def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
@@ -73,13 +87,10 @@ def varied_paths(trials: Iterable[Trial], space: Space) -> tuple[str, ...]:
 def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
     """Return the families: the one with the best trial first, then the largest."""
     founder = founders(trials)
-    members = {trial.number: trial.member for trial in trials}
-    sizes: dict[int, int] = {}
-    for root in founder.values():
-        sizes[root] = sizes.get(root, 0) + 1
+    sizes = Counter(founder.values())
     winner = founder.get(best) if best is not None else None
     order = sorted(sizes, key=lambda root: (root != winner, -sizes[root], root))
-    return tuple(Family(root, members.get(root, 0), sizes[root], root == winner) for root in order)
+    return tuple(Family(root, sizes[root], root == winner) for root in order)
 
 
 def surviving(trials: Sequence[Trial]) -> frozenset[int]:

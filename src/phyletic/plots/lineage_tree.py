@@ -24,8 +24,8 @@ __all__ = ["draw_lineage_tree", "lineage_tree"]
 def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["founder", "score"] = "founder") -> Figure:
     """Draw the lineages as a tree: a row for each member, a vertical edge for each exploit.
 
-    A trial is a segment from its start to its end, thick where a member's latest trial descends from it, thin where
-    its line died out, dotted while it is open. The best lineage is outlined.
+    A trial is a segment from its start to its end: thick if a member's latest trial descends from it, thin if its line
+    died out, dotted while it is open. The best lineage is outlined.
 
     Args:
         trials: The trials of one study, such as ``study.trials()``.
@@ -68,37 +68,23 @@ def draw_lineage_tree(
     def colour_of(segment: Segment) -> object:
         return by_founder[segment.founder] if paint is None else paint(segment.score)
 
-    outline = [segment for segment in series.segments if segment.best]
-    axes.add_collection(
-        LineCollection([_line(s) for s in outline], colors="black", linewidths=thick + 2.6, zorder=2.5, capstyle="butt")
-    )
+    def draw(segments: Sequence[Segment], colours: object, width: float, layer: float, style: str = "-") -> None:
+        rows = [[(segment.start, segment.member), (segment.end, segment.member)] for segment in segments]
+        axes.add_collection(
+            LineCollection(rows, colors=colours, linewidths=width, zorder=layer, linestyles=style, capstyle="butt")
+        )
+
+    draw([segment for segment in series.segments if segment.best], "black", thick + 2.6, 2.5)
     for alive, width, layer in ((False, max(1.0, thick * 0.35), 2.0), (True, thick, 3.0)):
         chosen = [segment for segment in series.segments if segment.alive is alive and not segment.open]
-        lines = LineCollection(
-            [_line(segment) for segment in chosen],
-            colors=[colour_of(segment) for segment in chosen],
-            linewidths=width,
-            zorder=layer,
-            capstyle="butt",
-        )
-        axes.add_collection(lines)
-    pending = [segment for segment in series.segments if segment.open]
-    axes.add_collection(
-        LineCollection(
-            [_line(segment) for segment in pending], colors="#606060", linewidths=1.2, linestyles=":", zorder=3
-        )
-    )
+        draw(chosen, [colour_of(segment) for segment in chosen], width, layer)
+    draw([segment for segment in series.segments if segment.open], "#606060", 1.2, 3, ":")
     for hop in series.hops:
-        tint = ("black" if hop.best else "#707070") if paint is not None else by_founder[hop.founder]
-        axes.plot(
-            [hop.step, hop.step],
-            [hop.donor, hop.member],
-            color="black" if hop.best else tint,
-            linewidth=1.8 if hop.best else 0.8,
-            zorder=3.6 if hop.best else 1.8,
-        )
-        axes.plot([hop.step], [hop.member], marker=".", markersize=3.5, color="black" if hop.best else tint, zorder=3.7)
-    draw_marks(axes, series.marks, [mark.member for mark in series.marks], edge=False)
+        tint = "black" if hop.best else "#707070" if paint is not None else by_founder[hop.founder]
+        width, layer = (1.8, 3.6) if hop.best else (0.8, 1.8)
+        axes.plot([hop.step, hop.step], [hop.donor, hop.member], color=tint, linewidth=width, zorder=layer)
+        axes.plot([hop.step], [hop.member], marker=".", markersize=3.5, color=tint, zorder=3.7)
+    draw_marks(axes, series.marks)
     axes.set_ylim(series.members - 0.4, -0.6)
     axes.set_xlim(0, max((segment.end for segment in series.segments), default=1) * 1.02)
     every = max(1, math.ceil(series.members / 20))
@@ -111,10 +97,6 @@ def draw_lineage_tree(
         best = Line2D([], [], color="black", linewidth=2, label="best lineage (outlined)")
         entries = [best, *[entry for entry in entries if entry.get_label() != "best lineage"]]
     return entries
-
-
-def _line(segment: Segment) -> list[tuple[float, float]]:
-    return [(segment.start, segment.member), (segment.end, segment.member)]
 
 
 def _score_colours(figure: Figure, axes: Axes, series: TreeSeries, metric: Metric) -> Callable[[float | None], object]:

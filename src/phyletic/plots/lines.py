@@ -1,28 +1,162 @@
-"""Figures of lines."""
+"""Lines through a study's trials, as data, and figures of lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
 from phyletic.plots.checks import check_text
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
-from phyletic.plots.line_data import Line, LinePanel
+from phyletic.plots.families import best_trial, lineage_numbers, score_of
+from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_lines", "lines", "ordered_colours"]
+__all__ = [
+    "Line",
+    "LinePanel",
+    "along_lineage",
+    "best_lineage",
+    "best_so_far",
+    "hyperparameter_steps",
+    "lines",
+    "member_scores",
+    "steps_to_reach",
+]
+
+Points = tuple[tuple[float, ...], tuple[float, ...]]
+"""As many abscissas as ordinates."""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a panel.
+
+    Attributes:
+        xs: Abscissas.
+        ys: Ordinates, as many.
+        label: For the legend; "" keeps it out.
+        colour: A matplotlib colour; None for the next of the palette.
+        dashed: Whether it is a reference to compare with.
+        dots: Whether its points are marked.
+        width: In points.
+    """
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    label: str = ""
+    colour: str | None = None
+    dashed: bool = False
+    dots: bool = False
+    width: float = 1.8
+
+
+class LinePanel(msgspec.Struct, frozen=True, kw_only=True):
+    """One pair of axes with lines.
+
+    Attributes:
+        title: Its title.
+        x: Name of the abscissa.
+        y: Name of the ordinate.
+        lines: The lines to draw, the first below.
+        log_x: Whether the abscissa is logarithmic.
+        log_y: Whether the ordinate is logarithmic.
+        ticks: The abscissas to name; empty to let matplotlib choose.
+        legend: Whether it has a legend of its own.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: tuple[Line, ...]
+    log_x: bool = False
+    log_y: bool = False
+    ticks: tuple[float, ...] = ()
+    legend: bool = True
+
+
+def best_lineage(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
+    """Return the best trial and its ancestors, the newborn first; empty if no score is finite."""
+    known = {trial.number: trial for trial in trials}
+    return [known[number] for number in lineage_numbers(trials, best_trial(trials, metric)) if number in known]
+
+
+def along_lineage(lineage: Iterable[Trial], name: str) -> Points:
+    """Return the steps at which the trials of a lineage ended, and a metric there; trials without it are left out."""
+    points = [
+        (float(trial.end_step), trial.metrics[name])
+        for trial in lineage
+        if trial.end_step is not None and name in trial.metrics
+    ]
+    return tuple(step for step, _ in points), tuple(value for _, value in points)
+
+
+def hyperparameter_steps(lineage: Iterable[Trial], path: str) -> Points:
+    """Return a numeric hyperparameter along a lineage as a staircase: two points for each trial.
+
+    Example:
+        >>> hyperparameter_steps([], "lr")
+        ((), ())
+    """
+    xs: list[float] = []
+    ys: list[float] = []
+    for trial in lineage:
+        value = trial.hyperparameters.get(path)
+        if trial.end_step is None or isinstance(value, (str, bool)) or value is None:
+            continue
+        xs += [trial.start_step, trial.end_step]
+        ys += [float(value), float(value)]
+    return tuple(xs), tuple(ys)
+
+
+def member_scores(trials: Sequence[Trial], metric: Metric) -> dict[int, Points]:
+    """Return, by member, the steps at which its trials ended and the scores there; only finite ones."""
+    scores = score_of(trials, metric)
+    found: dict[int, list[tuple[float, float]]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        score = scores.get(trial.number, math.nan)
+        if trial.end_step is not None and math.isfinite(score):
+            found.setdefault(trial.member, []).append((trial.end_step, score))
+    return {
+        member: (tuple(step for step, _ in points), tuple(score for _, score in points))
+        for member, points in sorted(found.items())
+    }
+
+
+def best_so_far(trials: Sequence[Trial], metric: Metric) -> Points:
+    """Return, at each step at which a trial ended, the best finite score of a trial that had trained no longer."""
+    better = max if metric.mode == "max" else min
+    scores = score_of(trials, metric)
+    best: dict[int, float] = {}
+    for trial in trials:
+        score = scores.get(trial.number, math.nan)
+        if trial.end_step is not None and math.isfinite(score):
+            best[trial.end_step] = better(score, best.get(trial.end_step, score))
+    steps = sorted(best)
+    return tuple(map(float, steps)), tuple(itertools.accumulate((best[step] for step in steps), better))
+
+
+def steps_to_reach(trials: Sequence[Trial], metric: Metric, target: float) -> int | None:
+    """Return the fewest steps after which a trial's score is the target or better; None if none is."""
+    steps, scores = best_so_far(trials, metric)
+    for step, score in zip(steps, scores, strict=True):
+        if score >= target if metric.mode == "max" else score <= target:
+            return int(step)
+    return None
 
 
 def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> Figure:
     """Draw panels of lines, row by row.
 
     Args:
-        panels: What to draw; see :mod:`phyletic.plots.line_data` for functions that make lines of trials.
+        panels: What to draw; see :mod:`phyletic.plots.lines` for functions that make lines of trials.
         columns: Panels side by side, at least 1.
         title: The title of the figure.
 
@@ -43,10 +177,9 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(4.6 * columns, 3.5 * rows + 0.3 * bool(title))
-    grid = figure.subplots(rows, columns, squeeze=False)
-    flat = list(grid.flat)
+    flat = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(flat, panels, strict=False):
-        draw_lines(axes, panel)
+        _draw_panel(axes, panel)
     for axes in flat[len(panels) :]:
         axes.set_visible(False)
     if title:
@@ -54,14 +187,15 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     return figure
 
 
-def draw_lines(axes: Axes, panel: LinePanel) -> None:
-    """Draw one panel on given axes."""
+def _draw_panel(axes: Axes, panel: LinePanel) -> None:
     tidy(axes)
     found = 0
     for line in panel.lines:
         colour = line.colour or (GREY if line.dashed else PALETTE[found % len(PALETTE)])
         found += not line.dashed and line.colour is None
-        axes.plot(line.xs, line.ys, **_style(line, colour))
+        style, marker = "--" if line.dashed else "-", "o" if line.dots else None
+        label = line.label or None
+        axes.plot(line.xs, line.ys, style, color=colour, linewidth=line.width, label=label, marker=marker, markersize=4)
     if panel.log_x:
         axes.set_xscale("log")
     if panel.log_y:
@@ -75,26 +209,3 @@ def draw_lines(axes: Axes, panel: LinePanel) -> None:
     axes.set_ylabel(panel.y, fontsize=9)
     if panel.legend and any(line.label for line in panel.lines):
         axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none")
-
-
-def _style(line: Line, colour: str) -> dict[str, Any]:
-    style: dict[str, Any] = {"color": colour, "linewidth": line.width, "linestyle": "--" if line.dashed else "-"}
-    if line.label:
-        style["label"] = line.label
-    if line.dots:
-        style |= {"marker": "o", "markersize": 4}
-    return style
-
-
-def ordered_colours(count: int) -> list[str]:
-    """Return colours for things in an order, from dark to light, told apart by all kinds of colour vision.
-
-    Example:
-        >>> ordered_colours(2)
-        ['#440154', '#9bd93c']
-    """
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    # The lightest part of viridis is weak on white.
-    return [to_hex(colormaps["viridis"](0.85 * place / max(1, count - 1))) for place in range(count)]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.plots.axes import Scale, logarithmic, readable_range, scale_of
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.drawing import INK, new_figure
-from phyletic.plots.families import score_of, varied_paths
-from phyletic.plots.parameter_data import ordered_trials
+from phyletic.plots.families import ordered_trials, score_of, varied_paths
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["parallel_coordinates"]
 
 _GAP = -0.14
-"""Height of what has no value: a hyperparameter of a branch that was not chosen."""
+"""Height at which a trial passes an axis without a value, as for a branch that was not chosen."""
 
 
 def parallel_coordinates(
@@ -58,16 +57,13 @@ def parallel_coordinates(
     axes = figure.add_subplot()
     heights = [_heights(scale, shown) for scale in scales]
     _draw(axes, scales, heights, [scores[trial.number] for trial in shown], metric)
-    axes.set_title(
-        f"{metric.name} of {len(shown)} trials ({'higher' if metric.mode == 'max' else 'lower'} is better)",
-        loc="left",
-        fontsize=11,
-    )
+    better = "higher" if metric.mode == "max" else "lower"
+    axes.set_title(f"{metric.name} of {len(shown)} trials ({better} is better)", loc="left", fontsize=11)
     return figure
 
 
 class _Ruler:
-    """Where an axis puts values, from 0 to 1.
+    """Maps an axis's values to heights from 0 to 1.
 
     Args:
         low: Value at 0.
@@ -116,54 +112,53 @@ def _draw(
     scores: Sequence[float],
     metric: Metric,
 ) -> None:
+    """Draw the lines of the trials and the axes.
+
+    Args:
+        axes: The axes to draw on.
+        scales: The hyperparameters' axes.
+        heights: For each of them, the trials' heights and the ticks.
+        scores: The trials' scores.
+        metric: What the scores are of.
+    """
     from matplotlib import colormaps
     from matplotlib.collections import LineCollection
 
-    low, high = (min(scores), max(scores))
+    low, high = min(scores), max(scores)
     if not logarithmic(scores, metric):
         low, high = readable_range(scores, metric.mode) or (low, high)
     inside = [min(high, max(low, score)) for score in scores]
     ruler = _Ruler(min(inside), max(inside), logarithmic(inside, metric))
     ends = [ruler.height(score) for score in inside]
     merit = [end if metric.mode == "max" else 1 - end for end in ends]
-    order = sorted(range(len(scores)), key=lambda place: merit[place])
     crowd = min(1.0, 60 / len(scores))
     lines, shades, widths = [], [], []
-    for place in order:
-        spread = [0.06 * (merit[place] - 0.5) if scale.counted else 0.0 for scale in scales]
-        levels = [
-            None if (level := column[place]) is None else level + aside
-            for (column, _), aside in zip(heights, spread, strict=True)
-        ]
-        lines.append([(at, _GAP if level is None else level) for at, level in enumerate([*levels, ends[place]])])
+    for place in sorted(range(len(scores)), key=lambda place: merit[place]):
+        points = []
+        for at, (scale, (column, _)) in enumerate(zip(scales, heights, strict=True)):
+            level, aside = column[place], 0.06 * (merit[place] - 0.5) if scale.counted else 0.0
+            points.append((at, _GAP if level is None else level + aside))
+        lines.append([*points, (len(scales), ends[place])])
         front = merit[place] ** 3
         shades.append((*colormaps["viridis"](0.95 * merit[place])[:3], 0.2 + (0.3 + 0.4 * crowd) * front + 0.1 * crowd))
         widths.append(0.6 + 1.2 * front)
-    lines_, rules = LineCollection(lines, colors=shades, linewidths=widths, zorder=2), len(heights) + 1
-    axes.add_collection(lines_)
+    axes.add_collection(LineCollection(lines, colors=shades, linewidths=widths, zorder=2))
+    names, ticks = [*(scale.name for scale in scales), metric.name], [*(own for _, own in heights), ruler.ticks()]
+    for at, (name, own) in enumerate(zip(names, ticks, strict=True)):
+        _draw_rule(axes, at, name, own)
     gaps = any(level is None for column, _ in heights for level in column)
-    for at, (name, ticks) in enumerate(
-        [
-            *((scale.name, ticks) for scale, (_, ticks) in zip(scales, heights, strict=True)),
-            (metric.name, ruler.ticks()),
-        ]
-    ):
-        axes.plot([at, at], [0, 1], color="#606060", linewidth=1.0, zorder=3)
-        for height, text in ticks:
-            axes.annotate(
-                text,
-                (at, height),
-                xytext=(4, 0),
-                textcoords="offset points",
-                fontsize=7,
-                va="center",
-                color=INK,
-                zorder=4,
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
-            )
-        axes.text(at, 1.05, name if len(name) <= 22 else "…" + name[-21:], ha="center", va="bottom", fontsize=9)
     if gaps:
         axes.text(-0.05, _GAP, "not chosen", ha="right", va="center", fontsize=7, color=INK)
-    axes.set_xlim(-0.35 - 0.15 * gaps, rules - 1 + 0.45)
+    axes.set_xlim(-0.35 - 0.15 * gaps, len(scales) + 0.45)
     axes.set_ylim((_GAP if gaps else 0) - 0.06, 1.12)
     axes.axis("off")
+
+
+def _draw_rule(axes: Axes, at: int, name: str, ticks: Sequence[tuple[float, str]]) -> None:
+    """Draw one vertical axis with its ticks and its name."""
+    axes.plot([at, at], [0, 1], color="#606060", linewidth=1.0, zorder=3)
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "va": "center", "color": INK, "zorder": 4}
+    for height, text in ticks:
+        axes.annotate(text, (at, height), xytext=(4, 0), bbox=box, **style)
+    axes.text(at, 1.05, name if len(name) <= 22 else "…" + name[-21:], ha="center", va="bottom", fontsize=9)

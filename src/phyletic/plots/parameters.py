@@ -10,9 +10,9 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_one_of
 from phyletic.plots.axes import Scale, scale_of
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_names, check_space, check_trials
-from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, panel_grid, tidy
-from phyletic.plots.families import best_trial, families, varied_paths
-from phyletic.plots.parameter_data import Spot, ordered_trials, spots
+from phyletic.plots.data import Spot, spots
+from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, panel_grid, set_scale, tidy
+from phyletic.plots.families import best_trial, families, ordered_trials, varied_paths
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["draw_pair", "pair_colours", "parameters", "set_scale"]
+__all__ = ["draw_pair", "pair_colours", "parameters"]
 
 _LABELS = 8
 """About so many places of the best lineage are labelled with their step."""
@@ -175,21 +175,6 @@ def _labelled(chain: Sequence[Spot], x: Scale, y: Scale) -> list[Spot]:
 
 def _straight(value: float, scale: Scale) -> float:
     return math.log10(value) if scale.log else value
-
-
-def set_scale(axes: Axes, scale: Scale, which: Literal["x", "y"]) -> None:
-    """Give an axis the scale of what it shows, and its name."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if scale.log:
-        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    if scale.integer and not scale.log:
-        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if scale.levels:
-        texts = [str(level) for level in scale.levels]
-        axis.set_ticks(range(len(texts)), [text if len(text) <= 16 else text[:15] + "…" for text in texts])
-    axis.set_label_text(scale.name if len(scale.name) <= 40 else "…" + scale.name[-39:], fontsize=9)
 
 
 def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None, chosen: Sequence[str]) -> Figure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from phyletic.errors import InvalidArgument
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
 from phyletic.plots.data import Panel, Stroke, panels
-from phyletic.plots.drawing import colours, legend, panel_grid, tidy
+from phyletic.plots.drawing import colours, legend, panel_grid, set_scale, tidy
 from phyletic.plots.families import Family, best_trial, families
 from phyletic.records import Metric, Trial
 
@@ -61,19 +61,17 @@ def schedule(
 def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
     """Draw one hyperparameter on given axes."""
     from matplotlib.collections import LineCollection
-    from matplotlib.ticker import MaxNLocator
 
     colour = colours(shown)
     order = {family.founder: place for place, family in enumerate(shown)}
     thin = min(1.3, max(0.6, 12 / max(1, len(shown))))
     tidy(axes)
-    if panel.log:
-        axes.set_yscale("log")
+    set_scale(axes, panel.scale, "y")
     for stroke_set, width, layer in (
         (sorted((s for s in panel.strokes if not s.best), key=lambda s: -order[s.founder]), thin, 2.0),
         ([stroke for stroke in panel.strokes if stroke.best], 3.0, 4.0),
     ):
-        lines = [_shifted(stroke, order[stroke.founder] if panel.levels else 0) for stroke in stroke_set]
+        lines = [_shifted(stroke, order[stroke.founder] if panel.scale.levels else 0) for stroke in stroke_set]
         axes.add_collection(
             LineCollection(
                 lines,
@@ -84,29 +82,21 @@ def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
             )
         )
     axes.set_ylim(*_limits(panel))
-    if panel.integer:
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if panel.levels:
-        shown_levels = [str(level) for level in panel.levels]
-        axes.set_yticks(
-            range(len(panel.levels)), [text if len(text) <= 16 else text[:15] + "…" for text in shown_levels]
-        )
     last = max((stroke.steps[-1] for stroke in panel.strokes), default=1)
     axes.set_xlim(0, last * 1.02)
-    axes.set_ylabel(panel.path if len(panel.path) <= 24 else "…" + panel.path[-23:], fontsize=9)
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
     """Return the range of the panel: all values with a margin, even if there is only one."""
-    if panel.levels:
-        return -0.4, len(panel.levels) - 0.6
+    if panel.scale.levels:
+        return -0.4, len(panel.scale.levels) - 0.6
     values = [value for stroke in panel.strokes for value in stroke.values]
     low, high = min(values), max(values)
-    if panel.log:
+    if panel.scale.log:
         margin = max(1.1 if high / low > 3 else 2.0, (high / low) ** 0.05)
         return low / margin, high * margin
     margin = max(0.05 * (high - low), 0.02 * abs(high), 1e-12)
-    if panel.integer:
+    if panel.scale.integer:
         margin = max(margin, 0.4)
     return low - margin, high + margin
 

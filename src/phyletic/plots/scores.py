@@ -70,7 +70,7 @@ def draw_scores(axes: Axes, trials: Sequence[Trial], metric: Metric) -> list[Any
         axes.plot(xs, ys, color=colour[shown[0].founder], linewidth=3.2, solid_capstyle="round", zorder=4)
         axes.scatter(xs[-1:], ys[-1:], s=70, marker="*", color=colour[shown[0].founder], edgecolors="white", zorder=5)
     worst_edge = 0.02 if metric.mode == "max" else 0.98
-    draw_marks(axes, series.marks, [worst_edge] * len(series.marks), edge=True)
+    draw_marks(axes, series.marks, worst_edge)
     if series.log:
         axes.set_yscale("log")
     beyond = []

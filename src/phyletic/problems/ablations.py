@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from phyletic.evolution import PBT, Algorithm, ExploreOnly, Gaussian, GridSearch, Perturb
+from phyletic.plots.landscape import side_by_side
 from phyletic.plots.plane import surface
-from phyletic.plots.side_by_side import side_by_side
 from phyletic.problems import quadratic
 from phyletic.problems.dry_run import dry_run
 from phyletic.problems.quadratic import PAPER, Quadratic

@@ -56,9 +56,6 @@ class Quadratic:
     Example:
         >>> PAPER.objective(np.zeros(2)).item()
         1.2
-        >>> alone = PAPER.after(STEPS, [[1.0, 0.0], [0.0, 1.0]])
-        >>> PAPER.objective(alone).round(3)
-        array([0.39, 0.39])
     """
 
     curvature: tuple[float, float] = (1.0, 1.0)
@@ -85,11 +82,6 @@ class Quadratic:
     def step(self, theta: npt.ArrayLike, h: npt.ArrayLike) -> Array:
         """Return θ after one step."""
         return np.asarray(theta, dtype=float) + self.learning_rate * self.gradient(theta, h)
-
-    def after(self, steps: int, h: npt.ArrayLike, theta: npt.ArrayLike = START) -> Array:
-        """Return θ after steps with one h, in closed form: θ·(1 − 2·learning_rate·curvature·h)^steps."""
-        shrinking: Array = 1.0 - 2.0 * self.learning_rate * np.asarray(self.curvature) * np.asarray(h, dtype=float)
-        return np.asarray(np.asarray(theta, dtype=float) * shrinking**steps)
 
 
 PAPER = Quadratic()

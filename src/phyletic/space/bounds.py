@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from phyletic.errors import InvalidSpace
@@ -16,7 +17,7 @@ __all__ = [
     "check_bounds",
     "check_flag",
     "check_step",
-    "pair",
+    "keep_arguments",
     "refuse",
     "shown",
     "whole_steps",
@@ -49,23 +50,24 @@ def as_int(value: Any) -> Any:
     return value
 
 
-def pair(limits: Any, low: Any, high: Any, convert: Any) -> Any:
-    """Return limits as a tuple of two.
+def keep_arguments(domain: Any, convert: Callable[[Any], Any], **given: Any) -> None:
+    """Set the fields of a new Float or Int: numbers converted, and limits as a pair.
+
+    A value that cannot be converted is kept as it is, for the check to refuse.
 
     Args:
-        limits: The limits as given: a pair, or None for ``(low, high)``.
-        low: The domain's ``low``, converted.
-        high: The domain's ``high``, converted.
+        domain: The domain, frozen.
         convert: :func:`as_float` or :func:`as_int`.
-
-    Returns:
-        The pair, or anything else unchanged, for the check to refuse.
+        **given: The user's arguments; limits of None stand for ``(low, high)``.
     """
+    kept = {**given, **{name: convert(given[name]) for name in ("low", "high", "step")}}
+    limits = given["limits"]
     if limits is None:
-        return (low, high)
-    if isinstance(limits, (tuple, list)) and len(limits) == 2:
-        return (convert(limits[0]), convert(limits[1]))
-    return limits
+        kept["limits"] = (kept["low"], kept["high"])
+    elif isinstance(limits, (tuple, list)) and len(limits) == 2:
+        kept["limits"] = (convert(limits[0]), convert(limits[1]))
+    for name, value in kept.items():
+        object.__setattr__(domain, name, value)
 
 
 def whole_steps(distance: float, step: float) -> int | None:

@@ -1,20 +1,66 @@
-"""Turn a user's nested dictionaries into parameters and constants with flat paths."""
+"""Parameters and constants in their place in a space, read from a user's nested dictionaries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from phyletic.errors import InvalidSpace
 from phyletic.space.choice import Choice
+from phyletic.space.integer import Int
 from phyletic.space.names import check_name
-from phyletic.space.parameter import Condition, Constant, Domain, Parameter
-from phyletic.space.values import plain, storable
+from phyletic.space.ordinal import Ordinal
+from phyletic.space.real import Float
+from phyletic.space.values import Value, plain, storable
 
-__all__ = ["DEEPEST", "read_definition"]
+__all__ = ["DEEPEST", "Condition", "Constant", "Domain", "Parameter", "exists", "read_definition"]
 
 DEEPEST = 16
 """How many groups and choices may be inside each other; this also stops a dictionary that contains itself."""
+
+Domain: TypeAlias = Float | Int | Ordinal | Choice
+"""Any domain: the values that one parameter may have. Works with ``isinstance``."""
+
+Condition: TypeAlias = tuple[str, str]
+"""The path of a choice, and the option it must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A hyperparameter that may vary, in its place in a space.
+
+    Attributes:
+        path: Names joined by dots, with the label of each choice it is under.
+        domain: The values it may have.
+        requires: ``(path, option)`` of each choice it is under, outermost first; it exists while all of them hold.
+        fixed: Whether its value is drawn at birth and never explored.
+    """
+
+    path: str
+    domain: Domain
+    requires: tuple[Condition, ...]
+    fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A hyperparameter that has the same value whenever it exists.
+
+    Attributes:
+        path: Names joined by dots, with the label of each choice it is under.
+        value: Its value.
+        requires: ``(path, option)`` of each choice it is under, outermost first; it exists while all of them hold.
+    """
+
+    path: str
+    value: Value
+    requires: tuple[Condition, ...]
+
+
+def exists(entry: Parameter | Constant, values: Mapping[str, Value]) -> bool:
+    """Whether the choices in ``values`` let a parameter or constant exist."""
+    return all(values.get(path) == option for path, option in entry.requires)
 
 
 def read_definition(definition: Any) -> tuple[Parameter | Constant, ...]:

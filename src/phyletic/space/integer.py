@@ -53,13 +53,9 @@ class Int:
         limits: tuple[int, int] | None = None,
         fixed: bool = False,
     ) -> None:
-        keep = object.__setattr__
-        keep(self, "low", bounds.as_int(low))
-        keep(self, "high", bounds.as_int(high))
-        keep(self, "log", log)
-        keep(self, "step", 1 if step is None else bounds.as_int(step))
-        keep(self, "limits", bounds.pair(limits, self.low, self.high, bounds.as_int))
-        keep(self, "fixed", fixed)
+        step = 1 if step is None else step
+        given = {"low": low, "high": high, "log": log, "step": step, "limits": limits, "fixed": fixed}
+        bounds.keep_arguments(self, bounds.as_int, **given)
 
     def __repr__(self) -> str:
         return bounds.shown(self)
@@ -107,8 +103,7 @@ class Int:
 
     def perturb(self, value: int, factor: float, stream: RandomStream) -> int:
         """Multiply by ``factor`` within the limits, and move at least one step; see :meth:`Float.perturb`."""
-        direction = scale.factor_direction(value, factor)
-        return self._towards(value, value * factor, direction)
+        return self._towards(value, value * factor, scale.factor_direction(value, factor))
 
     def shift(self, value: int, noise: float, stream: RandomStream) -> int:
         """Add ``noise`` within the limits, and move at least one step; see :meth:`Float.shift`."""

@@ -6,7 +6,7 @@ and a JSON store may reorder the keys of objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from phyletic.errors import InvalidSpace
@@ -20,23 +20,16 @@ from phyletic.space.values import plain
 
 __all__ = ["decode", "encode", "first_difference"]
 
-_NUMBER = {"low", "high", "log", "step", "limits", "fixed"}
-_KEYS = {
+_NUMBER = ({"low", "high"}, {"log", "step", "limits", "fixed"})
+_KEYS: dict[str, tuple[set[str], set[str]]] = {
     "float": _NUMBER,
     "int": _NUMBER,
-    "ordinal": {"values", "fixed"},
-    "choice": {"options", "spaces", "fixed"},
-    "group": {"entries"},
-    "constant": {"value"},
+    "ordinal": ({"values"}, {"fixed"}),
+    "choice": ({"options"}, {"spaces", "fixed"}),
+    "group": ({"entries"}, set()),
+    "constant": ({"value"}, set()),
 }
-_REQUIRED = {
-    "float": {"low", "high"},
-    "int": {"low", "high"},
-    "ordinal": {"values"},
-    "choice": {"options"},
-    "group": {"entries"},
-    "constant": {"value"},
-}
+"""The keys that an entry of each type must have, and those that it may have."""
 
 
 def encode(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -99,9 +92,10 @@ def _decoded(entry: dict[str, Any], here: str, depth: int) -> Any:
     if not isinstance(kind, str) or kind not in _KEYS:
         raise InvalidSpace(f"{here}.type", kind, f"one of {', '.join(_KEYS)}")
     given = {key: value for key, value in entry.items() if key not in ("name", "type")}
-    for key in given.keys() - _KEYS[kind]:
-        raise InvalidSpace(f"a key of {here}", key, f"one of {', '.join(sorted(_KEYS[kind]))}")
-    for key in _REQUIRED[kind] - given.keys():
+    required, optional = _KEYS[kind]
+    for key in given.keys() - required - optional:
+        raise InvalidSpace(f"a key of {here}", key, f"one of {', '.join(sorted(required | optional))}")
+    for key in required - given.keys():
         raise InvalidSpace(here, entry, f"an object with {key!r}")
     if kind == "group":
         return decode(given["entries"], f"{here}.entries", depth + 1)
@@ -124,57 +118,46 @@ def _decoded_choice(given: dict[str, Any], here: str, depth: int) -> Choice:
     return Choice(options, fixed=given.get("fixed"))
 
 
-def first_difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], prefix: str = "") -> str | None:
+def first_difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str | None:
     """Return a sentence that names the first difference between two lists of encoded entries, or None.
 
     Args:
         ours: The entries that the sentence calls "here".
         theirs: The entries that the sentence calls "the other".
-        prefix: The path of the group that holds the entries, with a dot at its end, or "".
 
     Example:
         >>> lr = {"name": "lr", "type": "float", "low": 0.0, "high": 1.0}
         >>> first_difference([lr], [{**lr, "high": 2.0}])
         "space['lr'].high is 1.0 here, but 2.0 in the other"
     """
-    by_name = {entry["name"]: entry for entry in theirs}
-    for entry in ours:
-        path = prefix + entry["name"]
-        if entry["name"] not in by_name:
+    mine, others = dict(_by_path(ours, "")), dict(_by_path(theirs, ""))
+    for path, entry in mine.items():
+        if path not in others:
             return f"space[{path!r}] is here, but not in the other"
-        found = _difference_between(entry, by_name.pop(entry["name"]), path)
-        if found is not None:
-            return found
-    for name in by_name:
-        return f"space[{prefix + name!r}] is in the other, but not here"
-    order, other = [entry["name"] for entry in ours], [entry["name"] for entry in theirs]
-    if order != other:
-        return f"the order is {', '.join(order)} here, but {', '.join(other)} in the other"
+        other = others[path]
+        if entry["type"] != other["type"]:
+            return f"space[{path!r}] is of type {entry['type']} here, but {other['type']} in the other"
+        for key in dict.fromkeys((*entry, *other)):
+            # repr distinguishes 1, 1.0 and True; == does not
+            here, there = (repr(each[key]) if key in each else "not given" for each in (entry, other))
+            if here != there:
+                field = "" if key == "value" else f".{key}"
+                return f"space[{path!r}]{field} is {here} here, but {there} in the other"
+    for path in others:
+        if path not in mine:
+            return f"space[{path!r}] is in the other, but not here"
+    if list(mine) != list(others):
+        return f"the order is {', '.join(mine)} here, but {', '.join(others)} in the other"
     return None
 
 
-def _difference_between(ours: dict[str, Any], theirs: dict[str, Any], path: str) -> str | None:
-    if ours["type"] != theirs["type"]:
-        return f"space[{path!r}] is of type {ours['type']} here, but {theirs['type']} in the other"
-    if ours["type"] == "group":
-        return first_difference(ours["entries"], theirs["entries"], f"{path}.")
-    for key in dict.fromkeys((*ours, *theirs)):
-        if key == "spaces":
-            continue
-        # repr distinguishes 1, 1.0 and True; == does not
-        if repr(ours.get(key)) != repr(theirs.get(key)):
-            field = "" if key == "value" else f".{key}"
-            return f"space[{path!r}]{field} is {_shown(ours, key)} here, but {_shown(theirs, key)} in the other"
-    if ("spaces" in ours) != ("spaces" in theirs):
-        where = "here, but not in the other" if "spaces" in ours else "in the other, but not here"
-        return f"space[{path!r}] has spaces under its options {where}"
-    spaces = zip(ours["options"], ours["spaces"], theirs["spaces"], strict=True) if "spaces" in ours else ()
-    for label, mine, other in spaces:
-        found = first_difference(mine, other, f"{path}.{label}.")
-        if found is not None:
-            return found
-    return None
-
-
-def _shown(entry: dict[str, Any], key: str) -> str:
-    return repr(entry[key]) if key in entry else "not given"
+def _by_path(entries: list[dict[str, Any]], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each entry under its flat path, without the entries inside it."""
+    for entry in entries:
+        path = prefix + entry["name"]
+        kind = "choice with spaces" if "spaces" in entry else entry["type"]
+        own = {key: value for key, value in entry.items() if key not in ("name", "entries", "spaces")}
+        yield path, {**own, "type": kind}
+        yield from _by_path(entry.get("entries", []), f"{path}.")
+        for label, space in zip(entry.get("options", []), entry.get("spaces", []), strict=False):
+            yield from _by_path(space, f"{path}.{label}.")

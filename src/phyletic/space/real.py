@@ -59,13 +59,8 @@ class Float:
         limits: tuple[float, float] | None = None,
         fixed: bool = False,
     ) -> None:
-        keep = object.__setattr__
-        keep(self, "low", bounds.as_float(low))
-        keep(self, "high", bounds.as_float(high))
-        keep(self, "log", log)
-        keep(self, "step", bounds.as_float(step))
-        keep(self, "limits", bounds.pair(limits, self.low, self.high, bounds.as_float))
-        keep(self, "fixed", fixed)
+        given = {"low": low, "high": high, "log": log, "step": step, "limits": limits, "fixed": fixed}
+        bounds.keep_arguments(self, bounds.as_float, **given)
 
     def __repr__(self) -> str:
         return bounds.shown(self)
@@ -111,8 +106,8 @@ class Float:
         if type(found) is not float or not math.isfinite(found):
             raise InvalidSpace(path, value, f"a number {self._range()}")
         if self.step is not None and bounds.whole_steps(found - self.low, self.step) is not None:
-            index = self._index(found)
-            if self._lowest() <= index <= self._highest():
+            lowest, index, highest = map(self._index, (self.limits[0], found, self.limits[1]))
+            if lowest <= index <= highest:
                 return self._point(index)
         if not self.limits[0] <= found <= self.limits[1] or self.step is not None:
             raise InvalidSpace(path, value, self._range())
@@ -129,8 +124,7 @@ class Float:
         Raises:
             InvalidArgument: The factor is not finite or not above 0.
         """
-        direction = scale.factor_direction(value, factor)
-        return self._towards(value, value * factor, direction)
+        return self._towards(value, value * factor, scale.factor_direction(value, factor))
 
     def shift(self, value: float, noise: float, stream: RandomStream) -> float:
         """Add ``noise`` within the limits; on a grid, move at least one step unless at a limit.
@@ -155,8 +149,8 @@ class Float:
         target = min(max(target, self.limits[0]), self.limits[1])
         if self.step is None:
             return target + 0.0  # -0.0 becomes 0.0
-        index = scale.moved(self._index(value), self._index(target), direction, self._lowest(), self._highest())
-        return self._point(index)
+        lowest, highest = map(self._index, self.limits)
+        return self._point(scale.moved(self._index(value), self._index(target), direction, lowest, highest))
 
     def _snapped(self, value: float) -> float:
         return value if self.step is None else self._point(self._index(value))
@@ -164,12 +158,6 @@ class Float:
     def _index(self, value: float) -> int:
         assert self.step is not None
         return round((value - self.low) / self.step)
-
-    def _lowest(self) -> int:
-        return self._index(self.limits[0])
-
-    def _highest(self) -> int:
-        return self._index(self.limits[1])
 
     def _point(self, index: int) -> float:
         """Return the only float that stands for a grid point: the bound at that point, or its shortest decimals."""

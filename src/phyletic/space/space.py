@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -10,18 +10,20 @@ import msgspec
 
 from phyletic.errors import InvalidArgument, InvalidSpace
 from phyletic.randomness import RandomStream
-from phyletic.space import assignment
 from phyletic.space.choice import Choice
-from phyletic.space.definition import read_definition
+from phyletic.space.definition import Condition, Constant, Parameter, exists, read_definition
+from phyletic.space.integer import Int
 from phyletic.space.json_form import decode, encode, first_difference
 from phyletic.space.names import unknown
-from phyletic.space.parameter import Condition, Constant, Parameter, exists
+from phyletic.space.options import find
 from phyletic.space.paths import flatten
+from phyletic.space.real import Float
 from phyletic.space.values import Value
 
 __all__ = ["Space"]
 
 _FORMAT = 1
+_LARGEST_GRID = 1_000_000
 
 
 class Space:
@@ -99,7 +101,7 @@ class Space:
 
     def sample(self, stream: RandomStream) -> dict[str, Value]:
         """Draw a value for every parameter that exists, and add the constants, in definition order."""
-        return assignment.fill(self._entries, lambda parameter: parameter.domain.sample(stream))
+        return self._filled(lambda parameter: parameter.domain.sample(stream))
 
     def from_units(self, units: Sequence[float]) -> dict[str, Value]:
         """Map a point of the unit cube to values.
@@ -115,9 +117,7 @@ class Space:
         if not all(0.0 <= unit <= 1.0 for unit in units):
             raise InvalidArgument("units", list(units), "numbers from 0 to 1")
         by_path = dict(zip(self.parameters, units, strict=True))
-        return assignment.fill(
-            self._entries, lambda parameter: parameter.domain.from_unit(float(by_path[parameter.path]))
-        )
+        return self._filled(lambda parameter: parameter.domain.from_unit(float(by_path[parameter.path])))
 
     def complete(self, partial: Mapping[str, Any], stream: RandomStream) -> dict[str, Value]:
         """Keep the given values, and draw the others.
@@ -135,7 +135,20 @@ class Space:
             InvalidSpace: A name is unknown (the error suggests the nearest one), a value is not allowed, or two values
                 cannot exist together.
         """
-        return assignment.complete(self._entries, self._flattened(partial), stream)
+        given = self._coerced(partial)
+        wanted: dict[str, tuple[str, str]] = {}
+        for path in given:
+            for choice, option in self._entries[path].requires:
+                if choice in given:
+                    continue
+                because, other = wanted.setdefault(choice, (path, option))
+                if other != option:
+                    allowed = f"left out if {because} is given, which needs {choice} to be {other!r}"
+                    raise InvalidSpace(path, given[path], allowed)
+        given.update({choice: option for choice, (_, option) in wanted.items()})
+        values = self.repair(given, stream)
+        self._refuse_inactive(given, values)
+        return values
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Value]:
         """Check that there is a value for each parameter that exists, and for no other.
@@ -149,11 +162,24 @@ class Space:
         Raises:
             InvalidSpace: A value is missing, unexpected or not allowed; the message names its path.
         """
-        return assignment.validate(self._entries, self._flattened(values))
+        given = self._coerced(values)
+
+        def take(parameter: Parameter) -> Value:
+            if parameter.path not in given:
+                raise InvalidSpace(parameter.path, None, "given: every parameter that exists needs a value")
+            return given[parameter.path]
+
+        checked = self._filled(take)
+        self._refuse_inactive(given, checked)
+        return checked
 
     def repair(self, values: Mapping[str, Value], stream: RandomStream) -> dict[str, Value]:
         """After a choice changed, drop values that no longer exist, draw those that now do, and keep the others."""
-        return assignment.repair(self._entries, values, stream)
+
+        def take(parameter: Parameter) -> Value:
+            return values[parameter.path] if parameter.path in values else parameter.domain.sample(stream)
+
+        return self._filled(take)
 
     def with_fixed_of(self, values: Mapping[str, Value], source: Mapping[str, Value]) -> dict[str, Value]:
         """Return a member's values for use with another member's weights.
@@ -166,7 +192,12 @@ class Space:
             Every fixed parameter as in ``source``, with the choices that let it exist. The others as in ``values``
             if they still exist, otherwise as in ``source``.
         """
-        return assignment.with_fixed_of(self._entries, self._anchored, values, source)
+
+        def take(parameter: Parameter) -> Value:
+            first, second = (source, values) if parameter.path in self._anchored else (values, source)
+            return first[parameter.path] if parameter.path in first else second[parameter.path]
+
+        return self._filled(take)
 
     def grid(self, points: int | Mapping[str, int]) -> list[dict[str, Value]]:
         """Return the product of the parameters' grids; each option of a choice has its own branch.
@@ -184,7 +215,33 @@ class Space:
             >>> Space({"bias": Choice([False, True]), "size": Choice([1, 2])}).grid(3)[1]
             {'bias': False, 'size': 2}
         """
-        return assignment.enumerate_grid(self._entries, points)
+        if isinstance(points, Mapping):
+            self._check_grid(points)
+        found: list[dict[str, Value]] = [{}]  # the first parameter varies slowest
+        for path, entry in self._entries.items():
+            options: tuple[Value, ...]
+            if isinstance(entry, Constant):
+                options = (entry.value,)
+            else:
+                options = entry.domain.grid(points.get(path, 1) if isinstance(points, Mapping) else points)
+            longer: list[dict[str, Value]] = []
+            for values in found:
+                if exists(entry, values):
+                    longer.extend({**values, path: value} for value in options)
+                else:
+                    longer.append(values)
+                if len(longer) > _LARGEST_GRID:
+                    raise InvalidArgument("points", points, f"few enough for a grid of at most {_LARGEST_GRID} points")
+            found = longer
+        return found
+
+    def _check_grid(self, points: Mapping[str, int]) -> None:
+        for path in points:
+            if path not in self.parameters:
+                raise unknown(path, self.parameters)
+        for path, parameter in self.parameters.items():
+            if path not in points and isinstance(parameter.domain, Float | Int):
+                raise InvalidArgument("points", dict(points), f"given for {path!r} too, or one number for all")
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; :meth:`from_json` reads it."""
@@ -221,7 +278,37 @@ class Space:
     def __reduce__(self) -> tuple[object, ...]:
         return (Space.from_json, (self.to_json(),))
 
-    def _flattened(self, values: Any) -> dict[str, Any]:
+    def _filled(self, draw: Callable[[Parameter], Value]) -> dict[str, Value]:
+        """Return a value for every parameter and constant that exists; ``draw`` gives those of the parameters.
+
+        A choice comes before the entries under it, so one pass decides which entries exist.
+        """
+        values: dict[str, Value] = {}
+        for path, entry in self._entries.items():
+            if exists(entry, values):
+                values[path] = entry.value if isinstance(entry, Constant) else draw(entry)
+        return values
+
+    def _coerced(self, values: Any) -> dict[str, Value]:
+        """Return a user's values by flat path, each with the type of its domain."""
         if not isinstance(values, Mapping):
             raise InvalidSpace("the values", values, "a dictionary from names to values")
-        return flatten(values, self._choices)
+        coerced: dict[str, Value] = {}
+        for path, value in flatten(values, self._choices).items():
+            entry = self._entries.get(path)
+            if entry is None:
+                raise unknown(path, self._entries)
+            if isinstance(entry, Parameter):
+                coerced[path] = entry.domain.coerce(value, path)
+            else:
+                coerced[path] = find((entry.value,), value, path)
+        return coerced
+
+    def _refuse_inactive(self, given: Mapping[str, Value], values: Mapping[str, Value]) -> None:
+        """Raise InvalidSpace if a given value is for an entry that does not exist among the values."""
+        for path in given:
+            if path not in values:
+                choice, option = next(pair for pair in self._entries[path].requires if values.get(pair[0]) != pair[1])
+                found = repr(values[choice]) if choice in values else "left out"
+                allowed = f"left out while {choice} is {found}: it exists only for {option!r}"
+                raise InvalidSpace(path, given[path], allowed)

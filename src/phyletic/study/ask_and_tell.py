@@ -144,13 +144,9 @@ class AskAndTell:
         checked = _checked(values)
         if not isinstance(partial, bool):
             raise InvalidArgument("partial", partial, "True or False")
-        if steps_done is not None:
-            done = check_steps("steps_done", steps_done, 1)
-        else:
-            said = live.steps_done if live.steps_done is not None else live.steps_asked
-            if said is None:
-                raise InvalidArgument("steps_done", None, "given, where the interval is in seconds")
-            done = said
+        done = live.steps_trained if steps_done is None else check_steps("steps_done", steps_done, 1)
+        if done is None:
+            raise InvalidArgument("steps_done", None, "given, where the interval is in seconds")
         end = live.record.start_step + done
         final = tuple(Evaluation(step=end, metric=name, value=value) for name, value in checked.items())
         evaluations = (*live.evaluations, *final)
@@ -167,7 +163,7 @@ class AskAndTell:
             partial=partial,
             hopeless=live.hopeless,
             # as it was when it was applied: one optimizer may have served other trials since
-            applied={path: value for applied in live.applied for path, value in applied.values.items()},
+            applied=live.values_applied,
         )
 
     def _publish(self, live: Attempt, checkpoint: Any) -> CheckpointReference | None:

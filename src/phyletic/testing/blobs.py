@@ -180,14 +180,6 @@ class BlobsConformance(ABC):
             checkpoint.restore(held)
         assert held == {"x": 1}
 
-    def test_many_are_published_as_each_would_be_alone(self, checkpoints: Checkpoints) -> None:
-        states: dict[str, dict[str, object]] = {_A: {"x": np.zeros(200_000)}, _B: {"y": 1}, "c" * 32: {"x": np.ones(3)}}
-        references = checkpoints.publish_many(states)
-        assert references == [checkpoints.publish(id, state) for id, state in states.items()]
-        for reference in references:
-            checkpoints.verify(reference)
-        assert checkpoints.publish_many({}) == []
-
     def test_the_same_state_may_be_published_again(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         first = checkpoints.publish(_A, {"x": 1})
         assert Checkpoints(self.make(tmp_path)).publish(_A, {"x": 1}) == first
@@ -199,7 +191,6 @@ class BlobsConformance(ABC):
         (tmp_path / "mine" / "nothing").write_text("something")
         for publish in (
             lambda: checkpoints.publish(_A, {"x": 2}),
-            lambda: checkpoints.publish_many({"c" * 32: {"x": 2}, _A: {"x": 2}}),
             lambda: checkpoints.publish_folder(_A, tmp_path / "mine"),
             lambda: checkpoints.publish_folder(_B, tmp_path / "mine"),
             lambda: checkpoints.publish(_B, {"x": 1}),
@@ -225,7 +216,6 @@ class BlobsConformance(ABC):
         reference = CheckpointReference(id, "sha256:" + "0" * 64, 1)
         for use in (
             lambda: checkpoints.publish(id, {"x": 1}),
-            lambda: checkpoints.publish_many({_A: {"x": 1}, id: {"x": 1}}),
             lambda: checkpoints.publish_folder(id, tmp_path / "files"),
             lambda: checkpoints.staging(id),
             lambda: checkpoints.exists(id),
@@ -240,7 +230,7 @@ class BlobsConformance(ABC):
 
     def test_what_cannot_be_saved_is_named(self, checkpoints: Checkpoints) -> None:
         with pytest.raises(StateUnsupported, match=r"state\['a'\] at 'b/1'.*object.*state_dict"):
-            checkpoints.publish_many({_B: {"a": 1}, _A: {"a": {"b": [0, object()]}}})
+            checkpoints.publish(_A, {"a": {"b": [0, object()]}})
         assert checkpoints.ids() == []
 
     def test_deleting_is_idempotent(self, checkpoints: Checkpoints) -> None:

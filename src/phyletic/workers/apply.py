@@ -1,8 +1,8 @@
-"""Set hyperparameters in what trains, and find out whether they took effect.
+"""Set hyperparameters in the objects that train, and find out whether they took effect.
 
-There is no general way to set a value: SB3's ``model.learning_rate``, the ``lr`` of a torch optimizer under a
-scheduler and ``learning_rate_init`` of a fitted ``MLPClassifier`` all read back well and change nothing. So each kind
-of target is known by its own file in :mod:`phyletic.workers.targets`, or is taught with :func:`register`.
+No general way to set a value exists: SB3's ``model.learning_rate``, the ``lr`` of a torch optimizer under a scheduler
+and ``learning_rate_init`` of a fitted ``MLPClassifier`` all read back well and change nothing. So each kind of target
+has its own file in :mod:`phyletic.workers.targets`, or the user teaches it with :func:`register`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from phyletic.errors import ApplyFailed, HyperparameterDrift, InvalidArgument
 from phyletic.records import Value
-from phyletic.workers.targets import keras_optimizer, mapping, optax_state, sklearn_estimator, torch_optimizer
-from phyletic.workers.targets.target import Setting, Target, kind_of, plain
+from phyletic.workers.targets import keras_optimizer, optax_state, sklearn_estimator, torch_optimizer
+from phyletic.workers.targets.target import Setting, Target, describe_mapping, kind_of, plain
 
 __all__ = ["Applied", "apply", "drift", "register"]
 
@@ -31,14 +31,14 @@ _taught: dict[type, tuple[_Read, _Write]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one call of ``apply`` did.
+    """The effect of one call of ``apply``.
 
     Attributes:
-        values: What took effect as it was read back, by hyperparameter path.
-        read_back: Reads the same settings again; for a function, what it returned.
-        kind: What the target is: ``"torch.optim.sgd.SGD"``.
+        values: The values that took effect, as read back, by hyperparameter path.
+        read_back: Reads the same settings again; for a function, returns what it returned.
+        kind: Name of the target's class: ``"torch.optim.sgd.SGD"``.
         settings: The target's own name of each path.
-        advice: What usually explains that a value did not stay.
+        advice: The usual reason why a value did not stay.
     """
 
     values: dict[str, Value]
@@ -58,27 +58,27 @@ def apply(
 ) -> Applied:
     """Set hyperparameters in an optimizer, an estimator, a mapping, or with a function.
 
-    Without ``names``, each hyperparameter whose path, or the last part of whose path, is a setting of the target is
-    set; with ``names``, exactly those named. Nothing is set before all of it is known to be possible.
+    Without ``names``, set each hyperparameter whose path, or its last part, is a setting of the target; with ``names``,
+    set exactly those. Check all of them before setting the first.
 
     Args:
         hyperparameters: Values by flat path.
         target: A torch optimizer, an optax state with injected hyperparameters, a Keras optimizer, a scikit-learn
-            estimator whose training is known, a mutable mapping, an object of a class taught with :func:`register`,
-            or a function that takes a dictionary of the hyperparameters, sets them, and returns what took effect by
-            path.
+            estimator that trains step by step, a mutable mapping, an object of a class taught with :func:`register`,
+            or a function that takes a dictionary of the hyperparameters, sets them, and returns by path the values that
+            took effect.
         group: One parameter group of a torch optimizer, by index or by its ``"name"`` (of an optax state: one injected
             state, by index); None for all.
-        scheduler: The torch learning rate scheduler that ``lr`` is under: the value becomes its base rate, and the
-            current rate moves to where the schedule has it for the new base.
+        scheduler: The torch learning rate scheduler of ``lr``: the value becomes its base rate, and the current rate
+            moves to its place in the schedule of the new base.
         names: Hyperparameter paths by the target's own names: ``{"lr": "head_lr"}``.
 
     Returns:
-        What took effect, and how to read it again.
+        The values that took effect, and a way to read them again.
 
     Raises:
-        ApplyFailed: The target is of no known kind, nothing matches, two hyperparameters match one setting, a setting
-            would have no effect, or a value did not take.
+        ApplyFailed: The target is of an unknown kind, no hyperparameter matches, two match one setting, a setting would
+            have no effect, or a value did not take.
 
     Example:
         >>> parameters = {"eta": 0.3, "max_depth": 6}
@@ -102,7 +102,14 @@ def apply(
                 f"{path!r} cannot be applied to {setting} of {described.kind}: {described.refused[setting]}"
             )
     for setting, path in chosen.items():
-        _write(described, setting, path, hyperparameters[path])
+        try:
+            described.settings[setting].write(hyperparameters[path])
+        except ApplyFailed:
+            raise
+        except Exception as error:
+            raise ApplyFailed(
+                f"{path!r} could not be applied to {setting} of {described.kind} as {hyperparameters[path]!r}: {error}"
+            ) from error
     readers = {path: described.settings[setting].read for setting, path in chosen.items()}
 
     def read_back() -> dict[str, Value]:
@@ -120,11 +127,11 @@ def apply(
 
 
 def drift(applied: Iterable[Applied]) -> HyperparameterDrift | None:
-    """Read applied values again, at a trial's end, and return an error for the first that is not what took effect.
+    """Read applied values again at a trial's end, and return an error for the first that has changed.
 
     Args:
-        applied: What the trial's calls of :func:`apply` returned, in order; where two set the same setting of the same
-            target, they agree as long as nothing else changed it.
+        applied: The results of the trial's calls of :func:`apply`, in order. Two calls that set the same setting of the
+            same target agree as long as nothing else changed it.
 
     Example:
         >>> parameters = {"eta": 0.3}
@@ -154,8 +161,8 @@ def register(
 
     Args:
         kind: The class.
-        read: Returns what an object trains with now, by setting: from where training itself reads it.
-        write: Sets one setting of an object by name, wherever training reads it.
+        read: Returns an object's current values by setting, from the places where training reads them.
+        write: Sets one setting of an object by name, in all places where training reads it.
 
     Raises:
         InvalidArgument: ``kind`` is not a class.
@@ -177,7 +184,7 @@ def register(
 
 
 def _is_function(target: object) -> bool:
-    # Not callable(): modules and layers are callable, and calling one with hyperparameters is never meant.
+    # not callable(): modules and layers are callable, but nobody means to call one with hyperparameters
     return inspect.isroutine(target) or isinstance(target, functools.partial)
 
 
@@ -204,21 +211,13 @@ def _apply_function(
 
 
 def _describe(target: object, group: int | str | None, scheduler: object | None) -> Target:
-    described = _described_by_user(target)
-    if described is None:
-        described = torch_optimizer.describe(target, group, scheduler)
-        if described is not None:
-            return described
-    if scheduler is not None:
-        raise ApplyFailed(f"scheduler= is for torch optimizers, but the target is {kind_of(target)}")
-    if described is None:
-        described = optax_state.describe(target, group)
-        if described is not None:
-            return described
-    if group is not None:
-        raise ApplyFailed(f"group= is for torch optimizers and optax states, but the target is {kind_of(target)}")
     described = (
-        described or keras_optimizer.describe(target) or sklearn_estimator.describe(target) or mapping.describe(target)
+        _described_by_user(target)
+        or torch_optimizer.describe(target, group, scheduler)
+        or optax_state.describe(target, group)
+        or keras_optimizer.describe(target)
+        or sklearn_estimator.describe(target)
+        or describe_mapping(target)
     )
     if described is None:
         raise ApplyFailed(
@@ -227,6 +226,10 @@ def _describe(target: object, group: int | str | None, scheduler: object | None)
             "function that sets the values and returns what took effect, or teach it the class with "
             "phyletic.workers.apply.register"
         )
+    if scheduler is not None and "scheduler" not in described.takes:
+        raise ApplyFailed(f"scheduler= is for torch optimizers, but the target is {described.kind}")
+    if group is not None and "group" not in described.takes:
+        raise ApplyFailed(f"group= is for torch optimizers and optax states, but the target is {described.kind}")
     return described
 
 
@@ -282,19 +285,8 @@ def _known(target: Target, name: str) -> str | None:
     return name if name in target.settings or name in target.refused else None
 
 
-def _write(target: Target, setting: str, path: str, value: Value) -> None:
-    try:
-        target.settings[setting].write(value)
-    except ApplyFailed:
-        raise
-    except Exception as error:
-        raise ApplyFailed(
-            f"{path!r} could not be applied to {setting} of {target.kind} as {value!r}: {error}"
-        ) from error
-
-
 def _took(wanted: Value, found: Value) -> bool:
-    """Whether a value is in effect; tensors hold single precision, so the last digits may differ."""
+    """Return whether a value took effect; tensors hold single precision, so the last digits may differ."""
     if isinstance(wanted, float) and isinstance(found, (int, float)) and not isinstance(found, bool):
         return math.isclose(wanted, found, rel_tol=1e-6)
     return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)

@@ -1,4 +1,4 @@
-"""One attempt at a trial, from its grant to its end: what a worker keeps of it behind what training code sees."""
+"""One attempt at a trial, from its grant to its end: the worker's side of what training code sees."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["LOST", "PREEMPTED", "Attempt", "ReadHyperparameters", "worth_another_attempt"]
 
 LOST = "lost"
-"""Why an attempt should stop whose trial belongs to another session now."""
+"""The reason to stop an attempt whose trial belongs to another session now."""
 PREEMPTED = "preempted"
-"""Why an attempt should stop that is to be handed back with what it has."""
+"""The reason to stop an attempt that the worker should hand back with its state."""
 _BEAT_SECONDS = 0.5
 
 
 class ReadHyperparameters(Mapping[str, Value]):
-    """A trial's values by flat path, which remembers the paths that were read.
+    """A trial's values by flat path, which remembers the paths that training code read.
 
-    ``trial["lr"]`` reads one value; the path of a group (``trial["optimizer"]``) reads all below it, as a nested
+    ``trial["lr"]`` reads one value; the path of a group (``trial["optimizer"]``) reads all values below it, as a nested
     dictionary.
 
     Args:
@@ -74,25 +74,25 @@ class Attempt:
 
     Attributes:
         record: The facts of the trial.
-        hyperparameters: Its values, and which of them were read.
+        hyperparameters: Its values, and which of them training code read.
         state: The namespace of what ``build`` returned; None in a loop without ``build``.
-        loaded: Whether the weights are others than at this worker's previous trial.
+        loaded: Whether the weights differ from those at the end of this worker's previous trial.
         stop: Why it should end early; empty while it should go on.
-        heeded: Whether the training code has seen that it should.
+        heeded: Whether the training code has seen that it should end.
         hopeless: Whether the algorithm gave it up.
-        refused: The answer to a heartbeat that found an error; raised when the body ends.
-        applied: What was applied, to which targets.
-        evaluations: What was reported, in order.
-        steps_counted: Steps that ``range`` counted; None if it was not used.
-        steps_reported: Steps that a report said were done; None if none said it.
+        refused: The refusal of a heartbeat, which the loop raises at the end of the body.
+        applied: The results of ``apply``, in order.
+        evaluations: The reports, in order.
+        steps_counted: Steps that ``range`` counted; None if training code did not use it.
+        steps_reported: Steps done according to a report; None if no report said so.
         ranged: When ``range`` ended, in seconds of the monotonic clock.
         waiting: Seconds that the worker waited for it.
-        loading: Seconds until its body began.
+        loading: Seconds from its grant until its body began.
         began: When its body began, in seconds of the monotonic clock.
-        opened: The checkpoint that was loaded, still to be verified; None if none was.
+        opened: The loaded checkpoint, still to be verified; None if the state was in memory.
         saved_to: The folder that the training code asked for.
         published: The checkpoint that was published first.
-        publishing: Held while a checkpoint is published.
+        publishing: Lock for publishing a checkpoint.
         send_heartbeat: Sends a heartbeat; None outside a loop's body.
         ancestors: Returns the numbers of a trial and its ancestors.
         beaten: When the last heartbeat was due, in seconds of the monotonic clock.
@@ -128,14 +128,19 @@ class Attempt:
         self._received = 0
 
     @property
-    def steps_asked(self) -> int | None:
-        """Steps that count as trained unless the code says otherwise; None if the interval is in seconds."""
-        return None if self.record.seconds is not None else self.record.steps
-
-    @property
     def steps_done(self) -> int | None:
         """Steps trained so far: reported, or counted by ``range``; None if neither."""
         return self.steps_counted if self.steps_reported is None else self.steps_reported
+
+    @property
+    def steps_trained(self) -> int | None:
+        """Steps that count at the end: those done, or else those asked; None if neither are known."""
+        return self.record.steps if self.steps_done is None and self.record.seconds is None else self.steps_done
+
+    @property
+    def values_applied(self) -> dict[str, Value]:
+        """The values that took effect, by path."""
+        return {path: value for applied in self.applied for path, value in applied.values.items()}
 
     @property
     def load_from(self) -> Path | None:
@@ -150,12 +155,14 @@ class Attempt:
             self.saved_to = self._save_to(self.grant.checkpoint)
         return self.saved_to
 
-    def heartbeat(self, step: int | None) -> Heartbeat:
-        """Return a heartbeat with the reports that its owner does not have yet.
+    def heartbeat(self, step: int | None = None) -> Heartbeat:
+        """Return a heartbeat with the reports that the owner does not have yet.
 
         Args:
-            step: Step along the lineage that was reached; None if unknown.
+            step: The current step along the lineage; None takes it from the steps done.
         """
+        if step is None and self.steps_done is not None:
+            step = self.record.start_step + self.steps_done
         first = self._received
         unsent = tuple(self.evaluations[first : first + MOST_EVALUATIONS])
         return Heartbeat(lease=self.grant.lease, step=step, first=first, evaluations=unsent)
@@ -163,8 +170,8 @@ class Attempt:
     def take_answer(self, answer: Done) -> None:
         """Take the answer to a heartbeat: how many reports the owner has, and why the trial should end.
 
-        An attempt that was given up stays given up, even if a newer owner does not know of it; and a reason to stop
-        stays once the training code has seen it.
+        A hopeless attempt stays hopeless even if a newer owner does not know it, and a reason to stop stays once the
+        training code has seen it.
         """
         self._received = answer.received
         self.hopeless = self.hopeless or answer.stop == HOPELESS
@@ -187,9 +194,9 @@ class Attempt:
 
 
 def worth_another_attempt(error: BaseException) -> bool:
-    """Return whether an exception of the training code counts against its trial, which is then tried again.
+    """Return whether an exception of the training code counts against its trial, which then gets another attempt.
 
-    What phyletic itself raises (a misuse, a state that cannot be saved, a full disk) would come again for every trial,
-    and a person who presses Ctrl-C says nothing about the trial.
+    Errors of phyletic's own (a misuse, a state that cannot be saved, a full disk) would meet every trial, and a person
+    who presses Ctrl-C says nothing about the trial.
     """
     return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, TrialFailed))

@@ -1,8 +1,8 @@
-"""A detached session: a worker that its owner cannot look at, and whose leases therefore have a deadline.
+"""A detached session: a worker whose process its owner cannot see, so that its leases have a deadline.
 
-The worker and the owner may lose sight of each other. A worker that cannot renew its lease keeps training: it loses
-nothing until the owner grants its trial to another session, and then the lease's fence, not its deadline, refuses what
-the worker says.
+The worker and the owner may lose their connection. A worker that cannot renew its lease keeps training, and loses
+nothing until the owner grants its trial to another session. Then the lease's fence, not its deadline, refuses the
+worker's messages.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ __all__ = ["DetachedChannel", "detached_source"]
 _logger = logging.getLogger("phyletic")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-"""Seconds between two attempts to send the same commands: the pause doubles from one to the other."""
+"""Seconds between two attempts to send the same commands; the pause doubles from the first to the longest."""
 
 
 class DetachedChannel:
-    """Sends a detached session's commands over a channel that fails at times, until they are answered.
+    """Sends a detached session's commands over a channel that fails at times, until the owner answers.
 
-    Sending again is harmless: an ask gives the session its open trial again, and a tell has one effect. A heartbeat is
-    not sent again, because the next one says the same.
+    Sending again is harmless: an ask gives the session its open trial again, and a tell has one effect. A heartbeat
+    goes out only once, because the next one says the same.
 
     Args:
         channel: Reaches the coordinator, or raises Unreachable.
         session: Identity of this incarnation of the worker.
         worker: Its name.
-        lease_seconds: Seconds that its leases last without a word from it.
+        lease_seconds: Seconds that its leases last without a message from it.
         give_up_after: Seconds without an answer after which :meth:`exchange` raises Unreachable; None tries for ever.
-        generator: Draws the jitter of the pauses, so that many workers do not all come back at once.
+        generator: Draws the jitter of the pauses, so that many workers do not come back at the same moment.
         clock: Gives seconds that never run backwards.
         sleep: Waits some seconds.
     """
@@ -64,19 +64,18 @@ class DetachedChannel:
         self._channel = channel
         self._join = Join(session=session, worker=worker, lease_seconds=lease_seconds)
         self._give_up_after = give_up_after
-        # a generator of its own: training code seeds the global one
+        # not the global generator, which training code seeds
         self._generator = generator or Random()
         self._clock = clock
         self._sleep = sleep
-        self._noting = threading.Lock()
         self._silent_since: float | None = None
         self.renewal_seconds = lease_seconds / HEARTBEATS_PER_LEASE
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
-        """Send commands until they are answered; see :meth:`Channel.exchange`.
+        """Send commands until the owner answers; see :meth:`Channel.exchange`.
 
         Args:
-            commands: What to decide. Nothing waits for the answer to heartbeats, so they are sent once.
+            commands: What the owner decides. If all are heartbeats, send them only once.
             timeout: Seconds for each attempt.
 
         Raises:
@@ -94,7 +93,10 @@ class DetachedChannel:
                 if self._give_up_after is not None and silent >= self._give_up_after:
                     raise Unreachable(f"the study's owner has not answered for {silent:.0f} s: {error}") from error
             else:
-                self._note_answer()
+                since, self._silent_since = self._silent_since, None
+                if since is not None:
+                    text = "%s: the study's owner answers again, after %.0f s of silence"
+                    _logger.warning(text, self._join.worker, self._clock() - since)
                 return replies[len(joining) :]
             self._sleep(pause * self._generator.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -109,24 +111,12 @@ class DetachedChannel:
 
     def _note_silence(self, error: Unreachable) -> float:
         """Return the seconds since the owner stopped answering, and announce it the first time."""
-        with self._noting:
-            now = self._clock()
-            if self._silent_since is None:
-                self._silent_since = now
-                _logger.warning(
-                    "%s: the study's owner cannot be reached (%s); training goes on, results wait for it",
-                    self._join.worker,
-                    error,
-                )
-            return now - self._silent_since
-
-    def _note_answer(self) -> None:
-        with self._noting:
-            if self._silent_since is not None:
-                silent, self._silent_since = self._clock() - self._silent_since, None
-                _logger.warning(
-                    "%s: the study's owner answers again, after %.0f s of silence", self._join.worker, silent
-                )
+        now, since = self._clock(), self._silent_since
+        if since is None:
+            since = self._silent_since = now
+            text = "%s: the study's owner cannot be reached (%s); training goes on, results wait for it"
+            _logger.warning(text, self._join.worker, error)
+        return now - since
 
 
 @contextmanager
@@ -140,17 +130,17 @@ def detached_source(
     reload: str = "changed",
     give_up_after: float | None = None,
 ) -> Iterator[Trials]:
-    """Give a source of trials whose leases have a deadline; a thread renews them for the length of the block.
+    """Give a source of trials whose leases have a deadline, and renew them from a thread until the block ends.
 
     Args:
         channel: Reaches the coordinator, or raises Unreachable.
-        store: Where checkpoints are; the owner's own, or one that sees the same files.
+        store: The owner's checkpoints, or others over the same files.
         space: The study's search space.
         worker: The worker's name.
-        lease_seconds: Seconds that its leases last without a word from it; above 0, at most 30 days.
+        lease_seconds: Seconds that its leases last without a message from it; above 0, at most 30 days.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
         give_up_after: Seconds without an answer of the owner after which the loop raises Unreachable; None keeps
-            trying, and announces in the log ``phyletic`` when the owner is lost and found.
+            trying. The log ``phyletic`` says when the owner stops and begins to answer.
 
     Raises:
         InvalidArgument: ``reload``, ``lease_seconds`` or ``give_up_after`` is out of range.
@@ -165,7 +155,7 @@ def detached_source(
     )
 
     def leave(session: str) -> None:
-        # if the owner does not hear it, the deadlines pass
+        # if this does not reach the owner, the deadlines pass
         with suppress(Unreachable):
             channel.exchange([Leave(session=session, lost=False, error="its worker left")])
 

@@ -1,13 +1,12 @@
-"""What happens to a fleet of workers: which are started, answered, killed and given up.
+"""Decide what happens to a fleet of workers: which to start, answer, kill and give up.
 
-Everything here is decided from what it is told (events) and when (the clock is an argument), and what it answers are
-instructions for whoever has the processes: no process, no socket and no time of its own. So a run can be replayed
-from what was said, and every kind of worker (local processes, actors elsewhere) is treated alike.
+A fleet has no process, no socket and no clock: it takes events and the time, and returns instructions. So a recorded
+run can be replayed, and the same decisions serve every kind of worker (local processes, actors elsewhere).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,25 +47,27 @@ class _Worker:
     Attributes:
         join: Its name, session and process.
         output: Says where its output is.
-        words: When it last said something.
+        spoke: When it last sent a request.
         lease: The attempt it runs; None while it runs none.
-        granted: When that was granted.
+        granted: When it got that attempt.
         asked: Whether it has ever asked for a trial.
-        commands: Its request that is not answered yet.
-        replies: The replies to that, None for those still to come.
-        told_of: How often it was announced that it has not asked for a trial yet.
-        finished: When it was told that there is nothing to run any more.
+        told: Whether it has ever told a result.
+        commands: Its unanswered request; empty between requests.
+        replies: The replies to that so far, by position.
+        announced: How often a person was told that it has not asked for a trial yet.
+        finished: When it was told to end because no trials are left; None before.
     """
 
     join: Join
     output: str
-    words: float
+    spoke: float
     lease: Lease | None = None
     granted: float = 0.0
     asked: bool = False
+    told: bool = False
     commands: tuple[Command, ...] = ()
-    replies: list[Reply | None] = field(default_factory=list)
-    told_of: int = 0
+    replies: dict[int, Reply] = field(default_factory=dict)
+    announced: int = 0
     finished: float | None = None
 
     @property
@@ -76,15 +77,15 @@ class _Worker:
 
 @dataclass
 class _Place:
-    """A worker's place: its incarnations follow one another.
+    """A worker's place, in which its incarnations follow one another.
 
     Attributes:
         number: From 0.
-        worker: The incarnation that lives.
-        over: Whether no other one shall follow.
-        early: How many in a row died before they asked for a trial.
-        restarts: How many in a row died before they told a result.
-        due: When the next one is to start.
+        worker: The living incarnation; None if there is none.
+        over: Whether no other incarnation follows.
+        early: How many incarnations in a row died before they asked for a trial.
+        restarts: How many starts in a row followed a death without a result.
+        due: When the next incarnation starts.
     """
 
     number: int
@@ -96,11 +97,11 @@ class _Place:
 
 
 class Fleet:
-    """The workers of a run, as far as decisions about them need it.
+    """The workers of a run, without their processes.
 
     Args:
         places: How many workers.
-        patience: How long they have for what.
+        patience: The times that the workers get.
         now: The time, in seconds of a clock that never runs backwards.
     """
 
@@ -111,8 +112,7 @@ class Fleet:
         self._asked_at = now
         self._leaves: list[Leave] = []
         self._fresh: list[_Worker] = []
-        self._said: list[tuple[_Worker, int]] = []
-        self._asks: list[tuple[_Worker, int]] = []
+        self._sent: list[tuple[_Worker, int] | None] = []
         self._stopping = False
         self._interrupted: Literal["", "drained", "stopped", "terminated"] = ""
         self._deadline: float | None = None
@@ -121,22 +121,22 @@ class Fleet:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do but to kill the workers that are left."""
+        """Whether the run only has to kill the remaining workers."""
         return self._stopping or all(place.over for place in self._places)
 
     @property
     def outcome(self) -> Outcome:
-        """How the run ended, as far as it has."""
+        """How the run ended, or its state so far."""
         return Outcome(finished=self._finished, interrupted=self._interrupted, lost=self._lost)
 
     @property
     def living(self) -> list[int]:
         """The places that have a worker."""
-        return [place.number for place in self._places if place.worker is not None]
+        return [place.number for place in self._places if place.worker]
 
     @property
     def _workers(self) -> list[_Worker]:
-        return [place.worker for place in self._places if place.worker is not None]
+        return [place.worker for place in self._places if place.worker]
 
     @property
     def _draining(self) -> bool:
@@ -145,42 +145,36 @@ class Fleet:
     # Time passes
 
     def turn(self, now: float, is_suspended: Callable[[int], bool]) -> list[Instruction]:
-        """Return what is due: workers to start, to kill and to announce.
+        """Return the instructions that are due: workers to start, to kill and to announce.
 
         Args:
             now: The time.
-            is_suspended: Whether a place's worker is suspended (SIGSTOP); asked only of one that is silent.
+            is_suspended: Whether a place's worker is suspended (SIGSTOP); called only for a silent worker.
         """
-        self._excuse(now)
+        missed, self._looked = now - self._looked, now
+        if missed > _SUSPENDED_SECONDS:
+            # this process was suspended (Ctrl-Z) and could not answer, so shift the workers' timers
+            for worker in self._workers:
+                worker.granted += missed
+                worker.spoke += missed
         if self._deadline is not None and now >= self._deadline:
             for place in self._places:
                 place.over = True
         instructions: list[Instruction] = []
         for place in self._places:
-            worker = place.worker
-            if worker is None:
+            if place.worker is None:
                 if not place.over and not self._draining and now >= place.due:
                     instructions.append(Start(place.number))
-                continue
-            reason = self._overdue(place, worker, now, is_suspended)
-            if reason is not None:
-                if worker.finished is not None:
+            elif reason := self._overdue(place, place.worker, now, is_suspended):
+                if place.worker.finished is not None:
                     instructions.append(Announce(f"{reason}; it is killed"))
                 instructions.append(Kill(place.number, reason))
-            elif not worker.asked and not worker.commands:
-                instructions += self._slow_start(worker, now)
+            elif not place.worker.asked and not place.worker.commands:
+                instructions += self._slow_start(place.worker, now)
         return instructions
 
-    def _excuse(self, now: float) -> None:
-        """Shift the workers' timers by the time that this process was suspended (Ctrl-Z) and could not answer."""
-        missed, self._looked = now - self._looked, now
-        if missed > _SUSPENDED_SECONDS:
-            for worker in self._workers:
-                worker.granted += missed
-                worker.words += missed
-
     def _overdue(self, place: _Place, worker: _Worker, now: float, is_suspended: Callable[[int], bool]) -> str | None:
-        """Return why a worker is to be killed; None if it is not. Silence alone is no reason."""
+        """Return the reason to kill a worker; None to let it live. Silence alone is no reason."""
         patience = self._patience
         if self._draining and not worker.asked:
             return f"{worker.name} had not asked for a trial when the run was interrupted"
@@ -191,20 +185,16 @@ class Fleet:
         if worker.lease is not None and patience.trial is not None and now - worker.granted > patience.trial:
             name = worker.join.worker
             return f"trial {worker.lease.trial} took longer than trial_timeout={patience.trial:g} s on {name}"
-        if now - worker.words > patience.suspended and is_suspended(place.number):
+        if now - worker.spoke > patience.suspended and is_suspended(place.number):
             return f"{worker.name} was suspended for more than {patience.suspended:g} s"
         return None
 
     def _slow_start(self, worker: _Worker, now: float) -> list[Instruction]:
-        """Announce a worker that does not get as far as asking for a trial.
-
-        It holds nothing, so nobody waits for it and it is not killed: loading data may take its time. But if all
-        workers hang so, only a person can tell.
-        """
-        waited = now - worker.words
-        if waited <= self._patience.start * 2**worker.told_of:
+        """Announce a worker that has not asked for a trial yet. It holds no trial and delays no other, so it lives."""
+        waited = now - worker.spoke
+        if waited <= self._patience.start * 2**worker.announced:
             return []
-        worker.told_of += 1
+        worker.announced += 1
         text = f"{worker.name} has not asked for a trial in the {waited:.0f} s since it was started"
         return [Announce(f"{text}: it still imports, loads its data, or hangs; {worker.output}")]
 
@@ -214,9 +204,10 @@ class Fleet:
         """Follow a request to end the run, and announce it the first time.
 
         Args:
-            kind: ``"drained"`` finishes running trials, ``"terminated"`` has them handed back, ``"stopped"`` leaves.
+            kind: ``"drained"`` finishes the running trials, ``"terminated"`` asks the workers to hand them back,
+                ``"stopped"`` drops them.
             now: The time.
-            by: Name of the signal that asked.
+            by: Name of the signal that made the request.
         """
         self._stopping = self._stopping or kind == "stopped"
         if self._interrupted in (kind, "terminated"):
@@ -242,49 +233,67 @@ class Fleet:
             output: Says where its output is.
             now: The time.
         """
-        self._places[place].worker = _Worker(join, output, words=now)
+        self._places[place].worker = _Worker(join, output, spoke=now)
 
     def failed_to_start(self, place: int, text: str, now: float) -> list[Instruction]:
-        """Schedule another start, with exponential back-off."""
-        return self._schedule(self._places[place], text, False, now)
+        """Schedule another start after one that failed.
+
+        Args:
+            place: The place.
+            text: Why it failed.
+            now: The time.
+        """
+        return self._schedule(self._places[place], None, text, now)
 
     def said(self, place: int, commands: tuple[Command, ...], now: float) -> None:
-        """Note a worker's request; it waits until all of it is answered."""
+        """Note a worker's request. The worker waits until all of it is answered.
+
+        Args:
+            place: The worker's place.
+            commands: The request.
+            now: The time.
+        """
         worker = self._places[place].worker
         assert worker is not None
-        worker.words = now
-        worker.commands, worker.replies = commands, [None] * len(commands)
+        worker.spoke, worker.commands, worker.replies = now, commands, {}
         self._fresh.append(worker)
 
     def ended(self, place: int, end: End, now: float, killed: str | None = None) -> list[Instruction]:
-        """Decide what follows on a worker's end: its session leaves, and another may follow.
+        """Release what a dead worker held, and schedule its next incarnation if one follows.
 
         Args:
             place: Its place.
             end: How its process ended.
             now: The time.
-            killed: Why it was killed; None if it died by itself.
+            killed: Why this process killed it; None if it died by itself.
         """
         slot = self._places[place]
         worker, slot.worker = slot.worker, None
         assert worker is not None
-        # one that was asked to end has handed back what it ran: what it still holds is a grant that it never saw
+        # a worker that a signal ended has handed back its trial: it may only hold a grant that it never saw
         unforced = end.kind == "asked" or (end.kind == "distrusted" and worker.lease is None)
         expected = worker.finished is not None or self._draining
         lost = not expected and (killed is not None or not unforced)
         self._leaves.append(Leave(session=worker.join.session, lost=lost, error=killed or end.epitaph))
-        if worker.finished is not None or self._draining:
+        if expected:
             slot.over = True
-            if worker.finished is not None and end.kind != "well" and killed is None and not self._draining:
+            if end.kind != "well" and killed is None and not self._draining:
                 return [Announce(f"after the last trial, {end.epitaph}")]
             return []
         self._lost += lost
-        return self._schedule(slot, end.epitaph, worker.asked, now)
+        return self._schedule(slot, worker, end.epitaph, now)
 
-    def _schedule(self, place: _Place, how: str, asked: bool, now: float) -> list[Instruction]:
-        """Schedule a restart with exponential back-off, unless the place's workers die before they ask for a trial."""
-        place.restarts += 1
-        place.early = 0 if asked else place.early + 1
+    def _schedule(self, place: _Place, ended: _Worker | None, how: str, now: float) -> list[Instruction]:
+        """Schedule a restart with exponential back-off, unless the place's workers die before they ask for a trial.
+
+        Args:
+            place: The place.
+            ended: Its worker that ended; None if it could not start one.
+            how: How that went, for a person.
+            now: The time.
+        """
+        place.restarts = 1 if ended and ended.told else place.restarts + 1
+        place.early = 0 if ended and ended.asked else place.early + 1
         place.due = now + (0.0 if place.restarts == 1 else min(_LONGEST_PAUSE, 0.05 * 2.0**place.restarts))
         if place.early < self._patience.early_deaths:
             return []
@@ -297,86 +306,93 @@ class Fleet:
     # Answers
 
     def commands(self, now: float) -> tuple[Command, ...]:
-        """Return what to decide in one transaction: results first, then ends, then who gets a trial.
+        """Return what to decide in one transaction: results first, then ends, then asks.
 
-        What a worker told before it died counts, what it asked does not. A worker that asks for a trial while there is
-        none is asked for again when something has changed, or after some time.
+        A result that a worker told before it died counts, its ask does not. An ask that got no trial is repeated once
+        something has changed, or after some time.
         """
-        self._said = [
-            (worker, position)
-            for worker in self._fresh
-            for position, command in enumerate(worker.commands)
-            if not isinstance(command, Ask)
-        ]
-        said = [worker.commands[position] for worker, position in self._said]
-        changed = self._leaves or any(not isinstance(command, (Heartbeat, Ancestors)) for command in said)
-        again = changed or self._draining or now - self._asked_at >= self._patience.ask_again
+        said = [one for one in _positions(self._fresh) if not _is_ask(one)]
+        changed = any(not isinstance(_command(one), (Heartbeat, Ancestors)) for one in said)
+        again = changed or self._leaves or self._draining or now - self._asked_at >= self._patience.ask_again
         if again:
             self._asked_at = now
-        self._asks = [
-            (worker, position)
-            for worker in self._workers
-            if again or worker in self._fresh
-            for position, command in enumerate(worker.commands)
-            if isinstance(command, Ask)
-        ]
-        asked = () if self._draining else tuple(worker.commands[position] for worker, position in self._asks)
-        self._fresh = []
-        return (*said, *self._leaves, *asked)
+        asking = [worker for worker in self._workers if again or worker in self._fresh]
+        asks = [one for one in _positions(asking) if _is_ask(one)]
+        if self._draining:
+            for one in asks:
+                self._take_reply(*one, Finished("the run was interrupted"), now)
+            asks = []
+        leaves, self._leaves, self._fresh = self._leaves, [], []
+        self._sent = [*said, *[None] * len(leaves), *asks]
+        return (*map(_command, said), *leaves, *map(_command, asks))
 
     def decided(self, replies: Sequence[Reply], now: float) -> list[Instruction]:
         """Take the replies to :meth:`commands`, and return the answers that are complete now.
 
+        Args:
+            replies: A reply for each of the commands.
+            now: The time.
+
         Raises:
             PhyleticError: An ask was refused, for example because an algorithm raised.
         """
-        for (worker, position), reply in zip(self._said, replies, strict=False):
-            self._take_reply(worker, position, reply, now)
-        to_asks = replies[len(self._said) + len(self._leaves) :]
-        if self._draining:
-            to_asks = [Finished("the run was interrupted")] * len(self._asks)
-        for (worker, position), reply in zip(self._asks, to_asks, strict=True):
-            self._take_reply(worker, position, reply, now)
-        self._said, self._asks, self._leaves = [], [], []
+        for sent, reply in zip(self._sent, replies, strict=True):
+            if sent is not None:
+                self._take_reply(*sent, reply, now)
         answers: list[Instruction] = []
         for place in self._places:
-            if (living := place.worker) is not None and living.commands:
-                complete = tuple(reply for reply in living.replies if reply is not None)
-                if len(complete) == len(living.commands):
-                    living.commands = ()
-                    answers.append(Answer(place.number, complete))
+            worker = place.worker
+            if worker and worker.commands and len(worker.replies) == len(worker.commands):
+                answers.append(Answer(place.number, tuple(reply for _, reply in sorted(worker.replies.items()))))
+                worker.commands = ()
         return answers
 
     def _take_reply(self, worker: _Worker, position: int, reply: Reply, now: float) -> None:
-        """Note what a reply means for a worker, and keep it for its answer."""
+        """Note what a reply means for a worker, and keep it for the answer.
+
+        Args:
+            worker: The worker.
+            position: Position of the command in its request.
+            reply: The reply to that command.
+            now: The time.
+        """
         command = worker.commands[position]
+        worker.asked = worker.asked or isinstance(command, Ask)
+        worker.told = worker.told or isinstance(command, Tell)
         match command, reply:
             case Ask(), Refused():
                 raise reply.exception()
             case Ask(), Wait():
-                worker.asked = True
                 return
             case Ask(), Granted():
-                worker.asked = True
                 worker.lease, worker.granted = reply.first.lease, now
             case Ask(), Finished():
-                worker.asked = True
                 worker.finished = now
                 if not self._draining:
                     self._finished = reply
             case ((Tell() | Fail()), _):
                 worker.lease = None
-                if isinstance(command, Tell):
-                    for place in self._places:
-                        if place.worker is worker:
-                            place.restarts = 0
             case Heartbeat(), Done() if self._interrupted == "terminated":
                 reply = msgspec.structs.replace(reply, stop=PREEMPTED)
         worker.replies[position] = reply
 
     def leave_all(self) -> tuple[Command, ...]:
-        """Return the commands that release what the remaining workers hold, once they were killed."""
+        """Return the commands that release what the remaining workers hold, after their processes were killed."""
         left = self._workers
         for place in self._places:
             place.worker = None
-        return tuple(Leave(session=one.join.session, lost=False, error="the run was stopped") for one in left)
+        return tuple(Leave(session=worker.join.session, lost=False, error="the run was stopped") for worker in left)
+
+
+def _positions(workers: Iterable[_Worker]) -> list[tuple[_Worker, int]]:
+    """Return each worker with each position in its request."""
+    return [(worker, position) for worker in workers for position in range(len(worker.commands))]
+
+
+def _command(one: tuple[_Worker, int]) -> Command:
+    worker, position = one
+    return worker.commands[position]
+
+
+def _is_ask(one: tuple[_Worker, int]) -> bool:
+    return isinstance(_command(one), Ask)

@@ -1,7 +1,7 @@
-"""What a fleet needs of its workers' processes: how they are told what to do, and what is heard of them.
+"""What a fleet and its workers' processes tell each other: instructions and events.
 
-Local processes are one kind; another kind (actors, machines elsewhere) implements :class:`Processes` and runs under the
-same decisions, :class:`phyletic.workers.fleet.Fleet`.
+Local processes are one kind. Another kind (actors, machines elsewhere) implements :class:`Processes`, and
+:class:`phyletic.workers.fleet.Fleet` decides for it as well.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ __all__ = [
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long workers have for what; times are in seconds.
+    """The times that a fleet grants its workers, in seconds.
 
     Attributes:
-        trial: From a trial's grant until its worker is killed and it counts as lost; None sets no limit. Imports and
-            data before the first trial are no part of it.
-        hand_back: For running trials to hand back what they have once they were asked to.
-        exit: For a worker to end once there is nothing to run any more.
-        suspended: A worker that was suspended (SIGSTOP) and silent for so long is killed.
-        start: A worker that has not asked for a trial for so long is announced, and again at each doubling.
+        trial: From a trial's grant until its worker is killed and the trial counts as lost; None sets no limit. Imports
+            and data before the first trial do not count.
+        hand_back: For running trials to hand back their state once the run asks for it.
+        exit: For a worker to end once no trials are left.
+        suspended: The fleet kills a worker that is suspended (SIGSTOP) and silent for so long.
+        start: The fleet announces a worker that has not asked for a trial for so long, then at doubling intervals.
         beat: Between a worker's heartbeats.
-        ask_again: Until a worker's question is asked again although nothing was said.
-        early_deaths: A worker that dies so often in a row before it asks for a trial is not started again.
+        ask_again: Until the fleet repeats a worker's ask although no worker said anything.
+        early_deaths: Deaths in a row before an ask, after which a place gets no other worker.
     """
 
     trial: float | None = None
@@ -60,10 +60,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run with workers ended.
 
     Attributes:
-        finished: Why there was nothing to run any more; None if the run was interrupted before that.
+        finished: Why no trials were left; None if the run was interrupted before.
         interrupted: ``""``, ``"drained"`` (the first Ctrl-C: running trials were finished), ``"stopped"`` (the second)
-            or ``"terminated"`` (a signal asked this process to end: running trials were handed back).
-        lost: How many workers died while they were needed.
+            or ``"terminated"`` (a signal asked this process to end: workers handed back their trials).
+        lost: How many workers died while the run needed them.
     """
 
     finished: Finished | None = None
@@ -75,9 +75,9 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     """How a worker's process ended.
 
     Attributes:
-        epitaph: Says it to a person.
-        kind: ``"well"``; ``"asked"`` if it ended because of SIGTERM; ``"distrusted"`` if it does not trust
-            itself any more; or ``"badly"``.
+        epitaph: A sentence about it for a person.
+        kind: ``"well"``; ``"asked"`` if SIGTERM ended it; ``"distrusted"`` if it no longer trusted itself; or
+            ``"badly"``.
     """
 
     epitaph: str
@@ -91,12 +91,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """Kill a place's worker with all that it started.
-
-    Attributes:
-        place: The place.
-        reason: Why, for the trial that it runs.
-    """
+    """Kill a place's worker with all that it started; the reason becomes the error of the trial that it runs."""
 
     place: int
     reason: str
@@ -116,12 +111,7 @@ class Announce(msgspec.Struct, frozen=True):
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """End the run with an error: no worker could begin.
-
-    Attributes:
-        place: Whose workers died last.
-        text: What happened.
-    """
+    """End the run with an error, because no worker could begin; the last one died in this place."""
 
     place: int
     text: str
@@ -138,7 +128,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Broke(msgspec.Struct, frozen=True):
-    """A worker said that trying again is of no use."""
+    """A worker met an error that a second try would meet again."""
 
     place: int
     error: Refused
@@ -154,7 +144,7 @@ Event: TypeAlias = Said | Broke | Died
 
 
 class Processes(Protocol):
-    """The workers' processes, of one kind: what a fleet needs of them. A place has one process at a time."""
+    """Processes of one kind, at most one at a time in each place."""
 
     def start(self, place: int) -> Join:
         """Start a process, which waits for :meth:`begin`.
@@ -164,22 +154,22 @@ class Processes(Protocol):
         """
 
     def begin(self, place: int) -> None:
-        """Tell a process what to do, once its session is recorded."""
+        """Tell a process to begin, after its session was recorded."""
 
     def poll(self, seconds: float) -> Sequence[Event]:
-        """Return what happened, as soon as something did or after some seconds."""
+        """Wait for events, but no longer than some seconds, and return them."""
 
     def send(self, place: int, replies: tuple[Reply, ...]) -> None:
         """Send the replies to a request; never block on the process."""
 
     def kill(self, place: int) -> tuple[Sequence[Event], End]:
-        """End a process with all that it started; return what it had said, and how it ended."""
+        """End a process with all that it started; return its last events, and how it ended."""
 
     def is_suspended(self, place: int) -> bool:
-        """Whether a process is suspended, so that its silence does not mean work."""
+        """Whether a process is suspended, so that its silence does not mean that it works."""
 
     def output(self, place: int) -> str:
-        """Say where a place's output is."""
+        """Say where the output of a place is."""
 
     def output_tail(self, place: int) -> str:
-        """Return the end of a place's output, for an error's message."""
+        """Return the end of a place's output, for an error's message; empty if it has none."""

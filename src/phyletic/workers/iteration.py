@@ -1,8 +1,8 @@
-"""One ``for`` loop over trials, and how it is noticed that it was left.
+"""One ``for`` loop over trials, which notices when the training code leaves it.
 
-It is a class with ``__next__`` and not a generator: reaching ``__next__`` again means that the body ended well, so the
-trial is told. Leaving the loop in any other way drops the iterator, which only notes that it was left; the source gives
-the open trial back at its next call.
+It is a class with ``__next__`` and not a generator: a further call of ``__next__`` means that the body ended well, so
+the source tells the trial. Leaving the loop in any other way drops the iterator, whose finalizer only notes that; the
+source gives back the open trial at its next call.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ __all__ = ["Iteration", "Source"]
 
 
 class Source(Protocol):
-    """Where a loop's trials come from; a token identifies the loop."""
+    """The source of a loop's trials; a token identifies the loop."""
 
     def next_trial(self, memory: Memory | None, loop: object) -> LiveTrial:
         """Tell the open trial and return the next one, or raise StopIteration."""
 
     def end_loop(self, loop: object) -> None:
-        """Release what the session holds because the loop has no more trials or raised."""
+        """Release what the session holds, because the loop has no more trials or raised."""
 
     def note_left(self, loop: object) -> None:
-        """Note that the loop was left; safe in a finalizer."""
+        """Note that the training code left the loop; safe in a finalizer."""
 
 
 class Iteration:
-    """What ``attach`` returns: each ``for`` statement over it is a loop of its own.
+    """The result of ``attach``: each ``for`` statement over it is a loop of its own.
 
     Args:
         trials: The source.
@@ -44,7 +44,7 @@ class Iteration:
         self._memory = memory
 
     def __iter__(self) -> Iterator[LiveTrial]:
-        # an object that only the for statement holds, so that leaving the loop drops it at once
+        # only the for statement holds this object, so that leaving the loop drops it at once
         return _Loop(self._trials, self._memory)
 
 

@@ -7,26 +7,15 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.coordinator.channel import Channel
-from phyletic.coordinator.messages import (
-    HOPELESS,
-    Ancestors,
-    Ask,
-    Command,
-    Done,
-    Fail,
-    Finished,
-    Grant,
-    Granted,
-    Refused,
-    Reply,
-    Wait,
-)
+from phyletic.coordinator.client import Client
+from phyletic.coordinator.messages import HOPELESS, Ask, Done, Fail, Finished, Grant, Granted, Refused, Reply, Wait
 from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
+from phyletic.evolution.arguments import check_one_of
 from phyletic.records import CheckpointReference
 from phyletic.records.values import as_unicode
 from phyletic.space import Space
@@ -50,13 +39,17 @@ class Trials:
         channel: Reaches the coordinator.
         store: Where checkpoints are.
         space: The study's search space.
-        session: Returns the session in which a loop asks that begins in this thread.
+        session: Returns the session for a loop that begins in this thread.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
         supervised: Whether the caller of the training code fails the open trial after an exception, by :meth:`abort`.
-        leave: Releases what a session holds; called when a loop that is not supervised has no more trials or raised,
-            and by :meth:`end`.
-        defer: Calls a function as soon as no thread decides; a finalizer uses it if a loop that is not supervised was
-            left.
+        leave: Releases what a session holds, once an unsupervised loop has no more trials or raised, and at
+            :meth:`end`.
+        defer: Calls a function as soon as no thread decides. The finalizer of an unsupervised loop uses it.
+
+    Attributes:
+        draining: Whether the open trial should be the last.
+        granted: How many trials the coordinator granted.
+        finished: Why there are no more trials; None while there may be more.
     """
 
     def __init__(
@@ -71,9 +64,9 @@ class Trials:
         leave: Callable[[str], object] | None = None,
         defer: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
-        if not isinstance(reload, str) or reload not in ("changed", "always"):
-            raise InvalidArgument("reload", reload, '"changed" or "always"')
+        check_one_of("reload", reload, ("changed", "always"))
         self._channel = channel
+        self._client = Client(channel)
         self._store = store
         self._space = space
         self._session_here = session
@@ -96,17 +89,17 @@ class Trials:
         """Loop over trials, with a state that is built, loaded and saved around the loop's body.
 
         Args:
-            build: Called with a trial that is newborn or has other fixed hyperparameters than the state in memory;
-                returns a mapping from names to what is to be saved, such as ``dict(model=model, optimizer=optimizer)``.
-                Random states are already seeded from the trial.
-            save: Writes the state into a folder, ``save(state, folder)``, for what no adapter knows.
+            build: Makes the state of a trial that is newborn, or has other fixed hyperparameters than the state in
+                memory: a mapping from names to objects to save, such as ``dict(model=model, optimizer=optimizer)``. The
+                loop seeds the random states from the trial before it calls ``build``.
+            save: Writes the state into a folder, ``save(state, folder)``, if no adapter knows its objects.
             load: Reads it back, ``load(state, folder)``.
 
         Returns:
-            What to loop over: ``for trial in trials.attach(build): ...``.
+            An iterable of trials: ``for trial in trials.attach(build): ...``.
         """
         if not callable(build):
-            raise InvalidArgument("build", build, "a function from a trial to a dictionary of what is to be saved")
+            raise InvalidArgument("build", build, "a function from a trial to a dictionary of objects to save")
         if (save is None) != (load is None):
             raise InvalidArgument("save" if save is None else "load", None, "given, since the other one is")
         for name, function in (("save", save), ("load", load)):
@@ -122,21 +115,27 @@ class Trials:
         """Tell the open trial, whose body has ended, and get the next one.
 
         Args:
-            memory: What the loop has in memory; None if trials load themselves.
+            memory: The loop's state in memory; None if trials load themselves.
             loop: Identifies the loop.
 
         Raises:
-            StopIteration: There are no more trials, or the loop was asked to drain.
+            StopIteration: No more trials are left, or the loop was asked to drain.
             TrainingError: The body broke the contract of the loop.
             StudyFailed: Trials failed one after another.
         """
         self._require_own_process()
         self.settle()
         answer = None
-        if loop is not self._loop:
-            self._begin_loop(memory, loop)
-        elif self._open is not None:
+        if loop is self._loop:
             answer = self._end_trial()
+        elif self._open is not None:
+            raise TrainingError(
+                f"a loop over trials began while trial {self._open.record.number} of another one is open. End that "
+                "loop first: the trials of one worker run one after another, so loops cannot be nested"
+            )
+        else:
+            self.enter()
+            self._memory, self._loop = memory, loop
         while True:
             asked = time.monotonic()
             grant = self._ask(answer)
@@ -146,32 +145,21 @@ class Trials:
                 self._fail(grant, str(error), "damaged")
                 answer = None
 
-    def _begin_loop(self, memory: Memory | None, loop: object) -> None:
-        if self._open is not None:
-            raise TrainingError(
-                f"a loop over trials began while trial {self._open.record.number} of another one is open. End that "
-                "loop first: the trials of one worker run one after another, so loops cannot be nested"
-            )
-        self.enter()
-        self._memory, self._loop = memory, loop
-
     def enter(self) -> None:
-        """Begin this thread's session, which releases what an earlier loop of the thread was left with."""
+        """Begin this thread's session, which releases the trial of a loop that this thread left earlier."""
         self._session = self._session_here()
 
     # Asking
 
     def _ask(self, answer: Reply | None) -> Grant:
+        """Return the next grant, from an answer to an ask or by asking."""
         while True:
-            if answer is None:
-                if self.draining:
-                    self._finish(Finished("asked to stop"))
-                answer = self._exchange([self._ask_command()])[-1]
+            if answer is None and not self.draining:
+                answer = self._client.exchange([self._ask_command()])[0]
             match answer:
                 case Granted() if self.draining:
-                    # asked to end while it was being granted
+                    # a signal came while the coordinator was granting it
                     self._fail(answer.first, "it was asked to stop before its first step", "released")
-                    self._finish(Finished("asked to stop"))
                 case Granted():
                     self.granted += 1
                     self.finished = None
@@ -182,6 +170,8 @@ class Trials:
                     raise answer.exception()
                 case Wait():
                     self._channel.wait(_WAIT_SECONDS)
+            if self.draining:
+                self._finish(Finished("asked to stop"))
             answer = None
 
     def _ask_command(self) -> Ask:
@@ -199,15 +189,16 @@ class Trials:
     def _begin_trial(self, grant: Grant, asked: float) -> LiveTrial:
         granted = time.monotonic()
         attempt = Attempt(grant, load_from=self._store.path, save_to=self._store.staging)
-        attempt.ancestors = self._ancestors
+        attempt.ancestors = self._client.ancestors
         trial = LiveTrial(attempt)
-        memory = self._memory
         self._open = attempt
         try:
-            if memory is not None:
-                attempt.opened = memory.prepare(trial, self._fixed(attempt))
+            if self._memory is not None:
+                values = attempt.record.hyperparameters
+                fixed = {one.path: values[one.path] for one in self._space.active(values) if one.fixed}
+                attempt.opened = self._memory.prepare(trial, fixed)
             else:
-                # a body that loads by itself holds nothing over from the trial before
+                # a body that loads by itself keeps nothing from the trial before
                 attempt.loaded = True
                 if grant.parent is not None:
                     self._store.verify(grant.parent)
@@ -223,26 +214,16 @@ class Trials:
         attempt.waiting, attempt.loading = granted - asked, attempt.began - granted
         return trial
 
-    def _ancestors(self, number: int) -> tuple[int, ...]:
-        reply = self._exchange([Ancestors(trial=number)])[0]
-        if isinstance(reply, Refused):
-            raise reply.exception()
-        assert isinstance(reply, Done)
-        return reply.lineage
-
-    def _fixed(self, attempt: Attempt) -> dict[str, Any]:
-        values = attempt.record.hyperparameters
-        return {parameter.path: values[parameter.path] for parameter in self._space.active(values) if parameter.fixed}
-
     def _end_trial(self) -> Reply | None:
-        """Tell the open trial, and return the answer to the ask that goes with it; None if there was none."""
+        """Tell the open trial, and return the answer to the ask that goes with it; None if none did."""
         attempt = self._open
-        assert attempt is not None
+        if attempt is None:
+            return None
         attempt.send_heartbeat = None
         try:
             if attempt.refused is not None:
                 raise attempt.refused.exception()
-            command = result_of(attempt, self._space, self._publish)
+            result = result_of(attempt, self._space, self._publish)
         except CheckpointDamaged as error:
             self._drop()
             self._fail(attempt.grant, str(error), "damaged")
@@ -250,13 +231,13 @@ class Trials:
         except BaseException as error:
             held = self._fail_open(error)
             if isinstance(error, Exception) and not held:
-                # what was being saved may have been deleted when the trial was granted to another session
+                # another session got the trial, so that the files of this attempt may have been deleted meanwhile
                 return None
             raise
-        if command is None:
+        if result is None:
             self._drop()
-            # a trial that is given up again and again before its first step is rescued like one that raises
-            cause = "error" if attempt.stop == HOPELESS else "released"
+            # a trial that is hopeless before its first step is rescued like one that raises
+            cause: Literal["error", "released"] = "error" if attempt.stop == HOPELESS else "released"
             text = f"it was asked to stop ({attempt.stop}), and nothing says how far it came"
             self._fail(attempt.grant, text, cause)
             return None
@@ -264,15 +245,12 @@ class Trials:
             self._open = None
         if self._memory is not None:
             self._memory.trial = attempt.record.number
-        commands: list[Command] = [command]
-        if not self.draining:
-            commands.append(self._ask_command())
-        told, *answers = self._exchange(commands)
+        told, *answers = self._client.exchange([result] if self.draining else [result, self._ask_command()])
         if isinstance(told, Refused):
-            # what is in memory is no longer the end of this trial
+            # the state in memory is no longer the end of this trial
             self._drop()
-            if command.partial and told.error != "LeaseLost":
-                # its budget was lowered meanwhile
+            if result.partial and told.error != "LeaseLost":
+                # someone lowered its budget meanwhile
                 self._fail(attempt.grant, told.message, "released")
             elif told.error != "LeaseLost":
                 raise told.exception()
@@ -288,7 +266,7 @@ class Trials:
     # Leaving
 
     def note_left(self, loop: object) -> None:
-        """Note that a loop was left by ``break``, ``return`` or an exception; safe in a finalizer.
+        """Note that the training code left a loop by ``break``, ``return`` or an exception; safe in a finalizer.
 
         Args:
             loop: Identifies the loop.
@@ -298,19 +276,19 @@ class Trials:
             self._defer(self.settle)
 
     def settle(self) -> None:
-        """Give back the trial that a loop was left with."""
+        """Give back the open trial of a loop that was left."""
         while self._left:
-            # another loop may have taken over before this one was noticed to be over
+            # another loop may have begun before this object noticed the end of this one
             if self._left.popleft() is self._loop and not self.forked:
                 self._loop = None
                 if self._defer is not None:
                     self._drop()
                     self.end()
-                elif self._open is not None:
+                else:
                     self._fail_left()
 
     def end_loop(self, loop: object) -> None:
-        """Release what the session holds because a loop has no more trials or raised.
+        """Release what the session holds, because a loop has no more trials or raised.
 
         Args:
             loop: Identifies the loop.
@@ -320,40 +298,35 @@ class Trials:
         if self._supervised:
             # an exception may be on its way to abort(), which knows more
             self._left.append(loop)
-            return
-        self._loop = None
-        self._drop()
-        self.end()
+        else:
+            self._loop = None
+            self._drop()
+            self.end()
 
     def end(self) -> None:
-        """Release what the session holds: no loop over these trials goes on."""
+        """Release what the session holds, because no loop over these trials goes on."""
         if self._leave is not None and not self.forked:
             self._leave(self._session)
 
     def close(self) -> None:
-        """Fail a trial that the loop was left with.
+        """Fail the open trial of a loop that was left.
 
         Raises:
-            TrainingError: This is a process that the training code forked.
+            TrainingError: The training code forked this process.
         """
         self._require_own_process()
-        if self._open is not None:
-            self._fail_left()
+        self._fail_left()
 
     def abort(self, error: BaseException) -> None:
-        """Fail the open trial after the training code raised; nothing in memory is trusted any more.
+        """Fail the open trial after the training code raised, and forget the state in memory.
 
         Args:
             error: What it raised.
         """
-        if self.forked:
-            return
-        self._left.clear()
-        self._loop = None
-        if self._open is not None:
+        if not self.forked:
+            self._left.clear()
+            self._loop = None
             self._fail_open(error)
-        elif self._memory is not None:
-            self._memory.forget()
 
     def _fail_left(self) -> None:
         attempt = self._drop()
@@ -364,28 +337,31 @@ class Trials:
             self._fail(attempt.grant, text, "error" if self._supervised else "released")
 
     def _fail_open(self, error: BaseException) -> bool:
-        """Fail the open trial, and return whether this session still held it."""
-        text = "".join(traceback.format_exception(error)).rstrip()
+        """Fail the open trial, if any; return whether this session still held it."""
         attempt = self._drop()
-        assert attempt is not None
-        # on a machine that is taken away, processes that the training code relies on may be gone before it
+        if attempt is None:
+            return False
+        text = "".join(traceback.format_exception(error)).rstrip()
+        # on a machine that is shutting down, processes that the training code needs may end before it
         counted = worth_another_attempt(error) and attempt.stop != PREEMPTED
-        reply = self._fail(attempt.grant, text, "error" if counted else "released")
-        return not (isinstance(reply, Refused) and reply.error == "LeaseLost")
+        return self._fail(attempt.grant, text, "error" if counted else "released")
 
     def _drop(self) -> Attempt | None:
+        """Forget the open trial and the state in memory; return the trial's attempt."""
         with self._beating:
             attempt, self._open = self._open, None
         if self._memory is not None:
             self._memory.forget()
         return attempt
 
-    def _fail(self, grant: Grant, error: str, cause: Any) -> Reply:
-        return self._exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])[0]
+    def _fail(self, grant: Grant, error: str, cause: Literal["error", "released", "damaged"]) -> bool:
+        """End an attempt without a result; return whether this session still held it."""
+        reply = self._client.exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])[0]
+        return not (isinstance(reply, Refused) and reply.error == "LeaseLost")
 
     @property
     def forked(self) -> bool:
-        """Whether this is a process that the training code forked: the trials are its parent's."""
+        """Whether the training code forked this process: the trials belong to its parent."""
         return os.getpid() != self._process
 
     def _require_own_process(self) -> None:
@@ -398,7 +374,7 @@ class Trials:
     # Heartbeats
 
     def beat(self) -> None:
-        """Tell the coordinator that the open trial is alive and what it reported; called from any thread."""
+        """Tell the coordinator that the open trial is alive and what it reported; any thread may call this."""
         if self.forked:
             return
         if not self._supervised:
@@ -407,22 +383,17 @@ class Trials:
             attempt = self._open
             if attempt is None or attempt.stop == LOST:
                 return
-            done = attempt.steps_done
-            step = None if done is None else attempt.record.start_step + done
-            reply = self._exchange([attempt.heartbeat(step)])[0]
+            reply = self._client.exchange([attempt.heartbeat()])[0]
             if isinstance(reply, Refused):
-                # what is wrong is raised in the thread that trains, when the body has ended
+                # the thread that trains raises the error when the body has ended
                 attempt.refused = None if reply.error == "LeaseLost" else reply
                 attempt.stop = LOST
             elif isinstance(reply, Done):
                 attempt.take_answer(reply)
 
     def preempt(self) -> None:
-        """Ask the open trial to hand back what it has, and begin no other."""
+        """Ask the open trial to hand back its state, and begin no other."""
         attempt = self._open
         self.draining = True
         if attempt is not None:
             attempt.stop = PREEMPTED
-
-    def _exchange(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
-        return self._channel.exchange(commands)

@@ -1,4 +1,4 @@
-"""A local worker: ``python -m phyletic.workers.process``, which only its owner starts."""
+"""A local worker's process: ``python -m phyletic.workers.process``, which only an owner starts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from phyletic import errors
-from phyletic.coordinator.messages import Ask, Command, Reply, Tell
+from phyletic.checkpoints import Checkpoints, blobs_at
+from phyletic.coordinator.messages import Ask, Command, Refused, Reply, Tell
 from phyletic.records.values import as_unicode
+from phyletic.space import Space
+from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.pickling import become_main, unpack, unpack_text
-from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Broken, Request, Setup, receive, send
-
-if TYPE_CHECKING:
-    from phyletic.workers.loop import Trials
+from phyletic.workers.loop import Trials
+from phyletic.workers.pickling import become_program, unpack
+from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Request, Setup, receive, send
 
 __all__ = ["SocketChannel", "main"]
 
 
 class SocketChannel:
-    """Reaches the coordinator in the owner's process; safe to use from threads.
+    """Reaches the coordinator in the owner's process; several threads may use it.
 
     Args:
         connection: The worker's end of the socket pair.
@@ -48,10 +48,14 @@ class SocketChannel:
         self.told = 0
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
-        """Send commands and wait for the replies; the timeout does not apply, since the owner's end ends this process.
+        """Send commands and wait for the replies.
+
+        Args:
+            commands: What the owner decides.
+            timeout: Ignored: the end of the owner ends this process.
 
         Raises:
-            SystemExit: This process was asked to end while it waited for a trial.
+            SystemExit: A signal asked this process to end while it waited for a trial.
         """
         asks = any(isinstance(command, Ask) for command in commands)
         with self._speaking:
@@ -62,7 +66,7 @@ class SocketChannel:
                     sys.exit(TERMINATED)
                 message = receive(self._connection)
             except (EOFError, BrokenPipeError, ConnectionResetError):
-                # the owner is gone: training code has nothing to clean up for
+                # the owner is gone, so training code has no reason to clean up
                 os._exit(1)
             finally:
                 self._waiting = False
@@ -72,28 +76,28 @@ class SocketChannel:
         return message.replies
 
     def wait(self, seconds: float) -> None:
-        """Return at once: the owner answers an Ask when it has an answer other than Wait."""
+        """Return at once: the owner answers an Ask only once it has an answer other than Wait."""
 
     def close(self) -> None:
         """Close the socket."""
         self._connection.close()
 
     def terminate(self) -> None:
-        """Ask for no more trials, and end this process if it waits for one; called in a signal handler."""
+        """Ask for no more trials, and end this process if it waits for one. Signal handlers call this."""
         self._terminated = True
         if self._waiting:
             sys.exit(TERMINATED)
 
     def give_up(self, error: BaseException) -> None:
-        """Tell the owner that trying again is of no use."""
+        """Tell the owner about an error that a second try would meet again."""
         kind = next(kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
         text = "".join(traceback.format_exception(error)).rstrip()
         with self._speaking, contextlib.suppress(OSError):
-            send(self._connection, Broken(error=kind.__name__, message=as_unicode(f"{error}\n\n{text}")))
+            send(self._connection, Refused(error=kind.__name__, message=as_unicode(f"{error}\n\n{text}")))
 
 
 def _beat(trials: Trials, seconds: float) -> None:
-    """Send heartbeats from a thread, so that the owner also gets them while the training code is busy."""
+    """Send heartbeats from a thread, because the training code may be busy for long."""
     while True:
         time.sleep(seconds)
         trials.beat()
@@ -102,12 +106,10 @@ def _beat(trials: Trials, seconds: float) -> None:
 def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) -> int:
     """Call the training function until there are no more trials.
 
-    After an exception it is called anew, since nothing in memory is trusted. After two exceptions without a result
-    between them the process itself is not trusted either (an accelerator's errors stay): it ends with a status that
-    says so.
+    After an exception, call it anew, because the loop no longer trusts the state in memory. After two exceptions
+    without a result between them, return the status of a process that no longer trusts itself (an accelerator's errors
+    stay).
     """
-    from phyletic.workers.attempt import worth_another_attempt
-
     failed_at = -1
     while True:
         asked = channel.asked
@@ -118,7 +120,11 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
             if trials.forked or ended:
                 raise
             traceback.print_exc()
-            error = _counted(raised)
+            error: BaseException = raised
+            if not isinstance(raised, Exception):
+                # no person presses Ctrl-C in a worker, so this counts against the trial
+                error = errors.TrialFailed(f"the training code raised {raised!r}")
+                error.__cause__ = raised
             trials.abort(error)
             if not worth_another_attempt(error):
                 channel.give_up(error)
@@ -128,7 +134,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
             if channel.told == failed_at or isinstance(error, MemoryError) or "CUDA error" in str(error):
                 return DISTRUSTED
             failed_at = channel.told
-            # what the exception's frames hold, such as a model, is not to be in memory beside the next one
+            # free the objects in the exception's frames, such as a model, before the next one is built
             traceback.clear_frames(raised.__traceback__)
             del error
         else:
@@ -146,34 +152,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
         gc.collect()
 
 
-def _counted(raised: BaseException) -> Exception:
-    """Return an error that counts against the trial, since nobody presses Ctrl-C in a worker."""
-    if isinstance(raised, Exception):
-        return raised
-    error = errors.TrialFailed(f"the training code raised {raised!r}")
-    error.__cause__ = raised
-    return error
-
-
-def _begin(setup: Setup) -> None:
-    """Copy sys.path, argv and the name of ``__main__`` from the owner."""
-    sys.path[:] = map(unpack_text, setup.path)
-    sys.argv[:] = map(unpack_text, setup.arguments)
-    if setup.python_path is None:
-        os.environ.pop("PYTHONPATH", None)
-    else:
-        os.environ["PYTHONPATH"] = unpack_text(setup.python_path)
-    become_main(setup.main_name, None if setup.main_file is None else unpack_text(setup.main_file))
-    faulthandler.enable()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-
 def _run(setup: Setup, channel: SocketChannel) -> int:
-    from phyletic.checkpoints import Checkpoints, blobs_at
-    from phyletic.space import Space
-    from phyletic.workers.loop import Trials
-
     try:
         train = unpack(setup.train)
     except Exception as error:
@@ -183,7 +162,7 @@ def _run(setup: Setup, channel: SocketChannel) -> int:
         return 1
     trials = Trials(
         channel,
-        store=Checkpoints(blobs_at(unpack_text(setup.checkpoints))),
+        store=Checkpoints(blobs_at(os.fsdecode(setup.checkpoints))),
         space=Space.from_json(setup.space),
         session=lambda: setup.session,
         reload=setup.reload,
@@ -209,7 +188,10 @@ def main() -> None:
     except EOFError:
         sys.exit(1)
     assert isinstance(setup, Setup)
-    _begin(setup)
+    become_program(setup.program)
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(_run(setup, SocketChannel(connection)))
 
 

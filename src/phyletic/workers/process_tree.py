@@ -1,4 +1,4 @@
-"""Ending workers with all that they started: one by one, with their owner, and the survivors of an earlier owner."""
+"""End workers with all that they started: one by one, with their owner, and the survivors of an earlier owner."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from phyletic.workers import reaper
 __all__ = ["Lifeline", "creation_time", "kill_survivors", "kill_tree"]
 
 _CLOCK_TOLERANCE = 1.5
-"""Seconds by which the same creation time may read differently after the system's clock was set."""
+"""Seconds by which a creation time may change when someone sets the system's clock."""
 
 
 def creation_time(pid: int) -> float | None:
-    """Return when a process was created, in seconds since 1970; None if there is no such process.
-
-    Args:
-        pid: The process.
-    """
+    """Return when a process was created, in seconds since 1970; None if it does not exist."""
     import psutil
 
     try:
@@ -31,58 +27,47 @@ def creation_time(pid: int) -> float | None:
         return None
 
 
-def kill_tree(pid: int, session: str) -> list[int]:
-    """Kill a worker, its process group, its descendants and all that carries its session in the environment.
+def kill_tree(pid: int, session: str) -> None:
+    """Kill a worker, its process group, its descendants and all processes with its session in their environment.
 
-    The worker must lead its process group and must not be reaped yet, so that its number cannot be another's.
+    The worker must lead its process group, and must not be reaped yet, so that no other process has its number.
 
     Args:
         pid: The worker's process.
         session: Identity of the session it runs.
-
-    Returns:
-        The processes that are still alive, such as one in an uninterruptible system call.
     """
     import psutil
 
     descendants = []
     with contextlib.suppress(psutil.Error):
-        # read while the worker lives: an orphan's parent is someone else
+        # read them while the worker lives: an orphan gets another parent
         descendants = psutil.Process(pid).children(recursive=True)
-    left = reaper.kill_groups({pid: session})
+    reaper.kill_groups({pid: session})
     for process in descendants:
         with contextlib.suppress(psutil.Error):
-            # compares creation times, so a number that was used again is not touched
+            # psutil compares creation times, so this spares another process with the same number
             process.kill()
-    return left
 
 
-def kill_survivors(records: Iterable[SessionRecord]) -> list[int]:
+def kill_survivors(records: Iterable[SessionRecord]) -> None:
     """Kill the workers that an earlier owner left behind.
 
     Args:
-        records: Sessions that did not end. A process is killed only if both its number and its creation time are those
-            that were recorded, since its number may belong to another process by now.
-
-    Returns:
-        The workers that were killed.
+        records: Sessions that did not end. Kill a process only if both its number and its creation time are as
+            recorded, because another process may have got its number.
     """
-    killed = []
     for record in records:
-        if record.pid is None or record.created is None:
-            continue
-        created = creation_time(record.pid)
-        if created is not None and abs(created - record.created) < _CLOCK_TOLERANCE:
-            kill_tree(record.pid, record.session)
-            killed.append(record.pid)
-    return killed
+        if record.pid is not None and record.created is not None:
+            created = creation_time(record.pid)
+            if created is not None and abs(created - record.created) < _CLOCK_TOLERANCE:
+                kill_tree(record.pid, record.session)
 
 
 class Lifeline:
-    """Workers live as long as it is open: its reaper, a process outside all groups, kills them at its end.
+    """Keeps workers alive while it is open: its reaper, a process outside all groups, kills them at its end.
 
-    A worker whose owner is gone also ends by itself when it says something next. The reaper ends those that cannot:
-    stopped ones, those whose code holds the interpreter, and what they started in groups of their own.
+    A worker without an owner also ends by itself at its next message. The reaper ends the others: suspended workers,
+    workers whose code holds the interpreter, and processes that workers started in groups of their own.
     """
 
     def __init__(self) -> None:
@@ -97,20 +82,15 @@ class Lifeline:
         )
 
     def guard(self, group: int, session: str) -> None:
-        """Have a worker's process group ended with this process.
-
-        Args:
-            group: The process group.
-            session: What its processes carry in their environment.
-        """
+        """Have the reaper kill a worker's process group, and all processes of its session, when this process ends."""
         self._tell(f"guard {group} {session}\n")
 
     def release(self, group: int) -> None:
-        """Forget a process group: nothing of it is alive, so its number may be used again."""
+        """Forget a process group: none of it is alive, so another may get its number."""
         self._tell(f"release {group} -\n")
 
     def close(self) -> None:
-        """End the lifeline, and with it whatever is still guarded."""
+        """End the lifeline, and kill all that it still guards."""
         assert self._reaper.stdin is not None
         with contextlib.suppress(OSError):
             self._reaper.stdin.close()
@@ -118,6 +98,6 @@ class Lifeline:
 
     def _tell(self, message: str) -> None:
         assert self._reaper.stdin is not None
-        # without a reaper, which somebody killed, workers still end by themselves
+        # if someone killed the reaper, workers still end by themselves
         with contextlib.suppress(BrokenPipeError):
             self._reaper.stdin.write(message.encode())

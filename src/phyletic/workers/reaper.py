@@ -1,9 +1,9 @@
-"""Ends the workers' process trees when their owner is gone: a tiny process of its own, run by path.
+"""Kill the workers' process trees when their owner is gone: a tiny process of its own, run by path.
 
-The owner tells it through a pipe which process groups exist; the pipe ends when the owner is gone, for whatever reason.
-It imports only the standard library, so that it starts in about ten milliseconds and stays small. It recognises a
-worker's processes by their environment too, which children inherit even if they begin a session and a group of their
-own.
+The owner tells it through a pipe which process groups exist. The pipe ends with the owner, for whatever reason. The
+reaper imports only the standard library, so that it starts in about ten milliseconds and stays small. It also
+recognises a worker's processes by their environment, which children inherit even if they begin a session and a group of
+their own.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from collections.abc import Mapping
 __all__ = ["MARKER", "kill_groups", "members"]
 
 MARKER = "PHYLETIC_SESSION"
-"""The environment variable that carries a worker's session, behind those of the workers that it runs under."""
+"""The environment variable with a worker's session, after those of the workers that it runs under."""
 
 _PROCESSES = "/proc"
 
 
 def members(groups: Mapping[int, str]) -> list[int]:
-    """Return the processes that are alive in some process groups, or carry their sessions in the environment.
+    """Return the living processes of some process groups, or with their sessions in the environment.
 
     Args:
         groups: Sessions by the number of their process group.
@@ -43,8 +43,9 @@ def members(groups: Mapping[int, str]) -> list[int]:
 
 
 def _belongs(entry: str, groups: Mapping[int, str], sessions: set[bytes]) -> bool:
+    """Whether a process, given by its name in ``/proc``, is alive and in one of the groups or sessions."""
     try:
-        # the name, in parentheses, may hold anything; behind it come state, parent and group
+        # the name, in parentheses, may contain anything; state, parent and group follow it
         state, _, group, *_ = _read(f"{_PROCESSES}/{entry}/stat").rpartition(b")")[2].split()
         if state in (b"Z", b"X"):
             return False
@@ -63,36 +64,34 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def kill_groups(groups: Mapping[int, str], seconds: float = 5.0) -> list[int]:
-    """Kill process groups and all that carries their sessions, and wait until nothing of it runs.
+def kill_groups(groups: Mapping[int, str]) -> None:
+    """Kill process groups and all processes of their sessions, and wait until none of them runs.
+
+    After five seconds stop waiting: a process inside an uninterruptible system call may outlast them.
 
     Args:
         groups: Sessions by the number of their process group.
-        seconds: How long to wait; a process inside an uninterruptible system call may outlast it.
-
-    Returns:
-        The processes that are still there.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 5.0
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     while True:
-        # again and again, since a process may have forked between the listing and its end
+        # repeat, because a process may fork between the listing and its end
         alive = members(groups)
         for process in alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, signal.SIGKILL)
         if not alive or time.monotonic() > deadline:
-            return alive
+            return
         time.sleep(0.005)
 
 
 def main(owner: int) -> None:
-    """Follow the owner's messages on standard input; when it is gone, kill what it had.
+    """Follow the owner's messages on standard input, and kill its workers when it is gone.
 
     Args:
-        owner: The owner's process, which is this process's parent as long as it lives.
+        owner: The owner's process, which is the parent of this process as long as it lives.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
@@ -100,7 +99,7 @@ def main(owner: int) -> None:
     rest = b""
     while True:
         if not select.select([0], [], [], 1.0)[0]:
-            # a child that the owner forked may hold the pipe open; what it wrote before is read first
+            # a child that the owner forked may hold the pipe open, so look at the parent once the pipe is empty
             if os.getppid() != owner:
                 break
             continue

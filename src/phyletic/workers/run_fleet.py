@@ -1,6 +1,7 @@
-"""Running a fleet: one loop without threads, which carries out what :class:`phyletic.workers.fleet.Fleet` decides.
+"""Run a fleet: one loop without threads, which carries out what :class:`phyletic.workers.fleet.Fleet` decides.
 
-The loop waits for what workers say and for their deaths, has all that arrived decided in one transaction, and answers.
+The loop waits for requests and deaths of workers, has the coordinator decide all requests in one transaction, and
+answers.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class FleetRun:
 
     Args:
         channel: Reaches the coordinator.
-        processes: The workers' processes; their maker closes them.
+        processes: The workers' processes; the caller closes them.
         fleet: Decides.
-        announce: Takes a line for the person at the terminal.
+        announce: Shows a line to the person at the terminal.
         clock: Gives the fleet's time in seconds.
     """
 
@@ -64,11 +65,11 @@ class FleetRun:
         """Run the fleet until every place is over, then kill the workers that are left.
 
         Args:
-            interrupts: Requests to end the run, which are entered for its length.
+            interrupts: Requests to end the run; this method enters it.
 
         Raises:
             StudyFailed: No worker could begin.
-            PhyleticError: A worker said that trying again is of no use, or a command failed.
+            PhyleticError: A worker met an error that a second try would meet again, or a command failed.
         """
         with interrupts:
             try:
@@ -96,26 +97,25 @@ class FleetRun:
         replies = self._channel.exchange(commands) if commands else ()
         self._follow(self._fleet.decided(replies, self._clock()))
         if self._broken is not None:
-            # only now, so that what the others told is not lost
+            # only now, so that no result of the others is lost
             raise self._broken.exception()
 
     def _follow(self, instructions: Sequence[Instruction]) -> None:
         begun: dict[int, Join] = {}
         for instruction in instructions:
             match instruction:
-                case Start():
-                    self._start(instruction.place, begun)
-                case Kill():
-                    self._end(instruction.place, instruction.reason)
-                case Answer():
-                    self._processes.send(instruction.place, instruction.replies)
-                case Announce():
-                    self._announce(instruction.text)
-                case GiveUp():
-                    tail = self._processes.output_tail(instruction.place)
-                    raise StudyFailed(instruction.text + (f"\n\n{tail}" if tail else ""))
+                case Start(place):
+                    self._start(place, begun)
+                case Kill(place, reason):
+                    self._end(place, reason)
+                case Answer(place, replies):
+                    self._processes.send(place, replies)
+                case Announce(text):
+                    self._announce(text)
+                case GiveUp(place, text):
+                    raise StudyFailed(f"{text}\n\n{self._processes.output_tail(place)}".rstrip())
         if begun:
-            # recorded before they are told what to do, so that a later owner finds the processes
+            # record the processes before they begin, so that a later owner finds them
             for reply in self._channel.exchange(list(begun.values())):
                 if isinstance(reply, Refused):
                     raise reply.exception()
@@ -135,12 +135,12 @@ class FleetRun:
         now = self._clock()
         for event in events:
             match event:
-                case Said():
-                    self._fleet.said(event.place, event.commands, now)
-                case Broke():
-                    self._broken = event.error
-                case Died() if event.place in self._fleet.living:
-                    self._end(event.place, None)
+                case Said(place, commands):
+                    self._fleet.said(place, commands, now)
+                case Broke(_, error):
+                    self._broken = error
+                case Died(place) if place in self._fleet.living:
+                    self._end(place, None)
 
     def _end(self, place: int, reason: str | None) -> None:
         said, end = self._processes.kill(place)
@@ -148,7 +148,7 @@ class FleetRun:
         self._follow(self._fleet.ended(place, end, self._clock(), reason))
 
     def _kill_all(self) -> None:
-        """Kill the workers that are left; their trials are released, and count against nothing."""
+        """Kill the remaining workers, and release their trials, which counts against nothing."""
         for place in self._fleet.living:
             self._processes.kill(place)
         leaves = self._fleet.leave_all()
@@ -156,6 +156,6 @@ class FleetRun:
             if leaves:
                 self._channel.exchange(leaves)
         except PhyleticError:
-            # an error that is on its way matters more; leases end anyway with the next opening of the study
+            # an error already on its way matters more; the next opening of the study ends the leases anyway
             if sys.exc_info()[1] is None:
                 raise

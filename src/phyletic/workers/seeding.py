@@ -40,6 +40,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch: Any = sys.modules.get("torch")
-    # A module that is being imported by another thread is there without its functions.
+    # while another thread imports torch, the module lacks its functions
     if torch is not None and hasattr(torch, "manual_seed"):
         torch.manual_seed(seed)

@@ -1,9 +1,10 @@
-"""What a worker holds in memory: the state that ``build`` returned, and the trial that left it so."""
+"""A worker's memory: the state that ``build`` returned, and the trial at whose end it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
@@ -19,10 +20,11 @@ Save = Callable[[Any, Path], object]
 Load = Callable[[Any, Path], object]
 
 
-class State:
+class State(SimpleNamespace):
     """The namespace ``trial.state``: one attribute for each entry that ``build`` returned.
 
-    Assigning to an attribute replaces the entry, for state that is not changed in place (JAX trees, boosters).
+    Assigning to an attribute replaces the entry, for objects that training does not change in place (JAX trees,
+    boosters).
 
     Example:
         >>> state = State()
@@ -36,17 +38,6 @@ class State:
             f"trial.state has no {name!r}; build returned: {', '.join(sorted(vars(self))) or 'nothing'}"
         )
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        vars(self)[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        if name not in vars(self):
-            raise AttributeError(name)
-        del vars(self)[name]
-
-    def __repr__(self) -> str:
-        return f"State({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
-
 
 class Memory:
     """The state in one worker's memory, and the checkpoints that it is saved to and loaded from.
@@ -57,6 +48,10 @@ class Memory:
         save: Writes the state into a folder, in place of the adapters.
         load: Reads the state from such a folder.
         reload: ``"changed"`` loads a state only if it is not in memory already, ``"always"`` loads every time.
+
+    Attributes:
+        state: The state in memory.
+        trial: Number of the trial at whose end the state is; None if it is at none's.
     """
 
     def __init__(
@@ -79,24 +74,24 @@ class Memory:
         self._built: frozenset[str] = frozenset()
 
     def forget(self) -> None:
-        """Drop the state: nothing in memory is trusted any more."""
+        """Drop the state, because nothing in memory can be trusted any more."""
         self.trial = None
         self._fixed = None
         vars(self.state).clear()
 
     def prepare(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> OpenCheckpoint | None:
-        """Make the state what the trial starts from.
+        """Build or load the state from which the trial starts, unless it is in memory.
 
         Args:
             trial: The trial, for ``build``.
-            fixed: The trial's fixed hyperparameters; if they are not those in memory, the state is built anew.
+            fixed: The trial's fixed hyperparameters. If those in memory differ, build the state anew.
 
         Returns:
             The loaded checkpoint, which the caller verifies; None if the state was in memory or is newborn.
 
         Raises:
             CheckpointDamaged: The parent's checkpoint is not what was published.
-            StateUnsupported: It lacks what ``build`` returns.
+            StateUnsupported: It lacks an entry that ``build`` returns.
         """
         attempt, record = attempt_of(trial), trial.record
         attempt.state = self.state
@@ -122,7 +117,7 @@ class Memory:
         hyperparameters = attempt_of(trial).hyperparameters
         read = set(hyperparameters.paths)
         built = self._build(trial)
-        # a value that only build reads has no effect after birth, so it does not count as read
+        # a value that only build reads has no effect after birth, so do not count it as read
         hyperparameters.paths = read
         if not isinstance(built, Mapping) or not all(isinstance(name, str) and name for name in built):
             raise StateUnsupported(
@@ -135,32 +130,28 @@ class Memory:
 
     def _restore(self, reference: CheckpointReference, parent: int) -> OpenCheckpoint:
         opened = self._store.open(reference)
-        if self._load is None:
-            if opened.packed:
-                self._require_built(opened, parent)
-            opened.restore(vars(self.state))
-        else:
+        if self._load is not None:
             opened.verify()
             self._load(self.state, opened.path)
-        return opened
-
-    def _require_built(self, opened: OpenCheckpoint, parent: int) -> None:
-        """Raise StateUnsupported if ``build`` now returns entries that the checkpoint lacks."""
-        missing = sorted(self._built.difference(opened.entries))
+            return opened
+        missing = sorted(self._built.difference(opened.entries)) if opened.packed else []
         if missing:
             opened.verify()  # raises if the cause is damage
             raise StateUnsupported(
                 f"build returned {', '.join(map(repr, missing))}, but the checkpoint of trial {parent} has only "
-                f"{', '.join(map(repr, sorted(opened.entries))) or 'nothing'}. What build returns stays the same while "
-                f"a study goes on: make what is new in the loop's body (if not hasattr(trial.state, {missing[0]!r}): "
-                "...), or begin another study; what a trial needs no more is set to None, not deleted"
+                f"{', '.join(map(repr, sorted(opened.entries))) or 'nothing'}. build must return the same entries as "
+                "long as a study goes on: make new ones in the loop's body "
+                f"(if not hasattr(trial.state, {missing[0]!r}): ...), or begin another study; set entries that trials "
+                "no longer need to None, and do not delete them"
             )
+        opened.restore(vars(self.state))
+        return opened
 
     def publish(self, checkpoint: str) -> CheckpointReference:
-        """Publish the state under an id. It is durable once this returns.
+        """Publish the state under an id; it is durable once this returns.
 
         Raises:
-            CheckpointError: It could not be written, by the store or by ``save``.
+            CheckpointError: The store or ``save`` could not write it.
         """
         if self._save is None:
             return self._store.publish(checkpoint, vars(self.state))
@@ -168,6 +159,6 @@ class Memory:
         try:
             self._save(self.state, folder)
         except OSError as error:
-            # says nothing about the trial; numpy's errors for a full disk have no number to tell it by
+            # an error of the disk, not of the trial; numpy's errors for a full disk have no errno to recognise them
             raise CheckpointError(f"save could not write checkpoint {checkpoint} to {folder}: {error}") from error
         return self._store.publish_folder(checkpoint, folder)

@@ -195,10 +195,7 @@ class LiveTrial:
         checked = {check_metric_name(name): check_metric_value(name, value) for name, value in reported.items()}
         if steps_done is not None:
             attempt.steps_reported = check_steps("steps_done", steps_done, 1)
-        done = attempt.steps_done
-        if done is None:
-            done = attempt.steps_asked or 0
-        at = self.start_step + done if step is None else check_steps("step", step, 0)
+        at = self.start_step + (attempt.steps_trained or 0) if step is None else check_steps("step", step, 0)
         attempt.evaluations.extend(Evaluation(step=at, metric=name, value=value) for name, value in checked.items())
         attempt.beat_if_due()
 

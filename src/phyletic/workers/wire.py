@@ -1,7 +1,7 @@
 """Messages between an owner and its local workers: msgpack behind a length, over a socket pair.
 
-The worker speaks first, one request at a time, and the owner answers each. The owner never blocks on a worker: it
-gathers what it reads until a message is whole, and keeps what it writes until the socket takes it.
+The owner sends the setup. Then the worker sends one request at a time, and the owner answers each. The owner never
+blocks on a worker: it collects bytes until a message is complete, and keeps its own bytes until the socket takes them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 import msgspec
 
-from phyletic.coordinator.messages import Command, Reply
+from phyletic.coordinator.messages import Command, Refused, Reply
 from phyletic.failpoints import failpoint
 
-__all__ = ["DISTRUSTED", "TERMINATED", "Answers", "Broken", "FramedSocket", "Request", "Setup", "receive", "send"]
+__all__ = ["DISTRUSTED", "TERMINATED", "Answers", "FramedSocket", "Request", "Setup", "receive", "send"]
 
 DISTRUSTED = 75
-"""Exit status of a worker that does not trust its own process any more (EX_TEMPFAIL)."""
+"""Exit status of a worker that no longer trusts its own process (EX_TEMPFAIL)."""
 TERMINATED = 128 + signal.SIGTERM
-"""Exit status of a worker that ended because a signal asked it to."""
+"""Exit status of a worker that a signal asked to end."""
 
 _LENGTH = struct.Struct(">Q")
 _LARGEST_REQUEST = 2**28
@@ -30,23 +30,20 @@ _CHUNK = 2**18
 
 
 class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """What a worker needs to begin; the owner's first message.
+    """What a worker needs to begin: the owner's first message.
 
     Attributes:
-        train: The training function, pickled by value.
+        program: What the worker copies from the owner's process, from :func:`phyletic.workers.pickling.pack_program`.
+        train: The training function, from :func:`phyletic.workers.pickling.pack`.
         worker: The worker's name.
         session: Identity of this incarnation.
         reload: When states are loaded: ``"changed"`` or ``"always"``.
         space: The search space's JSON form.
-        checkpoints: Address of the checkpoints; a text packed by :func:`phyletic.workers.pickling.pack_text`.
-        beat_seconds: Time between heartbeats.
-        path: The owner's ``sys.path``; packed texts.
-        arguments: The owner's ``sys.argv``; packed texts.
-        main_name: Module that the owner runs as ``__main__``; None if that is a file or nothing.
-        main_file: File that the owner runs as ``__main__``, a packed text; None if there is no such file.
-        python_path: The environment's ``PYTHONPATH`` as the owner has it; a packed text.
+        checkpoints: Address of the checkpoints, encoded by ``os.fsencode``.
+        beat_seconds: Seconds between heartbeats.
     """
 
+    program: bytes
     train: bytes
     worker: str
     session: str
@@ -54,49 +51,35 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     space: dict[str, Any]
     checkpoints: bytes
     beat_seconds: float
-    path: tuple[bytes, ...]
-    arguments: tuple[bytes, ...] = ()
-    main_name: str | None = None
-    main_file: bytes | None = None
-    python_path: bytes | None = None
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):
-    """Commands of a worker, to be answered one by one."""
+    """A worker's commands, which the owner answers in order.
+
+    A worker whose training code cannot succeed at a second try sends a Refused instead, as its last message.
+    """
 
     commands: tuple[Command, ...]
 
 
-class Broken(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """The worker's last message: trying again is of no use.
-
-    Attributes:
-        error: Name of the class in :mod:`phyletic.errors`.
-        message: Its text, with the traceback.
-    """
-
-    error: str
-    message: str
-
-
 class Answers(msgspec.Struct, frozen=True, tag=True):
-    """Replies to the commands of a request, in order."""
+    """The replies to a request's commands, in order."""
 
     replies: tuple[Reply, ...]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_from_worker = msgspec.msgpack.Decoder(Request | Broken)
+_from_worker = msgspec.msgpack.Decoder(Request | Refused)
 _from_owner = msgspec.msgpack.Decoder(Setup | Answers)
 
 
-def _framed(message: Setup | Request | Broken | Answers) -> bytes:
+def _framed(message: Setup | Request | Refused | Answers) -> bytes:
     payload = _encoder.encode(message)
     return _LENGTH.pack(len(payload)) + payload
 
 
-def send(connection: socket.socket, message: Request | Broken) -> None:
-    """Send a message from the worker's side; blocks until the socket took it."""
+def send(connection: socket.socket, message: Request | Refused) -> None:
+    """Send a message from the worker's side, and block until the socket has taken it."""
     failpoint("channel.send.before")
     connection.sendall(_framed(message))
     failpoint("channel.send.after")
@@ -116,13 +99,12 @@ def receive(connection: socket.socket) -> Setup | Answers:
 
 
 def _exactly(connection: socket.socket, length: int) -> bytearray:
-    gathered = bytearray(length)
-    view, filled = memoryview(gathered), 0
-    while filled < length:
-        count = connection.recv_into(view[filled:])
-        if count == 0:
+    gathered = bytearray()
+    while len(gathered) < length:
+        chunk = connection.recv(min(length - len(gathered), _CHUNK))
+        if not chunk:
             raise EOFError("the owner of this worker is gone")
-        filled += count
+        gathered += chunk
     return gathered
 
 
@@ -130,10 +112,11 @@ class FramedSocket:
     """The owner's side of a worker's socket.
 
     Args:
-        connection: The socket; becomes non-blocking, and is closed with this.
+        connection: The socket, which becomes non-blocking. :meth:`close` closes it.
 
     Attributes:
-        ended: Whether the other side has closed it; says nothing of the worker's life, for its children may hold it.
+        ended: Whether the other side is closed. The worker may still live, and its children may hold a socket whose
+            worker is dead.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -149,18 +132,18 @@ class FramedSocket:
 
     @property
     def sending(self) -> bool:
-        """Whether something waits until the socket takes it."""
+        """Whether the socket has not taken all bytes yet."""
         return bool(self._outgoing)
 
     def send(self, message: Setup | Answers) -> None:
-        """Send a message now as far as the socket takes it; :meth:`flush` sends the rest."""
+        """Send as much of a message as the socket takes now; :meth:`flush` sends the rest."""
         failpoint("owner.send.before")
         self._outgoing += _framed(message)
         self.flush()
         failpoint("owner.send.after")
 
     def flush(self) -> None:
-        """Send what waits, as far as the socket takes it; drop what a dead worker would have got."""
+        """Send as many of the kept bytes as the socket takes; drop them if the worker is dead."""
         try:
             while self._outgoing:
                 count = self._socket.send(memoryview(self._outgoing)[:_CHUNK])
@@ -170,18 +153,18 @@ class FramedSocket:
         except (BrokenPipeError, ConnectionResetError):
             self._outgoing.clear()
 
-    def receive(self) -> list[Request | Broken]:
-        """Return the messages that are whole, without waiting.
+    def receive(self) -> list[Request | Refused]:
+        """Return the complete messages, without waiting.
 
         Raises:
-            msgspec.DecodeError: The bytes are no message (training code wrote into a file that was not its own).
+            msgspec.DecodeError: The bytes are not a message, because training code wrote into this socket.
         """
         failpoint("owner.receive.before")
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             while chunk := self._socket.recv(_CHUNK):
                 self._incoming += chunk
             self.ended = True
-        messages: list[Request | Broken] = []
+        messages: list[Request | Refused] = []
         while len(self._incoming) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._incoming)
             if length > _LARGEST_REQUEST:

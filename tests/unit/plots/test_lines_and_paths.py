@@ -12,8 +12,16 @@ from PIL import Image
 
 from phyletic import plots
 from phyletic.errors import InvalidArgument
-from phyletic.plots import line_data
-from phyletic.plots.line_data import Line, LinePanel
+from phyletic.plots.lines import (
+    Line,
+    LinePanel,
+    along_lineage,
+    best_lineage,
+    best_so_far,
+    hyperparameter_steps,
+    member_scores,
+    steps_to_reach,
+)
 from phyletic.plots.plane import lineage_points, moves, surface
 from phyletic.records import Decision, Metric, Trial, TrialState
 
@@ -65,17 +73,17 @@ def test_a_jump_begins_where_its_member_was():
 
 
 def test_lines_follow_the_best_lineage():
-    lineage = line_data.best_lineage(TRIALS, MAX)
+    lineage = best_lineage(TRIALS, MAX)
     assert [found.number for found in lineage] == [0, 2]
-    assert line_data.along_lineage(lineage, "x") == ((5.0, 10.0), (1.0, 2.0))
-    assert line_data.hyperparameter_steps(lineage, "lr") == ((0, 5, 5, 10), (0.1, 0.1, 0.2, 0.2))
-    assert line_data.along_lineage(lineage, "unknown") == line_data.hyperparameter_steps(lineage, "unknown") == ((), ())
+    assert along_lineage(lineage, "x") == ((5.0, 10.0), (1.0, 2.0))
+    assert hyperparameter_steps(lineage, "lr") == ((0, 5, 5, 10), (0.1, 0.1, 0.2, 0.2))
+    assert along_lineage(lineage, "unknown") == hyperparameter_steps(lineage, "unknown") == ((), ())
     assert lineage_points(lineage, ("x", "y"), origin=(0.0, 0.0)) == ((0.0, 0.0), (1.0, 1.0), (2.0, 1.0))
-    assert line_data.best_lineage([TRIALS[3]], MAX) == []
+    assert best_lineage([TRIALS[3]], MAX) == []
 
 
 def test_scores_by_member_leave_out_what_is_not_finite():
-    assert line_data.member_scores(TRIALS, MAX) == {0: ((5, 10), (1.0, 2.0)), 1: ((5, 15), (0.5, 1.5))}
+    assert member_scores(TRIALS, MAX) == {0: ((5, 10), (1.0, 2.0)), 1: ((5, 15), (0.5, 1.5))}
 
 
 @pytest.mark.parametrize(
@@ -88,8 +96,8 @@ def test_scores_by_member_leave_out_what_is_not_finite():
     ],
 )
 def test_the_best_so_far_and_the_steps_it_took(metric, best, target, steps):
-    assert line_data.best_so_far(TRIALS, metric) == ((5.0, 10.0, 15.0), best)
-    assert line_data.steps_to_reach(TRIALS, metric, target) == steps
+    assert best_so_far(TRIALS, metric) == ((5.0, 10.0, 15.0), best)
+    assert steps_to_reach(TRIALS, metric, target) == steps
 
 
 def test_lines_are_drawn_in_their_panels():
@@ -100,17 +108,6 @@ def test_lines_are_drawn_in_their_panels():
     assert [axes.get_title(loc="left") for axes in shown] == ["panel 0", "panel 1", "panel 2"]
     assert [text.get_text() for text in shown[0].get_legend().get_texts()] == ["a"]
     assert [list(line.get_xdata()) for line in shown[0].get_lines()] == [[1, 2], [1, 2]]
-
-
-def test_populations_are_labelled_by_their_size_and_coloured_in_order():
-    options = {"loss": "x", "coordinates": ("x", "y")}
-    figure = plots.populations({1: TRIALS[:1], 4: TRIALS}, MAX, needed={1: [9, 11], 4: [5, 5]}, **options)
-    score = figure.axes[0]
-    assert [text.get_text() for text in score.get_legend().get_texts()] == ["1 member", "4 members"]
-    assert len({line.get_color() for line in score.get_lines()}) == 2
-    assert list(figure.axes[3].get_lines()[-1].get_ydata()) == [10, 5]
-    with pytest.raises(InvalidArgument, match="runs"):
-        plots.populations({1: []}, MAX, **options)
 
 
 BELOW = surface(lambda places: np.square(places).sum(axis=-1), (-6, 6), (-6, 6), levels=[1, 4, 9], marks=[(0, 0)])

@@ -16,7 +16,7 @@ import phyletic as ph
 from phyletic import plots
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.plots.axes import Scale, scale_of
-from phyletic.plots.parameter_data import spots, standings
+from phyletic.plots.data import spots, standings
 from phyletic.records import Metric, Trial, TrialState
 
 Population = Callable[..., list[Trial]]

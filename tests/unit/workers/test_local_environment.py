@@ -5,25 +5,32 @@ from __future__ import annotations
 import pytest
 
 from phyletic.errors import InvalidArgument
-from phyletic.workers.environment import THREAD_VARIABLES, check_devices, visible_devices, worker_environment
+from phyletic.workers.run_options import THREAD_VARIABLES, RunOptions, visible_devices, worker_environment
+
+SESSION = "a" * 32
 
 
-def test_threads_are_the_same_for_every_numerical_library_and_the_user_has_the_last_word() -> None:
-    inherited = {"OMP_NUM_THREADS": "8", "PATH": "/bin"}
-    made = worker_environment("a" * 32, devices=None, threads=2, inherited=inherited)
+def test_threads_are_the_same_for_every_numerical_library_and_the_user_has_the_last_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("OTHER", "stays")
+    made = worker_environment(RunOptions(threads=2), 0, SESSION)
     assert {made[name] for name in THREAD_VARIABLES} == {"2"}
-    assert made["PATH"] == "/bin"
-    own = worker_environment("a" * 32, devices=None, threads=2, additions={"OMP_NUM_THREADS": "5"}, inherited=inherited)
+    assert made["OTHER"] == "stays"
+    own = worker_environment(RunOptions(threads=2, environment={"OMP_NUM_THREADS": "5"}), 0, SESSION)
     assert (own["OMP_NUM_THREADS"], own["MKL_NUM_THREADS"]) == ("5", "2")
-    left = worker_environment("a" * 32, devices=None, threads=None, inherited=inherited)
+    left = worker_environment(RunOptions(threads=None), 0, SESSION)
     assert left["OMP_NUM_THREADS"] == "8"
     assert "MKL_NUM_THREADS" not in left
 
 
-def test_the_session_is_added_to_those_it_runs_under() -> None:
-    outer = worker_environment("a" * 32, devices=None, threads=None, inherited={})
-    inner = worker_environment("b" * 32, devices=None, threads=None, inherited=outer)
-    assert inner["PHYLETIC_SESSION"].split() == ["a" * 32, "b" * 32]
+def test_the_session_is_added_to_those_it_runs_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHYLETIC_SESSION", SESSION)
+    inner = worker_environment(RunOptions(), 0, "b" * 32)
+    assert inner["PHYLETIC_SESSION"].split() == [SESSION, "b" * 32]
 
 
 @pytest.mark.parametrize(
@@ -38,17 +45,28 @@ def test_the_session_is_added_to_those_it_runs_under() -> None:
         ([[]], 0, "6,7", ""),
     ],
 )
-def test_devices_of_a_worker(devices: list[object], index: int, seen: str | None, visible: str) -> None:
-    inherited = {} if seen is None else {"CUDA_VISIBLE_DEVICES": seen}
-    assert visible_devices(devices, index, inherited) == visible
+def test_devices_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch, devices: list[object], index: int, seen: str | None, visible: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if seen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert visible_devices(devices, index) == visible
 
 
 @pytest.mark.parametrize("devices", ["0", [], [0, 1, 2], [-1, 0], [True], [1.5], [""], ["0,1"], [None]])
 def test_devices_that_are_none_are_named(devices: object) -> None:
     with pytest.raises(InvalidArgument, match="devices"):
-        check_devices(devices, 2)  # type: ignore[arg-type]
+        RunOptions(workers=2, devices=devices)  # type: ignore[arg-type]
 
 
-def test_a_device_that_this_process_does_not_see_is_named() -> None:
+@pytest.mark.parametrize("variables", [{"": "x"}, {"A=B": "x"}, {"A": 1}, {1: "x"}, {b"A": "x"}, {"A": "\0"}, "A=B"])
+def test_variables_that_no_process_can_have_are_named(variables: object) -> None:
+    with pytest.raises(InvalidArgument, match="environment"):
+        RunOptions(environment=variables)  # type: ignore[arg-type]
+
+
+def test_a_device_that_this_process_does_not_see_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     with pytest.raises(InvalidArgument, match=r"devices\[1\] is 2.*CUDA_VISIBLE_DEVICES is '4,5'"):
-        visible_devices([0, 2], 1, {"CUDA_VISIBLE_DEVICES": "4,5"})
+        visible_devices([0, 2], 1)

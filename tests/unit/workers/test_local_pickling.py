@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from phyletic.errors import InvalidArgument
-from phyletic.workers.pickling import pack, unpack
+from phyletic.workers.pickling import pack, pack_program, unpack
 
 FACTOR = 3
 
@@ -122,14 +122,16 @@ def test_definitions_of_the_program_are_found_in_main_again(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "__main__", main)
     source = "class Model:\n    pass\n\ndef train(trials):\n    return Model()\n"
     exec(compile(source, "script.py", "exec"), vars(main))
-    packed = pack(main.train)
-    (tmp_path / "packed").write_bytes(packed)
+    main.__file__ = "script.py"
+    monkeypatch.setattr(sys, "argv", ["script.py", "a\udcff"])
+    (tmp_path / "program").write_bytes(pack_program())
+    (tmp_path / "train").write_bytes(pack(main.train))
     code = (
-        "import sys, pathlib, pickle; from phyletic.workers.pickling import become_main, unpack; "
-        "become_main(None, 'script.py'); train = unpack(pathlib.Path(sys.argv[1]).read_bytes()); "
-        "print(type(pickle.loads(pickle.dumps(train(None)))).__name__, sys.modules['__main__'].__file__)"
+        "import sys, pathlib, pickle; from phyletic.workers.pickling import become_program, unpack; "
+        "program, train = (pathlib.Path(path).read_bytes() for path in sys.argv[1:]); "
+        "become_program(program); model = unpack(train)(None); "
+        "print(type(pickle.loads(pickle.dumps(model))).__name__, sys.modules['__main__'].__file__, ascii(sys.argv))"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(tmp_path / "packed")], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.split() == ["Model", "script.py"], done.stderr
+    files = [str(tmp_path / name) for name in ("program", "train")]
+    done = subprocess.run([sys.executable, "-P", "-c", code, *files], capture_output=True, text=True, check=False)
+    assert done.stdout.split(maxsplit=2) == ["Model", str(Path("script.py").absolute()), f"{sys.argv!a}\n"], done

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phyletic.coordinator.messages import Ask, Done, Fail, Finished, Heartbeat, Tell
+from phyletic.coordinator.messages import Ask, Done, Fail, Finished, Heartbeat, Refused, Tell
 from phyletic.records import Evaluation, Lease
 from phyletic.workers import wire
-from phyletic.workers.wire import Answers, Broken, FramedSocket, Request, Setup, receive, send
+from phyletic.workers.wire import Answers, FramedSocket, Request, Setup, receive, send
 
 LEASE = Lease(trial=3, fence=1, token="t" * 32, session="s" * 32)
 
@@ -73,7 +73,14 @@ def test_a_message_larger_than_the_sockets_buffer_is_sent_without_blocking() -> 
     framed = FramedSocket(ours)
     packed = bytes(range(256)) * 20_000
     setup = Setup(
-        train=packed, worker="w", session="s", reload="changed", space={}, checkpoints=b"", beat_seconds=1.0, path=()
+        program=b"",
+        train=packed,
+        worker="w",
+        session="s",
+        reload="changed",
+        space={},
+        checkpoints=b"",
+        beat_seconds=1.0,
     )
     framed.send(setup)
     assert framed.sending
@@ -95,9 +102,9 @@ def test_a_message_larger_than_the_sockets_buffer_is_sent_without_blocking() -> 
 def test_the_end_of_a_socket_is_noted_after_what_was_sent_before_it() -> None:
     ours, theirs = socket.socketpair()
     framed = FramedSocket(ours)
-    send(theirs, Broken(error="TrainingError", message="no"))
+    send(theirs, Refused(error="TrainingError", message="no"))
     theirs.close()
-    assert framed.receive() == [Broken(error="TrainingError", message="no")]
+    assert framed.receive() == [Refused(error="TrainingError", message="no")]
     assert framed.ended
     framed.send(Answers(()))  # nobody is there to get it: no error
     assert not framed.sending

@@ -1,1 +1,1 @@
-"""What ``apply`` sets values in, one file per family; each is recognised without importing its library."""
+"""The families of targets that ``apply`` knows, one file each, which recognise their objects without an import."""

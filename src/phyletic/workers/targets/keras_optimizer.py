@@ -1,8 +1,9 @@
-"""Keras optimizers: the learning rate is a variable; all else is a constant once a training step is compiled."""
+"""Keras optimizers: the learning rate is a variable; a compiled training step takes all else as constants."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 from phyletic.errors import ApplyFailed
@@ -29,13 +30,15 @@ def describe(target: Any) -> Target | None:
     settings: dict[str, Setting] = {}
     refused: dict[str, str] = {}
     if hasattr(getattr(target, "_learning_rate", None), "assign"):
-        settings["learning_rate"] = _learning_rate(target)
+        settings["learning_rate"] = Setting(
+            lambda: plain(target.learning_rate.numpy()), partial(setattr, target, "learning_rate")
+        )
     else:
         refused["learning_rate"] = (
             "it is a schedule or a function, which Keras does not let anyone set. Build the optimizer with a number"
         )
     names = [name for name in _READ_AT_EACH_STEP if hasattr(target, name)]
-    # Of the three ways of clipping, Keras uses only one: the one that is set.
+    # of the three ways of clipping, Keras uses only the one that is set
     names += [name for name in _CLIPPING if getattr(target, name, None) is not None]
     names += ["ema_momentum"] if getattr(target, "use_ema", False) else []
     for name in names:
@@ -47,7 +50,7 @@ def describe(target: Any) -> Target | None:
         elif name == "momentum" and target.built and not target.momentum:
             refused[name] = "the optimizer was built with momentum 0, without room for it. Build it with one above 0"
         else:
-            settings[name] = _attribute(target, name)
+            settings[name] = Setting(partial(_read, target, name), partial(setattr, target, name))
     return Target(kind_of(target), settings, refused=refused)
 
 
@@ -56,12 +59,5 @@ def _eager() -> bool:
     return keras is not None and hasattr(keras, "config") and keras.config.backend() == "torch"
 
 
-def _learning_rate(optimizer: Any) -> Setting:
-    def write(value: Value) -> None:
-        optimizer.learning_rate = value
-
-    return Setting(lambda: plain(optimizer.learning_rate.numpy()), write)
-
-
-def _attribute(optimizer: Any, name: str) -> Setting:
-    return Setting(lambda: plain(getattr(optimizer, name)), lambda value: setattr(optimizer, name, value))
+def _read(optimizer: Any, name: str) -> Value:
+    return plain(getattr(optimizer, name))

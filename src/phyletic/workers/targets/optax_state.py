@@ -1,4 +1,4 @@
-"""Optax states made by ``optax.inject_hyperparams``, wherever they lie in a chain of states."""
+"""Optax states that ``optax.inject_hyperparams`` makes, anywhere in a chain of states."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["describe"]
 def describe(target: object, group: int | str | None) -> Target | None:
     """Describe an optax state that holds injected hyperparameters; returns None for anything else.
 
-    Values are set in place, in the state's dictionary. An update returns a new state and never changes this one, so
-    what is read at the trial's end is what was set.
+    The settings write in place, into the state's dictionary. An update returns a new state and never changes this one,
+    so a later read gives the written value.
 
     Args:
-        target: What was given to ``apply``: a state, or a tuple, list or mapping with states inside.
+        target: The target of ``apply``: a state, or a tuple, list or mapping with states inside.
         group: Index of one of several injected states, in order; None for all that have the setting.
 
     Raises:
-        ApplyFailed: There is no such group.
+        ApplyFailed: The target has no such group.
     """
     states = list(_injected(target))
     if not states:
@@ -36,7 +36,7 @@ def describe(target: object, group: int | str | None) -> Target | None:
     refused: dict[str, str] = {}
     places: dict[str, list[dict[str, Any]]] = {}
     for state in states:
-        # Optax computes these anew at each update: see inject_hyperparams, "will have no effect".
+        # optax computes these anew at each update: see inject_hyperparams, "will have no effect"
         scheduled = getattr(state, "hyperparams_states", {})
         for name in state.hyperparams:
             if name in scheduled:
@@ -46,7 +46,7 @@ def describe(target: object, group: int | str | None) -> Target | None:
             else:
                 places.setdefault(name, []).append(state.hyperparams)
     settings = {name: _setting(dictionaries, name) for name, dictionaries in places.items()}
-    return Target(kind_of(target), settings, refused=refused)
+    return Target(kind_of(target), settings, refused=refused, takes=frozenset({"group"}))
 
 
 def _injected(node: object) -> Iterator[Any]:
@@ -64,7 +64,7 @@ def _setting(dictionaries: list[dict[str, Any]], name: str) -> Setting:
     written: list[Value] = []
 
     def read() -> Value:
-        # The arrays of a state that was donated to a compiled update can no longer be read.
+        # the arrays of a state that a compiled update consumed (donated) can no longer be read
         return written[-1] if written else agreed(plain(dictionary[name]) for dictionary in dictionaries)
 
     def write(value: Value) -> None:

@@ -1,8 +1,8 @@
-"""scikit-learn estimators that train step by step, and what their ``partial_fit`` really reads.
+"""scikit-learn estimators that train step by step, and the values that their ``partial_fit`` really reads.
 
-``set_params`` on a fitted estimator reads back well whether or not training looks at the value again, so each class
-here is one whose source was read: the solver of an MLP holds copies, ``eta0`` is not looked at under the "optimal"
-learning rate, and ``C`` of the passive-aggressive algorithms is used under another name.
+``set_params`` on a fitted estimator reads back well whether or not training reads the value again. So this file only
+knows classes whose source we have read: the solver of an MLP holds copies, the "optimal" learning rate ignores
+``eta0``, and the passive-aggressive algorithms use ``C`` under another name.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["describe"]
 
 
 def describe(target: Any) -> Target | None:
-    """Describe a scikit-learn estimator; returns None for what is no estimator of scikit-learn.
+    """Describe a scikit-learn estimator; returns None for anything else.
 
     Raises:
-        ApplyFailed: It is an estimator whose training is not known here.
+        ApplyFailed: This file does not know how the estimator trains.
     """
     kinds = ancestry(target, "sklearn")
     if "BaseEstimator" not in kinds:
@@ -43,7 +43,7 @@ def describe(target: Any) -> Target | None:
 
 
 def _parameter(estimator: Any, name: str) -> Setting:
-    """A parameter that ``partial_fit`` reads from the estimator at each call."""
+    """Return a parameter that ``partial_fit`` reads from the estimator at each call."""
 
     def write(value: Value) -> None:
         estimator.set_params(**{name: value})
@@ -73,15 +73,15 @@ def _multilayer_perceptron(estimator: Any) -> Target:
 
 
 def _copied(estimator: Any, name: str, attribute: str) -> Setting:
-    """A parameter that the solver copied when the first ``partial_fit`` made it."""
+    """Return a parameter that the solver copied when the first ``partial_fit`` made it."""
+    own = _parameter(estimator, name)
 
     def read() -> Value:
         solver = getattr(estimator, "_optimizer", None)
-        found = [plain(estimator.get_params()[name])]
-        return agreed(found if solver is None else [*found, plain(getattr(solver, attribute))])
+        return own.read() if solver is None else agreed([own.read(), plain(getattr(solver, attribute))])
 
     def write(value: Value) -> None:
-        estimator.set_params(**{name: value})
+        own.write(value)
         solver = getattr(estimator, "_optimizer", None)
         if solver is not None:
             setattr(solver, attribute, value)
@@ -95,7 +95,7 @@ def _learning_rate_init(estimator: Any) -> Setting:
 
     def read() -> Value:
         solver = getattr(estimator, "_optimizer", None)
-        # Adam, "adaptive" and "invscaling" move learning_rate by themselves: for them the base rate is what counts.
+        # Adam, "adaptive" and "invscaling" change learning_rate by themselves, so that only their base rate counts
         if constant and solver is not None:
             return agreed([copied.read(), plain(solver.learning_rate)])
         return copied.read()
@@ -105,7 +105,7 @@ def _learning_rate_init(estimator: Any) -> Setting:
             raise ApplyFailed(f"learning_rate_init is {value!r}, but must be a number above 0")
         solver = getattr(estimator, "_optimizer", None)
         if solver is not None:
-            # SGDOptimizer steps by learning_rate, which only starts as learning_rate_init.
+            # SGDOptimizer steps by learning_rate, which only starts as learning_rate_init
             ratio = value / solver.learning_rate_init
             solver.learning_rate = value if constant else solver.learning_rate * ratio
         copied.write(value)
@@ -137,7 +137,7 @@ def _passive_aggressive(estimator: Any, *, regressor: bool) -> Target:
 
     def write(value: Value) -> None:
         estimator.set_params(C=value)
-        # Where training reads C; older versions read C itself and leave eta0 alone.
+        # training reads C here; older versions read C itself and ignore eta0
         estimator.eta0 = value
 
     settings = {"C": Setting(read, write)}

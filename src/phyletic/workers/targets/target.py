@@ -1,14 +1,16 @@
-"""What every family tells ``apply`` about an object: its settings, and which names would change nothing."""
+"""The answer of every family to ``apply`` about an object: its settings, and the names that would change nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
+from operator import setitem
 from typing import Any
 
 from phyletic.records import Value
 
-__all__ = ["Setting", "Target", "agreed", "ancestry", "kind_of", "plain"]
+__all__ = ["Setting", "Target", "agreed", "ancestry", "describe_mapping", "kind_of", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +28,22 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An object whose settings are known.
+    """An object whose settings ``apply`` knows.
 
     Attributes:
-        kind: What it is, for messages: ``"torch.optim.sgd.SGD"``.
-        settings: By name.
+        kind: Name of its class, for messages: ``"torch.optim.sgd.SGD"``.
+        settings: The settings by name.
         aliases: Other names of settings.
         refused: Names that look like settings but would change nothing, each with the reason and what to do.
-        advice: What usually explains that a value did not stay.
+        takes: The arguments of ``apply`` that this kind understands: ``"group"``, ``"scheduler"``.
+        advice: The usual reason why a value did not stay.
     """
 
     kind: str
     settings: Mapping[str, Setting]
     aliases: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    takes: frozenset[str] = frozenset()
     advice: str = "Something in the training code sets it after apply"
 
 
@@ -55,7 +59,7 @@ def kind_of(target: object) -> str:
 
 
 def ancestry(target: object, library: str) -> set[str]:
-    """Name the classes that an object's class comes from and that ``library`` defines, without importing it.
+    """Name the classes of ``library`` from which an object's class derives, without importing the library.
 
     Example:
         >>> sorted(ancestry(True, "builtins"))
@@ -65,7 +69,7 @@ def ancestry(target: object, library: str) -> set[str]:
 
 
 def plain(value: Any) -> Value:
-    """Return a number, or an array or tensor that holds one number, as a value.
+    """Return a number, or an array or tensor with one number, as a value.
 
     Example:
         >>> import numpy as np
@@ -77,7 +81,7 @@ def plain(value: Any) -> Value:
 
 
 def agreed(values: Iterable[Value]) -> Value:
-    """Return the value that several places share, or a text with all of them where they differ.
+    """Return the value that several places share, or a text with all values if they differ.
 
     Example:
         >>> agreed([0.1, 0.1]), agreed([0.1, 0.2])
@@ -85,3 +89,15 @@ def agreed(values: Iterable[Value]) -> Value:
     """
     distinct = list(dict.fromkeys(values))
     return distinct[0] if len(distinct) == 1 else " and ".join(map(str, distinct))
+
+
+def describe_mapping(target: object) -> Target | None:
+    """Describe a mutable mapping, such as the parameters of a booster; returns None for anything else."""
+    if not isinstance(target, MutableMapping):
+        return None
+
+    def setting(key: str) -> Setting:
+        return Setting(lambda: plain(target.get(key, "(the key is gone)")), partial(setitem, target, key))
+
+    settings = {key: setting(key) for key in target if isinstance(key, str)}
+    return Target(kind_of(target), settings, advice="Something in the training code changed the mapping after apply")
