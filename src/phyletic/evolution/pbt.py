@@ -138,7 +138,7 @@ class PBT:
         verdict = self._judge(ranking, view, stream)
         note = verdict.note
         if verdict.loses:
-            donors = [place for place in verdict.donors if _donates(population, ranking, place, member)]
+            donors = population.donors(ranking, verdict.donors, member)
             if donors:
                 donor = _Donor(ranking, stream.choice(donors), "exploit", self.inherit)
                 return self._copy(population, view, donor, verdict.threshold, note, stream)
@@ -167,7 +167,7 @@ class PBT:
         note = reason_of_rescue(view)
         rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
         for candidates in rankings:
-            able = [place for place in range(candidates.finite) if _donates(population, candidates, place, view.member)]
+            able = population.donors(candidates, range(candidates.finite), view.member)
             if not able:
                 continue
             elite = [place for place in able if place < self.exploit.elite(len(candidates))]
@@ -224,11 +224,6 @@ class _Donor(NamedTuple):
     place: int
     kind: Literal["exploit", "rescue"]
     inherited: Literal["both", "weights", "hyperparameters"]
-
-
-def _donates(population: Population, ranking: Ranking, place: int, member: int) -> bool:
-    view = ranking.members[place]
-    return view.member != member and population.may_donate(view)
 
 
 def _beyond(better: float, worse: float, ranking: Ranking) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -44,6 +46,26 @@ class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _places(self) -> dict[int, int]:
         return {view.member: place for place, view in enumerate(self.members)}
+
+    @cached_property
+    def _donating(self) -> list[int]:
+        return [place for place, view in enumerate(self.ranking.members) if self.may_donate(view)]
+
+    def donors(self, ranking: Ranking, places: Sequence[int], member: int) -> list[int]:
+        """Return the places in a ranking of those that may donate to a member.
+
+        Args:
+            ranking: The population from best to worst.
+            places: Places in it to choose from.
+            member: The member that takes; it is no donor of its own.
+        """
+        if ranking is self.ranking and isinstance(places, range) and places.step == 1:
+            # found once for a whole generation
+            first, end = (bisect_left(self._donating, place) for place in (places.start, places.stop))
+            able = self._donating[first:end]
+        else:
+            able = [place for place in places if self.may_donate(ranking.members[place])]
+        return [place for place in able if ranking.members[place].member != member]
 
     def view(self, member: int) -> MemberView:
         """Return what is known of one member.
