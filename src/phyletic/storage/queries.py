@@ -34,7 +34,6 @@ __all__ = [
     "members",
     "open_sessions",
     "open_trials",
-    "pinned",
     "studies",
     "study_changes",
     "told_digest",
@@ -73,28 +72,11 @@ def trial(connection: Connection, study_id: int, number: int) -> Trial | None:
     return None if row is None else trial_of(row)
 
 
-def trials(
-    connection: Connection,
-    study_id: int,
-    *,
-    first: int = 0,
-    states: Iterable[TrialState] | None = None,
-    limit: int | None = None,
-) -> list[Trial]:
-    """Return trials by number.
-
-    Args:
-        connection: Where to read.
-        study_id: The study.
-        first: The lowest number.
-        states: Only trials in these states; None for all.
-        limit: At most so many; None for all.
-    """
-    statement = TRIALS.where(_t.study == study_id, _t.number >= first).order_by(_t.number)
+def trials(connection: Connection, study_id: int, states: Iterable[TrialState] | None = None) -> list[Trial]:
+    """Return trials by number; only those in some states, unless that is None."""
+    statement = TRIALS.where(_t.study == study_id).order_by(_t.number)
     if states is not None:
         statement = statement.where(_t.state.in_([str(state) for state in states]))
-    if limit is not None:
-        statement = statement.limit(limit)
     return [trial_of(row) for row in connection.execute(statement)]
 
 
@@ -105,44 +87,29 @@ def told_digest(connection: Connection, study_id: int, number: int) -> tuple[int
     return None if row is None or row.digest is None else (row.fence, row.token, row.digest)
 
 
-def lineage(connection: Connection, study_id: int, number: int, *, most: int | None = None) -> list[Trial]:
-    """Return a trial and its ancestors, the oldest first; empty where there is none of that number.
-
-    Args:
-        connection: Where to read.
-        study_id: The study.
-        number: The trial.
-        most: At most so many, the latest; None for all, back to the newborn.
-    """
-    chosen = {"the_study": study_id, "the_number": number, "most": _ALL if most is None else most}
+def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
+    """Return a trial and its ancestors, the oldest first; empty if there is none of that number."""
+    chosen = {"the_study": study_id, "the_number": number}
     return [trial_of(row) for row in connection.execute(_LINEAGE, chosen)]
 
 
 def lineage_numbers(connection: Connection, study_id: int, number: int) -> list[int]:
     """Return the numbers of a trial and all its ancestors, the newborn's first."""
-    chosen = {"the_study": study_id, "the_number": number, "most": _ALL}
-    return sorted(connection.execute(_ANCESTORS, chosen).scalars())
+    return sorted(connection.execute(_ANCESTORS, {"the_study": study_id, "the_number": number}).scalars())
 
 
 def _ancestors() -> sa.Select[Any]:
-    """Return a statement for the numbers of a trial and the latest of its ancestors."""
+    """Return a statement for the numbers of a trial and its ancestors."""
     study: sa.BindParameter[int] = sa.bindparam("the_study")
-    ancestors = (
-        sa.select(_t.number, _t.parent, sa.literal_column("1").label("place"))
-        .where(_t.study == study, _t.number == sa.bindparam("the_number"))
-        .cte("ancestors", recursive=True)
-    )
+    of_trial = sa.select(_t.number, _t.parent).where(_t.study == study, _t.number == sa.bindparam("the_number"))
+    ancestors = of_trial.cte("ancestors", recursive=True)
     older = tables.trial.alias("older")
-    further = (
-        sa.select(older.c.number, older.c.parent, ancestors.c.place + 1)
-        .join_from(ancestors, older, older.c.number == ancestors.c.parent)
-        .where(older.c.study == study, ancestors.c.place < sa.bindparam("most"))
+    parents = sa.select(older.c.number, older.c.parent).join_from(
+        ancestors, older, sa.and_(older.c.study == study, older.c.number == ancestors.c.parent)
     )
-    ancestors = ancestors.union_all(further)
-    return sa.select(ancestors.c.number)
+    return sa.select(ancestors.union_all(parents).c.number)
 
 
-_ALL = 2**62
 # made once: to put it together takes longer than to run it
 _ANCESTORS = _ancestors()
 _LINEAGE = TRIALS.where(_t.study == sa.bindparam("the_study"), _t.number.in_(_ANCESTORS)).order_by(_t.number)
@@ -239,7 +206,7 @@ def study_changes(connection: Connection, study_id: int, *, since: int, limit: i
         ).scalar()
         for part, sequence, place in parts
     ]
-    until = min((one for one in last if one is not None), default=_ALL)
+    until = min((one for one in last if one is not None), default=2**62)
     results, decisions, events = (
         list(connection.execute(part.where(sequence <= until).order_by(sequence, place)))
         for part, sequence, place in parts
@@ -360,14 +327,6 @@ def given_up(connection: Connection, study_id: int, ids: Sequence[str]) -> list[
         )
         found += connection.execute(statement.order_by(columns.id)).scalars()
     return found
-
-
-def pinned(connection: Connection, study_id: int) -> list[int]:
-    """Return the numbers of the trials whose checkpoint is kept for good."""
-    columns = tables.checkpoint.c
-    durable = columns.state == str(CheckpointState.DURABLE)
-    statement = sa.select(columns.trial).where(columns.study == study_id, columns.pinned, durable, tables.IS_KEPT)
-    return list(connection.execute(statement.order_by(columns.trial)).scalars())
 
 
 def events(

@@ -170,20 +170,3 @@ def test_opening_costs_a_fixed_number_of_statements(tmp_path):
         counts.append(len([one for one in statements if not one.startswith(("PRAGMA", "BEGIN"))]))
     assert counts[0] == counts[1]
     assert counts[0] <= 12
-
-
-def test_a_part_of_a_lineage_is_read(tmp_path):
-    from phyletic.storage import queries
-
-    study = make(tmp_path / "a.db", population=3)
-    for _ in range(40):
-        trial = study.ask()
-        study.tell(trial, score=trial["lr"], checkpoint={"w": [0]})
-    last = study.trials()[-1].number
-    whole = study.lineage(last)
-    assert len(whole) > 5
-    with study.database.read() as connection:
-        stored = queries.load_study(connection, study.name)
-        for most in (1, 2, len(whole), len(whole) + 1):
-            assert queries.lineage(connection, stored.id, last, most=most) == whole[-most:]
-    study.close()
