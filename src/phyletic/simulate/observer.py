@@ -1,14 +1,16 @@
-"""The owner of a simulated study: the real coordinator, whose process may die while it decides."""
+"""The observer of a simulated study: it drives the real owner, makes it fail, and notes what it did.
+
+An owner's process may die while it decides, before or after the commit; its machine may lose power; it may be
+suspended. The observer then starts the next owner, which knows only what is stored.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from phyletic.coordinator.coordinator import Coordinator, Outcome
+from phyletic.checkpoints.checkpoints import Checkpoints
+from phyletic.coordinator.feed import Follower
 from phyletic.coordinator.messages import (
     Ask,
     Command,
@@ -25,279 +27,301 @@ from phyletic.coordinator.messages import (
     Tell,
     Wait,
 )
+from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.state import StudyState
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import armed
-from phyletic.randomness import RandomStream
 from phyletic.records import Lease, Trial, TrialState
-from phyletic.simulate.disk import SimulatedDisk
-from phyletic.simulate.faults import Faults
-from phyletic.simulate.invariants import Ledger
+from phyletic.simulate.invariants import Ledger, stored_state
+from phyletic.simulate.simulated_disk import SimulatedBlobs, SimulatedDatabase
+from phyletic.simulate.world import World
 from phyletic.space import Space
 from phyletic.storage import queries
 
-__all__ = ["SimulatedOwner", "identities", "matters"]
+__all__ = ["Observer", "has_effect"]
 
-_CONFIRM_AT_ONCE = 8
-_PLACES = ("coordinator.decided", "storage.begin.before", "storage.commit.before", "storage.commit.after")
+_DELETIONS_PER_SYNC = 8
+"""Fewer than usual: a simulated study is short, and some of its deletions should be confirmed on the way."""
+_PLACES_OF_DEATH = ("coordinator.decided", "storage.begin.before", "storage.commit.before", "storage.commit.after")
 
 
 class _Death(BaseException):
     """The owner's process has died."""
 
 
-def identities(seed: int) -> Callable[[], str]:
-    """Return a source of identities of 32 hexadecimal digits that are the same for the same seed."""
-    count = 0
-
-    def identity() -> str:
-        nonlocal count
-        count += 1
-        return hashlib.blake2b(f"{seed} {count}".encode(), digest_size=16).hexdigest()
-
-    return identity
-
-
-class SimulatedOwner:
-    """Decides batches of commands, deletes what was condemned, and notes in a ledger what an observer sees.
+class Observer:
+    """Drives the owner of one study, one owner after another, and writes in a ledger what it sees them do.
 
     Args:
-        database: The database.
-        name: The study's name in it.
-        space: The study's search space.
-        algorithm: The study's algorithm.
-        faults: What goes wrong.
-        chance: Where chance comes from.
-        identity: Gives identities.
-        checkpoints: What was published, by id.
+        world: The world of the simulation.
+        database: The database, with the study in it.
+        name: The study's name.
+        space: Its search space.
+        algorithm: Its algorithm.
 
     Attributes:
         database: The database.
-        ledger: What an observer saw.
-        happened: What went wrong, by the names of :class:`~phyletic.simulate.Incidents`.
-        wrong: What did not hold, in words.
-        asleep_until: Until when it is suspended, and hears nobody.
+        blobs: The checkpoints' bytes.
+        ledger: What the observer saw.
+        asleep_until: The time until which the owner is suspended and hears nobody.
         changed: How many batches changed more than deadlines.
     """
 
     def __init__(
-        self,
-        database: SimulatedDisk,
-        name: str,
-        *,
-        space: Space,
-        algorithm: Algorithm,
-        faults: Faults,
-        chance: RandomStream,
-        identity: Callable[[], str],
-        checkpoints: dict[str, float],
+        self, world: World, database: SimulatedDatabase, name: str, *, space: Space, algorithm: Algorithm
     ) -> None:
+        self._world = world
         self.database = database
+        self.blobs = SimulatedBlobs(self._deletion_fails)
         self.ledger = Ledger()
-        self.happened: Counter[str] = Counter()
-        self.wrong: list[str] = []
         self.asleep_until = 0.0
         self.changed = 0
-        self._slept = self._woken = 0.0
-        self._heard: dict[str, float] = {}
-        self._make = partial(Coordinator, database, name, space=space, algorithm=algorithm, identity=identity)
-        self.faults = faults
-        self._chance = chance
-        self._checkpoints = checkpoints
-        self._unconfirmed: dict[str, float] = {}
-        self._coordinator = self._make()
+        self._slept = self._woken_at = 0.0
+        self._last_words: dict[str, float] = {}
+        self._checkpoints = Checkpoints(self.blobs)
+        self._stored = partial(stored_state, database, name, space, algorithm)
+        self._make = partial(
+            Owner,
+            database,
+            name,
+            space=space,
+            algorithm=algorithm,
+            checkpoints=self._checkpoints,
+            identity=world.identity,
+            clock=lambda: world.now,
+            steady=lambda: world.now,
+            batch=_DELETIONS_PER_SYNC,
+        )
+        self._begin()
 
     @property
     def state(self) -> StudyState:
-        """The committed state."""
-        return self._coordinator.state
+        """The committed state, as the owner knows it."""
+        return self._owner.state
 
-    def begin(self, now: float) -> None:
-        """Begin to own the study, as a process that knows nothing of an earlier one."""
-        before = self._detached()
-        self._coordinator = self._make()
-        self._unconfirmed = {}
-        outcome = self._coordinator.begin(now)
+    @property
+    def _awake(self) -> float:
+        """For how many seconds owners could hear until now."""
+        return self._world.now - self._slept
+
+    # --- owners come and go -------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start an owner, in a process that knows nothing of the one before."""
+        before = _detached_leases(self._stored())
+        if self.database.owned:
+            # the lock of a process ends with it
+            self.database.release()
+        self._owner, self._follower = self._make(), Follower()
+        self._owner.feed.follow(self._follower)
+        self._owner.begin()
+        self._count_changes()
+        self._look_at_checkpoints()
+        after = _detached_leases(self.state)
         for number, lease in before.items():
-            if self._detached().get(number) != lease:
-                self.wrong.append(f"the lease {lease} of a detached worker ended with its owner")
-        self._heard = dict.fromkeys(self._heard, now - self._slept)
-        self._delete(outcome.condemned)
-        self._delete(self._coordinator.given_up(sorted(self.ledger.published)))
+            if after.get(number) != lease:
+                self._complain(f"the lease {lease} of a detached worker ended with its owner")
+        self._last_words = dict.fromkeys(self._last_words, self._awake)
 
-    def suspend(self, now: float, seconds: float) -> None:
-        """Hear nobody for a while."""
-        self.happened["suspended"] += 1
+    def hand_over(self) -> None:
+        """Let the owner end in good order, and another begin."""
+        self._owner.release(0)
+        self._begin()
+
+    def suspend(self, seconds: float) -> None:
+        """Suspend the owner for some seconds; it hears nobody meanwhile."""
+        self._world.happened["suspended"] += 1
         self._slept += seconds
-        self.asleep_until = now + seconds
+        self.asleep_until = self._world.now + seconds
 
-    def _detached(self) -> dict[int, Lease]:
-        """Return the leases of detached sessions, by trial."""
-        state = self.state
-        if not state.lease_seconds:
-            return {}
-        return {number: lease for number, lease in _leases(state).items() if lease.session in state.lease_seconds}
-
-    def _overslept(self, now: float) -> set[tuple[int, Lease]]:
-        """Return the leases of detached sessions whose deadlines passed while the owner was suspended, by trial."""
-        if self._woken == self.asleep_until:
-            return set()
-        self._woken, deadlines = self.asleep_until, self.state.deadlines
-        return {
-            (number, lease) for number, lease in self._detached().items() if now > deadlines.get(lease.session, now)
-        }
-
-    def publish(self, checkpoint: str, loss: float) -> None:
-        """Take in the bytes of a checkpoint."""
-        self._checkpoints[checkpoint] = loss
-        self.ledger.published.add(checkpoint)
-
-    def execute(self, commands: Sequence[Command], now: float) -> tuple[Reply, ...] | None:
-        """Decide a batch; None where the owner died meanwhile, and nobody knows what became of it."""
-        before, overslept = _leases(self.state), self._overslept(now)
-        detached = set(self.state.lease_seconds)
-        try:
-            outcome = self._decide(commands, now)
-        except _Death:
-            self.happened["deaths"] += 1
-            self.begin(now)
-            self._notice(commands)
-            return None
-        if self.faults.power and matters(commands, outcome.replies) and self._chance.random() < self.faults.power:
-            self._lose_power(commands, now)
-            return None
-        self.changed += bool(outcome.changes)
-        for command, reply in zip(commands, outcome.replies, strict=True):
-            self._note(command, reply)
-        self._check_taken(before, detached, commands, now)
-        self.happened["spared"] += len(overslept & self._detached().items())
-        self._delete(outcome.condemned)
-        return outcome.replies
-
-    def _lose_power(self, commands: Sequence[Command], now: float) -> None:
-        self.happened["outages"] += 1
-        ledger, unconfirmed, before = self.ledger, self._unconfirmed, _leases(self.state)
+    def _lose_power(self) -> None:
+        """Take from the disk what nobody waited for, and from the ledger the grants that were in it."""
+        happened, ledger, before = self._world.happened, self.ledger, _leases(self.state)
+        happened["outages"] += 1
         self.database.lose_power()
-        self._coordinator = self._make()
-        state = self.state
-        # grants that nobody wrote down never were
-        for number in [
-            number for number in ledger.granted if number in state.open or number >= state.counters.next_trial
-        ]:
-            del ledger.granted[number]
+        self.blobs.lose_power()
+        state = self._stored()
+        for number in list(ledger.granted):
+            if number in state.open or number >= state.counters.next_trial:
+                del ledger.granted[number]
         left = _leases(state)
         ledger.granted.update(left)
-        self.happened["undone"] += len(before.items() - left.items())
+        happened["undone"] += len(before.items() - left.items())
         ledger.seen = min(ledger.seen, state.counters.next_trial)
-        # what was deleted, and is not said to be, may be back
-        for checkpoint, loss in unconfirmed.items():
-            self.publish(checkpoint, loss)
-        self.begin(now)
+        self._begin()
         ledger.open = frozenset(self.state.open)
-        self._notice(commands)
 
-    def _check_taken(
-        self, before: dict[int, Lease], detached: set[str], commands: Sequence[Command], now: float
-    ) -> None:
-        """Nobody loses a lease but by its own word, or by silence for the length of one while the owner could hear."""
-        awake = now - self._slept
-        said = {_session(command) for command in commands} - {None}
-        ended = {command.lease for command in commands if isinstance(command, (Tell, Fail))}
-        left = {command.session for command in commands if isinstance(command, Leave)}
-        still = _leases(self.state)
-        for number, lease in before.items():
-            if still.get(number) == lease or lease in ended or lease.session in left:
-                continue
-            if lease.session not in detached:
-                self.wrong.append(f"{lease} was taken from a worker that had not left")
-                continue
-            self.happened["regranted"] += number in still
-            silent = awake - self._heard.get(lease.session, awake)
-            # a sleep that is much shorter than a lease is not noticed
-            if silent < self.faults.lease / 2:
-                self.wrong.append(f"{lease} was taken from a worker that was silent for {silent:.3g} s")
-        for session in said:
-            self._heard[str(session)] = awake
+    # --- deciding -----------------------------------------------------------------------------------------------
 
-    def _decide(self, commands: Sequence[Command], now: float) -> Outcome:
-        harmless = not self.faults.owner or all(isinstance(command, Heartbeat) for command in commands)
-        if harmless or self._chance.random() >= self.faults.owner:
-            return self._coordinator.execute(commands, now)
-        place = self._chance.choice(_PLACES)
+    def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...] | None:
+        """Let the owner decide a batch; return None if it died meanwhile, so that nobody got an answer."""
+        world, state = self._world, self.state
+        before, overslept, detached = _leases(state), self._overslept(), set(state.lease_seconds)
+        try:
+            replies = self._decide(commands)
+        except _Death:
+            world.happened["deaths"] += 1
+            self._begin()
+            self._note_unanswered(commands)
+            return None
+        self._look_at_checkpoints()
+        if has_effect(commands, replies) and world.happens(world.faults.power):
+            self._lose_power()
+            self._note_unanswered(commands)
+            return None
+        self._count_changes()
+        for command, reply in zip(commands, replies, strict=True):
+            self._count_reply(command, reply)
+            self._note_reply(command, reply)
+        self._check_lost_leases(before, detached, commands)
+        world.happened["spared"] += len(overslept & _detached_leases(self.state).items())
+        return replies
+
+    def _decide(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
+        world = self._world
+        if all(isinstance(command, Heartbeat) for command in commands) or not world.happens(world.faults.owner):
+            return self._owner.execute(commands)
+        place = world.chance.choice(_PLACES_OF_DEATH)
 
         def die(name: str) -> None:
             if name == place:
                 raise _Death
 
         with armed(die):
-            return self._coordinator.execute(commands, now)
+            return self._owner.execute(commands)
 
-    def _note(self, command: Command, reply: Reply) -> None:
-        ledger = self.ledger
+    def _count_changes(self) -> None:
+        changes, _ = self._follower.take()
+        self.changed += bool(changes)
+
+    def _overslept(self) -> set[tuple[int, Lease]]:
+        """Return, by trial, the leases whose deadlines passed while the owner was suspended; once per suspension."""
+        if self._woken_at == self.asleep_until:
+            return set()
+        self._woken_at, deadlines, now = self.asleep_until, self.state.deadlines, self._world.now
+        leases = _detached_leases(self.state).items()
+        return {(number, lease) for number, lease in leases if now > deadlines.get(lease.session, now)}
+
+    # --- checkpoints --------------------------------------------------------------------------------------------
+
+    def publish(self, checkpoint: str, loss: float) -> None:
+        """Publish the checkpoint of a worker."""
+        self.blobs.save(checkpoint, loss)
+        self.ledger.published.add(checkpoint)
+
+    def _deletion_fails(self) -> bool:
+        fails = self._world.happens(self._world.faults.forget)
+        self._world.happened["forgotten"] += fails
+        return fails
+
+    def _look_at_checkpoints(self) -> None:
+        """Note in the ledger which checkpoints the owner deleted, or a loss of power brought back."""
+        published = set(self._checkpoints.ids())
+        self.ledger.deleted |= self.ledger.published - published
+        self.ledger.published = published
+
+    # --- what the replies say -----------------------------------------------------------------------------------
+
+    def _complain(self, violation: str) -> None:
+        self._world.violations.append(violation)
+
+    def _count_reply(self, command: Command, reply: Reply) -> None:
         if isinstance(command, Tell):
             late = isinstance(reply, Refused) and reply.error == "LeaseLost"
-            again = isinstance(reply, Done) and command.lease.trial in ledger.ended
-            self.happened.update(refused=late, told_again=again)
+            again = isinstance(reply, Done) and command.lease.trial in self.ledger.ended
+            self._world.happened.update(refused=late, told_again=again)
+
+    def _note_reply(self, command: Command, reply: Reply) -> None:
+        """Note in the ledger what an answer says, and complain if it should not say so."""
+        ledger = self.ledger
         match command, reply:
             case Tell(), Done(trial=trial) if trial is not None:
                 known = ledger.ended.setdefault(trial.number, trial)
                 if repr(known) != repr(trial):
-                    self.wrong.append(f"the result of trial {trial.number} was {known}, and is now {trial}")
+                    self._complain(f"the result of trial {trial.number} was {known}, and is now {trial}")
                 if command.lease != ledger.granted.get(trial.number):
-                    self.wrong.append(f"a result for {command.lease} was taken; granted last was another")
+                    self._complain(f"a result for {command.lease} was recorded, but it is not the latest grant")
             case Tell(partial=True), Refused(error="InvalidArgument"):
-                # the budget was lowered, and what is handed back is all that was left to train
+                # the budget was lowered, and what was handed back is all that was left to train
                 pass
-            case Tell() | Fail() | Heartbeat(), Refused() if self._detached().get(command.lease.trial) == command.lease:
-                self.wrong.append(f"{command} was refused, though its worker holds the lease: {reply.message}")
+            case Tell() | Fail() | Heartbeat(), Refused() if self._holds(command.lease):
+                self._complain(f"{command} was refused, although its worker holds the lease: {reply.message}")
             case Tell(), Refused() if command.lease.trial in ledger.ended:
                 if command.lease == ledger.granted.get(command.lease.trial):
-                    self.wrong.append(f"the result for {command.lease} was committed, and is refused when said again")
+                    self._complain(f"the result for {command.lease} was committed, but was refused when sent again")
             case Fail(cause="damaged"), Done(trial=trial) if trial is not None and trial.parent is not None:
                 ledger.damaged.add(trial.parent)
             case Pin(), Done():
-                (ledger.pinned.add if command.keep else ledger.pinned.discard)(command.trial)
+                self._note_pin(command)
             case _, Granted():
-                for granted in reply.grants:
-                    lease, before = granted.lease, ledger.granted.get(granted.lease.trial)
-                    if before is not None and before != lease and before.fence >= lease.fence:
-                        self.wrong.append(f"the grant {lease} does not rise above {before}")
+                for grant in reply.grants:
+                    lease, earlier = grant.lease, ledger.granted.get(grant.lease.trial)
+                    if earlier is not None and earlier != lease and earlier.fence >= lease.fence:
+                        self._complain(f"the grant {lease} does not rise above {earlier}")
                     ledger.granted[lease.trial] = lease
 
-    def _notice(self, commands: Sequence[Command]) -> None:
-        """Find what of the last batch was committed: the next owner's only witness is the database."""
-        told = {command.lease.trial for command in commands if isinstance(command, Tell)}
-        with self.database.read() as connection:
-            for number in told - set(self.ledger.ended):
-                trial: Trial | None = queries.trial(connection, self.state.id, number)
-                if trial is not None and trial.state in (TrialState.COMPLETED, TrialState.PARTIAL):
-                    self.ledger.ended[number] = trial
-                    self.happened["unheard"] += 1
+    def _holds(self, lease: Lease) -> bool:
+        return _detached_leases(self.state).get(lease.trial) == lease
+
+    def _note_pin(self, command: Pin) -> None:
+        (self.ledger.pinned.add if command.keep else self.ledger.pinned.discard)(command.trial)
+
+    def _note_unanswered(self, commands: Sequence[Command]) -> None:
+        """Note in the ledger what of a batch without an answer was committed: only the database can tell."""
         for command in commands:
-            if isinstance(command, Fail) and command.cause == "damaged" and command.lease.trial not in self.state.open:
-                with self.database.read() as connection:
-                    given_up = queries.trial(connection, self.state.id, command.lease.trial)
-                if given_up is not None and given_up.parent is not None:
-                    self.ledger.damaged.add(given_up.parent)
             if isinstance(command, Pin) and command.keep == (command.trial in self.state.pinned):
-                (self.ledger.pinned.add if command.keep else self.ledger.pinned.discard)(command.trial)
-
-    def _delete(self, ids: Sequence[str]) -> None:
-        for checkpoint in ids:
-            if self.faults.forget and self._chance.random() < self.faults.forget:
-                self.happened["forgotten"] += 1
+                self._note_pin(command)
+            if not isinstance(command, (Tell, Fail)):
                 continue
-            loss = self._checkpoints.pop(checkpoint, None)
-            self.ledger.published.discard(checkpoint)
-            self.ledger.deleted.add(checkpoint)
-            self._unconfirmed.setdefault(checkpoint, math.nan if loss is None else loss)
-        if len(self._unconfirmed) >= _CONFIRM_AT_ONCE:
-            self._coordinator.confirm(list(self._unconfirmed))
-            self._unconfirmed = {}
+            number = command.lease.trial
+            trial = self._stored_trial(number)
+            if trial is None:
+                continue
+            if isinstance(command, Tell):
+                if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL) and number not in self.ledger.ended:
+                    self.ledger.ended[number] = trial
+                    self._world.happened["unheard"] += 1
+            elif command.cause == "damaged" and number not in self.state.open and trial.parent is not None:
+                self.ledger.damaged.add(trial.parent)
+
+    def _stored_trial(self, number: int) -> Trial | None:
+        with self.database.read() as connection:
+            return queries.trial(connection, self.state.id, number)
+
+    def _check_lost_leases(self, before: dict[int, Lease], detached: set[str], commands: Sequence[Command]) -> None:
+        """Complain if a worker lost a lease although it neither gave it up nor was silent for the length of one.
+
+        Args:
+            before: The leases before the batch, by trial.
+            detached: The sessions that were detached before the batch.
+            commands: The batch.
+        """
+        ended = {command.lease for command in commands if isinstance(command, (Tell, Fail))}
+        left = {command.session for command in commands if isinstance(command, Leave)}
+        after = _leases(self.state)
+        for number, lease in before.items():
+            if after.get(number) == lease or lease in ended or lease.session in left:
+                continue
+            if lease.session not in detached:
+                self._complain(f"{lease} was taken from a worker that had not left")
+                continue
+            self._world.happened["regranted"] += number in after
+            silent = self._awake - self._last_words.get(lease.session, self._awake)
+            # a sleep that is much shorter than a lease is not noticed
+            if silent < self._world.faults.lease / 2:
+                self._complain(f"{lease} was taken from a worker that was silent for {silent:.3g} s")
+        for command in commands:
+            if (session := _session(command)) is not None:
+                self._last_words[session] = self._awake
 
 
-def matters(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
-    """Whether a batch was more than signs of life and asks for what there is not."""
+def has_effect(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
+    """Return whether a batch did more than renew leases and ask for trials in vain.
+
+    Args:
+        commands: The batch.
+        replies: Its replies.
+    """
     return any(
         not isinstance(command, (Join, Heartbeat)) and not isinstance(reply, (Wait, Finished))
         for command, reply in zip(commands, replies, strict=True)
@@ -306,6 +330,12 @@ def matters(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
 
 def _leases(state: StudyState) -> dict[int, Lease]:
     return {number: opened.lease for number, opened in state.open.items() if opened.lease is not None}
+
+
+def _detached_leases(state: StudyState) -> dict[int, Lease]:
+    if not state.lease_seconds:
+        return {}
+    return {number: lease for number, lease in _leases(state).items() if lease.session in state.lease_seconds}
 
 
 def _session(command: Command) -> str | None:

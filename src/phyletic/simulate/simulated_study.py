@@ -9,19 +9,15 @@ import msgspec
 
 from phyletic.coordinator.messages import Ask, Command, Control, Finished, Pin, Reply, Wait
 from phyletic.evolution import Algorithm
-from phyletic.randomness import RandomStream
-from phyletic.records import Metric
-from phyletic.simulate.curve import DriftingCurve
-from phyletic.simulate.disk import SimulatedDisk
-from phyletic.simulate.faults import Faults, Speeds
+from phyletic.simulate.faults import Faults
 from phyletic.simulate.invariants import check_invariants, check_left, check_stored
-from phyletic.simulate.owner import SimulatedOwner, identities, matters
-from phyletic.simulate.queue import EventQueue
-from phyletic.simulate.worker import happens
+from phyletic.simulate.observer import Observer, has_effect
+from phyletic.simulate.simulated_disk import SimulatedDatabase
 from phyletic.simulate.workforce import Workforce
+from phyletic.simulate.world import World
 from phyletic.space import Space
 
-__all__ = ["Events"]
+__all__ = ["SimulatedStudy"]
 
 _CHECK_STORED = 48
 """Transactions between two comparisons with all that is stored."""
@@ -32,80 +28,43 @@ _MOST_EVENTS = 1_000_000
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Events:
+class SimulatedStudy:
     """Runs one simulated study.
 
     Args:
+        world: The world of the simulation.
         database: The database, with the study in it.
         name: The study's name.
         space: Its search space.
         algorithm: Its algorithm.
-        metric: What is reported.
-        workers: Workers in the beginning.
-        speeds: How long things take.
-        faults: What goes wrong.
-        curve: How members learn.
+        workers: How many workers there are in the beginning.
         check: Whether invariants are checked.
-        seed: From which all chance is derived.
 
     Attributes:
-        owner: The study's owner.
+        observer: The observer of the study's owner.
         workforce: Its workers.
-        queue: What is still to happen.
-        violations: What did not hold; the run ends at the first event with one.
-        finished: Why there was nothing to run in the end.
+        finished: Why there was no trial left in the end.
     """
 
     def __init__(
         self,
-        database: SimulatedDisk,
+        world: World,
+        database: SimulatedDatabase,
         name: str,
         *,
         space: Space,
         algorithm: Algorithm,
-        metric: Metric,
         workers: int,
-        speeds: Speeds,
-        faults: Faults,
-        curve: DriftingCurve,
         check: bool,
-        seed: int,
     ) -> None:
-        self.violations: list[str] = []
         self.finished = ""
-        self._faults, self._check = faults, check
-        self._chance = RandomStream(seed, 0x51)
-        self._identity = identities(seed)
-        self._changed = (-1, 0)
-        self._seen = -1
+        self._world, self._check = world, check
+        self._last_change = (-1, 0)
+        self._checked = -1
         self._compared = 0
         self._log = hashlib.blake2b(digest_size=16)
-        checkpoints: dict[str, float] = {}
-        self.queue = EventQueue(self._chance)
-        self.owner = SimulatedOwner(
-            database,
-            name,
-            space=space,
-            algorithm=algorithm,
-            faults=faults,
-            chance=RandomStream(seed, 0x52),
-            identity=self._identity,
-            checkpoints=checkpoints,
-        )
-        self.workforce = Workforce(
-            self.queue,
-            self.owner,
-            self._execute,
-            self.violations.append,
-            metric=metric,
-            speeds=speeds,
-            faults=faults,
-            curve=curve,
-            chance=self._chance,
-            identity=self._identity,
-            checkpoints=checkpoints,
-        )
-        self.owner.begin(0.0)
+        self.observer = Observer(world, database, name, space=space, algorithm=algorithm)
+        self.workforce = Workforce(world, self.observer, self._execute)
         for _ in range(workers):
             self.workforce.join()
 
@@ -115,63 +74,61 @@ class Events:
         return self._log.hexdigest()
 
     def run(self) -> None:
-        """Handle events until there is none left, or an invariant is violated."""
-        while self.queue and not self.violations:
-            self.queue.next()
+        """Let events happen until none is left, or something does not hold."""
+        while not self._world.violations and self._world.next_event():
             self._verify()
-        if not self.violations:
+        if not self._world.violations:
             self._end()
 
-    def control(self, seconds: float, command: Control | Pin) -> None:
-        """Plan a change of control."""
-        self.queue.at(seconds, partial(self._control, command))
+    def plan_control(self, seconds: float, command: Control | Pin) -> None:
+        """Plan a change of control, some seconds from the start."""
+        self._world.at(seconds, partial(self._control, command))
 
     def _control(self, command: Control | Pin) -> None:
         if self._execute(command) is None:
-            self.queue.after(self._faults.again, partial(self._control, command))
-        self.workforce.call_back()
+            self._world.after(self._world.faults.again, partial(self._control, command))
+        self.workforce.recall()
 
     def _execute(self, *commands: Command) -> tuple[Reply, ...] | None:
-        """Let the owner decide a batch; None where it cannot now, or died meanwhile."""
-        owner, now = self.owner, self.queue.now
-        if now < owner.asleep_until:
+        """Let the owner decide a batch; return None if it is suspended, or died meanwhile."""
+        world, observer = self._world, self.observer
+        if world.now < observer.asleep_until:
             return None
-        before, outages = owner.changed, owner.happened["outages"]
-        replies = owner.execute(commands, now)
-        self._log.update(_encoder.encode((now, commands, replies)))
+        changed, outages = observer.changed, world.happened["outages"]
+        replies = observer.execute(commands)
+        self._log.update(_encoder.encode((world.now, commands, replies)))
         if replies is None:
-            self.workforce.orphaned(all_of_them=owner.happened["outages"] > outages)
-        mattered = replies is None or matters(commands, replies)
-        # where a study stopped for its failures, the next owner lets it go on: so those ask again who were told so
-        if replies is None or (mattered and owner.changed != before):
+            self.workforce.orphan(all_attached=world.happened["outages"] > outages)
+        effect = replies is None or has_effect(commands, replies)
+        if replies is None or (effect and observer.changed != changed):
             self.workforce.wake()
-        rested = now >= owner.asleep_until + self._faults.lease
-        if mattered and rested and happens(self._faults.suspend, self._chance):
-            owner.suspend(now, 3 * self._faults.lease * self._chance.random())
+        rested = world.now >= observer.asleep_until + world.faults.lease
+        if effect and rested and world.happens(world.faults.suspend):
+            observer.suspend(3 * world.faults.lease * world.chance.random())
         return replies
 
     def _verify(self) -> None:
-        self.violations += self.owner.wrong
-        state, count = self.owner.state, self.queue.count
-        if self._changed[0] != self.owner.changed:
-            self._changed = (self.owner.changed, count)
-        elif count - self._changed[1] > _IDLE_EVENTS:
-            self.violations.append(f"nothing was decided in {_IDLE_EVENTS} events")
-        if count > _MOST_EVENTS:
-            self.violations.append(f"there is no end after {count} events")
-        if self._check and state.counters.sequence != self._seen:
-            self._seen = state.counters.sequence
-            self.violations += check_invariants(state, self.owner.ledger)
-            if not 0 <= state.counters.sequence - self._compared < _CHECK_STORED:
-                self._compared = state.counters.sequence
-                self.violations += check_stored(self.owner.database, state, self.owner.ledger)
+        world, observer, state = self._world, self.observer, self.observer.state
+        if self._last_change[0] != observer.changed:
+            self._last_change = (observer.changed, world.count)
+        elif world.count - self._last_change[1] > _IDLE_EVENTS:
+            world.violations.append(f"nothing was decided in {_IDLE_EVENTS} events")
+        if world.count > _MOST_EVENTS:
+            world.violations.append(f"there is no end after {world.count} events")
+        sequence = state.counters.sequence
+        if self._check and sequence != self._checked:
+            self._checked = sequence
+            world.violations += check_invariants(state, observer.ledger)
+            if not 0 <= sequence - self._compared < _CHECK_STORED:
+                self._compared = sequence
+                world.violations += check_stored(observer.database, state, observer.ledger)
 
     def _end(self) -> None:
-        """Check what must hold when nothing happens any more: nothing is left to do, and nothing is left behind."""
-        owner, state = self.owner, self.owner.state
+        """Check what must hold when no event is left: there is nothing left to do, and nothing left behind."""
+        world, observer, state = self._world, self.observer, self.observer.state
         if self._check:
-            self.violations += check_stored(owner.database, state, owner.ledger)
-        # nobody may look for a silent worker once there is nothing to run
+            world.violations += check_stored(observer.database, state, observer.ledger)
+        # no worker looks for a silent one once there is no trial, so a detached session may hold one for good
         held = {
             number
             for session, numbers in state.sessions.items()
@@ -179,22 +136,29 @@ class Events:
             if session not in state.deadlines
         }
         if held:
-            self.violations.append(f"trials {sorted(held)} are held by {list(state.sessions)}, and nobody runs them")
+            world.violations.append(f"trials {sorted(held)} are held by {list(state.sessions)}, but none of them runs")
             return
-        owner.faults = Faults(lease=self._faults.lease)
-        self.queue.now = max(self.queue.now, owner.asleep_until)
-        (answer,) = owner.execute([Ask(session=self._identity())], self.queue.now) or (None,)
+        world.faults = Faults(lease=world.faults.lease)
+        world.now = max(world.now, observer.asleep_until)
+        (answer,) = observer.execute([Ask(session=world.identity())]) or (None,)
+        self._check_finished(answer)
+        if self._check:
+            # the first to delete what could not be deleted before, the second to confirm it
+            observer.hand_over()
+            observer.hand_over()
+            world.violations += check_stored(observer.database, observer.state, observer.ledger)
+            world.violations += check_left(observer.database, observer.state, observer.ledger)
+
+    def _check_finished(self, answer: Reply | None) -> None:
+        """Check that a worker is right to be idle in the end."""
+        world, state = self._world, self.observer.state
         if isinstance(answer, Finished):
             self.finished = answer.reason
             limit = state.limit
             young = [m.view.member for m in state.population() if limit is not None and not m.ended(limit)]
             if answer.reason.startswith("every member") and young:
-                self.violations.append(f"the study is finished, but members {young} have steps left")
+                world.violations.append(f"the study is finished, but members {young} have steps left")
         elif isinstance(answer, Wait) and state.control.paused:
             self.finished = answer.reason
         else:
-            self.violations.append(f"workers are idle, but one that asks is answered {answer}")
-        if self._check:
-            owner.begin(self.queue.now)
-            self.violations += owner.wrong
-            self.violations += check_left(owner.database, owner.state, owner.ledger)
+            world.violations.append(f"workers are idle, but an ask was answered {answer}")
