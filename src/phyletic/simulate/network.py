@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -11,13 +12,31 @@ from phyletic.simulate.observer import Observer
 from phyletic.simulate.worker import Worker
 from phyletic.simulate.world import World
 
-__all__ = ["Answered", "Execute", "Network"]
+__all__ = ["Answer", "Execute", "Network"]
 
 Execute: TypeAlias = Callable[..., tuple[Reply, ...] | None]
 """Lets the owner decide the commands that it is given; returns None if the owner gives no answer."""
-Answered: TypeAlias = Callable[[Worker, str, int | None, tuple[Command, ...], tuple[Reply, ...], int], None]
-"""Called with a worker, its session, the number of its request (None for a message that is not sent again), the
-commands, the replies, and :attr:`Observer.changed` at that time."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a message of a worker.
+
+    Attributes:
+        worker: The worker.
+        session: Its session when it sent the message.
+        request: The number of the request; None for a message that is sent only once.
+        commands: The commands that were decided.
+        replies: A reply for each.
+        changed: :attr:`Observer.changed` after the decision.
+    """
+
+    worker: Worker
+    session: str
+    request: int | None
+    commands: tuple[Command, ...]
+    replies: tuple[Reply, ...]
+    changed: int
 
 
 class Network:
@@ -31,7 +50,9 @@ class Network:
         gone: The sessions that are known to have ended.
     """
 
-    def __init__(self, world: World, observer: Observer, execute: Execute, answered: Answered, gone: set[str]) -> None:
+    def __init__(
+        self, world: World, observer: Observer, execute: Execute, answered: Callable[[Answer], None], gone: set[str]
+    ) -> None:
         self._world, self._observer, self._execute, self._answered, self._gone = (
             world,
             observer,
@@ -94,5 +115,5 @@ class Network:
         cut = world.now < worker.cut_until
         world.happened.update(lost=lost, unreachable=cut and not lost)
         if replies is not None and not lost and not cut:
-            changed = self._observer.changed
-            world.after(self._delay(), partial(self._answered, worker, session, number, commands, replies, changed))
+            answer = Answer(worker, session, number, commands, replies, self._observer.changed)
+            world.after(self._delay(), partial(self._answered, answer))

@@ -16,7 +16,6 @@ from phyletic.coordinator.messages import (
     Command,
     Done,
     Fail,
-    Finished,
     Granted,
     Heartbeat,
     Join,
@@ -25,7 +24,6 @@ from phyletic.coordinator.messages import (
     Refused,
     Reply,
     Tell,
-    Wait,
 )
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.state import StudyState
@@ -38,7 +36,7 @@ from phyletic.simulate.world import World
 from phyletic.space import Space
 from phyletic.storage import queries
 
-__all__ = ["Observer", "has_effect"]
+__all__ = ["Observer"]
 
 _DELETIONS_PER_SYNC = 8
 """Fewer than usual: a simulated study is short, and some of its deletions should be confirmed on the way."""
@@ -165,14 +163,15 @@ class Observer:
             self._note_unanswered(commands)
             return None
         self._look_at_checkpoints()
-        if has_effect(commands, replies) and world.happens(world.faults.power):
+        # a grant of a trial that waited is not published
+        decided = self._count_changes() or _leases(self.state) != before
+        if decided and world.happens(world.faults.power):
             self._lose_power()
             self._note_unanswered(commands)
             return None
-        self._count_changes()
         for command, reply in zip(commands, replies, strict=True):
             self._count_reply(command, reply)
-            self._note_reply(command, reply)
+            self._note_reply(command, reply, before)
         self._check_lost_leases(before, detached, commands)
         world.happened["spared"] += len(overslept & _detached_leases(self.state).items())
         return replies
@@ -190,9 +189,11 @@ class Observer:
         with armed(die):
             return self._owner.execute(commands)
 
-    def _count_changes(self) -> None:
+    def _count_changes(self) -> bool:
+        """Count whether the owner published changes since the last call, and return it."""
         changes, _ = self._follower.take()
         self.changed += bool(changes)
+        return bool(changes)
 
     def _overslept(self) -> set[tuple[int, Lease]]:
         """Return, by trial, the leases whose deadlines passed while the owner was suspended; once per suspension."""
@@ -231,11 +232,19 @@ class Observer:
             again = isinstance(reply, Done) and command.lease.trial in self.ledger.ended
             self._world.happened.update(refused=late, told_again=again)
 
-    def _note_reply(self, command: Command, reply: Reply) -> None:
-        """Note in the ledger what an answer says, and complain if it should not say so."""
+    def _note_reply(self, command: Command, reply: Reply, before: dict[int, Lease]) -> None:
+        """Note in the ledger what a reply says, and complain if it should not say so.
+
+        Args:
+            command: The command.
+            reply: Its reply.
+            before: The leases before the batch, by trial.
+        """
         ledger = self.ledger
         match command, reply:
             case Tell(), Done(trial=trial) if trial is not None:
+                if trial.number not in ledger.ended and command.lease != before.get(trial.number):
+                    self._complain(f"a result for {command.lease} was recorded, but the lease had ended")
                 known = ledger.ended.setdefault(trial.number, trial)
                 if repr(known) != repr(trial):
                     self._complain(f"the result of trial {trial.number} was {known}, and is now {trial}")
@@ -313,19 +322,6 @@ class Observer:
         for command in commands:
             if (session := _session(command)) is not None:
                 self._last_words[session] = self._awake
-
-
-def has_effect(commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
-    """Return whether a batch did more than renew leases and ask for trials in vain.
-
-    Args:
-        commands: The batch.
-        replies: Its replies.
-    """
-    return any(
-        not isinstance(command, (Join, Heartbeat)) and not isinstance(reply, (Wait, Finished))
-        for command, reply in zip(commands, replies, strict=True)
-    )
 
 
 def _leases(state: StudyState) -> dict[int, Lease]:

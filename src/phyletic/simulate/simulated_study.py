@@ -11,7 +11,7 @@ from phyletic.coordinator.messages import Ask, Command, Control, Finished, Pin, 
 from phyletic.evolution import Algorithm
 from phyletic.simulate.faults import Faults
 from phyletic.simulate.invariants import check_invariants, check_left, check_stored
-from phyletic.simulate.observer import Observer, has_effect
+from phyletic.simulate.observer import Observer
 from phyletic.simulate.simulated_disk import SimulatedDatabase
 from phyletic.simulate.workforce import Workforce
 from phyletic.simulate.world import World
@@ -99,12 +99,11 @@ class SimulatedStudy:
         self._log.update(_encoder.encode((world.now, commands, replies)))
         if replies is None:
             self.workforce.orphan(all_attached=world.happened["outages"] > outages)
-        effect = replies is None or has_effect(commands, replies)
-        if replies is None or (effect and observer.changed != changed):
+        if replies is None or observer.changed != changed:
             self.workforce.wake()
-        rested = world.now >= observer.asleep_until + world.faults.lease
-        if effect and rested and world.happens(world.faults.suspend):
-            observer.suspend(3 * world.faults.lease * world.chance.random())
+            rested = world.now >= observer.asleep_until + world.faults.lease
+            if rested and world.happens(world.faults.suspend):
+                observer.suspend(3 * world.faults.lease * world.chance.random())
         return replies
 
     def _verify(self) -> None:

@@ -22,7 +22,7 @@ from phyletic.coordinator.messages import (
     Wait,
 )
 from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE
-from phyletic.simulate.network import Execute, Network
+from phyletic.simulate.network import Answer, Execute, Network
 from phyletic.simulate.observer import Observer
 from phyletic.simulate.worker import Attempt, Worker, draw_attempt, loss_digest
 from phyletic.simulate.world import World
@@ -189,13 +189,12 @@ class Workforce:
             world.after(faults.detection, partial(self._leave, session))
         if attempt.fate == "crashes":
             self._die(worker)
-        elif worker.detached:
-            worker.asleep = True
-            seconds = 2 * faults.lease * world.chance.random()
-            world.after(seconds, partial(self._wake_up, worker, session, attempt))
-        else:
-            seconds = faults.detection * (1 + 3 * world.chance.random())
-            world.after(seconds, partial(self._report_late, worker, session, attempt))
+            return
+        worker.asleep = True
+        # an attached one until it is taken for dead, so that its result is refused
+        share = world.chance.random()
+        seconds = 2 * faults.lease * share if worker.detached else faults.detection * (1 + 3 * share)
+        world.after(seconds, partial(self._wake_up, worker, session, attempt))
 
     def _wake_up(self, worker: Worker, session: str, attempt: Attempt) -> None:
         worker.asleep = False
@@ -216,22 +215,6 @@ class Workforce:
             self._observer.publish(attempt.grant.checkpoint, attempt.loss)
         self._world.happened.update(attempt.incidents())
         return result
-
-    def _report_late(self, worker: Worker, session: str, attempt: Attempt) -> None:
-        """Report the result of an attached worker that woke after it was taken for dead: it must be refused."""
-        world = self._world
-        if worker.session != session or worker.left is not None:
-            return
-        if world.now < self._observer.asleep_until:
-            world.at(self._observer.asleep_until, partial(self._report_late, worker, session, attempt))
-            return
-        replies = self._execute(self._result(attempt))
-        if session in self._gone and replies is not None:
-            (reply,) = replies
-            if not isinstance(reply, Refused) or reply.error != "LeaseLost":
-                world.violations.append(f"a result that came too late for {attempt.grant.lease} was answered {reply}")
-        if worker.left is None:
-            self._join_again(worker)
 
     # --- leaving ------------------------------------------------------------------------------------------------
 
@@ -269,38 +252,30 @@ class Workforce:
 
     # --- answers ------------------------------------------------------------------------------------------------
 
-    def _answered(
-        self,
-        worker: Worker,
-        session: str,
-        number: int | None,
-        commands: tuple[Command, ...],
-        replies: tuple[Reply, ...],
-        changed: int,
-    ) -> None:
-        """Act on an answer: see :data:`phyletic.simulate.network.Answered`."""
-        if worker.session != session or worker.left is not None:
+    def _answered(self, answer: Answer) -> None:
+        worker = answer.worker
+        if worker.session != answer.session or worker.left is not None:
             return
-        if number is None:
-            self._heartbeat_answered(worker, commands[0], replies[0])
+        if answer.request is None:
+            self._heartbeat_answered(worker, answer.commands[0], answer.replies[0])
             return
-        if number != worker.awaited:
+        if answer.request != worker.awaited:
             return
         worker.awaited = None
-        if session in self._gone:
+        if worker.session in self._gone:
             self._join_again(worker)
             return
-        for command, reply in zip(commands, replies, strict=True):
+        for command, reply in zip(answer.commands, answer.replies, strict=True):
             match command, reply:
                 case Tell() | Fail(), _:
                     self._result_answered(worker, command, reply)
                 case Ask(), Granted():
                     self._start(worker, reply.first)
                 case Ask(), Wait() | Finished():
-                    self._rest(worker, reply, stale=changed != self._observer.changed)
+                    self._rest(worker, reply, stale=answer.changed != self._observer.changed)
                 case Ask(), _:
                     self._world.violations.append(f"{worker.name} asked for a trial and was answered {reply}")
-        if any(isinstance(command, Tell) for command in commands):
+        if any(isinstance(command, Tell) for command in answer.commands):
             self._change_workforce(worker)
 
     def _rest(self, worker: Worker, reply: Wait | Finished, *, stale: bool) -> None:
