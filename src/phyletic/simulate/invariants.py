@@ -53,7 +53,6 @@ class Ledger:
         published: The checkpoints that exist.
         deleted: The checkpoints that the owner deleted.
         pinned: The pinned trials.
-        damaged: The trials whose checkpoints were found damaged; trials that started from them end by themselves.
         seen: The number below which trials are checked already.
         open: The numbers of the trials that were open after the last event.
     """
@@ -64,7 +63,6 @@ class Ledger:
     published: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     pinned: set[int] = field(default_factory=set)
-    damaged: set[int] = field(default_factory=set)
     seen: int = 0
     open: frozenset[int] = frozenset()
 

@@ -29,7 +29,7 @@ from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.state import StudyState
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import armed
-from phyletic.records import Lease, Trial, TrialState
+from phyletic.records import Lease, TrialState
 from phyletic.simulate.invariants import Ledger, stored_state
 from phyletic.simulate.simulated_disk import SimulatedBlobs, SimulatedDatabase
 from phyletic.simulate.world import World
@@ -99,7 +99,7 @@ class Observer:
 
     @property
     def _awake(self) -> float:
-        """For how many seconds owners could hear until now."""
+        """The seconds until now during which owners could hear."""
         return self._world.now - self._slept
 
     # --- owners come and go -------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Observer:
         self.asleep_until = self._world.now + seconds
 
     def _lose_power(self) -> None:
-        """Take from the disk what nobody waited for, and from the ledger the grants that were in it."""
+        """Undo what was not yet on the disk, forget in the ledger the grants among it, and start the next owner."""
         happened, ledger, before = self._world.happened, self.ledger, _leases(self.state)
         happened["outages"] += 1
         self.database.lose_power()
@@ -258,8 +258,6 @@ class Observer:
             case Tell(), Refused() if command.lease.trial in ledger.ended:
                 if command.lease == ledger.granted.get(command.lease.trial):
                     self._complain(f"the result for {command.lease} was committed, but was refused when sent again")
-            case Fail(cause="damaged"), Done(trial=trial) if trial is not None and trial.parent is not None:
-                ledger.damaged.add(trial.parent)
             case Pin(), Done():
                 self._note_pin(command)
             case _, Granted():
@@ -280,22 +278,13 @@ class Observer:
         for command in commands:
             if isinstance(command, Pin) and command.keep == (command.trial in self.state.pinned):
                 self._note_pin(command)
-            if not isinstance(command, (Tell, Fail)):
-                continue
-            number = command.lease.trial
-            trial = self._stored_trial(number)
-            if trial is None:
-                continue
-            if isinstance(command, Tell):
-                if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL) and number not in self.ledger.ended:
+            if isinstance(command, Tell) and command.lease.trial not in self.ledger.ended:
+                number = command.lease.trial
+                with self.database.read() as connection:
+                    trial = queries.trial(connection, self.state.id, number)
+                if trial is not None and trial.state in (TrialState.COMPLETED, TrialState.PARTIAL):
                     self.ledger.ended[number] = trial
                     self._world.happened["unheard"] += 1
-            elif command.cause == "damaged" and number not in self.state.open and trial.parent is not None:
-                self.ledger.damaged.add(trial.parent)
-
-    def _stored_trial(self, number: int) -> Trial | None:
-        with self.database.read() as connection:
-            return queries.trial(connection, self.state.id, number)
 
     def _check_lost_leases(self, before: dict[int, Lease], detached: set[str], commands: Sequence[Command]) -> None:
         """Complain if a worker lost a lease although it neither gave it up nor was silent for the length of one.

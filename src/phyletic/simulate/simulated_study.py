@@ -87,7 +87,7 @@ class SimulatedStudy:
     def _control(self, command: Control | Pin) -> None:
         if self._execute(command) is None:
             self._world.after(self._world.faults.again, partial(self._control, command))
-        self.workforce.recall()
+        self.workforce.wake()
 
     def _execute(self, *commands: Command) -> tuple[Reply, ...] | None:
         """Let the owner decide a batch; return None if it is suspended, or died meanwhile."""

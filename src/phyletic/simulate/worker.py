@@ -31,8 +31,7 @@ class Worker:
         memory: The number of the trial whose end it has in memory, if any.
         awaited: The number of the request whose answer it waits for, if any.
         request: The commands of that request.
-        idle: Whether it was told that there is no trial now.
-        finished: Whether it was told that no trial is left.
+        idle: Whether it was told that there is no trial, now or for good.
         cut_until: The time until which it reaches nobody.
         asleep: Whether it is suspended.
         busy: Seconds of attempts whose results were accepted.
@@ -49,7 +48,6 @@ class Worker:
     awaited: int | None = None
     request: tuple[Command, ...] = ()
     idle: bool = False
-    finished: bool = False
     cut_until: float = 0.0
     asleep: bool = False
     busy: float = 0.0

@@ -84,12 +84,6 @@ class Workforce:
         memory = frozenset() if worker.memory is None else frozenset({worker.memory})
         self._network.request(worker, *before, *join, Ask(session=worker.session, in_memory=memory))
 
-    def recall(self) -> None:
-        """Have also those workers ask again that were told that no trial is left."""
-        for worker in self._workers:
-            worker.idle, worker.finished = worker.idle or worker.finished, False
-        self.wake()
-
     def wake(self) -> None:
         """Have idle workers ask again soon."""
         if not self._waking:
@@ -272,27 +266,15 @@ class Workforce:
                 case Ask(), Granted():
                     self._start(worker, reply.first)
                 case Ask(), Wait() | Finished():
-                    self._rest(worker, reply, stale=answer.changed != self._observer.changed)
+                    worker.idle = True
+                    if answer.changed != self._observer.changed:
+                        self.wake()
+                    elif isinstance(reply, Wait):
+                        self._plan_probe()
                 case Ask(), _:
                     self._world.violations.append(f"{worker.name} asked for a trial and was answered {reply}")
         if any(isinstance(command, Tell) for command in answer.commands):
             self._change_workforce(worker)
-
-    def _rest(self, worker: Worker, reply: Wait | Finished, *, stale: bool) -> None:
-        """Let a worker without a trial rest, until it is woken or, if no trial is left, for good.
-
-        Args:
-            worker: The worker.
-            reply: The answer to its ask.
-            stale: Whether the study has changed since that answer.
-        """
-        # a study that stopped for its failures goes on with its next owner
-        worker.finished = isinstance(reply, Finished) and not reply.failed and not stale
-        worker.idle = not worker.finished
-        if stale:
-            self.wake()
-        elif isinstance(reply, Wait):
-            self._plan_probe()
 
     def _result_answered(self, worker: Worker, command: Tell | Fail, reply: Reply) -> None:
         attempt, worker.attempt = worker.attempt, None
