@@ -121,12 +121,16 @@ def own(folder: Path, plan: Plan) -> None:
     for wrong in _at_opening(study):
         _note(file, "wrong", wrong)
 
-    def acknowledge(commands: Any, replies: Any) -> None:
+    execute = study.owner.execute
+
+    def acknowledging(commands: Any) -> Any:
+        replies = execute(commands)
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(command, Tell) and isinstance(reply, Done):
                 _note(file, "told", command.lease.trial, command.lease.fence, repr(command.evaluations[-1].value))
+        return replies
 
-    study.owner.watch(acknowledge)
+    study.owner.execute = acknowledging  # type: ignore[method-assign]
     try:
         study.run(_training(plan, file, plan.workers > 0), workers=plan.workers, verbose=0)
     except StudyFailed as error:

@@ -344,17 +344,22 @@ def test_a_trial_beyond_a_budget_lowered_meanwhile_is_released_when_it_is_handed
     finish(tmp_path)
 
 
-def test_a_trial_granted_at_the_moment_of_the_signal_is_given_back_untouched(tmp_path: Path) -> None:
+def test_a_trial_granted_at_the_moment_of_the_signal_is_given_back_untouched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = make(tmp_path)
     source = study.source(supervised=True)
 
-    def granting(commands: Any, replies: Any) -> None:
+    execute = study.owner.execute
+
+    def granting(commands: Any) -> Any:
+        replies = execute(commands)
         # a signal that comes between the decision and its answer
         source.preempt()
+        return replies
 
-    end = study.owner.watch(granting)
+    monkeypatch.setattr(study.owner, "execute", granting)
     assert list(source.attach(build)) == []
-    end()
     study.close()
     assert [(trial.state, trial.failures, trial.losses) for trial in left(tmp_path)] == [(TrialState.WAITING, 0, 0)]
     finish(tmp_path)

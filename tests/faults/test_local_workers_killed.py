@@ -357,34 +357,6 @@ def test_a_waiting_worker_asked_to_end_does_so_at_once(tmp_path: Path) -> None:
     assert study.trials()[0].losses == 0
 
 
-def test_a_worker_that_hangs_before_it_asks_is_told_of_and_the_others_go_on(tmp_path: Path) -> None:
-    hanging, over = tmp_path / "hanging", tmp_path / "over"
-
-    def code(trials: Any) -> None:
-        try:
-            hanging.touch(exist_ok=False)
-        except FileExistsError:
-            train(trials)
-            over.touch()
-            return
-        while not over.exists():
-            time.sleep(0.05)
-        time.sleep(0.3)
-        train(trials)
-
-    study = make_study(tmp_path)
-    told: list[str] = []
-    watch = Patience(start=0.4)
-    outcome = run_with(study, study.owner.execute, code, workers=2, patience=watch, announce=told.append)
-    assert outcome.lost == 0
-    assert study.finished
-    slow = [line for line in told if "has not asked for a trial" in line]
-    assert slow
-    assert all("its output is in" in line for line in slow)
-    # at each doubling, and not at each look
-    assert len(slow) <= 2 * 12
-
-
 @pytest.mark.parametrize(
     ("raised", "same"),
     [("RuntimeError('broken')", [True, False]), ("MemoryError()", [False]), ("RuntimeError('CUDA error: x')", [False])],
@@ -439,20 +411,3 @@ def test_a_worker_sends_heartbeats_while_its_code_is_busy(tmp_path: Path) -> Non
     run_with(study, listening, busy, workers=1, patience=Patience(beat=0.05))
     assert (tmp_path / "before").exists()
     assert not (tmp_path / "never").exists()
-
-
-def test_a_worker_that_does_not_end_after_the_last_trial_is_killed(tmp_path: Path) -> None:
-    def lingering(trials: Any) -> None:
-        train(trials)
-        time.sleep(15)
-        (tmp_path / "ended by itself").touch()
-
-    study = make_study(tmp_path)
-    told: list[str] = []
-    outcome = run_with(
-        study, study.owner.execute, lingering, workers=1, patience=Patience(exit=0.1), announce=told.append
-    )
-    assert not (tmp_path / "ended by itself").exists()
-    assert [line for line in told if "had not ended 0.1 s after its last trial; it is killed" in line]
-    assert outcome.lost == 0
-    assert study.finished

@@ -143,6 +143,26 @@ def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path,
     assert math.isfinite(study.best.score)
 
 
+@pytest.mark.parametrize("of_each_owner", [1, 7, 50])
+def test_a_study_of_scores_that_are_not_finite_ends_after_50_in_a_row_whoever_owns_it(tmp_path, of_each_owner):
+    study = make(tmp_path, False, algorithm=ph.PBT(2, 1), budget=ph.Budget(steps=1000))
+    told = 0
+    while isinstance(trial := study.ask(), ph.LiveTrial):
+        # the 20th has a score, and the count begins anew
+        study.tell(trial, score=0.5 if told == 19 else (math.nan, math.inf)[told % 2], checkpoint={"w": [0]})
+        told += 1
+        assert told <= 70, "it goes on for ever"
+        if told % of_each_owner == 0 and told != 70:
+            study.close()
+            study = ph.Study("study", storage=tmp_path / "study.db")
+    assert told == 70
+    assert trial.failed
+    assert "50 trials one after another ended without a finite score" in trial.reason
+    # a person who opens it again has seen why it stopped, so it goes on
+    study.close()
+    assert isinstance(ph.Study("study", storage=tmp_path / "study.db").ask(), ph.LiveTrial)
+
+
 @pytest.mark.parametrize("synchronous", [True, False])
 @pytest.mark.parametrize(("how", "said"), [("raises", "cursed"), ("dies", "SIGKILL")])
 def test_a_member_that_always_fails_lets_the_others_reach_the_end_and_is_reported(tmp_path, synchronous, how, said):

@@ -1,4 +1,4 @@
-"""The invariants of simulated studies can fail: each mechanism is sabotaged, and a simulation says what does not hold.
+"""The invariants of simulated studies can fail: sabotage each mechanism, and a simulation names the broken invariant.
 
 Without a sabotage they hold for all of these seeds: see ``test_simulated_studies.py``.
 """
@@ -41,7 +41,7 @@ def let_leases_expire_early(patch):
     original = StudyState.pass_deadlines
 
     def pass_deadlines(self, now):
-        return original(self, now + 0.75 * min(self.lease_seconds.values(), default=0.0))
+        return original(self, now + 0.75 * max(self.lease_seconds.values(), default=0.0))
 
     patch.setattr(StudyState, "pass_deadlines", pass_deadlines)
 
@@ -57,8 +57,8 @@ def let_a_head_be_deleted(patch):
 def wait_for_no_disk(patch):
     original = Coordinator._commit
 
-    def commit(self, state, changes, now, *, durable, always=False):
-        return original(self, state, changes, now, durable=False, always=always)
+    def commit(self, state, changes, now, **options):
+        return original(self, state, changes, now, **{**options, "durable": False})
 
     patch.setattr(Coordinator, "_commit", commit)
 

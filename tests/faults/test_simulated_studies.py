@@ -1,4 +1,4 @@
-"""Studies under a virtual clock in which everything goes wrong, with their invariants checked after every event."""
+"""Studies under a virtual clock in which everything goes wrong; the invariants are checked after every event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from phyletic.records import Budget, TrialState
 from phyletic.simulate import DriftingCurve, Faults, Speeds, drawn_settings, simulate, simulate_drawn
 from phyletic.space import Choice, Float, Space
 
-PARTS, SEEDS = 4, 500
+PARTS = 2
+SEEDS = 500 if os.environ.get("PHYLETIC_ALL_FAULTS") == "1" else 160
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -28,7 +29,7 @@ def test_invariants_hold_whatever_goes_wrong(part):
         simulation = simulate_drawn(seed)
         assert not simulation.violations, f"simulate_drawn({seed}): {simulation.violations}"
         incidents.update(asdict(simulation.incidents))
-    # every kind of incident occurred, or surviving it would prove nothing
+    # each kind of fault has happened, or surviving all of them would say little
     assert not [name for name, times in incidents.items() if not times]
 
 
@@ -71,7 +72,7 @@ def test_the_seeds_ask_for_every_fault_in_studies_of_every_kind():
     ],
 )
 def test_each_fault_leads_to_its_incidents_and_to_no_others(faults, names):
-    """Over a few seeds, the incidents of a fault occur, and no others."""
+    """The faults that were asked for happen over a few seeds, and no others."""
     incidents = Counter()
     for seed in range(4):
         simulation = simulate(
@@ -92,7 +93,7 @@ def test_a_seed_is_repeated_exactly(seed):
 
 
 def test_a_seed_is_repeated_exactly_by_another_process():
-    """Another process orders sets differently, since texts have other hashes there."""
+    """Its sets are in another order, since texts have other hashes there."""
     seeds = [3, 77, 99]
     code = f"from phyletic.simulate import simulate_drawn; print(*[simulate_drawn(s).digest for s in {seeds}])"
     digests = [simulate_drawn(seed).digest for seed in seeds]

@@ -63,14 +63,16 @@ def accept():
     while True:
         threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
 
-def count(commands, replies):
+def counting(commands):
+    replies = execute(commands)
     with (folder / "asked").open("ab") as file:
         file.write(b"x" * sum(isinstance(command, Ask) for command in commands))
+    return replies
 
 listening = socket.create_server(("127.0.0.1", 0))
 study = ph.Study("study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0,
                  algorithm=ph.PBT(2, 1), budget=ph.Budget(steps=2), storage=folder / "study.db")
-study.owner.watch(count)
+execute, study.owner.execute = study.owner.execute, counting
 threading.Thread(target=accept, daemon=True).start()
 (folder / "port").write_text(str(listening.getsockname()[1]))
 while not (folder / "granted").exists():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 import phyletic as ph
+from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import (
     Ancestors,
     Ask,
@@ -19,7 +23,7 @@ from phyletic.coordinator.messages import (
     Done,
     Fail,
     Finished,
-    Grant,
+    Granted,
     Heartbeat,
     Join,
     Leave,
@@ -28,6 +32,7 @@ from phyletic.coordinator.messages import (
     Tell,
     Wait,
 )
+from phyletic.errors import StorageOwned
 from phyletic.records import Evaluation, TrialState
 from phyletic.simulate import Ledger, check_invariants, check_stored
 
@@ -44,7 +49,8 @@ SCORES = st.one_of(
 class StudyMachine(RuleBasedStateMachine):
     """The model: who holds which trial by which lease and how long, which results were acknowledged, what was pinned.
 
-    One of the workers is detached: its leases have a deadline, by a clock that the machine moves.
+    One of the workers is detached: its leases have a deadline, by a clock that the machine moves. Several coordinators
+    of one database take turns: each that begins supersedes the one before, which decides nothing from then on.
     """
 
     grants = Bundle("grants")
@@ -61,6 +67,7 @@ class StudyMachine(RuleBasedStateMachine):
         self.weights = {}
         self.seen = Ledger()
         self.study = None
+        self.superseded = []
 
     @initialize(
         synchronous=st.booleans(), members=st.integers(1, 3), keep_best=st.integers(1, 2), matched=st.booleans()
@@ -104,59 +111,65 @@ class StudyMachine(RuleBasedStateMachine):
 
     # --- asking -------------------------------------------------------------------------------------------------
 
-    @rule(target=grants, worker=WORKERS, fresh=st.booleans())
-    def ask(self, worker, fresh):
+    @rule(target=grants, worker=WORKERS, another=st.booleans())
+    def ask(self, worker, another):
         before = set(self.held)
-        grant = self.granted(worker, fresh)
+        grant = self.granted(worker, another)
         return multiple() if grant is None or grant.trial.number in before else grant
 
-    def granted(self, worker, fresh=False):
-        """Ask for a trial; None where there is none."""
+    def granted(self, worker, another=False):
+        """Ask for a trial: for one that the worker holds, if any, or for another one; None if there is none."""
         session = self.sessions.setdefault(worker, f"{len(self.sessions):032x}")
         held = [number for number, grant in self.held.items() if grant.lease.session == session]
         lease = LEASE if worker == "far" else None
         if lease is not None:
             self.deadlines.setdefault(session, 0.0)
         joining = Join(session=session, worker=worker, lease_seconds=lease)
-        _, answer = self.say(joining, Ask(session=session, fresh=fresh))
-        self.expire(answer, again=bool(held) and not fresh)
-        if held and not fresh:
-            assert answer in [self.held[number] for number in held]
-            return answer
+        _, answer = self.say(joining, Ask(session=session, slots=len(held) + 1 if another else 1))
+        grants = list(answer.grants) if isinstance(answer, Granted) else []
+        again = grants[: len(held)]
+        assert all(grant == self.held[grant.trial.number] for grant in again)
+        if held and not another:
+            assert len(grants) == 1
+            return grants[0]
+        assert len(again) == len(held)
+        rest = answer.rest if isinstance(answer, Granted) else answer
+        new = grants[len(held)] if len(grants) > len(held) else None
+        assert (new is None) == (rest is not None)
+        self.expire(new, rest)
         completed = self.completed()
-        if not isinstance(answer, Grant):
-            limit = self.study.owner.state.limit
-            if isinstance(answer, Finished) and not answer.failed and completed < self.budget:
+        limit = self.study.owner.state.limit
+        if new is None:
+            if isinstance(rest, Finished) and not rest.failed and completed < self.budget:
                 assert limit is not None
                 for member in self.study.owner.state.population():
                     assert member.open is None
                     assert member.ended(limit)
             return None
-        limit = self.study.owner.state.limit
-        if limit is not None and answer.trial.attempts and answer.trial.number not in self.held:
-            assert answer.trial.start_step + answer.trial.steps <= limit, (answer, limit)
-        number = answer.trial.number
+        number = new.trial.number
+        if limit is not None and number not in self.held:
+            assert new.trial.start_step + new.trial.steps <= limit, (new, limit)
         assert completed + len(self.held) < self.budget
         assert number not in self.held
         assert number not in self.seen.ended
         before = self.seen.granted.get(number)
-        assert answer.lease.fence == (1 if before is None else before.fence + 1)
-        self.check_weights(answer)
-        self.held[number] = answer
-        self.seen.granted[number] = answer.lease
-        return answer
+        assert new.lease.fence == (1 if before is None else before.fence + 1)
+        self.check_weights(new)
+        self.held[number] = new
+        self.seen.granted[number] = new.lease
+        return new
 
-    def expire(self, answer, again):
+    def expire(self, new, rest):
         """What a silent session held is taken from it by an ask that finds nothing older, and by nothing else."""
         silent = [n for n, g in self.held.items() if self.now > self.deadlines.get(g.lease.session, math.inf)]
         for number in silent:
             opened = self.study.owner.state.open.get(number)
             if opened is None or opened.lease != self.held[number].lease:
                 del self.held[number]
-            elif isinstance(answer, Grant):
-                assert again or answer.trial.number < number
+            elif new is not None:
+                assert new.trial.number < number
             else:
-                assert not (isinstance(answer, Wait) and "every trial that can run" in answer.reason), answer
+                assert not (isinstance(rest, Wait) and "every trial that can run" in rest.reason), rest
 
     def check_weights(self, grant):
         """What is to be loaded is what the parent left, byte for byte."""
@@ -266,14 +279,17 @@ class StudyMachine(RuleBasedStateMachine):
         assert isinstance(reply, Refused)
         assert reply.error == "TellConflict"
 
-    @rule(grant=consumes(grants), cause=st.sampled_from(["error", "lost", "released"]))
-    def fail(self, grant, cause):
-        reply = self.say(Fail(lease=grant.lease, error="it broke", cause=cause))
+    @rule(grant=consumes(grants), cause=st.sampled_from(["error", "lost", "released"]), again=st.booleans())
+    def fail(self, grant, cause, again):
+        failed = Fail(lease=grant.lease, error="it broke", cause=cause)
+        reply = self.say(failed)
         if not self.current(grant):
             self.refused(reply)
             return
         assert isinstance(reply, Done)
         del self.held[grant.trial.number]
+        if again:
+            assert repr(self.say(failed)) == repr(reply)
 
     @rule(worker=WORKERS, lost=st.booleans())
     def leave(self, worker, lost):
@@ -311,7 +327,7 @@ class StudyMachine(RuleBasedStateMachine):
         else:
             self.sleep(3.0, back=how == "set back")
             self.pass_time(1.2 if how == "set back" else 0.6)
-        grant = self.granted(worker, fresh=True)
+        grant = self.granted(worker, another=True)
         return multiple() if grant is None else grant
 
     # --- control ------------------------------------------------------------------------------------------------
@@ -351,9 +367,12 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule()
     def close_and_open(self):
+        self.superseded = []
         self.study.close()
         self.study = ph.Study("machine", storage=self.storage)
-        self.begin()
+        self.study.owner._clock = lambda: self.now
+        self.study.owner.begin()
+        self.begun()
 
     @rule()
     def crash(self):
@@ -361,14 +380,69 @@ class StudyMachine(RuleBasedStateMachine):
         before = self.storage.parent
         self.place += 1
         shutil.copytree(before, self.storage.parent)
+        self.superseded = []
         self.study.close()
         self.study = ph.Study("machine", storage=self.storage)
-        self.begin()
-
-    def begin(self):
         self.study.owner._clock = lambda: self.now
         self.study.owner.begin()
-        # who is out of the owner's sight outlives it, and has its whole time anew
+        self.begun()
+
+    @rule(back=st.booleans())
+    def supersede(self, back):
+        """Another coordinator begins on the same database, or one that was superseded begins again."""
+        owner, study = self.study.owner, self.study
+        if back and self.superseded:
+            later = self.superseded.pop()
+        else:
+            later = Coordinator(study.database, "machine", space=study.space, algorithm=owner.state.algorithm)
+        earlier, outcome = owner._coordinator, later.begin(self.now)
+        before = self.stored()
+        if back:
+            # until it tries to write, it does not know: so it may say that there is nothing to do
+            with contextlib.suppress(StorageOwned):
+                assert not isinstance(earlier.execute([Ask(session="e" * 32)], self.now).replies[0], Granted)
+        with pytest.raises(StorageOwned):
+            earlier.execute([Control(keep_best=9)], self.now)
+        assert self.stored() == before
+        self.superseded.append(earlier)
+        with owner._deciding():
+            owner._coordinator = later
+            owner._finish(outcome)
+        self.begun()
+
+    @rule(
+        commands=st.lists(st.sampled_from([Ask, Control, Ancestors, Heartbeat, Tell, Fail, Leave, Pin]), min_size=1),
+        data=st.data(),
+    )
+    def the_superseded_decide_nothing(self, commands, data):
+        before = self.stored()
+        for coordinator in self.superseded:
+            for kind in commands:
+                with pytest.raises(StorageOwned):
+                    coordinator.execute([self.any_command(kind, data)], self.now)
+        assert self.stored() == before
+
+    def any_command(self, kind, data):
+        """Return a command of a kind, for what is held now if anything is."""
+        session = data.draw(st.sampled_from(sorted(self.sessions.values()) or ["e" * 32]))
+        if kind in (Ask, Leave):
+            return kind(session=session)
+        if kind in (Ancestors, Pin):
+            return kind(trial=0)
+        if kind is Control or not self.held:
+            return Control(population=9)
+        grant = self.held[data.draw(st.sampled_from(sorted(self.held)))]
+        if kind is Tell:
+            return self.result(grant, 0.5, None, 1)
+        return Fail(lease=grant.lease, error="it broke") if kind is Fail else Heartbeat(lease=grant.lease)
+
+    def stored(self):
+        """Return all that the database holds."""
+        with contextlib.closing(sqlite3.connect(self.storage)) as connection:
+            return list(connection.iterdump())
+
+    def begun(self):
+        # detached sessions outlive an owner, and have their whole time anew
         self.deadlines = dict.fromkeys(self.deadlines, self.now + LEASE)
         for session in set(self.sessions.values()) - set(self.deadlines):
             self.let_go(session)

@@ -70,21 +70,22 @@ def show(study: str, storage: str, most: int, as_json: bool) -> None:
     """Print how far STUDY is: its state, budget, members, latest events and log files."""
     from phyletic.study.status import details_of
 
-    status, heads, events = details_of(open_study(study, storage), most)
+    details = details_of(open_study(study, storage), most)
     if as_json:
-        echo_json({"status": status, "members": heads, "events": events})
+        echo_json(details)
         return
-    _echo_status(status)
+    _echo_status(details.status)
     click.echo()
-    _echo_members(heads)
-    if events:
+    _echo_members(details.members)
+    if details.events:
         click.echo()
-        _echo_events(events)
-    if status.logs:
-        click.echo()
-        click.echo("log files:")
-        for path in status.logs:
-            click.echo(f"  {path}")
+        _echo_events(details.events)
+    for title, lines in (("other versions:", details.versions), ("log files:", details.status.logs)):
+        if lines:
+            click.echo()
+            click.echo(title)
+            for line in lines:
+                click.echo(f"  {line}")
 
 
 def _echo_status(status: StudyStatus) -> None:
@@ -129,7 +130,8 @@ def _echo_members(heads: Sequence[Trial]) -> None:
 def _echo_events(events: Sequence[Event]) -> None:
     click.echo("latest events:")
     for event in events:
-        particulars = json.dumps(event.payload, default=str, ensure_ascii=False) if event.payload else ""
+        facts = event.payload if event.trial is None else {"trial": event.trial, **event.payload}
+        particulars = json.dumps(facts, default=str, ensure_ascii=False) if facts else ""
         if len(particulars) > 160:
             particulars = particulars[:159] + "…"
         click.echo(f"  {moment(event.at)}  {event.kind}  {particulars}".rstrip())

@@ -17,7 +17,6 @@ import msgspec
 from phyletic.coordinator.ask import answer, random_identity
 from phyletic.coordinator.control import change, pin
 from phyletic.coordinator.decisions import close_barrier
-from phyletic.coordinator.feed import committed
 from phyletic.coordinator.heartbeats import record
 from phyletic.coordinator.loading import Loaded, load, put_members, void_leases
 from phyletic.coordinator.messages import (
@@ -41,7 +40,8 @@ from phyletic.coordinator.tell import fail, leave, tell
 from phyletic.errors import LeaseLost, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.failpoints import failpoint
-from phyletic.records import CheckpointState, Event, StudyChange, Trial
+from phyletic.records import CheckpointState, Event, Trial
+from phyletic.records.event import OWNER
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import Changes, StaleState
@@ -57,12 +57,12 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         replies: One for each command, in order.
         condemned: Ids of checkpoints whose bytes may be deleted now that the transaction is committed.
-        changes: What was committed, for followers.
+        changes: What was committed; None if nothing was.
     """
 
     replies: tuple[Reply, ...]
     condemned: tuple[str, ...] = ()
-    changes: tuple[StudyChange, ...] = ()
+    changes: Changes | None = None
 
 
 class Coordinator:
@@ -142,14 +142,16 @@ class Coordinator:
         again = void_leases(loaded, changes, now)
         renew_all(state, changes, now)
         if about is not None:
-            changes.events.append(Event(kind="owner", at=now, payload=dict(about)))
+            changes.events.append(Event(kind=OWNER, at=now, payload=dict(about)))
         # a reset count of failures is stored even if nothing else changed
         outcome = self._commit(state, changes, now, durable=True, always=state.counters is not counters)
         self._state = state
         return msgspec.structs.replace(outcome, condemned=(*again, *outcome.condemned))
 
     def end(self, now: float, steady: float | None = None) -> None:
-        """Write what is still to be noted, and forget the state: others may write the database from now on.
+        """Write the deletions and the time that no transaction has recorded yet, and forget the state.
+
+        Others may write the database from now on. If another owner has begun already, this one writes nothing.
 
         Args:
             now: The owner's clock, in seconds since 1970.
@@ -157,10 +159,10 @@ class Coordinator:
         """
         state, self._state = self._state, None
         if self._confirmed or (state is not None and state.sessions):
-            state = state or self._read().state
-            _count_active(state, now if steady is None else steady)
-            self._commit(state, self._changes(state), now, durable=True, always=True)
-            self._state = None
+            with suppress(StaleState, StorageOwned):
+                state = state or self._read().state
+                _count_active(state, now if steady is None else steady)
+                self._commit(state, self._changes(state), now, durable=True, always=True)
 
     def execute(self, commands: Sequence[Command], now: float, steady: float | None = None) -> Outcome:
         """Decide a batch of commands in one transaction.
@@ -207,7 +209,7 @@ class Coordinator:
         failpoint("coordinator.decided")
         # an ask is found again by its session, so it may be lost with the machine; all else is on disk when answered
         # (and bytes are only deleted for what will be known to be condemned)
-        durable = bool(changes.condemned) or not all(
+        durable = bool(changes.condemned or changes.void) or not all(
             isinstance(command, (Ask, Heartbeat, Join, Ancestors)) for command in commands
         )
         outcome = self._commit(state, changes, now, durable=durable)
@@ -267,7 +269,7 @@ class Coordinator:
             write(connection, state.id, changes)
         if changes.collected:
             self._confirmed.clear()
-        return Outcome((), tuple(changes.condemned), committed(changes))
+        return Outcome((), changes.deletable, changes)
 
     def _read(self) -> Loaded:
         with self._database.read() as connection:

@@ -12,6 +12,7 @@ from phyletic.coordinator.transitions import decide
 from phyletic.coordinator.user_errors import guarded
 from phyletic.randomness import RandomStream
 from phyletic.records import Measured, Suggestion, Trial
+from phyletic.records.evaluation import NOTHING_MEASURED
 from phyletic.space import Space
 from phyletic.space.design import initial_design
 from phyletic.storage.changes import Changes
@@ -93,20 +94,25 @@ def _insert(state: StudyState, changes: Changes, number: int, suggestion: Sugges
 def _parent(state: StudyState, member: Member, number: int | None) -> tuple[Trial | None, Measured]:
     """Return the trial that a new one starts from, with what was measured along its lineage."""
     if number is None:
-        return None, Measured()
+        return None, NOTHING_MEASURED
     if member.tip is not None and member.tip.number == number:
-        return member.tip, Measured(member.view.scores, member.view.history)
+        return member.tip, _measured(member)
     holder = state.holder(number)
     if holder is not None:
         head = holder.view.trial
         if head is not None and head.number == number:
-            return head, Measured(holder.view.scores, holder.view.history)
+            return head, _measured(holder)
         kept = next(
             (trial for trial in (*holder.kept, holder.tip) if trial is not None and trial.number == number), None
         )
         if kept is not None:
-            return kept, Measured()
+            return kept, NOTHING_MEASURED
     for best in state.best:
         if best.number == number:
-            return best, Measured()
+            return best, NOTHING_MEASURED
     raise AssertionError(f"the algorithm chose trial {number} as parent, which is no head")
+
+
+def _measured(member: Member) -> Measured:
+    scores, history = member.view.scores, member.view.history
+    return Measured(scores, history) if scores or history else NOTHING_MEASURED

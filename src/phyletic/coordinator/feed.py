@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from phyletic.records import StudyChange, Trial
+from phyletic.records.event import DECIDED, RESULTS
 from phyletic.storage.changes import Changes
 
 __all__ = ["Feed", "Follower", "committed"]
@@ -21,19 +22,32 @@ _logger = logging.getLogger("phyletic")
 
 
 def committed(changes: Changes) -> tuple[StudyChange, ...]:
-    """Return what a commit changed, as followers get it; each trial is as the commit left it."""
-    trials: dict[int, Trial] = {trial.number: trial for trial, _ in changes.inserted}
-    trials.update((update.trial.number, update.trial) for update in changes.updated)
-    return tuple(
+    """Return what a commit changed, as followers get it: results, decisions, and everything else, each by number.
+
+    Each trial is as the commit left it.
+    """
+    sequence = changes.counters.sequence
+    trials: dict[int, Trial] = {update.trial.number: update.trial for update in (*changes.inserted, *changes.updated)}
+    told = [trial for trial in trials.values() if str(trial.state) in RESULTS]
+    results = [
+        StudyChange(sequence=sequence, kind=str(trial.state), at=trial.finished or 0.0, trial=trial)
+        for trial in sorted(told, key=lambda trial: trial.number)
+    ]
+    decisions = [
+        StudyChange(sequence=sequence, kind=DECIDED, at=update.trial.created, trial=trials[update.trial.number])
+        for update in changes.inserted
+    ]
+    events = [
         StudyChange(
-            sequence=changes.counters.sequence,
+            sequence=sequence,
             kind=event.kind,
             at=event.at,
             trial=None if event.trial is None else trials.get(event.trial),
             payload=event.payload,
         )
         for event in changes.events
-    )
+    ]
+    return (*results, *decisions, *events)
 
 
 class Follower:

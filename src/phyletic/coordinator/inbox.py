@@ -1,16 +1,17 @@
 """The inbox of a study's owner: how other processes reach a running study's control.
 
-One process writes a database. Another that wants to change a study's budget or population, to pause or to stop it,
-leaves a command in a folder beside the database, which the owner looks into about twice a second, and waits for the
-answer there.
+One process writes a database. If another one wants to change a study's budget or population, to pause or to stop it, it
+writes a request into a folder beside the database and waits there for the answer. The owner reads the folder about
+twice a second.
 """
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -18,19 +19,20 @@ from typing import TypeAlias
 import msgspec
 
 from phyletic import disk
-from phyletic.coordinator.messages import Control, Done, Pin, Refused, Stop
-from phyletic.errors import StorageBusy, StorageError
+from phyletic.coordinator.messages import Command, Control, Done, Pin, Refused, Reply, Stop
+from phyletic.errors import StorageBusy, StorageError, StorageOwned
 from phyletic.failpoints import failpoint
 
-__all__ = ["Inbox", "Request"]
+__all__ = ["Inbox", "InboxChannel", "Request"]
 
 Request: TypeAlias = Control | Pin | Stop
 
 _LOOK_SECONDS = 0.5
+_ANSWER_SECONDS = 10.0
 _FORSAKEN_SECONDS = 300.0
-"""Much longer than anybody waits."""
+"""A request of this age is deleted: it is much older than any process waits."""
 _UNHEARD_SECONDS = 2.0
-"""A request to a study that runs in this process does not lie for so long."""
+"""A study that runs in this process would have taken a request of this age."""
 _ANOTHER = (
     "the process that writes this storage runs another study of it. A storage has one writer at a time: change this "
     "study when that process has ended, or there"
@@ -56,11 +58,11 @@ class Inbox:
         self._looked = -_LOOK_SECONDS
 
     def ask(self, request: Request, seconds: float) -> Done | Refused:
-        """Leave a request for the owner, and wait for its answer.
+        """Write a request for the owner, and wait for its answer.
 
         Args:
-            request: What is wanted.
-            seconds: How long to wait.
+            request: The request.
+            seconds: How long to wait; twice as long if the owner has taken the request.
 
         Raises:
             StorageBusy: The owner did not answer in time; the message says whether the request is withdrawn.
@@ -97,10 +99,10 @@ class Inbox:
         )
 
     def requests(self) -> Iterator[tuple[Request, Callable[[Done | Refused], None]]]:
-        """Yield what others have left, each with what takes its answer; looks at most twice a second.
+        """Yield the requests of other processes, each with the function that answers it; reads at most twice a second.
 
-        What cannot be read, taken or answered here (another user left it, the disk is full) is no business of the
-        training: who left it is told so by the lack of an answer.
+        Errors here must not stop training: a request that cannot be read or answered (another user wrote it, the disk
+        is full) gets no answer, and its sender's wait ends.
         """
         now = self._clock()
         if now - self._looked < _LOOK_SECONDS:
@@ -117,15 +119,18 @@ class Inbox:
                 yield request, partial(self._answer, path)
 
     def _taken(self, path: Path) -> Request | None:
-        """Take what was left for the owner; None where that is nothing, or nothing for it."""
-        age = time.time() - path.stat().st_mtime
+        """Take a request; None if the file is not a request for this study."""
+        found = path.stat()
+        age = time.time() - found.st_mtime
         if age > _FORSAKEN_SECONDS:
-            # nobody can be waiting any more for what becomes of it: who left it was killed
+            # its sender was killed, or it would have removed the file itself
             path.unlink(missing_ok=True)
-        if age > _FORSAKEN_SECONDS or path.suffix != _COMMAND:
+            return None
+        if path.suffix != _COMMAND or not stat.S_ISREG(found.st_mode):
+            # reading a FIFO would block the owner
             return None
         if not path.name.startswith(f"{self._study}-"):
-            # where its study were at work in this process, it would have been taken
+            # a study that runs in this process would have taken it by now
             if age > _UNHEARD_SECONDS and _removed(path):
                 self._answer(path, Refused(error="StorageOwned", message=_ANOTHER))
             return None
@@ -135,7 +140,8 @@ class Inbox:
             path.unlink(missing_ok=True)
             self._answer(path, Refused(error="InvalidArgument", message=f"the inbox holds no request: {error}"))
             return None
-        # whoever removes it has it: it never takes effect twice, nor after it was withdrawn
+        # only the process that removes the file acts on it: so a request takes effect once, and never after its
+        # sender withdrew it
         failpoint("inbox.take.before")
         taken = _removed(path)
         failpoint("inbox.take.after")
@@ -160,8 +166,42 @@ class Inbox:
             raise
 
 
+class InboxChannel:
+    """Reaches a study's owner in another process; implements :class:`phyletic.coordinator.channel.Channel`.
+
+    It carries changes of control alone: a session runs trials in the owner's process, or in its workers.
+
+    Args:
+        inbox: The study's inbox.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
+        """Leave each request for the owner, and wait for its answer.
+
+        Raises:
+            StorageBusy: The owner did not answer in time; the message says whether the request is withdrawn.
+            StorageOwned: A command is none that another process may send.
+        """
+        replies: list[Reply] = []
+        for command in commands:
+            if not isinstance(command, Control | Pin | Stop):
+                raise StorageOwned("another process owns the study: only it and its workers ask for trials")
+            replies.append(self._inbox.ask(command, _ANSWER_SECONDS if timeout is None else timeout))
+        return tuple(replies)
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        """Do nothing: the inbox belongs to the owner."""
+
+
 def _removed(path: Path) -> bool:
-    """Remove a file; returns whether it was there."""
+    """Remove a file; return whether it was there."""
     try:
         path.unlink()
     except FileNotFoundError:

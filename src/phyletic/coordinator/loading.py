@@ -18,6 +18,8 @@ from phyletic.coordinator.transitions import end_attempt
 from phyletic.evolution import Algorithm, MemberView
 from phyletic.evolution.early_stop import MOST_CURVES
 from phyletic.records import CheckpointState, Event, Measured, Trial, TrialState
+from phyletic.records.evaluation import NOTHING_MEASURED
+from phyletic.records.event import HEAD
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import Changes, MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
@@ -62,7 +64,6 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     state.best = tuple(best[number] for number in stored.best)
     rows = queries.checkpoints(connection, stored.id, _KEPT)
     state.pinned = {row.trial for row in rows if row.pinned and row.state is CheckpointState.DURABLE}
-    checkpoints = {row.trial: row.id for row in rows if row.state is CheckpointState.PENDING}
     sessions = queries.open_sessions(connection, stored.id)
     for record in sessions:
         if record.lease_seconds is not None or record.epoch == stored.counters.epoch:
@@ -71,14 +72,14 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
             state.lease_seconds[record.session] = record.lease_seconds
             state.set_deadline(record.session, record.deadline or 0.0)
     members = {row.member: row for row in queries.members(connection, stored.id)}
-    open_of: dict[int, int] = {}
-    for trial, lease in queries.open_trials(connection, stored.id):
-        open_of[trial.member] = trial.number
+    open_of: dict[int, Trial] = {}
+    for trial, lease, checkpoint in queries.open_trials(connection, stored.id):
+        open_of[trial.member] = trial
         state.open_trial(
             OpenTrial(
                 trial=trial,
                 lease=lease,
-                checkpoint=None if lease is None else checkpoints.get(trial.number),
+                checkpoint=checkpoint,
                 parent=None if trial.parent is None else known[trial.parent],
                 measured=members[trial.member].open_measured,
             )
@@ -93,23 +94,24 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
     return Loaded(state, sessions, rows)
 
 
-_KEPT = [CheckpointState.PENDING, CheckpointState.DURABLE, CheckpointState.CONDEMNED]
+_KEPT = [CheckpointState.DURABLE, CheckpointState.CONDEMNED]
 
 
-def _member(row: MemberRow, known: dict[int, Trial], opened: int | None) -> Member:
+def _member(row: MemberRow, known: dict[int, Trial], opened: Trial | None) -> Member:
+    # an open trial settles what its member's row says of the trial before it
     return Member(
         view=MemberView(
             member=row.member,
             trial=None if row.head is None else known[row.head],
             scores=row.measured.scores,
             history=row.measured.history,
-            failed=row.failed,
-            early_stopped=row.early_stopped,
+            failed=row.failed and opened is None,
+            early_stopped=row.early_stopped and opened is None,
         ),
         tip=None if row.tip is None else known[row.tip],
-        open=opened,
-        latest=row.latest,
-        generation=row.generation,
+        open=None if opened is None else opened.number,
+        latest=row.latest if opened is None else opened.number,
+        generation=row.generation if opened is None else opened.generation + 1,
         kept=tuple(known[number] for number in row.kept),
         best_score=row.best_score,
     )
@@ -127,14 +129,31 @@ def put_members(state: StudyState, changes: Changes, now: float) -> None:
     }
     for number, before in state.touched.items():
         member = state.members[number]
-        row = _row(state, member)
-        changes.members.append(row)
         if before is None:
             changes.born.add(number)
+        elif _only_decided(state, member, before):
+            # the trial that was decided says it all
+            continue
+        row = _row(state, member)
+        changes.members.append(row)
         old = None if before is None or before.view.trial is None else before.view.trial.number
         if row.head != completed.get(number, old):
-            changes.events.append(Event(kind="head", at=now, payload={"member": number, "head": row.head}))
+            changes.events.append(Event(kind=HEAD, at=now, payload={"member": number, "head": row.head}))
     state.touched = {}
+
+
+def _only_decided(state: StudyState, member: Member, before: Member) -> bool:
+    """Whether a member differs from what it was by an open trial alone."""
+    view, old = member.view, before.view
+    return (
+        member.open is not None
+        and member.tip is before.tip
+        and member.kept is before.kept
+        and view.trial is old.trial
+        and view.scores is old.scores
+        and view.history is old.history
+        and state.open[member.open].measured is NOTHING_MEASURED
+    )
 
 
 def _row(state: StudyState, member: Member) -> MemberRow:
@@ -150,7 +169,7 @@ def _row(state: StudyState, member: Member) -> MemberRow:
         early_stopped=view.early_stopped,
         best_score=member.best_score,
         measured=Measured(view.scores, view.history),
-        open_measured=Measured() if member.open is None else state.open[member.open].measured,
+        open_measured=NOTHING_MEASURED if member.open is None else state.open[member.open].measured,
     )
 
 
@@ -176,10 +195,6 @@ def void_leases(loaded: Loaded, changes: Changes, now: float) -> list[str]:
             # its process was ended before: mark it as left, so that later owners skip it
             state.forget_session(record.session)
             changes.left.append((record.session, now))
-    held = {opened.checkpoint for opened in state.open.values()}
-    known = {*held, *changes.condemned}
-    pending = [row.id for row in loaded.checkpoints if row.state is CheckpointState.PENDING]
-    changes.condemned.extend(id for id in pending if id not in known)
     # reset only if the study had stopped (a person restarted it); a crashed owner must not reset the counts
     if counters.failures_in_a_row >= failure_cap(state):
         state.counters = replace(state.counters, failures_in_a_row=0)

@@ -186,7 +186,7 @@ class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     keep: bool = True
 
 
-Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Heartbeat | Ancestors | Control | Pin
+Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Heartbeat | Ancestors | Control | Pin | Stop
 
 
 class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -18,7 +18,7 @@ from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.collector import Collector
 from phyletic.coordinator.ask import random_identity
 from phyletic.coordinator.coordinator import Coordinator, Outcome
-from phyletic.coordinator.feed import Feed
+from phyletic.coordinator.feed import Feed, committed
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.loading import Loaded
 from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
@@ -177,7 +177,7 @@ class Owner:
             self._coordinator.adopt(algorithm)
 
     def execute(self, commands: Sequence[Command]) -> tuple[Reply, ...]:
-        """Decide a batch of commands, then delete the checkpoints that it condemned.
+        """Decide a batch of commands, then delete the checkpoints that it condemned, and hand on what was committed.
 
         Raises:
             StorageError: The transaction could not be committed; nothing of it is visible.
@@ -203,22 +203,30 @@ class Owner:
         try:
             self.begin()
             self._look_into_inbox()
-            outcome = self._coordinator.execute(
-                [command for batch in batches for command in batch.commands], self._clock(), self._steady()
-            )
+            replies = iter(self._reply([command for batch in batches for command in batch.commands]))
         except BaseException as error:
             for batch in batches:
                 batch.error = error
             return
-        replies = iter(outcome.replies)
         for batch in batches:
             batch.replies = tuple([next(replies) for _ in batch.commands])
+
+    def _reply(self, commands: Sequence[Command]) -> list[Reply]:
+        """Decide commands in one transaction; a Stop is for this process, and decided by nobody else."""
+        decided = [command for command in commands if not isinstance(command, Stop)]
+        outcome = self._coordinator.execute(decided, self._clock(), self._steady())
         self._finish(outcome)
+        replies = iter(outcome.replies)
+        return [self._stop(command) if isinstance(command, Stop) else next(replies) for command in commands]
+
+    def _stop(self, request: Stop) -> Done | Refused:
+        return Done() if self._interrupt(request.now) else Refused(error="NotFound", message=NO_RUN)
 
     def _finish(self, outcome: Outcome) -> None:
         """Do what follows on a commit."""
         self._delete(outcome.condemned)
-        self.feed.publish(outcome.changes)
+        if outcome.changes is not None and self.feed.followed:
+            self.feed.publish(committed(outcome.changes))
         self._changed.notify_all()
 
     @contextmanager
@@ -258,24 +266,11 @@ class Owner:
         if self.inbox is None:
             return
         for request, answer in self.inbox.requests():
-            if isinstance(request, Stop):
-                self._stop(request, answer)
-                continue
             if isinstance(request, Control) and request.checkpoints is not None:
                 answer(Refused(error="StorageOwned", message="a study that runs keeps the folder of its checkpoints"))
                 continue
-            outcome = self._coordinator.execute([request], self._clock(), self._steady())
-            self._finish(outcome)
-            (reply,) = outcome.replies
+            (reply,) = self._reply([request])
             answer(reply if isinstance(reply, Refused) else Done())
-
-    def _stop(self, request: Stop, answer: Callable[[Done | Refused], None]) -> None:
-        found = True
-        try:
-            found = self._interrupt(request.now)
-        finally:
-            # answered also if the interrupt stops the training code in this process
-            answer(Done() if found else Refused(error="NotFound", message=NO_RUN))
 
     def wait(self, seconds: float) -> None:
         """Wait until something was decided, or the time has passed."""

@@ -18,6 +18,7 @@ from phyletic.evolution import Algorithm, MemberView, Population
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.evolution.ranking import Standings
 from phyletic.records import Evaluation, Lease, Measured, StudyControl, StudyIdentity, Trial
+from phyletic.records.evaluation import NOTHING_MEASURED
 from phyletic.space import Space
 from phyletic.storage.changes import Counters
 
@@ -73,7 +74,7 @@ class OpenTrial(msgspec.Struct, frozen=True, kw_only=True):
     lease: Lease | None = None
     checkpoint: str | None = None
     parent: Trial | None = None
-    measured: Measured = Measured()
+    measured: Measured = NOTHING_MEASURED
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
 from phyletic.evolution import MemberView
 from phyletic.randomness import trial_seed
 from phyletic.records import Decision, Event, Lease, Measured, Suggestion, Trial, TrialState
-from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP
+from phyletic.records.event import ENDED_ATTEMPT, GIVEN_UP
 from phyletic.records.values import as_unicode
 from phyletic.storage.changes import Changes, TrialUpdate
 
@@ -84,7 +84,7 @@ def decide(
         created=now,
     )
     opened = OpenTrial(trial=trial, parent=parent, measured=measured)
-    changes.inserted.append((trial, None))
+    changes.inserted.append(TrialUpdate(trial=trial))
     state.counters = msgspec.structs.replace(state.counters, next_trial=trial.number + 1)
     state.open_trial(opened)
     view = member.view
@@ -94,7 +94,6 @@ def decide(
     state.put(
         msgspec.structs.replace(member, view=view, open=trial.number, latest=trial.number, generation=generation + 1)
     )
-    changes.events.append(Event(kind=DECIDED, at=now, trial=trial.number))
     return opened
 
 
@@ -128,11 +127,11 @@ def grant(
     lease = Lease(trial=trial.number, fence=attempt, token=identity(), session=session)
     checkpoint = identity()
     granted = msgspec.structs.replace(opened, trial=trial, lease=lease, checkpoint=checkpoint)
-    if changes.inserted and changes.inserted[-1][0].number == trial.number:
-        changes.inserted[-1] = (trial, lease)
+    update = TrialUpdate(trial=trial, lease=lease, checkpoint=checkpoint)
+    if changes.inserted and changes.inserted[-1].trial.number == trial.number:
+        changes.inserted[-1] = update
     else:
-        changes.updated.append(TrialUpdate(trial=trial, held=None, lease=lease, digest=None))
-    changes.pending.append((checkpoint, trial.number, lease.fence))
+        changes.updated.append(update)
     state.grant(granted)
     return granted
 
@@ -168,14 +167,11 @@ def complete(state: StudyState, changes: Changes, opened: OpenTrial, result: Tel
     changes.updated.append(TrialUpdate(trial=trial, held=held, lease=held, digest=digest))
     changes.evaluations.extend((trial.number, evaluation) for evaluation in result.evaluations)
     if result.checkpoint is not None:
-        changes.durable.append(result.checkpoint)
-    elif opened.checkpoint is not None:
-        changes.condemned.append(opened.checkpoint)
+        changes.durable.append((result.checkpoint, trial.number, held.fence))
     hopeless = score is not None and (result.hopeless or given_up_on(state, trial.number))
     remember_curve(state, trial, result.evaluations)
     state.close_trial(trial.number)
     _count_end(state, trial)
-    changes.events.append(Event(kind=str(trial.state), at=now, trial=trial.number))
     if hopeless:
         payload = {"trial": trial.number, "member": trial.member, "step": trial.end_step}
         changes.events.append(Event(kind=STOPPED_EARLY, at=now, trial=trial.number, payload=payload))
@@ -299,7 +295,7 @@ def end_attempt(
         in_a_row = counters.failures_in_a_row + failed
         state.counters = msgspec.structs.replace(counters, failures_in_a_row=in_a_row)
     if opened.checkpoint is not None:
-        changes.condemned.append(opened.checkpoint)
+        changes.void.append((opened.checkpoint, trial.number, held.fence))
     state.release(trial.number)
     waiting = msgspec.structs.replace(state.open[trial.number], trial=trial)
     if cause == "damaged" or used_up:

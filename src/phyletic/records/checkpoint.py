@@ -12,8 +12,6 @@ __all__ = ["CheckpointReference", "CheckpointState"]
 class CheckpointState(enum.StrEnum):
     """The state of a checkpoint."""
 
-    PENDING = "pending"
-    """An attempt has its id, and may publish it."""
     DURABLE = "durable"
     """Published and told; trials may load it."""
     CONDEMNED = "condemned"

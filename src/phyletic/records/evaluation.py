@@ -35,3 +35,7 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
 
     scores: tuple[float, ...] = ()
     history: tuple[tuple[int, float], ...] = ()
+
+
+NOTHING_MEASURED = Measured()
+"""What a newborn has measured, and what an algorithm reads that reads nothing."""

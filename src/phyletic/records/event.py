@@ -8,24 +8,28 @@ import msgspec
 
 from phyletic.records.trial import Trial
 
-__all__ = ["DECIDED", "ENDED_ATTEMPT", "GIVEN_UP", "RESULTS", "Event", "StudyChange"]
+__all__ = ["DECIDED", "ENDED_ATTEMPT", "GIVEN_UP", "HEAD", "OWNER", "RESULTS", "Event", "StudyChange"]
 
 DECIDED = "decided"
-"""A trial was decided."""
+"""Kind of the change that a trial was decided; the trial itself tells it, so it is no event."""
 RESULTS = ("completed", "partial")
-"""A trial was told: with a score, or handed back early."""
+"""Kinds of the changes that a trial was told: with a score, or handed back early; these are no events either."""
 GIVEN_UP = "trial given up"
 """A trial ended without a result, and will not be tried again."""
 ENDED_ATTEMPT = "attempt ended"
 """An attempt ended without a result; its payload has the worker, the times and the cause."""
+HEAD = "head"
+"""A member's head changed otherwise than by completing a trial; its payload has the member and the head."""
+OWNER = "owner"
+"""An owner began; its payload has its host and the versions that it ran with."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a study.
+    """Something that happened to a study beside decisions and results, which the trials themselves tell.
 
     Attributes:
-        kind: What, in a few words: ``"decided"``, ``"completed"``, ``"partial"``, ``"trial given up"``,
-            ``"attempt ended"``, ``"trial cut"``, ``"trial stopped early"``, ``"head"``, ``"control"`` or ``"owner"``.
+        kind: What, in a few words: ``"trial given up"``, ``"attempt ended"``, ``"trial cut"``,
+            ``"trial stopped early"``, ``"head"``, ``"control"`` or ``"owner"``.
         at: When, in seconds since 1970.
         trial: Number of the trial that it happened to; None if it happened to the study.
         payload: The particulars; anything that JSON can hold, and records.
@@ -42,7 +46,7 @@ class StudyChange(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         sequence: Number of the write that committed it; several changes of one write share it.
-        kind: As in :class:`Event`.
+        kind: ``"decided"``, ``"completed"``, ``"partial"``, or as in :class:`Event`.
         at: When, in seconds since 1970.
         trial: The trial that it happened to. While the study runs it is the trial as the write left it; read from the
             store it is the trial as it is stored now. None for a change of the study itself.

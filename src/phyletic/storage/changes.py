@@ -92,21 +92,24 @@ class StoredStudy(msgspec.Struct, frozen=True):
 
 
 class TrialUpdate(msgspec.Struct, frozen=True):
-    """A trial that is open, as it shall be afterwards.
+    """A new or open trial, as it shall be afterwards.
 
-    Its number, member, generation, seed and time of creation stay; everything else becomes what ``trial`` says.
+    Of an open trial, what it is stays (its number, member, parent, hyperparameters and so on); how far it is becomes
+    what ``trial`` says.
 
     Attributes:
         trial: The new facts.
         held: Who must hold the trial for the update to be written; None where that does not matter.
         lease: Who holds it afterwards; None where nobody does (the fence and the token of the last grant stay).
         digest: Of the result that was told, so that the same tell is known when it comes again.
+        checkpoint: Id under which its running attempt may publish; None if none runs.
     """
 
     trial: Trial
     held: Lease | None = None
     lease: Lease | None = None
     digest: str | None = None
+    checkpoint: str | None = None
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +175,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
         trial: Number of the trial whose attempt may publish, or has published it.
         fence: Of that attempt.
         state: Where it is in its life.
-        reference: Names its bytes; None while it is pending, or where it was condemned unpublished.
+        reference: Names its bytes; None if it was condemned untold.
         pinned: Whether it is kept for good.
     """
 
@@ -192,12 +195,12 @@ class Changes:
         expected: The study's sequence number that the decision saw.
         counters: The counters afterwards, with the epoch of this owner.
         control: The control afterwards; None where it stays.
-        inserted: New trials, each with its holder.
+        inserted: New trials.
         updated: Open trials that change.
         evaluations: By trial number, in the order of their report; a trial's come all at once.
-        pending: Checkpoint ids given to attempts, as (id, trial, fence).
-        durable: Checkpoints that were published and told.
-        condemned: Ids of checkpoints that nothing needs.
+        durable: Checkpoints that were published and told, as (reference, trial, fence).
+        void: Checkpoint ids of attempts that ended untold, as (id, trial, fence): their bytes may be there.
+        condemned: Ids of durable checkpoints that nothing needs.
         collected: Ids of condemned checkpoints whose bytes are gone.
         pinned: Trials whose checkpoint is kept for good, or (False) no longer.
         joined: Sessions that began.
@@ -212,11 +215,11 @@ class Changes:
     expected: int
     counters: Counters
     control: StudyControl | None = None
-    inserted: list[tuple[Trial, Lease | None]] = field(default_factory=list)
+    inserted: list[TrialUpdate] = field(default_factory=list)
     updated: list[TrialUpdate] = field(default_factory=list)
     evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
-    pending: list[tuple[str, int, int]] = field(default_factory=list)
-    durable: list[CheckpointReference] = field(default_factory=list)
+    durable: list[tuple[CheckpointReference, int, int]] = field(default_factory=list)
+    void: list[tuple[str, int, int]] = field(default_factory=list)
     condemned: list[str] = field(default_factory=list)
     collected: list[str] = field(default_factory=list)
     pinned: list[tuple[int, bool]] = field(default_factory=list)
@@ -227,6 +230,11 @@ class Changes:
     born: set[int] = field(default_factory=set)
     best: tuple[int, ...] | None = None
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def deletable(self) -> tuple[str, ...]:
+        """Ids of checkpoints whose bytes may be deleted once this is committed."""
+        return (*self.condemned, *[id for id, _, _ in self.void])
 
     @property
     def empty(self) -> bool:

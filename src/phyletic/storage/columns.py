@@ -52,14 +52,9 @@ class Json(sa.types.TypeDecorator[Any]):
         self._decode = msgspec.json.Decoder(kind).decode
         self._decode_encoded_numbers = msgspec.json.Decoder(kind, strict=False).decode
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         """Encode a record; JSON has no NaN and no infinities, so these become text."""
-        if value is None:
-            return None
-        text = _encode(value)
-        if b"null" in text:
-            text = _encode(_with_encoded_numbers(msgspec.to_builtins(value)))
-        return text.decode()
+        return _record_as_text
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Decode a record."""
@@ -77,17 +72,30 @@ class Metrics(sa.types.TypeDecorator[dict[str, float]]):
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: dict[str, float] | None, dialect: Dialect) -> str | None:
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any]:
         """Encode each number."""
-        if value is None:
-            return None
-        return _encode({name: encode_number(number) for name, number in value.items()}).decode()
+        return _numbers_as_text
 
     def process_result_value(self, value: Any, dialect: Dialect) -> dict[str, float] | None:
         """Decode each number."""
         if value is None:
             return None
         return {name: decode_number(number) for name, number in _decode_metrics(value).items()}
+
+
+def _record_as_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = _encode(value)
+    if b"null" in text:
+        text = _encode(_with_encoded_numbers(msgspec.to_builtins(value)))
+    return text.decode()
+
+
+def _numbers_as_text(value: dict[str, float] | None) -> str | None:
+    if value is None:
+        return None
+    return _encode({name: encode_number(number) for name, number in value.items()}).decode()
 
 
 def _with_encoded_numbers(value: Any) -> Any:

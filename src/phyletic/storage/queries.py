@@ -6,14 +6,16 @@ the study.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from phyletic.records import CheckpointState, Evaluation, Event, Lease, StudyChange, Trial, TrialState
-from phyletic.records.event import DECIDED, RESULTS
+from phyletic.records.event import DECIDED, HEAD, RESULTS
 from phyletic.storage import tables
 from phyletic.storage.changes import MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 from phyletic.storage.rows import TRIALS, checkpoint_of, lease_of, member_of, session_of, study_of, trial_of
@@ -59,10 +61,10 @@ def studies(connection: Connection) -> list[StoredStudy]:
     return [study_of(row) for row in connection.execute(sa.select(tables.study).order_by(tables.study.c.id))]
 
 
-def open_trials(connection: Connection, study_id: int) -> list[tuple[Trial, Lease | None]]:
-    """Return the trials that are still to end, by number, each with its holder."""
-    statement = TRIALS.where(_t.study == study_id, tables.IS_OPEN).order_by(_t.number)
-    return [(trial_of(row), lease_of(row)) for row in connection.execute(statement)]
+def open_trials(connection: Connection, study_id: int) -> list[tuple[Trial, Lease | None, str | None]]:
+    """Return the trials that are still to end, by number, each with its holder and its attempt's checkpoint id."""
+    statement = TRIALS.add_columns(_t.publishes).where(_t.study == study_id, tables.IS_OPEN).order_by(_t.number)
+    return [(trial_of(row), lease_of(row), row.publishes) for row in connection.execute(statement)]
 
 
 def trial(connection: Connection, study_id: int, number: int) -> Trial | None:
@@ -194,7 +196,7 @@ def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial
         _t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.ended <= sequence
     )
     heads = {member: (ended, number) for member, number, ended in connection.execute(completed.group_by(_t.member))}
-    for at, event in events(connection, study_id, until=sequence, kinds=["head"]):
+    for at, event in events(connection, study_id, until=sequence, kinds=[HEAD]):
         member = event.payload["member"]
         if member not in heads or at >= heads[member][0]:
             heads[member] = (at, event.payload["head"])
@@ -212,27 +214,56 @@ def trials_by_number(connection: Connection, study_id: int, numbers: Iterable[in
 
 
 def study_changes(connection: Connection, study_id: int, *, since: int, limit: int) -> list[StudyChange]:
-    """Return what was committed after a sequence number, in order.
+    """Return what was committed after a sequence number: of each write its results, its decisions, and its events.
 
     Args:
         connection: Where to read.
         study_id: The study.
         since: A sequence number; -1 for all.
-        limit: At most so many changes, and then the rest of the last one's write.
+        limit: About how many changes; the last write among them is whole.
     """
-    columns = tables.event.c
-    named = (columns.sequence, columns.kind, columns.at, columns.trial, columns.payload)
-    later = sa.select(*named).where(columns.study == study_id).order_by(columns.sequence, columns.position)
-    rows = list(connection.execute(later.where(columns.sequence > since).limit(limit)))
-    if len(rows) == limit:
-        rows = [row for row in rows if row.sequence != rows[-1].sequence] + list(
-            connection.execute(later.where(columns.sequence == rows[-1].sequence))
-        )
-    found = trials_by_number(connection, study_id, [row.trial for row in rows if row.trial is not None])
-    return [
-        StudyChange(sequence=sequence, kind=kind, at=at, trial=found.get(number), payload=payload)
-        for sequence, kind, at, number, payload in rows
+    event, first = tables.event.c, _first_decided_after(connection, study_id, since)
+    told = TRIALS.add_columns(_t.ended).where(_t.study == study_id, _t.ended > since, _t.state.in_(RESULTS))
+    decided = TRIALS.add_columns(_t.decided).where(_t.study == study_id, _t.number >= first)
+    happened = sa.select(event.sequence, event.kind, event.at, event.trial, event.payload).where(
+        event.study == study_id, event.sequence > since
+    )
+    parts = [
+        (told, _t.ended, _t.number),
+        (decided, _t.decided, _t.number),
+        (happened, event.sequence, event.position),
     ]
+    last = [
+        connection.execute(
+            part.with_only_columns(sequence).order_by(sequence, place).limit(1).offset(limit - 1)
+        ).scalar()
+        for part, sequence, place in parts
+    ]
+    until = min((one for one in last if one is not None), default=_ALL)
+    results, decisions, events = (
+        list(connection.execute(part.where(sequence <= until).order_by(sequence, place)))
+        for part, sequence, place in parts
+    )
+    trials = trials_by_number(connection, study_id, [row.trial for row in events if row.trial is not None])
+    found = [
+        *[(row.ended, trial.state, trial.finished, trial, {}) for row in results for trial in [trial_of(row)]],
+        *[(row.decided, DECIDED, trial.created, trial, {}) for row in decisions for trial in [trial_of(row)]],
+        *[(row.sequence, row.kind, row.at, trials.get(row.trial), row.payload) for row in events],
+    ]
+    return [
+        StudyChange(sequence=sequence, kind=str(kind), at=at or 0.0, trial=trial, payload=payload)
+        for sequence, kind, at, trial, payload in sorted(found, key=itemgetter(0))
+    ]
+
+
+def _first_decided_after(connection: Connection, study_id: int, sequence: int) -> int:
+    """Return the lowest number of a trial decided after a sequence number, which rises with the number."""
+    decided = sa.select(_t.decided).where(_t.study == study_id)
+    highest = connection.execute(sa.select(sa.func.max(_t.number)).where(_t.study == study_id)).scalar()
+    numbers = range(0 if highest is None else int(highest) + 1)
+    return bisect_right(
+        numbers, sequence, key=lambda number: connection.execute(decided.where(_t.number == number)).scalar_one()
+    )
 
 
 def best_trials(
@@ -352,7 +383,7 @@ def events(
         connection: Where to read.
         study_id: The study.
         until: Only events with no higher sequence number; None for all.
-        kinds: Only events of these kinds; None for all but decisions and results, which the trials themselves tell.
+        kinds: Only events of these kinds; None for all but changes of heads.
     """
     columns = tables.event.c
     statement = (
@@ -360,9 +391,7 @@ def events(
         .where(columns.study == study_id)
         .order_by(columns.sequence, columns.position)
     )
-    statement = statement.where(
-        columns.kind.not_in([DECIDED, *RESULTS]) if kinds is None else columns.kind.in_(list(kinds))
-    )
+    statement = statement.where(columns.kind != HEAD if kinds is None else columns.kind.in_(list(kinds)))
     if until is not None:
         statement = statement.where(columns.sequence <= until)
     return [
@@ -372,11 +401,11 @@ def events(
 
 
 def latest_events(connection: Connection, study_id: int, most: int) -> list[Event]:
-    """Return the latest events beside decisions and results, in order."""
+    """Return the latest events but changes of heads, in order."""
     columns = tables.event.c
     latest = (
         sa.select(columns.kind, columns.at, columns.trial, columns.payload)
-        .where(columns.study == study_id, columns.kind.not_in([DECIDED, *RESULTS]))
+        .where(columns.study == study_id, columns.kind != HEAD)
         .order_by(columns.sequence.desc(), columns.position.desc())
         .limit(most)
     )

@@ -18,11 +18,15 @@ from sqlalchemy.pool import NullPool
 from phyletic.errors import StorageBusy, StorageError
 
 __all__ = [
+    "DATABASE_ERRORS",
+    "begin",
+    "commit",
     "connect_memory",
     "connect_writer",
     "reader_engine",
     "roll_back",
     "set_durable",
+    "translated",
     "translated_errors",
     "use_write_ahead_log",
 ]
@@ -79,9 +83,37 @@ def set_durable(connection: Connection, durable: bool) -> None:
     _raw(connection).execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
 
+def begin(connection: Connection) -> None:
+    """Begin a transaction in the database itself: SQLAlchemy's own begin costs as much as a small transaction."""
+    _raw(connection).execute("BEGIN IMMEDIATE")
+
+
+def commit(connection: Connection) -> None:
+    """Commit what :func:`begin` began, and what SQLAlchemy did within it."""
+    if connection.in_transaction():
+        connection.commit()
+    else:
+        _raw(connection).commit()
+
+
 def roll_back(connection: Connection) -> None:
-    """End a transaction in the database itself, where a commit that failed has left it open."""
+    """Roll back what :func:`begin` began, also if a commit that failed has left it open."""
+    begun = connection.get_transaction()
+    if begun is not None:
+        begun.rollback()
     _raw(connection).rollback()
+
+
+DATABASE_ERRORS = (sa.exc.DBAPIError, sqlite3.Error)
+"""What the database raises."""
+
+
+def translated(error: Exception, name: str) -> StorageError:
+    """Return what the database raised as an error of phyletic."""
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    code = getattr(cause, "sqlite_errorname", "")
+    kind = StorageBusy if code.startswith(_PASSING) else StorageError
+    return kind(f"{name} could not be used: {cause}")
 
 
 @contextmanager
@@ -89,18 +121,15 @@ def translated_errors(name: str) -> Iterator[None]:
     """Raise what the database raises as errors of phyletic."""
     try:
         yield
-    except (sa.exc.DBAPIError, sqlite3.Error) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        code = getattr(cause, "sqlite_errorname", "")
-        kind = StorageBusy if code.startswith(_PASSING) else StorageError
-        raise kind(f"{name} could not be used: {cause}") from error
+    except DATABASE_ERRORS as error:
+        raise translated(error, name) from error
 
 
 def _uri(path: Path) -> str:
     return f"file:{quote(os.fsencode(path))}"
 
 
-def _engine(uri: Callable[[], str], begin: str) -> Engine:
+def _engine(uri: Callable[[], str], statement: str) -> Engine:
     def create() -> sqlite3.Connection:
         # Without an isolation level the driver begins no transactions by itself.
         return sqlite3.connect(
@@ -108,7 +137,13 @@ def _engine(uri: Callable[[], str], begin: str) -> Engine:
         )
 
     engine = sa.create_engine("sqlite://", creator=create, poolclass=NullPool)
-    sa.event.listen(engine, "begin", lambda connection: _raw(connection).execute(begin))
+
+    def begin_unless_begun(connection: Connection) -> None:
+        raw = _raw(connection)
+        if not raw.in_transaction:
+            raw.execute(statement)
+
+    sa.event.listen(engine, "begin", begin_unless_begun)
     return engine
 
 

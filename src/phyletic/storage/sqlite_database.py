@@ -22,11 +22,15 @@ from phyletic.errors import NotFound, StorageBusy, StorageError, StorageOwned
 from phyletic.failpoints import failpoint
 from phyletic.storage.schema import check_schema, prepare_schema, refuse_foreign
 from phyletic.storage.sqlite_connections import (
+    DATABASE_ERRORS,
+    begin,
+    commit,
     connect_memory,
     connect_writer,
     reader_engine,
     roll_back,
     set_durable,
+    translated,
     translated_errors,
     use_write_ahead_log,
 )
@@ -35,23 +39,6 @@ from phyletic.storage.sqlite_ownership import Ownership, refused
 __all__ = ["SUFFIXES", "SqliteDatabase"]
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
-
-
-@contextmanager
-def _transaction(writer: Connection) -> Iterator[Connection]:
-    failpoint("storage.begin.before")
-    transaction = writer.begin()
-    try:
-        failpoint("storage.begin.after")
-        yield writer
-        failpoint("storage.commit.before")
-        transaction.commit()
-        failpoint("storage.commit.after")
-    except BaseException:
-        if writer.get_transaction() is not None:
-            transaction.rollback()
-        roll_back(writer)
-        raise
 
 
 class SqliteDatabase:
@@ -151,8 +138,13 @@ class SqliteDatabase:
                         known = refuse_foreign(writer, self.location)
                     use_write_ahead_log(writer)
                     if not known:
-                        with _transaction(writer):
+                        # only a writer meets the failpoints of writing
+                        failpoint("storage.begin.before")
+                        with writer.begin():
+                            failpoint("storage.begin.after")
                             prepare_schema(writer)
+                            failpoint("storage.commit.before")
+                        failpoint("storage.commit.after")
                 except BaseException:
                     writer.close()
                     raise
@@ -188,15 +180,25 @@ class SqliteDatabase:
             StorageBusy: The database stayed locked, or the disk is full or failing; nothing is stored.
             StorageOwned: Another process owns it.
         """
-        self._refuse_forked()
         with self._lock:
             self.own()
             try:
-                with translated_errors(self.location):
-                    if self._ownership is not None:
-                        self._ownership.confirm()
-                    with _transaction(self._writing_connection(durable)) as writer:
-                        yield writer
+                if self._ownership is not None:
+                    self._ownership.confirm()
+                writer = self._writing_connection(durable)
+                failpoint("storage.begin.before")
+                begin(writer)
+                try:
+                    failpoint("storage.begin.after")
+                    yield writer
+                    failpoint("storage.commit.before")
+                    commit(writer)
+                    failpoint("storage.commit.after")
+                except BaseException:
+                    roll_back(writer)
+                    raise
+            except DATABASE_ERRORS as error:
+                raise translated(error, self.location) from error
             finally:
                 self.release()
 

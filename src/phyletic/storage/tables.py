@@ -39,11 +39,11 @@ study = sa.Table(
     sa.Column("nonfinite", sa.BigInteger, nullable=False),
     sa.Column("failures_in_a_row", sa.BigInteger, nullable=False),
     sa.Column("nonfinite_in_a_row", sa.BigInteger, nullable=False),
-    sa.Column("active_seconds", Number, nullable=False),
+    sa.Column("active_seconds", sa.Double, nullable=False),
     sa.Column("member_steps", sa.BigInteger, nullable=False),
-    sa.Column("clock", Number),  # of the owner, at its latest write
+    sa.Column("clock", sa.Double),  # of the owner, at its latest write
     sa.Column("best", Json(tuple[int, ...]), nullable=False),
-    sa.Column("created", Number, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
 )
 
 trial = sa.Table(
@@ -56,7 +56,7 @@ trial = sa.Table(
     sa.Column("parent", sa.BigInteger),
     sa.Column("start_step", sa.BigInteger, nullable=False),
     sa.Column("steps", sa.BigInteger),
-    sa.Column("seconds", Number),
+    sa.Column("seconds", sa.Double),
     sa.Column("end_step", sa.BigInteger),
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
@@ -71,19 +71,23 @@ trial = sa.Table(
     sa.Column("session", sa.Text),
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("token", sa.Text),
+    sa.Column("publishes", sa.Text),  # the checkpoint id of its running attempt
     sa.Column("digest", sa.Text),
     sa.Column("attempts", sa.BigInteger, nullable=False),
     sa.Column("failures", sa.BigInteger, nullable=False),
     sa.Column("losses", sa.BigInteger, nullable=False),
     sa.Column("error", sa.Text),
-    sa.Column("created", Number, nullable=False),
-    sa.Column("started", Number),
-    sa.Column("finished", Number),
-    sa.Column("ended", sa.BigInteger),  # sequence number of the write that ended it
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("started", sa.Double),
+    sa.Column("finished", sa.Double),
+    # sequence numbers of the writes that decided and ended it
+    sa.Column("decided", sa.BigInteger, nullable=False),
+    sa.Column("ended", sa.BigInteger),
 )
 # SQLite uses a partial index only where the query repeats its condition without parameters: hence literal values.
 IS_OPEN = trial.c.state.in_([sa.literal_column("'waiting'"), sa.literal_column("'running'")])
 sa.Index("trial_open", trial.c.study, trial.c.number, sqlite_where=IS_OPEN)
+sa.Index("trial_by_end", trial.c.study, trial.c.ended, sqlite_where=trial.c.ended.is_not(None))
 sa.Index("trial_by_score", trial.c.study, trial.c.score, sqlite_where=trial.c.score.is_not(None))
 
 # A place in the population, as the owner holds it: written in the transaction that changes it.
@@ -143,12 +147,12 @@ session = sa.Table(
     sa.Column("session", sa.Text, primary_key=True),
     sa.Column("worker", sa.Text, nullable=False),
     sa.Column("pid", sa.BigInteger),
-    sa.Column("pid_created", Number),
-    sa.Column("lease_seconds", Number),
-    sa.Column("deadline", Number),
+    sa.Column("pid_created", sa.Double),
+    sa.Column("lease_seconds", sa.Double),
+    sa.Column("deadline", sa.Double),
     sa.Column("epoch", sa.BigInteger, nullable=False),
-    sa.Column("joined", Number, nullable=False),
-    sa.Column("left", Number),
+    sa.Column("joined", sa.Double, nullable=False),
+    sa.Column("left", sa.Double),
     sqlite_with_rowid=False,
 )
 
@@ -159,7 +163,7 @@ event = sa.Table(
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("at", Number, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
     sa.Column("trial", sa.BigInteger),
     sa.Column("payload", Json(dict[str, Any]), nullable=False),
     sqlite_with_rowid=False,

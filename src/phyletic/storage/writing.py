@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, bindparam
 
 from phyletic.errors import InvalidArgument
-from phyletic.records import CheckpointState, Lease, StudyControl, StudyIdentity, Trial
+from phyletic.records import CheckpointReference, CheckpointState, StudyControl, StudyIdentity
 from phyletic.storage import tables
 from phyletic.storage.changes import Changes, Counters, StaleState, StoredStudy, TrialUpdate
 from phyletic.storage.columns import Json
-from phyletic.storage.prepared import Prepared
+from phyletic.storage.prepared import Cursor, Prepared
 
 __all__ = ["create_study", "take_epoch", "write"]
 
@@ -37,8 +37,23 @@ _advance = Prepared(
     _COUNTERS,
 )
 
-# A trial's row is found again by its number; these columns say what it is, and never change.
-_FIXED = frozenset({"study", "number", "member", "generation", "seed", "created"})
+# These columns say what a trial is, and never change.
+_FIXED = frozenset(
+    {
+        "decided",
+        "study",
+        "number",
+        "member",
+        "generation",
+        "parent",
+        "start_step",
+        "seconds",
+        "seed",
+        "hyperparameters",
+        "decision",
+        "created",
+    }
+)
 _LEASE = frozenset({"fence", "token"})
 
 _insert_trial = Prepared(sa.insert(tables.trial), tables.trial.c.keys())
@@ -76,9 +91,6 @@ _insert_checkpoint = Prepared(sa.insert(tables.checkpoint), tables.checkpoint.c.
 _this_checkpoint = sa.update(tables.checkpoint).where(
     tables.checkpoint.c.study == bindparam("the_study"), tables.checkpoint.c.id == bindparam("the_id")
 )
-# A checkpoint that was condemned is never adopted, and one whose bytes are gone stays so.
-_is_pending = tables.checkpoint.c.state == sa.literal_column(f"'{CheckpointState.PENDING}'")
-_make_durable = Prepared(_this_checkpoint.where(_is_pending), ("state", "digest", "size"))
 _condemn = Prepared(_this_checkpoint.where(tables.IS_KEPT), ("state",))
 _collect = Prepared(_this_checkpoint, ("state",))
 _pin_checkpoint = Prepared(
@@ -176,11 +188,12 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
 
     Raises:
         StaleState: The stored study is not in the state that the decision saw, or has another owner; or a trial has
-            ended or is not held by whom the decision thought; or a checkpoint that became durable was not pending.
+            ended or is not held by whom the decision thought; or a checkpoint id was told or condemned before.
     """
     counters = changes.counters
+    cursor = Cursor(connection)
     advanced = _advance.run(
-        connection,
+        cursor,
         [
             dict(
                 msgspec.structs.asdict(counters),
@@ -195,28 +208,21 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
     if advanced != 1:
         raise StaleState(f"the study is not in state {changes.expected} of epoch {counters.epoch} any more")
     try:
-        _write_trials(connection, study_id, changes)
-        _write_members(connection, study_id, changes)
-        _write_checkpoints(connection, study_id, changes)
-        _write_sessions(connection, study_id, changes)
+        _write_trials(cursor, study_id, changes)
+        _write_members(cursor, study_id, changes)
+        _write_checkpoints(cursor, study_id, changes)
+        _write_sessions(cursor, study_id, changes)
     except connection.dialect.loaded_dbapi.IntegrityError as error:
         raise StaleState(f"a row that a decision adds is there already: {error}") from error
 
 
-def _write_trials(connection: Connection, study_id: int, changes: Changes) -> None:
+def _write_trials(cursor: Cursor, study_id: int, changes: Changes) -> None:
+    sequence = changes.counters.sequence
     if changes.inserted:
-        rows = []
-        for trial, lease in changes.inserted:
-            row = _trial_row(trial, lease, None)
-            row["study"] = study_id
-            row["fence"], row["token"] = (0, None) if lease is None else (lease.fence, lease.token)
-            row["ended"] = None
-            rows.append(row)
-        _insert_trial.run(connection, rows)
+        _insert_trial.run(cursor, [_inserted_row(study_id, update, sequence) for update in changes.inserted])
     if changes.updated:
-        sequence = changes.counters.sequence
         rows = [_update_row(study_id, update, sequence) for update in changes.updated]
-        _expect(_update_trial, connection, rows, "a trial")
+        _expect(_update_trial, cursor, rows, "a trial")
     if changes.evaluations:
         rows, positions = [], dict[int, int]()
         for number, evaluation in changes.evaluations:
@@ -224,10 +230,10 @@ def _write_trials(connection: Connection, study_id: int, changes: Changes) -> No
             row = msgspec.structs.asdict(evaluation)
             row["study"], row["trial"], row["position"] = study_id, number, position
             rows.append(row)
-        _insert_evaluation.run(connection, rows)
+        _insert_evaluation.run(cursor, rows)
 
 
-def _write_members(connection: Connection, study_id: int, changes: Changes) -> None:
+def _write_members(cursor: Cursor, study_id: int, changes: Changes) -> None:
     born: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for member in changes.members:
@@ -239,22 +245,31 @@ def _write_members(connection: Connection, study_id: int, changes: Changes) -> N
         else:
             others.append({**row, "the_study": study_id, "the_member": member.member})
     if born:
-        _insert_member.run(connection, born)
+        _insert_member.run(cursor, born)
     if others:
-        _expect(_update_member, connection, others, "a member")
+        _expect(_update_member, cursor, others, "a member")
 
 
-def _trial_row(trial: Trial, lease: Lease | None, digest: str | None) -> dict[str, Any]:
+def _trial_row(update: TrialUpdate) -> dict[str, Any]:
+    trial, lease = update.trial, update.lease
     row = msgspec.structs.asdict(trial)
     row["checkpoint"] = None if trial.checkpoint is None else trial.checkpoint.id
     row["session"] = None if lease is None else lease.session
-    row["digest"] = digest
+    row["digest"] = update.digest
+    row["publishes"] = update.checkpoint
+    return row
+
+
+def _inserted_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, Any]:
+    row, lease = _trial_row(update), update.lease
+    row["study"] = study_id
+    row["fence"], row["token"] = (0, None) if lease is None else (lease.fence, lease.token)
+    row["decided"], row["ended"] = sequence, None
     return row
 
 
 def _update_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, Any]:
-    held, lease = update.held, update.lease
-    row = _trial_row(update.trial, lease, update.digest)
+    row, held, lease = _trial_row(update), update.held, update.lease
     row["the_study"], row["the_number"] = study_id, update.trial.number
     row["ended"] = None if update.trial.state.open else sequence
     row["held_fence"], row["held_token"], row["held_session"] = (
@@ -264,46 +279,40 @@ def _update_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, 
     return row
 
 
-def _write_checkpoints(connection: Connection, study_id: int, changes: Changes) -> None:
-    if changes.pending:
-        rows: list[dict[str, Any]] = [
-            {
-                "study": study_id,
-                "id": identity,
-                "trial": trial,
-                "fence": fence,
-                "state": CheckpointState.PENDING,
-                "digest": None,
-                "size": None,
-                "pinned": False,
-            }
-            for identity, trial, fence in changes.pending
+def _write_checkpoints(cursor: Cursor, study_id: int, changes: Changes) -> None:
+    if changes.durable or changes.void:
+        named: list[tuple[str, int, int, CheckpointReference | None]] = [
+            (reference.id, trial, fence, reference) for reference, trial, fence in changes.durable
         ]
-        _insert_checkpoint.run(connection, rows)
-    if changes.durable:
-        rows = [
-            {
-                "the_study": study_id,
-                "the_id": reference.id,
-                "state": CheckpointState.DURABLE,
-                "digest": reference.digest,
-                "size": reference.size,
-            }
-            for reference in changes.durable
-        ]
-        _expect(_make_durable, connection, rows, "a checkpoint")
+        named += [(id, trial, fence, None) for id, trial, fence in changes.void]
+        _insert_checkpoint.run(
+            cursor,
+            [
+                {
+                    "study": study_id,
+                    "id": id,
+                    "trial": trial,
+                    "fence": fence,
+                    "state": CheckpointState.CONDEMNED if reference is None else CheckpointState.DURABLE,
+                    "digest": None if reference is None else reference.digest,
+                    "size": None if reference is None else reference.size,
+                    "pinned": False,
+                }
+                for id, trial, fence, reference in named
+            ],
+        )
     for ids, statement, state in (
         (changes.condemned, _condemn, CheckpointState.CONDEMNED),
         (changes.collected, _collect, CheckpointState.COLLECTED),
     ):
         if ids:
-            statement.run(connection, [{"the_study": study_id, "the_id": each, "state": state} for each in ids])
+            statement.run(cursor, [{"the_study": study_id, "the_id": each, "state": state} for each in ids])
     if changes.pinned:
         rows = [{"the_study": study_id, "the_number": number, "pinned": keep} for number, keep in changes.pinned]
-        _pin_checkpoint.run(connection, rows)
+        _pin_checkpoint.run(cursor, rows)
 
 
-def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> None:
+def _write_sessions(cursor: Cursor, study_id: int, changes: Changes) -> None:
     for joined in changes.joined:
         row: dict[str, Any] = {
             "worker": joined.worker,
@@ -317,17 +326,17 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
         }
         # one that was forgotten while it was silent comes back under the same identity
         again = {**row, "the_study": study_id, "the_session": joined.session}
-        if not _rejoin_session.run(connection, [again]):
-            _insert_session.run(connection, [{**row, "study": study_id, "session": joined.session}])
+        if not _rejoin_session.run(cursor, [again]):
+            _insert_session.run(cursor, [{**row, "study": study_id, "session": joined.session}])
     if changes.renewed:
         rows: list[dict[str, Any]] = [
             {"the_study": study_id, "the_session": session, "deadline": deadline}
             for session, deadline in changes.renewed.items()
         ]
-        _renew_session.run(connection, rows)
+        _renew_session.run(cursor, rows)
     if changes.left:
         rows = [{"the_study": study_id, "the_session": session, "left": at} for session, at in changes.left]
-        _end_session.run(connection, rows)
+        _end_session.run(cursor, rows)
     if changes.events:
         sequence = changes.counters.sequence
         rows = [
@@ -342,10 +351,10 @@ def _write_sessions(connection: Connection, study_id: int, changes: Changes) -> 
             }
             for i, event in enumerate(changes.events)
         ]
-        _insert_event.run(connection, rows)
+        _insert_event.run(cursor, rows)
 
 
-def _expect(statement: Prepared, connection: Connection, rows: list[dict[str, Any]], what: str) -> None:
-    met = statement.run(connection, rows)
+def _expect(statement: Prepared, cursor: Cursor, rows: list[dict[str, Any]], what: str) -> None:
+    met = statement.run(cursor, rows)
     if met != len(rows):
         raise StaleState(f"{what} that a decision changes is not as the decision saw it ({met} of {len(rows)} are)")

@@ -41,6 +41,7 @@ from phyletic.study.identity import (
     make_space,
     require_same,
 )
+from phyletic.study.owner_record import about_this_process
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.process_tree import kill_survivors
 
@@ -281,6 +282,7 @@ def _shared_owner(
             algorithm=algorithm,
             checkpoints=checkpoints,
             evict=kill_survivors,
+            about=about_this_process,
             inbox=None if database.private else Inbox(database.folder("inbox"), identity.uuid),
             interrupt=partial(Interrupts.request, identity.uuid),
         )

@@ -8,7 +8,8 @@ from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.errors import InvalidArgument, NotFound
-from phyletic.records import CheckpointReference, Evaluation, Event, StudyIdentity, Trial, TrialState
+from phyletic.evolution.arguments import check_integer
+from phyletic.records import CheckpointReference, Evaluation, Event, StudyChange, StudyIdentity, Trial, TrialState
 from phyletic.records.values import whole_number
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
@@ -103,6 +104,13 @@ class Results:
         """Return what happened to the study beside its trials."""
         with self._database.read() as connection:
             return [event for _, event in queries.events(connection, self._id)]
+
+    def changes(self, since: int, limit: int) -> list[StudyChange]:
+        """Return what was committed after a write, in order."""
+        check_integer("since", since, -1)
+        check_integer("limit", limit, 1)
+        with self._database.read() as connection:
+            return queries.study_changes(connection, self._id, since=since, limit=limit)
 
     def checkpoint_path(self, trial: Trial | int | None) -> Path:
         """Return where the checkpoint of a trial, or of the best one, is."""

@@ -11,6 +11,7 @@ from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
 from phyletic.records import StudyChange, TrialState
+from phyletic.study.callbacks import call_finished, teller
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
@@ -32,6 +33,7 @@ def run(
     train: Callable[[Any], object],
     options: RunOptions,
     held: Callable[[], tuple[Sequence[int], Sequence[int]]],
+    callbacks: Sequence[Any] = (),
 ) -> None:
     """Run the training code until the budget is used up; see :meth:`Study.run`.
 
@@ -40,6 +42,7 @@ def run(
         train: The training code.
         options: How to run it.
         held: Returns the trials that were asked for and are not told yet: in this thread, and in others.
+        callbacks: Objects that are told what is committed.
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
@@ -47,60 +50,70 @@ def run(
         raise InvalidArgument(
             "budget", study.control.budget, "limited, to run a study to its end: ph.Budget(steps=...)"
         )
-    verbose = options.verbose
-    with LiveDisplay(verbose=verbose) as display:
+    with LiveDisplay(verbose=options.verbose) as display:
         _check_what_is_held(*held(), display)
         source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
         source.enter()
-        snapshots = Snapshots(study.owner, study.storage)
-        shown = 0.0
-        latest = snapshots.now()
+        shown = _Shown(study, display, options.verbose)
+        listening = [*([shown.take] if options.verbose else []), *([teller(study, callbacks)] if callbacks else [])]
+        ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
-
-        def watch(changes: Sequence[StudyChange]) -> None:
-            nonlocal shown, latest
-            for trial, instead in snapshots.take_in(changes):
-                display.note(trial, instead)
-            now = time.monotonic()
-            if now - shown >= _SHOW_SECONDS:
-                shown = now
-                latest = snapshots.now()
-                display.update(latest)
-
-        end = study.owner.feed.call(watch) if verbose else (lambda: None)
         try:
             if options.count == 0:
                 _run_here(study, train, source, display)
             else:
-                _run_in_workers(study, train, options, display)
+                from phyletic.workers.local_workers import run_local_workers
+
+                run_local_workers(
+                    OwnerChannel(study.owner),
+                    train,
+                    options,
+                    space=study.identity.space,
+                    checkpoints=study.checkpoints.address,
+                    logs=study.logs,
+                    announce=display.line,
+                    study=study.identity.uuid,
+                )
         finally:
             if not source.forked:
                 if study.owner.begun:
                     stopped, cap = stop_reason(study.owner.state), failure_cap(study.owner.state)
-                    if verbose:
-                        latest = snapshots.now()
-                        display.update(latest)
-                end()
+                for end in ends:
+                    end()
+                if study.owner.begun:
+                    shown.show()
                 source.end()
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
-    if verbose:
-        _summarise(study, latest, display)
+    call_finished(study, callbacks)
+    if options.verbose:
+        _summarise(study, shown.latest, display)
 
 
-def _run_in_workers(study: Study, train: Callable[[Any], object], options: RunOptions, display: LiveDisplay) -> None:
-    from phyletic.workers.local_workers import run_local_workers
+class _Shown:
+    """What the display shows of a run while it goes on; nothing if it is silent."""
 
-    run_local_workers(
-        OwnerChannel(study.owner),
-        train,
-        options,
-        space=study.identity.space,
-        checkpoints=study.checkpoints.address,
-        logs=study.logs,
-        announce=display.line,
-        study=study.identity.uuid,
-    )
+    def __init__(self, study: Study, display: LiveDisplay, verbose: int) -> None:
+        self._display = display
+        self._verbose = verbose
+        self._snapshots = Snapshots(study.owner, study.storage)
+        self._shown = 0.0
+        self.latest: Progress = self._snapshots.now()
+
+    def take(self, changes: Sequence[StudyChange]) -> None:
+        """Take what was committed, and show it if it is time to."""
+        for trial, instead in self._snapshots.take_in(changes):
+            self._display.note(trial, instead)
+        now = time.monotonic()
+        if now - self._shown >= _SHOW_SECONDS:
+            self._shown = now
+            self.show()
+
+    def show(self) -> None:
+        """Show the study as it is now."""
+        if self._verbose:
+            self.latest = self._snapshots.now()
+            self._display.update(self.latest)
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from phyletic.errors import NotFound
 from phyletic.records import Budget, Event, Metric, Trial
+from phyletic.records.event import OWNER
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from phyletic.study.study import Study
 
-__all__ = ["StudyStatus", "details_of", "status_of"]
+__all__ = ["StudyDetails", "StudyStatus", "details_of", "status_of", "version_changes"]
 
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +61,24 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[str, ...]
 
 
-def details_of(study: Study, most_events: int) -> tuple[StudyStatus, list[Trial], list[Event]]:
-    """Return a study's status, each member's latest trial by member, and the latest events.
+class StudyDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """A study as ``phyletic show`` prints it.
+
+    Attributes:
+        status: The study in a few figures.
+        members: Each member's latest trial, by member.
+        events: The latest events.
+        versions: When the study went on under other versions than before, and which, in words.
+    """
+
+    status: StudyStatus
+    members: list[Trial]
+    events: list[Event]
+    versions: list[str]
+
+
+def details_of(study: Study, most_events: int) -> StudyDetails:
+    """Return what ``phyletic show`` prints of a study.
 
     How many trials and events the study has had in all does not matter: only those that are returned are read.
 
@@ -72,8 +91,36 @@ def details_of(study: Study, most_events: int) -> tuple[StudyStatus, list[Trial]
         numbers = [row.latest for row in queries.members(connection, stored.id)]
         latest = queries.trials_by_number(connection, stored.id, numbers)
         events = queries.latest_events(connection, stored.id, most_events)
+        owners = [event for _, event in queries.events(connection, stored.id, kinds=[OWNER])]
         status = _status(connection, study, stored)
-    return status, sorted(latest.values(), key=lambda trial: trial.member), events
+    members = sorted(latest.values(), key=lambda trial: trial.member)
+    return StudyDetails(status=status, members=members, events=events, versions=version_changes(owners))
+
+
+def version_changes(owners: Sequence[Event]) -> list[str]:
+    """Return a line for each owner that ran with other versions than the one before, oldest first.
+
+    A framework that only one of the two had imported is not compared.
+
+    Example:
+        >>> payloads = [{"host": "a", "python": "3.11.7", "frameworks": {"torch": torch}} for torch in ("2.12", "2.13")]
+        >>> version_changes([Event(kind="owner", at=86400.0 * day, payload=one) for day, one in enumerate(payloads)])
+        ['since 1970-01-02 on a: torch 2.13 instead of 2.12']
+    """
+    lines: list[str] = []
+    known: dict[str, str] = {}
+    for owner in owners:
+        payload = owner.payload
+        now: dict[str, str] = {name: str(payload[name]) for name in ("python", "phyletic") if name in payload}
+        now |= payload.get("frameworks", {})
+        changed = [
+            f"{name} {now[name]} instead of {known[name]}" for name in now if known.get(name, now[name]) != now[name]
+        ]
+        if changed:
+            day = datetime.fromtimestamp(owner.at, UTC).strftime("%Y-%m-%d")
+            lines.append(f"since {day} on {payload.get('host', 'an unknown host')}: {', '.join(changed)}")
+        known |= now
+    return lines
 
 
 def status_of(study: Study) -> StudyStatus:
@@ -83,7 +130,7 @@ def status_of(study: Study) -> StudyStatus:
 
 
 def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyStatus:
-    opened = Counter(str(trial.state) for trial, _ in queries.open_trials(connection, stored.id))
+    opened = Counter(str(trial.state) for trial, _, _ in queries.open_trials(connection, stored.id))
     rows = queries.members(connection, stored.id)
     tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
     found = queries.best_trials(connection, stored.id, study.identity.metric.mode, 1)

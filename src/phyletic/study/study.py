@@ -16,11 +16,21 @@ from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.evolution import Algorithm
 from phyletic.evolution.arguments import check_flag
-from phyletic.records import Budget, Evaluation, Event, Metric, StudyControl, StudyIdentity, Trial, TrialState
+from phyletic.records import (
+    Budget,
+    Evaluation,
+    Event,
+    Metric,
+    StudyChange,
+    StudyControl,
+    StudyIdentity,
+    Trial,
+    TrialState,
+)
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import open_database
-from phyletic.study.asking import Asker
+from phyletic.study.ask_and_tell import AskAndTell
 from phyletic.study.control import change
 from phyletic.study.identity import Sampling
 from phyletic.study.loops import begin_loop, end_loop, let_go
@@ -128,10 +138,10 @@ class Study:
         self.database = opened.database
         self._owner = opened.owner
         self._user = next(_users)
-        self._asker = Asker(self._owner, self.checkpoints, self.identity)
+        self._ask_and_tell = AskAndTell(self._owner, self.checkpoints, self.identity)
         self._results = Results(self.database, opened.stored, self.checkpoints)
         self._finalizer = weakref.finalize(
-            self, self._owner.defer, partial(let_go, self._owner, self._user, self._asker.sessions)
+            self, self._owner.defer, partial(let_go, self._owner, self._user, self._ask_and_tell.sessions)
         )
         if self.database.private:
             self._owner.use(self._user)
@@ -139,7 +149,7 @@ class Study:
             self._change(opened.change)
 
     def _change(self, request: Request) -> None:
-        change(self._owner, self.identity.uuid, self._user, request)
+        change(self._owner, self._user, request)
 
     # --- a source of trials -------------------------------------------------------------------------------------
 
@@ -159,7 +169,7 @@ class Study:
             supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
         """
         check_flag("supervised", supervised)
-        owner, user, sessions = self._owner, self._user, self._asker.sessions
+        owner, user, sessions = self._owner, self._user, self._ask_and_tell.sessions
         source = Trials(
             OwnerChannel(owner),
             store=self.checkpoints,
@@ -185,6 +195,7 @@ class Study:
         trial_timeout: float | None = None,
         grace: float = 10.0,
         environment: Mapping[str, str] | None = None,
+        callbacks: Sequence[Any] | None = None,
     ) -> None:
         """Run the training code until the budget is used up.
 
@@ -207,12 +218,16 @@ class Study:
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
                 killed. In this process nothing is killed; a second SIGTERM ends it.
             environment: Further environment variables of the workers.
+            callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
+                ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`
+                after its commit, and ``on_finished(study)``, called when the run has ended. What they raise is logged.
 
         Raises:
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
             TrainingError: The training code broke the contract of the loop; or this thread holds trials that it asked
                 for, which the run would wait for in vain.
         """
+        from phyletic.study.callbacks import check_callbacks
         from phyletic.study.running import run
         from phyletic.workers.run_options import RunOptions
 
@@ -226,7 +241,7 @@ class Study:
             grace=grace,
             environment=environment,
         )
-        run(self, train, options, self._asker.held)
+        run(self, train, options, self._ask_and_tell.held, check_callbacks(callbacks))
 
     # --- ask and tell -------------------------------------------------------------------------------------------
 
@@ -244,7 +259,7 @@ class Study:
             TrainingError: A function of yours that explores raised; of several trials none is held then.
         """
         self._owner.use(self._user)
-        return self._asker.ask(worker, count)
+        return self._ask_and_tell.ask(worker, count)
 
     def tell(
         self,
@@ -277,7 +292,7 @@ class Study:
             MetricMissing: The study's metric is not among the values.
         """
         self._owner.use(self._user)
-        return self._asker.tell(trial, metrics, checkpoint, steps_done, partial, values)
+        return self._ask_and_tell.tell(trial, metrics, checkpoint, steps_done, partial, values)
 
     def fail(self, trial: LiveTrial, error: str | BaseException) -> Trial:
         """Say that a trial failed: it is tried again, up to ``max_failures`` times.
@@ -290,7 +305,7 @@ class Study:
             LeaseLost: The trial was granted again, or has ended otherwise.
         """
         self._owner.use(self._user)
-        return self._asker.fail(trial, error)
+        return self._ask_and_tell.fail(trial, error)
 
     def heartbeat(self, trial: LiveTrial, *, step: int | None = None) -> bool:
         """Say that a trial is alive, with what it has reported; returns whether it should go on.
@@ -303,7 +318,7 @@ class Study:
             LeaseLost: The trial was granted again, or has ended otherwise.
         """
         self._owner.use(self._user)
-        return self._asker.heartbeat(trial, step)
+        return self._ask_and_tell.heartbeat(trial, step)
 
     # --- control ------------------------------------------------------------------------------------------------
 
@@ -408,8 +423,26 @@ class Study:
         return self._results.population_at(trial)
 
     def events(self) -> list[Event]:
-        """Return what happened beside results: changes of control, trials given up, cut or stopped early."""
+        """Return what happened beside decisions and results.
+
+        Among them are changes of control, attempts that ended without a result, trials that were given up, cut or
+        stopped early, and each start of an owner with the versions that it ran with.
+        """
         return self._results.events()
+
+    def changes(self, since: int = -1, *, limit: int = 10_000) -> list[StudyChange]:
+        """Return what was committed after a write, in order: the records that callbacks get, read from the store.
+
+        It needs no owner, so any process can follow a study that another one runs.
+
+        Args:
+            since: Sequence number of the last change that is known; -1 returns them from the beginning.
+            limit: Most changes to return, at least 1; the last write among them is always whole.
+
+        Example:
+            ``known = -1``, then again and again: ``for change in study.changes(since=known): known = change.sequence``
+        """
+        return self._results.changes(since, limit)
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """Return the trials as a pandas data frame: a row a trial, a column a hyperparameter and a metric."""
@@ -512,7 +545,7 @@ class Study:
 
     def close(self) -> None:
         """End this object's ownership of the storage, and release the trials that it holds; it can be used again."""
-        let_go(self._owner, self._user, self._asker.sessions)
+        let_go(self._owner, self._user, self._ask_and_tell.sessions)
 
     def __enter__(self) -> Study:
         return self

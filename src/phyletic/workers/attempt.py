@@ -4,27 +4,64 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Grant, Heartbeat, Refused
 from phyletic.errors import PhyleticError, TrialFailed
-from phyletic.records import CheckpointReference, Evaluation, Trial
+from phyletic.records import CheckpointReference, Evaluation, Trial, Value
+from phyletic.space.paths import lookup
 from phyletic.workers.apply import Applied
-from phyletic.workers.read_hyperparameters import ReadHyperparameters
 
 if TYPE_CHECKING:
     from phyletic.workers.state import State
 
-__all__ = ["LOST", "PREEMPTED", "Attempt", "worth_another_attempt"]
+__all__ = ["LOST", "PREEMPTED", "Attempt", "ReadHyperparameters", "worth_another_attempt"]
 
 LOST = "lost"
 """Why an attempt should stop whose trial belongs to another session now."""
 PREEMPTED = "preempted"
 """Why an attempt should stop that is to be handed back with what it has."""
 _BEAT_SECONDS = 0.5
+
+
+class ReadHyperparameters(Mapping[str, Value]):
+    """A trial's values by flat path, which remembers the paths that were read.
+
+    ``trial["lr"]`` reads one value; the path of a group (``trial["optimizer"]``) reads all below it, as a nested
+    dictionary.
+
+    Args:
+        values: Values by flat path.
+
+    Example:
+        >>> read = ReadHyperparameters({"lr": 0.1, "optimizer.momentum": 0.9})
+        >>> read["optimizer"], sorted(read.paths)
+        ({'momentum': 0.9}, ['optimizer.momentum'])
+    """
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        self._values = dict(values)
+        self.paths: set[str] = set()
+
+    def __getitem__(self, path: str) -> Any:
+        if path in self._values:
+            self.paths.add(path)
+            return self._values[path]
+        found = lookup(self._values, path)
+        self.paths.update(known for known in self._values if known.startswith(f"{path}."))
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
 
 
 class Attempt:

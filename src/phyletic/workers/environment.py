@@ -40,7 +40,7 @@ def worker_environment(
         threads: Threads of each numerical library, the same whatever the number of workers, because the order of a
             sum depends on it; None leaves the variables as they are.
         additions: Variables that the user sets; they go before all others.
-        inherited: Variables to start from; this process's where left out.
+        inherited: Variables to start from; this process's if left out.
     """
     environment = dict(os.environ if inherited is None else inherited)
     if threads is not None:
@@ -99,7 +99,7 @@ def check_devices(devices: Sequence[object] | None, workers: int) -> None:
 
 
 def visible_devices(devices: Sequence[object], index: int, inherited: Mapping[str, str] | None = None) -> str:
-    """Return ``CUDA_VISIBLE_DEVICES`` of a worker; entries are used in turn where there are fewer than workers.
+    """Return ``CUDA_VISIBLE_DEVICES`` of a worker; workers use the entries in turn if there are fewer.
 
     Numbers count the devices that this process sees, so they go through its own ``CUDA_VISIBLE_DEVICES``.
 
@@ -107,7 +107,7 @@ def visible_devices(devices: Sequence[object], index: int, inherited: Mapping[st
         devices: An entry per worker: a number, a name (``"1"``, ``"cuda:1"``, ``"GPU-8f2e..."``), or a list of them;
             an empty list is a worker without devices.
         index: The worker's place, from 0.
-        inherited: The environment that numbers are counted in; this process's where left out.
+        inherited: The environment that numbers are counted in; this process's if left out.
 
     Raises:
         InvalidArgument: An entry is no device, or this process does not see it.

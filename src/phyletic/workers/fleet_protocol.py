@@ -20,7 +20,6 @@ __all__ = [
     "Died",
     "End",
     "Event",
-    "Garbled",
     "GiveUp",
     "Instruction",
     "Kill",
@@ -145,20 +144,13 @@ class Broke(msgspec.Struct, frozen=True):
     error: Refused
 
 
-class Garbled(msgspec.Struct, frozen=True):
-    """A worker sent bytes that are no message."""
-
-    place: int
-    text: str
-
-
 class Died(msgspec.Struct, frozen=True):
     """A worker's process has ended."""
 
     place: int
 
 
-Event: TypeAlias = Said | Broke | Garbled | Died
+Event: TypeAlias = Said | Broke | Died
 
 
 class Processes(Protocol):

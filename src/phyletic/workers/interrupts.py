@@ -99,10 +99,22 @@ _DEFAULTS: dict[int, Any] = {
 }
 
 
+_forking = threading.local()
+
+
+def _hold() -> None:
+    # a signal that came before the child has put the handlers back would be lost: multiprocessing ends its children so
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_DEFAULTS) if Interrupts.entered else ())
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
 def _leave_all_to_parent() -> None:
-    # multiprocessing ends its children by SIGTERM
     for interrupts in Interrupts.entered:
         interrupts._leave_to_parent()
+    _let_go()
 
 
-os.register_at_fork(after_in_child=_leave_all_to_parent)
+os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_leave_all_to_parent)

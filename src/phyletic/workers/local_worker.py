@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from phyletic.errors import StudyFailed
-from phyletic.workers.lifeline import Lifeline
-from phyletic.workers.process_tree import kill_tree
+from phyletic.workers.process_tree import Lifeline, kill_tree
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, FramedSocket
 
 __all__ = ["LocalWorker", "log_tail", "start_worker"]
@@ -44,6 +43,7 @@ class LocalWorker:
     log: Path
     pidfd: int | None = None
     _killed: bool = False
+    _reason: str = ""
 
     @property
     def pid(self) -> int:
@@ -70,11 +70,15 @@ class LocalWorker:
         except psutil.Error:
             return False
 
-    def kill(self) -> None:
-        """Kill its process and all that it started, and reap it; once, since its number may be another's afterwards."""
+    def kill(self, reason: str = "") -> None:
+        """Kill its process and all that it started, and reap it; once, since its number may be another's afterwards.
+
+        Args:
+            reason: What it did, for its epitaph.
+        """
         if self._killed:
             return
-        self._killed = True
+        self._killed, self._reason = True, reason
         kill_tree(self.pid, self.session)
         # one that hangs in a system call for good is left to the system: it runs no line of its code any more
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,7 +105,9 @@ class LocalWorker:
     def epitaph(self) -> str:
         """Say how its process ended."""
         status = self.process.returncode
-        if status is not None and status < 0:
+        if self._reason:
+            how = f"{self._reason} and was killed"
+        elif status is not None and status < 0:
             name = signal.Signals(-status).name if -status in set(signal.Signals) else "unknown"
             how = f"was killed by signal {-status} ({name})"
             if -status == signal.SIGKILL:
@@ -127,33 +133,30 @@ def start_worker(
         StudyFailed: The process could not be started.
     """
     try:
-        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            connection, their_connection = socket.socketpair()
-            ours.callback(connection.close)
-            theirs.callback(their_connection.close)
-            output = theirs.enter_context(log.open("ab", buffering=0))
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "phyletic.workers.process", str(their_connection.fileno()), name],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=[their_connection.fileno()],
-                env=dict(environment),
-                start_new_session=True,
-            )
+        with log.open("ab", buffering=0) as output:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "phyletic.workers.process", str(theirs.fileno()), name],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[theirs.fileno()],
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            lifeline.guard(process.pid, session)
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             with contextlib.suppress(OSError):
-                # the worker lives: that its log cannot be written is no reason to forget it
+                # the worker lives even if its log cannot be written
                 output.write(f"=== {name}, pid {process.pid}, session {session}, {now} ===\n".encode())
-            ours.pop_all()
     except OSError as error:
         raise StudyFailed(f"{name} could not be started: {error}") from error
-    lifeline.guard(process.pid, session)
-    return LocalWorker(name, session, process, FramedSocket(connection), log, _pidfd(process.pid))
+    return LocalWorker(name, session, process, FramedSocket(ours), log, _pidfd(process.pid))
 
 
 def _pidfd(pid: int) -> int | None:
-    """Return a file descriptor that becomes readable at a process's death; None where the system has none."""
+    """Return a file descriptor that becomes readable at a process's death; None if the system has none."""
     if not hasattr(os, "pidfd_open"):
         return None
     try:

@@ -19,13 +19,12 @@ from phyletic.coordinator.messages import Join, Refused, Reply
 from phyletic.errors import StorageError
 from phyletic.workers.environment import visible_devices, worker_environment
 from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Garbled, Outcome, Patience, Said
+from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Outcome, Patience, Said
 from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.lifeline import Lifeline
 from phyletic.workers.local_worker import LocalWorker, log_tail, start_worker
 from phyletic.workers.pickling import check_not_imported_again, main_module, pack, pack_text, search_path
-from phyletic.workers.process_tree import creation_time
-from phyletic.workers.run_fleet import run_fleet
+from phyletic.workers.process_tree import Lifeline, creation_time
+from phyletic.workers.run_fleet import FleetRun
 from phyletic.workers.run_options import RunOptions
 from phyletic.workers.wire import Answers, Broken, Setup
 
@@ -78,13 +77,9 @@ def run_local_workers(
         raise StorageError(f"the folder of the workers' logs, {logs}, cannot be made: {error.strerror}") from error
     processes = LocalProcesses(setup, options, logs)
     with contextlib.closing(processes):
-        return run_fleet(
-            channel,
-            processes,
-            Fleet(options.count, patience, time.monotonic()),
-            interrupts=Interrupts(study),
-            announce=announce or (lambda text: print(text, file=sys.stderr, flush=True)),
-        )
+        fleet = Fleet(options.count, patience, time.monotonic())
+        tell = announce or (lambda text: print(text, file=sys.stderr, flush=True))
+        return FleetRun(channel, processes, fleet, announce=tell).run(Interrupts(study))
 
 
 def _setup(
@@ -212,7 +207,7 @@ class LocalProcesses:
                 else:
                     events.append(Said(place, message.commands))
         except msgspec.DecodeError as error:
-            events.append(Garbled(place, f"{worker.name} sent what is no message ({error})"))
+            worker.kill(f"sent what is no message ({error})")
         return events
 
     def _watch(self, worker: LocalWorker) -> None:

@@ -55,8 +55,8 @@ class Trials:
         supervised: Whether the caller of the training code fails the open trial after an exception, by :meth:`abort`.
         leave: Releases what a session holds; called when a loop that is not supervised has no more trials or raised,
             and by :meth:`end`.
-        defer: Queues a call for the next time that somebody talks to the coordinator; called when a loop that is not
-            supervised was left.
+        defer: Calls a function as soon as no thread decides; a finalizer uses it if a loop that is not supervised was
+            left.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ class Trials:
             self._defer(self.settle)
 
     def settle(self) -> None:
-        """Give back the trial that a loop was left with; called by whoever talks to the coordinator next."""
+        """Give back the trial that a loop was left with."""
         while self._left:
             # another loop may have taken over before this one was noticed to be over
             if self._left.popleft() is self._loop and not self.forked:

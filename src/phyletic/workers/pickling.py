@@ -136,8 +136,8 @@ def become_main(name: str | None, file: str | None) -> None:
     That is what :mod:`multiprocessing` tells the processes that it spawns.
 
     Args:
-        name: The owner's module; None where it is a file or nothing.
-        file: The owner's file; None where there is none.
+        name: The owner's module; None if it is a file or nothing.
+        file: The owner's file; None if it has none.
     """
     main = types.ModuleType("__main__")
     if name is not None:
@@ -157,7 +157,7 @@ def _function(train: Callable[..., object]) -> Callable[..., object]:
 
 
 def _module_to_copy(train: Callable[..., object]) -> types.ModuleType | None:
-    """Return the function's module where another process could not import it by name."""
+    """Return the function's module if another process could not import it by name."""
     module = sys.modules.get(getattr(_function(train), "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or module.__name__ in sys.builtin_module_names:
         return None

@@ -1,4 +1,4 @@
-"""A local worker: ``python -m phyletic.workers.process``, started by its owner and by nobody else."""
+"""A local worker: ``python -m phyletic.workers.process``, which only its owner starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from phyletic import errors
-from phyletic.coordinator.messages import Ask, Command, Done, Finished, Reply, Tell
+from phyletic.coordinator.messages import Ask, Command, Reply, Tell
 from phyletic.records.values import as_unicode
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.pickling import become_main, unpack, unpack_text
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
 
 __all__ = ["SocketChannel", "main"]
-
-
-_NO_MORE = Finished("this worker was asked to end")
-
-
-class _TerminatedWhileWaiting(BaseException):
-    """SIGTERM came while the worker waited for a trial."""
 
 
 class SocketChannel:
@@ -55,48 +48,41 @@ class SocketChannel:
         self.told = 0
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
-        """Send commands, to be decided in one transaction; returns a reply for each."""
+        """Send commands and wait for the replies; the timeout does not apply, since the owner's end ends this process.
+
+        Raises:
+            SystemExit: This process was asked to end while it waited for a trial.
+        """
         asks = any(isinstance(command, Ask) for command in commands)
-        if asks and self._terminated:
-            # what was done is still told, but nothing more is asked for
-            said = [command for command in commands if not isinstance(command, Ask)]
-            replies = iter(self.exchange(said) if said else ())
-            return tuple(_NO_MORE if isinstance(command, Ask) else next(replies) for command in commands)
         with self._speaking:
             try:
-                answered = self._exchange(commands, asks)
-            except _TerminatedWhileWaiting:
-                answered = tuple(_NO_MORE if isinstance(command, Ask) else Done() for command in commands)
+                send(self._connection, Request(tuple(commands)))
+                self._waiting = asks
+                if self._waiting and self._terminated:
+                    sys.exit(TERMINATED)
+                message = receive(self._connection)
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 # the owner is gone: training code has nothing to clean up for
                 os._exit(1)
             finally:
                 self._waiting = False
+        assert isinstance(message, Answers)
         self.asked += asks
         self.told += sum(isinstance(command, Tell) for command in commands)
-        return answered
-
-    def _exchange(self, commands: Sequence[Command], asks: bool) -> tuple[Reply, ...]:
-        send(self._connection, Request(tuple(commands)))
-        self._waiting = asks
-        if asks and self._terminated:
-            raise _TerminatedWhileWaiting
-        message = receive(self._connection)
-        assert isinstance(message, Answers)
         return message.replies
 
     def wait(self, seconds: float) -> None:
-        """Return at once: the owner answers an Ask when there is something to say, so an exchange is the wait."""
+        """Return at once: the owner answers an Ask when it has an answer other than Wait."""
 
     def close(self) -> None:
         """Close the socket."""
         self._connection.close()
 
     def terminate(self) -> None:
-        """Stop waiting for a trial; called in a signal handler, so it may interrupt an exchange."""
+        """Ask for no more trials, and end this process if it waits for one; called in a signal handler."""
         self._terminated = True
         if self._waiting:
-            raise _TerminatedWhileWaiting
+            sys.exit(TERMINATED)
 
     def give_up(self, error: BaseException) -> None:
         """Tell the owner that trying again is of no use."""
@@ -107,7 +93,7 @@ class SocketChannel:
 
 
 def _beat(trials: Trials, seconds: float) -> None:
-    """Tell that the open trial is alive, also while its thread is busy."""
+    """Send heartbeats from a thread, so that the owner also gets them while the training code is busy."""
     while True:
         time.sleep(seconds)
         trials.beat()
@@ -116,8 +102,9 @@ def _beat(trials: Trials, seconds: float) -> None:
 def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) -> int:
     """Call the training function until there are no more trials.
 
-    After an exception nothing in memory is trusted, so it is called anew; after two without a result between them the
-    process is not trusted either (an accelerator's errors stay), and ends with a status that says so.
+    After an exception it is called anew, since nothing in memory is trusted. After two exceptions without a result
+    between them the process itself is not trusted either (an accelerator's errors stay): it ends with a status that
+    says so.
     """
     from phyletic.workers.attempt import worth_another_attempt
 
@@ -127,7 +114,8 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
         try:
             train(trials)
         except BaseException as raised:
-            if trials.forked:
+            ended = trials.draining and isinstance(raised, SystemExit) and raised.code == TERMINATED
+            if trials.forked or ended:
                 raise
             traceback.print_exc()
             error = _counted(raised)
@@ -159,7 +147,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
 
 
 def _counted(raised: BaseException) -> Exception:
-    """Return an error that counts against the trial, for one that would otherwise count as a person's wish to stop."""
+    """Return an error that counts against the trial, since nobody presses Ctrl-C in a worker."""
     if isinstance(raised, Exception):
         return raised
     error = errors.TrialFailed(f"the training code raised {raised!r}")
@@ -168,7 +156,7 @@ def _counted(raised: BaseException) -> Exception:
 
 
 def _begin(setup: Setup) -> None:
-    """Make this interpreter look like the owner's."""
+    """Copy sys.path, argv and the name of ``__main__`` from the owner."""
     sys.path[:] = map(unpack_text, setup.path)
     sys.argv[:] = map(unpack_text, setup.arguments)
     if setup.python_path is None:

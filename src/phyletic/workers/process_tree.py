@@ -1,37 +1,24 @@
-"""Killing a worker with all that it started, and the survivors of an earlier owner."""
+"""Ending workers with all that they started: one by one, with their owner, and the survivors of an earlier owner."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
-from typing import Protocol
 
-from phyletic.workers.reaper import kill_groups
+from phyletic.storage.changes import SessionRecord
+from phyletic.workers import reaper
 
-__all__ = ["RecordedProcess", "creation_time", "kill_survivors", "kill_tree"]
+__all__ = ["Lifeline", "creation_time", "kill_survivors", "kill_tree"]
 
 _CLOCK_TOLERANCE = 1.5
 """Seconds by which the same creation time may read differently after the system's clock was set."""
 
 
-class RecordedProcess(Protocol):
-    """What an owner wrote down about a worker's process."""
-
-    @property
-    def session(self) -> str:
-        """Identity of the session it ran."""
-
-    @property
-    def pid(self) -> int | None:
-        """Its process; None where it was not a local one."""
-
-    @property
-    def created(self) -> float | None:
-        """Its creation time, as :func:`creation_time` gave it."""
-
-
 def creation_time(pid: int) -> float | None:
-    """Return when a process was created, in seconds since 1970; None where there is none.
+    """Return when a process was created, in seconds since 1970; None if there is no such process.
 
     Args:
         pid: The process.
@@ -45,7 +32,7 @@ def creation_time(pid: int) -> float | None:
 
 
 def kill_tree(pid: int, session: str) -> list[int]:
-    """Kill a worker, its process group, its descendants and whatever carries its session in the environment.
+    """Kill a worker, its process group, its descendants and all that carries its session in the environment.
 
     The worker must lead its process group and must not be reaped yet, so that its number cannot be another's.
 
@@ -54,7 +41,7 @@ def kill_tree(pid: int, session: str) -> list[int]:
         session: Identity of the session it runs.
 
     Returns:
-        The processes that outlasted it, such as one in an uninterruptible system call.
+        The processes that are still alive, such as one in an uninterruptible system call.
     """
     import psutil
 
@@ -62,7 +49,7 @@ def kill_tree(pid: int, session: str) -> list[int]:
     with contextlib.suppress(psutil.Error):
         # read while the worker lives: an orphan's parent is someone else
         descendants = psutil.Process(pid).children(recursive=True)
-    left = kill_groups({pid: session})
+    left = reaper.kill_groups({pid: session})
     for process in descendants:
         with contextlib.suppress(psutil.Error):
             # compares creation times, so a number that was used again is not touched
@@ -70,12 +57,12 @@ def kill_tree(pid: int, session: str) -> list[int]:
     return left
 
 
-def kill_survivors(records: Iterable[RecordedProcess]) -> list[int]:
+def kill_survivors(records: Iterable[SessionRecord]) -> list[int]:
     """Kill the workers that an earlier owner left behind.
 
     Args:
-        records: Sessions that did not end. A process is killed only where its number and its creation time are those
-            that were recorded: a number alone may be another's by now.
+        records: Sessions that did not end. A process is killed only if both its number and its creation time are those
+            that were recorded, since its number may belong to another process by now.
 
     Returns:
         The workers that were killed.
@@ -89,3 +76,48 @@ def kill_survivors(records: Iterable[RecordedProcess]) -> list[int]:
             kill_tree(record.pid, record.session)
             killed.append(record.pid)
     return killed
+
+
+class Lifeline:
+    """Workers live as long as it is open: its reaper, a process outside all groups, kills them at its end.
+
+    A worker whose owner is gone also ends by itself when it says something next. The reaper ends those that cannot:
+    stopped ones, those whose code holds the interpreter, and what they started in groups of their own.
+    """
+
+    def __init__(self) -> None:
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", "-S", reaper.__file__, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def guard(self, group: int, session: str) -> None:
+        """Have a worker's process group ended with this process.
+
+        Args:
+            group: The process group.
+            session: What its processes carry in their environment.
+        """
+        self._tell(f"guard {group} {session}\n")
+
+    def release(self, group: int) -> None:
+        """Forget a process group: nothing of it is alive, so its number may be used again."""
+        self._tell(f"release {group} -\n")
+
+    def close(self) -> None:
+        """End the lifeline, and with it whatever is still guarded."""
+        assert self._reaper.stdin is not None
+        with contextlib.suppress(OSError):
+            self._reaper.stdin.close()
+        self._reaper.wait()
+
+    def _tell(self, message: str) -> None:
+        assert self._reaper.stdin is not None
+        # without a reaper, which somebody killed, workers still end by themselves
+        with contextlib.suppress(BrokenPipeError):
+            self._reaper.stdin.write(message.encode())

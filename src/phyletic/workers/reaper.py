@@ -1,9 +1,9 @@
 """Ends the workers' process trees when their owner is gone: a tiny process of its own, run by path.
 
-The owner tells it through a pipe which process groups there are; the pipe's end says that the owner is gone, however it
-went. It imports the standard library alone, so that it starts in about ten milliseconds and stays small. Whether a
-process belongs to a worker is read from its environment too, which children inherit even where they begin a session
-and a group of their own.
+The owner tells it through a pipe which process groups exist; the pipe ends when the owner is gone, for whatever reason.
+It imports only the standard library, so that it starts in about ten milliseconds and stays small. It recognises a
+worker's processes by their environment too, which children inherit even if they begin a session and a group of their
+own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def members(groups: Mapping[int, str]) -> list[int]:
         groups: Sessions by the number of their process group.
 
     Returns:
-        Process numbers, without this process. Empty where there is no ``/proc`` (macOS).
+        Process numbers, without this process. Empty on systems without ``/proc`` (macOS).
     """
     sessions = {session.encode() for session in groups.values()}
     found = []
@@ -64,7 +64,7 @@ def _read(path: str) -> bytes:
 
 
 def kill_groups(groups: Mapping[int, str], seconds: float = 5.0) -> list[int]:
-    """Kill process groups, and all that carries their sessions, and wait until none of it runs.
+    """Kill process groups and all that carries their sessions, and wait until nothing of it runs.
 
     Args:
         groups: Sessions by the number of their process group.

@@ -20,7 +20,6 @@ from phyletic.workers.fleet_protocol import (
     Broke,
     Died,
     Event,
-    Garbled,
     GiveUp,
     Instruction,
     Kill,
@@ -31,62 +30,57 @@ from phyletic.workers.fleet_protocol import (
 )
 from phyletic.workers.interrupts import Interrupts
 
-__all__ = ["run_fleet"]
+__all__ = ["FleetRun"]
 
 
-def run_fleet(
-    channel: Channel,
-    processes: Processes,
-    fleet: Fleet,
-    *,
-    interrupts: Interrupts,
-    announce: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
-    """Run a fleet until every place is over, and kill what is left then.
+class FleetRun:
+    """A run of a fleet.
 
     Args:
         channel: Reaches the coordinator.
-        processes: The workers' processes; whoever made them closes them.
+        processes: The workers' processes; their maker closes them.
         fleet: Decides.
-        interrupts: Requests to end the run, which are entered for its length.
         announce: Takes a line for the person at the terminal.
         clock: Gives the fleet's time in seconds.
-
-    Raises:
-        StudyFailed: No worker could begin.
-        PhyleticError: A worker said that trying again is of no use, or a command failed.
     """
-    run = _Run(channel, processes, fleet, announce, clock)
-    with interrupts:
-        try:
-            while not fleet.over:
-                run.heed(interrupts)
-                if not fleet.over:
-                    run.turn()
-        finally:
-            run.kill_all()
-    return fleet.outcome
 
-
-class _Run:
     def __init__(
         self,
         channel: Channel,
         processes: Processes,
         fleet: Fleet,
+        *,
         announce: Callable[[str], None],
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
         self._processes = processes
         self._fleet = fleet
         self._announce = announce
         self._clock = clock
-        self._started: list[Join] = []
         self._broken: Refused | None = None
 
-    def heed(self, interrupts: Interrupts) -> None:
+    def run(self, interrupts: Interrupts) -> Outcome:
+        """Run the fleet until every place is over, then kill the workers that are left.
+
+        Args:
+            interrupts: Requests to end the run, which are entered for its length.
+
+        Raises:
+            StudyFailed: No worker could begin.
+            PhyleticError: A worker said that trying again is of no use, or a command failed.
+        """
+        with interrupts:
+            try:
+                while not self._fleet.over:
+                    self._heed(interrupts)
+                    if not self._fleet.over:
+                        self._turn()
+            finally:
+                self._kill_all()
+        return self._fleet.outcome
+
+    def _heed(self, interrupts: Interrupts) -> None:
         now = self._clock()
         if interrupts.terminated is not None:
             self._follow(self._fleet.interrupt("terminated", now, signal.Signals(interrupts.terminated).name))
@@ -95,7 +89,7 @@ class _Run:
         elif interrupts.draining and interrupts.terminated is None:
             self._follow(self._fleet.interrupt("drained", now))
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         self._follow(self._fleet.turn(self._clock(), self._processes.is_suspended))
         self._take(self._processes.poll(0.2))
         commands = self._fleet.commands(self._clock())
@@ -145,18 +139,15 @@ class _Run:
                     self._fleet.said(event.place, event.commands, now)
                 case Broke():
                     self._broken = event.error
-                case Garbled():
-                    self._announce(f"{event.text}; it is killed")
-                    self._end(event.place, event.text)
                 case Died() if event.place in self._fleet.living:
                     self._end(event.place, None)
 
     def _end(self, place: int, reason: str | None) -> None:
         said, end = self._processes.kill(place)
-        self._take([event for event in said if isinstance(event, (Said, Broke))])
+        self._take(said)
         self._follow(self._fleet.ended(place, end, self._clock(), reason))
 
-    def kill_all(self) -> None:
+    def _kill_all(self) -> None:
         """Kill the workers that are left; their trials are released, and count against nothing."""
         for place in self._fleet.living:
             self._processes.kill(place)

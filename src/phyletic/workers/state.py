@@ -79,7 +79,7 @@ class Memory:
         self._built: frozenset[str] = frozenset()
 
     def forget(self) -> None:
-        """Drop the state in memory."""
+        """Drop the state: nothing in memory is trusted any more."""
         self.trial = None
         self._fixed = None
         vars(self.state).clear()

@@ -1,7 +1,7 @@
 """Messages between an owner and its local workers: msgpack behind a length, over a socket pair.
 
-The worker speaks first, one request at a time, and the owner answers each. The owner never blocks on a worker: what it
-reads is gathered until a message is whole, and what it writes is kept until the socket takes it.
+The worker speaks first, one request at a time, and the owner answers each. The owner never blocks on a worker: it
+gathers what it reads until a message is whole, and keeps what it writes until the socket takes it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         beat_seconds: Time between heartbeats.
         path: The owner's ``sys.path``; packed texts.
         arguments: The owner's ``sys.argv``; packed texts.
-        main_name: Module that the owner runs as ``__main__``; None where it is a file or nothing.
-        main_file: File that the owner runs as ``__main__``, a packed text; None where there is none.
+        main_name: Module that the owner runs as ``__main__``; None if that is a file or nothing.
+        main_file: File that the owner runs as ``__main__``, a packed text; None if there is no such file.
         python_path: The environment's ``PYTHONPATH`` as the owner has it; a packed text.
     """
 
@@ -68,7 +68,7 @@ class Request(msgspec.Struct, frozen=True, tag=True):
 
 
 class Broken(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Says that trying again is of no use; the worker's last message.
+    """The worker's last message: trying again is of no use.
 
     Attributes:
         error: Name of the class in :mod:`phyletic.errors`.
@@ -160,7 +160,7 @@ class FramedSocket:
         failpoint("owner.send.after")
 
     def flush(self) -> None:
-        """Send what waits, as far as the socket takes it; what a dead worker would have got is dropped."""
+        """Send what waits, as far as the socket takes it; drop what a dead worker would have got."""
         try:
             while self._outgoing:
                 count = self._socket.send(memoryview(self._outgoing)[:_CHUNK])

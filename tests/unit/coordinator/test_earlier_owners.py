@@ -1,15 +1,26 @@
-"""What an earlier owner decided can no longer be written, also where the next one has changed nothing yet."""
+"""An earlier owner can write nothing any more, even if the next one has changed nothing yet."""
 
 import pytest
 
 import phyletic as ph
 from phyletic.coordinator.coordinator import Coordinator
-from phyletic.coordinator.messages import Ask, Control, Done, Granted, Join, Tell
-from phyletic.errors import StorageError
+from phyletic.coordinator.messages import (
+    Ancestors,
+    Ask,
+    Control,
+    Done,
+    Fail,
+    Heartbeat,
+    Join,
+    Leave,
+    Pin,
+    Tell,
+)
+from phyletic.errors import StorageOwned
 from phyletic.records import CheckpointReference, CheckpointState, Evaluation
 from phyletic.storage import queries
 
-SESSION = "1" * 32
+SESSION, OTHER = "1" * 32, "2" * 32
 
 
 @pytest.fixture
@@ -25,26 +36,56 @@ def study():
     )
 
 
-@pytest.mark.parametrize("command", [Ask(session=SESSION), Control(paused=True)])
-def test_an_earlier_owner_decides_nothing_more(study, command):
-    earlier, later = (
-        Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm) for _ in range(2)
-    )
+def coordinator_of(study):
+    return Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm)
+
+
+def stored(study):
+    with study.database.read() as connection:
+        return list(connection.connection.driver_connection.iterdump())
+
+
+@pytest.mark.parametrize("first", [Ask(session=OTHER), Control(paused=True)])
+def test_an_earlier_owner_decides_nothing_more_however_often_it_is_asked(study, first):
+    earlier, later = coordinator_of(study), coordinator_of(study)
     earlier.begin(0.0)
+    lease = earlier.execute([Ask(session=SESSION)], 0.0).replies[0].first.lease
     later.begin(0.0)
-    with pytest.raises(StorageError):
-        earlier.execute([command], 0.0)
-    assert study.trials() == []
-    assert study.control.paused is False
+    before = stored(study)
+    result = Tell(lease=lease, evaluations=(Evaluation(5, "score", 1.0),), steps_done=5)
+    for command in [
+        first,
+        Ancestors(trial=0),
+        Heartbeat(lease=lease),
+        result,
+        Fail(lease=lease, error="it broke"),
+        Ask(session=SESSION),
+        Leave(session=SESSION),
+        Pin(trial=0),
+        Control(population=3),
+    ]:
+        for _ in range(2):
+            with pytest.raises(StorageOwned, match="another owner"):
+                earlier.execute([command], 1.0)
+    earlier.end(2.0)
+    assert stored(study) == before
     (granted,) = later.execute([Ask(session=SESSION)], 0.0).replies
-    assert isinstance(granted, Granted)
-    grant = granted.first
-    assert (grant.trial.number, grant.lease.fence) == (0, 1)
+    assert (granted.first.trial.number, granted.first.lease.fence) == (0, 2)
+
+
+def test_an_earlier_owner_that_has_not_noticed_ends_without_an_error(study):
+    earlier, later = coordinator_of(study), coordinator_of(study)
+    earlier.begin(0.0)
+    earlier.execute([Ask(session=SESSION)], 0.0)
+    later.begin(0.0)
+    before = stored(study)
+    earlier.end(100.0)
+    assert stored(study) == before
 
 
 def test_what_a_detached_worker_publishes_while_owners_change_is_kept(study):
     def open_study():
-        coordinator = Coordinator(study.database, "study", space=study.space, algorithm=study.algorithm)
+        coordinator = coordinator_of(study)
         return coordinator, coordinator.begin(0.0).condemned
 
     coordinator, _ = open_study()

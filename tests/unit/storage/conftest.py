@@ -10,7 +10,7 @@ import pytest
 
 from phyletic.records import Budget, Decision, Lease, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.storage import Database, open_database
-from phyletic.storage.changes import Changes, Counters, StoredStudy
+from phyletic.storage.changes import Changes, Counters, StoredStudy, TrialUpdate
 from phyletic.storage.writing import create_study, take_epoch, write
 
 
@@ -62,11 +62,13 @@ class Studied:
     def id(self) -> int:
         return self.stored.id
 
-    def write(self, **changes: Any) -> None:
+    def write(self, inserted: Any = (), **changes: Any) -> None:
         """Write the next state."""
         after = msgspec.structs.replace(self.counters, sequence=self.counters.sequence + 1)
+        new = [TrialUpdate(trial=trial, lease=lease) for trial, lease in inserted]
+        made = Changes(expected=self.counters.sequence, counters=after, inserted=new, **changes)
         with self.store.transaction(durable=False) as connection:
-            write(connection, self.id, Changes(expected=self.counters.sequence, counters=after, **changes))
+            write(connection, self.id, made)
         self.counters = after
 
     def read(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What earlier versions stored is read as it was, goes on, and survives a migration that is killed."""
+"""Studies that earlier versions stored read as they were written, go on, and survive a migration that is killed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def bring_up_to_date(path: Path) -> None:
 
 
 def differences(was: Any, now: Any, where: str = "") -> list[str]:
-    """Return where what is read now is not what was written; later versions may know more of each thing."""
+    """Return the places at which the document read now differs from the one written; later versions may add fields."""
     if isinstance(was, dict) and isinstance(now, dict):
         missing = [f"{where}.{key} is gone" for key in was if key not in now]
         return missing + [
@@ -70,7 +70,7 @@ def differences(was: Any, now: Any, where: str = "") -> list[str]:
 
 
 def revision_of(path: Path) -> str:
-    """Return the revision of a database that must not be changed."""
+    """Return a database's revision without changing the file."""
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -85,6 +85,24 @@ def test_there_is_a_fixture_of_every_schema_that_was_released() -> None:
     assert revisions == VERSIONS, "write the missing one: python tests/fixtures/make_fixtures.py"
     assert [f"v{revision_of(FIXTURES / version / 'old.db')}" for version in VERSIONS] == VERSIONS
     assert sum(file.stat().st_size for file in FIXTURES.rglob("*") if file.is_file()) < 200_000 * len(VERSIONS)
+
+
+def test_a_database_from_before_the_first_release_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('0001'); "
+        "CREATE TABLE study (id INTEGER)"
+    )
+    connection.close()
+    before = path.read_bytes()
+    store = open_database(path)
+    with pytest.raises(ph.errors.StorageError, match="made before the first release"):
+        store.own()
+    assert not store.owned
+    with pytest.raises(ph.errors.StorageError, match="made before the first release"), store.read():
+        pass
+    assert path.read_bytes() == before
 
 
 def test_an_old_database_reads_as_it_was_written(old: Path) -> None:
@@ -122,7 +140,7 @@ def test_it_is_resumed_where_it_was_left(old: Path) -> None:
         else:
             assert trials[number].state is TrialState.COMPLETED
             assert trials[number].hyperparameters == was["hyperparameters"]
-    # what ran when the old owner died is tried again, and counts against nothing
+    # the trial that ran when the old owner died is tried again, and counts against nothing
     (running,) = [number for number, was in said.items() if was["state"] == "running"]
     assert (trials[running].attempts, trials[running].losses, trials[running].failures) == (2, 0, 0)
     (resumed,) = [trial for trial in trials.values() if trial.decision.kind == "resume"]
@@ -162,7 +180,7 @@ def test_the_command_line_shows_it(old: Path) -> None:
         assert result.exit_code == 0, result.output
 
 
-# A migration that is killed. The revision after the present one exists in this test alone.
+# A migration that is killed. Only this test has the revision after the present one.
 
 REVISION = """
 import sqlalchemy as sa
@@ -264,7 +282,7 @@ def test_a_migration_killed_anywhere_leaves_the_old_schema_or_the_new(old: Path,
     (statements,) = migrate(scripts, (copied("whole"), 0, ""))
     revision, later, trials = contents(tmp_path / "whole.db")
     assert revision == "9998"
-    assert {"note", "trial_by_member"} <= set(later)
+    assert {"note", "trial_by_score"} <= set(later)
     assert later != before[1]
     assert trials == before[2]
 
@@ -278,7 +296,7 @@ def test_a_migration_killed_anywhere_leaves_the_old_schema_or_the_new(old: Path,
     assert migrate(scripts, (committed, 0, "storage.commit.after")) == [-9]
     assert contents(committed) == ("9998", later, trials)
 
-    # whoever opens them next brings them up to date, or finds nothing to do
+    # the next owner brings them up to date, or has nothing to do
     again = [path for path, *_ in killed[3:-1:3]]
     assert all(count > 10 for count in migrate(scripts, *((path, 0, "") for path in again)))
     for path in again:

@@ -39,7 +39,7 @@ def test_trials_by_number_state_and_member(studied: Any, trial: Any) -> None:
     failed = studied.read(queries.trials, states=[TrialState.FAILED], first=5)
     assert [found.number for found in failed] == [9, 14, 19]
     assert sorted(studied.read(queries.trials_by_number, [9, 3, 99])) == [3, 9]
-    assert [found.number for found, _ in studied.read(queries.open_trials)] == [0, 1, 5, 6, 10, 11, 15, 16]
+    assert [found.number for found, _, _ in studied.read(queries.open_trials)] == [0, 1, 5, 6, 10, 11, 15, 16]
     assert studied.read(queries.trial, 20) is None
     assert studied.read(queries.told_digest, 0) is None
     assert studied.read(queries.told_digest, 20) is None
@@ -59,7 +59,7 @@ def test_evaluations_of_some_trials(studied: Any) -> None:
     [
         ("open_trials", (), "trial_open"),
         ("best_trials", ("max", 1), "trial_by_score"),
-        ("checkpoints", (["pending"],), "checkpoint_kept"),
+        ("checkpoints", (["durable"],), "checkpoint_kept"),
         ("pinned", (), "checkpoint_kept"),
     ],
 )

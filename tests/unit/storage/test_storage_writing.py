@@ -103,7 +103,7 @@ def test_a_trial_is_read_as_it_was_written(begin: Any) -> None:
 
 def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any) -> None:
     held = lease(0)
-    studied.write(inserted=[(trial(0), held)], pending=[(ID, 0, 1)])
+    studied.write(inserted=[(trial(0), held)])
     told = trial(
         0,
         state=TrialState.COMPLETED,
@@ -120,8 +120,6 @@ def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any)
         error="before",
         started=5.0,
         finished=6.0,
-        hyperparameters={"lr": 0.02},
-        decision=Decision(kind="rescue", donor=3),
         steps=50,
     )
     evaluations = [
@@ -129,8 +127,14 @@ def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any)
         (0, Evaluation(100, "accuracy", math.nan)),
         (0, Evaluation(100, "loss", -math.inf)),
     ]
-    studied.write(updated=[TrialUpdate(told, held, None, "digest")], durable=[REFERENCE], evaluations=evaluations)
+    studied.write(
+        updated=[TrialUpdate(told, held, None, "digest")], durable=[(REFERENCE, 0, 1)], evaluations=evaluations
+    )
     assert repr(studied.read(queries.trial, 0)) == repr(told)
+    # what a trial is never changes
+    other = msgspec.structs.replace(trial(0), hyperparameters={"lr": 0.02}, decision=Decision(kind="rescue", donor=3))
+    with pytest.raises(StaleState):
+        studied.write(updated=[TrialUpdate(other, None, None)])
     assert repr(studied.read(queries.evaluations)) == repr(evaluations)
     assert studied.read(queries.told_digest, 0) == (1, held.token, "digest")
     assert studied.read(queries.open_trials) == []
@@ -191,7 +195,7 @@ def test_only_the_holder_of_a_trial_can_write_it(studied: Any, trial: Any, lease
 def test_a_released_trial_has_no_holder_and_the_next_grant_another_fence(studied: Any, trial: Any, lease: Any) -> None:
     first, second = lease(0), lease(0, fence=2, session="b")
     studied.write(inserted=[(trial(0), first)])
-    assert studied.read(queries.open_trials) == [(trial(0), first)]
+    assert studied.read(queries.open_trials) == [(trial(0), first, None)]
     studied.write(updated=[TrialUpdate(trial(0), first, None)])
     assert studied.read(queries.open_trials) == [(trial(0), None)]
     with pytest.raises(StaleState):
@@ -220,26 +224,25 @@ def test_a_checkpoint_goes_through_its_states(studied: Any, trial: Any, lease: A
         return {found.id: found.state for found in studied.read(queries.checkpoints)}
 
     other = "d" * 32
-    studied.write(inserted=[(trial(0), lease(0))], pending=[(ID, 0, 1), (other, 0, 2)])
-    assert states() == {ID: CheckpointState.PENDING, other: CheckpointState.PENDING}
-    assert studied.read(queries.checkpoints)[0].reference is None
-    studied.write(durable=[REFERENCE], condemned=[other])
+    studied.write(inserted=[(trial(0), lease(0))])
+    studied.write(durable=[(REFERENCE, 0, 1)], void=[(other, 0, 2)])
+    assert studied.read(queries.checkpoints)[1].reference is None
     assert states() == {ID: CheckpointState.DURABLE, other: CheckpointState.CONDEMNED}
     found = studied.read(queries.checkpoints, [CheckpointState.DURABLE])
     assert [(each.reference, each.trial, each.fence) for each in found] == [(REFERENCE, 0, 1)]
     with pytest.raises(StaleState):
-        studied.write(durable=[CheckpointReference(other, "sha256:1", 1)])
+        studied.write(durable=[(CheckpointReference(other, "sha256:1", 1), 0, 3)])
     studied.write(condemned=[ID], collected=[other])
     studied.write(collected=[ID])
     studied.write(condemned=[other])
     assert states() == {ID: CheckpointState.COLLECTED, other: CheckpointState.COLLECTED}
-    assert studied.read(queries.checkpoints, [CheckpointState.PENDING, CheckpointState.CONDEMNED]) == []
+    assert studied.read(queries.checkpoints, [CheckpointState.CONDEMNED]) == []
     assert len(studied.read(queries.checkpoints, [CheckpointState.COLLECTED])) == 2
 
 
 def test_pinning_follows_the_trial(studied: Any, trial: Any) -> None:
-    studied.write(inserted=[(trial(0), None), (trial(1, checkpoint=REFERENCE), None)], pending=[(ID, 1, 1)])
-    studied.write(durable=[REFERENCE], pinned=[(1, True), (0, True)])
+    studied.write(inserted=[(trial(0), None), (trial(1, checkpoint=REFERENCE), None)])
+    studied.write(durable=[(REFERENCE, 1, 1)], pinned=[(1, True), (0, True)])
     assert studied.read(queries.pinned) == [1]
     assert [found.pinned for found in studied.read(queries.checkpoints)] == [True]
     studied.write(pinned=[(1, False)])

@@ -91,7 +91,7 @@ def test_a_budget_changed_from_elsewhere_ends_the_run(running):
 
 
 def test_an_owner_that_does_not_answer_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("phyletic.study.control._INBOX_SECONDS", 0.2)
+    monkeypatch.setattr("phyletic.coordinator.inbox._ANSWER_SECONDS", 0.2)
     script = textwrap.dedent(
         """
         import sys, time

@@ -247,6 +247,18 @@ def test_what_another_thread_left_is_given_back(tmp_path):
     assert not study.owner.begun
 
 
+def test_a_study_object_that_is_dropped_with_a_loop_that_was_left_gives_all_free(tmp_path):
+    def leave():
+        study = make(storage=tmp_path / "a.db")
+        for _ in study.attach(build):
+            break
+        return study.owner
+
+    owner = leave()
+    gc.collect()
+    assert not owner.begun
+
+
 def test_loops_of_two_study_objects_in_one_thread_share_its_session(tmp_path):
     """A notebook's cell that was run again: the old object is kept by a traceback, with its loop and its trial."""
     first, second = make(storage=tmp_path / "a.db"), make(storage=tmp_path / "a.db")

@@ -182,4 +182,4 @@ def test_what_was_told_or_failed_is_held_no_more(tmp_path):
     study.tell(study.ask(), score=1.0)
     study.run(train, verbose=0)
     assert study.finished
-    assert study._asker._threads == {}
+    assert study._ask_and_tell._threads == {}

@@ -11,12 +11,12 @@ import time
 import psutil
 import pytest
 
-from phyletic.workers.lifeline import Lifeline
+from phyletic.workers.process_tree import Lifeline
 from phyletic.workers.reaper import MARKER
 
 FORKING = """
 import os, subprocess, sys, time
-from phyletic.workers.lifeline import Lifeline
+from phyletic.workers.process_tree import Lifeline
 worker = subprocess.Popen(["sleep", "60"], start_new_session=True, env={**os.environ, sys.argv[1]: "a" * 32})
 lifeline = Lifeline()
 lifeline.guard(worker.pid, "a" * 32)
@@ -67,18 +67,14 @@ def test_the_reaper_ends_what_is_guarded_and_nothing_else() -> None:
         released.kill()
 
 
-def test_a_reaper_that_was_killed_is_replaced_and_told_everything() -> None:
+def test_without_its_reaper_a_lifeline_goes_on() -> None:
     lifeline = Lifeline()
-    first, second = start_sleeper("a" * 32), start_sleeper("b" * 32)
-    with first, second:
-        lifeline.guard(first.pid, "a" * 32)
-        killed = reaper_of(lifeline)
-        killed.kill()
-        killed.wait(20)
-        lifeline.guard(second.pid, "b" * 32)
-        assert reaper_of(lifeline).pid != killed.pid
-        lifeline.close()
-        assert first.wait(20) == second.wait(20) == -signal.SIGKILL
+    reaper = reaper_of(lifeline)
+    reaper.kill()
+    reaper.wait(20)
+    lifeline.guard(os.getpid(), "a" * 32)
+    lifeline.release(os.getpid())
+    lifeline.close()
 
 
 def test_a_process_forked_from_the_owner_does_not_hold_the_lifeline() -> None:

@@ -150,6 +150,7 @@ def _create_trial() -> None:
         sa.Column("session", sa.Text),
         sa.Column("fence", sa.BigInteger, nullable=False),
         sa.Column("token", sa.Text),
+        sa.Column("publishes", sa.Text),
         sa.Column("digest", sa.Text),
         sa.Column("attempts", sa.BigInteger, nullable=False),
         sa.Column("failures", sa.BigInteger, nullable=False),
@@ -158,10 +159,13 @@ def _create_trial() -> None:
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("started", sa.Double),
         sa.Column("finished", sa.Double),
+        sa.Column("decided", sa.BigInteger, nullable=False),
         sa.Column("ended", sa.BigInteger),
         sa.PrimaryKeyConstraint("study", "number"),
     )
     is_open = sa.text("state IN ('waiting', 'running')")
     op.create_index("trial_open", "trial", ["study", "number"], sqlite_where=is_open, postgresql_where=is_open)
+    ended = sa.text("ended IS NOT NULL")
+    op.create_index("trial_by_end", "trial", ["study", "ended"], sqlite_where=ended, postgresql_where=ended)
     scored = sa.text("score IS NOT NULL")
     op.create_index("trial_by_score", "trial", ["study", "score"], sqlite_where=scored, postgresql_where=scored)

@@ -1,4 +1,4 @@
-"""Ask and tell: the lower level of the loop, for programs that schedule trials themselves."""
+"""Ask and tell: the level below the loop, for programs that schedule trials themselves."""
 
 from __future__ import annotations
 
@@ -8,34 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
-from phyletic.coordinator.messages import (
-    Ancestors,
-    Ask,
-    Command,
-    Fail,
-    Grant,
-    Granted,
-    Join,
-    Leave,
-    Refused,
-    Reply,
-    Tell,
-)
+from phyletic.coordinator.client import Client
+from phyletic.coordinator.messages import Grant, Granted, Refused, Tell
 from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.coordinator.sessions import check_worker
 from phyletic.disk import local_folder
 from phyletic.errors import InvalidArgument
 from phyletic.records import CheckpointReference, Evaluation, StudyIdentity, Trial
-from phyletic.records.values import as_unicode
 from phyletic.workers.attempt import Attempt
 from phyletic.workers.trial import LiveTrial, attempt_of, check_metric_name, check_metric_value, check_steps
 
-__all__ = ["Asker"]
+__all__ = ["AskAndTell"]
 
 _MOST_AT_ONCE = 10_000
 
 
-class Asker:
+class AskAndTell:
     """Asks and tells for one study object.
 
     Args:
@@ -49,6 +38,7 @@ class Asker:
 
     def __init__(self, owner: Owner, checkpoints: Checkpoints, identity: StudyIdentity) -> None:
         self._owner = owner
+        self._client = Client(OwnerChannel(owner))
         self._checkpoints = checkpoints
         self._identity = identity
         self._named: dict[str, str] = {}
@@ -65,36 +55,33 @@ class Asker:
             if worker is not None:
                 raise InvalidArgument("count", count, "None for a named worker, which runs one trial at a time")
         session, joining = self._session(worker)
-        reply = self._owner.execute([*joining, Ask(session=session, slots=count or 1)])[-1]
+        reply = self._client.ask(session, slots=count or 1, worker=joining)
         if not isinstance(reply, Granted):
             self.sessions.discard(session)
-            accepted = self.accepted(reply)
-            return accepted if count is None else [accepted] * count
+            return reply if count is None else [reply] * count
         if isinstance(reply.rest, Refused):
             # whoever asked gets the error, and could not tell the trials that were granted beside it
             error = f"another trial that was asked for with it could not be decided: {reply.rest.message}"
-            self._owner.execute([Leave(session=session, lost=False, error=error)])
+            self._client.leave([session], error)
             raise reply.rest.exception()
         trials = [self._live(grant) for grant in reply.grants]
         return trials[0] if count is None else [*trials, *[reply.rest] * (count - len(trials))]
 
-    def _session(self, worker: str | None) -> tuple[str, list[Command]]:
-        if worker is None:
-            # an ask with an identity of its own: said again it gives the same trials, and the next call new ones
-            session = secrets.token_hex(16)
-            self.sessions.add(session)
-            return session, []
-        session = self._named.get(worker, "")
-        if session in self.sessions:
-            return session, []
-        session = self._named[worker] = secrets.token_hex(16)
+    def _session(self, worker: str | None) -> tuple[str, str | None]:
+        """Return the session that asks, and the name under which it joins, if it begins now."""
+        if worker is not None and self._named.get(worker) in self.sessions:
+            return self._named[worker], None
+        # an anonymous ask is a session of its own: said again it gives the same trials, and the next call new ones
+        session = secrets.token_hex(16)
         self.sessions.add(session)
-        return session, [Join(session=session, worker=worker)]
+        if worker is not None:
+            self._named[worker] = session
+        return session, worker
 
     def _live(self, grant: Grant) -> LiveTrial:
         self._threads[grant.trial.number] = threading.get_ident()
         attempt = Attempt(grant, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
-        attempt.ancestors = self._ancestors
+        attempt.ancestors = self._client.ancestors
         return LiveTrial(attempt)
 
     def held(self) -> tuple[list[int], list[int]]:
@@ -103,10 +90,6 @@ class Asker:
         numbers = sorted(number for session in list(self.sessions) for number in sessions.get(session, ()))
         here = [number for number in numbers if self._threads.get(number) == threading.get_ident()]
         return here, [number for number in numbers if number in self._threads and number not in here]
-
-    def _ancestors(self, number: int) -> tuple[int, ...]:
-        lineage: tuple[int, ...] = self.accepted(self._owner.execute([Ancestors(trial=number)])[0]).lineage
-        return lineage
 
     def tell(
         self,
@@ -121,7 +104,7 @@ class Asker:
         many = isinstance(trial, Sequence) and not isinstance(trial, str)
         if not many:
             command = self._command(trial, {**_mapping(metrics), **values}, checkpoint, steps_done, partial)
-            return self._told([trial], self._owner.execute([command]))[0]
+            return self._told([trial], [command])[0]
         results = metrics if metrics is not None else [None] * len(trial)
         folders = checkpoint if checkpoint is not None else [None] * len(trial)
         for name, given in (("metrics", results), ("checkpoint", folders)):
@@ -134,15 +117,12 @@ class Asker:
             self._command(one, result, folder, steps_done, partial)
             for one, result, folder in zip(trial, checked, folders, strict=True)
         ]
-        return self._told(trial, self._owner.execute(commands))
+        return self._told(trial, commands)
 
-    def _told(self, lives: Sequence[Any], replies: Sequence[Reply]) -> list[Trial]:
-        told = []
-        for live, reply in zip(lives, replies, strict=True):
-            done = self.accepted(reply)
-            assert done.trial is not None
-            self._forget(_live(live))
-            told.append(done.trial)
+    def _told(self, trials: Sequence[Any], results: Sequence[Tell]) -> list[Trial]:
+        told = self._client.tell(results)
+        for trial in trials:
+            self._forget(_live(trial))
         return told
 
     def _forget(self, live: Attempt) -> None:
@@ -215,24 +195,16 @@ class Asker:
             error = "".join(traceback.format_exception(error)).rstrip()
         if not isinstance(error, str):
             raise InvalidArgument("error", error, "text, or an exception")
-        done = self.accepted(self._owner.execute([Fail(lease=live.grant.lease, error=as_unicode(error))])[0])
-        assert done.trial is not None
+        failed = self._client.fail(live.grant.lease, error)
         self._forget(live)
-        record: Trial = done.trial
-        return record
+        return failed
 
     def heartbeat(self, trial: Any, step: int | None) -> bool:
         """Say that a trial is alive; returns whether it should go on."""
         live = _live(trial)
         at = None if step is None else check_steps("step", step, 0)
-        live.take_answer(self.accepted(self._owner.execute([live.heartbeat(at)])[0]))
+        live.take_answer(self._client.heartbeat(live.heartbeat(at)))
         return not live.stop
-
-    def accepted(self, reply: Reply) -> Any:
-        """Return a reply, or raise the error that it carries."""
-        if isinstance(reply, Refused):
-            raise reply.exception()
-        return reply
 
 
 def _live(trial: Any) -> Attempt:

@@ -47,6 +47,29 @@ def test_a_new_incarnation_under_a_name_gets_a_new_grant_and_the_old_one_can_say
     study.close()
 
 
+def test_an_anonymous_ask_said_again_gives_the_same_trials_and_the_next_one_others(tmp_path):
+    study = make(tmp_path / "a.db")
+    said = []
+    execute = study.owner.execute
+
+    def noting(commands):
+        said.append(commands)
+        return execute(commands)
+
+    study.owner.execute = noting
+    first = study.ask()
+    (message,) = said
+    for _ in range(2):
+        (again,) = execute(message)
+        assert again.grants == (attempt_of(first).grant,)
+    second = study.ask()
+    assert second.number != first.number
+    assert isinstance(study.ask(), ph.Wait)
+    # neither has lost anything
+    assert {study.tell(trial, score=1.0).attempts for trial in (first, second)} == {1}
+    study.close()
+
+
 def test_two_names_hold_a_trial_each(tmp_path):
     study = make(tmp_path / "a.db")
     one, other = study.ask(worker="one"), study.ask(worker="other")
