@@ -1,10 +1,10 @@
-"""Simulated studies in which everything goes wrong, by the thousand: do the invariants hold?
+"""Thousands of simulated studies in which everything goes wrong: do the invariants hold?
 
     python benchmarks/simulate.py --seeds 20000
 
-Runs in two processes. Prints seeds, events, violations and time, and how often each thing went wrong; a seed that fails
-is printed as it is found, and is repeated by ``phyletic.simulate.simulate_drawn(seed)``. The exit code is 1 if an
-invariant was violated.
+Runs two processes. Prints each seed that violates an invariant at once, and in the end how many seeds, events and
+violations there were, how long it took, and how often each thing went wrong.
+``phyletic.simulate.simulate_drawn(seed)`` repeats one seed. The exit code is 1 if an invariant was violated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phyletic.simulate import Incidents, simulate_drawn
 
 
 def run(seed: int) -> tuple[int, dict[str, int], Incidents, str]:
-    """Return the seed, its figures, what went wrong, and what was violated."""
+    """Return the seed, its figures, its incidents, and its violations as a text."""
     try:
         simulation = simulate_drawn(seed)
     except Exception:

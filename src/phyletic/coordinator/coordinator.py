@@ -137,13 +137,14 @@ class Coordinator:
         state = loaded.state
         with self._database.transaction() as connection:
             self._epoch = take_epoch(connection, state.id, state.counters.epoch)
-        state.counters = msgspec.structs.replace(state.counters, epoch=self._epoch)
+        counters = state.counters = msgspec.structs.replace(state.counters, epoch=self._epoch)
         changes = self._changes(state)
         again = void_leases(loaded, changes, now)
         renew_all(state, changes, now)
         if about is not None:
             changes.events.append(Event(kind=OWNER, at=now, payload=dict(about)))
-        outcome = self._commit(state, changes, now, durable=True)
+        # a reset count of failures is stored even if nothing else changed
+        outcome = self._commit(state, changes, now, durable=True, always=state.counters is not counters)
         self._state = state
         return msgspec.structs.replace(outcome, condemned=(*again, *outcome.condemned))
 

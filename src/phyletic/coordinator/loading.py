@@ -143,10 +143,14 @@ def put_members(state: StudyState, changes: Changes, now: float) -> None:
 
 
 def _only_decided(state: StudyState, member: Member, before: Member) -> bool:
-    """Whether a member differs from what it was by an open trial alone."""
+    """Whether a member that was idle differs from what it was by an open trial alone.
+
+    If it had another open trial, its row still holds what was measured along that one's lineage.
+    """
     view, old = member.view, before.view
     return (
-        member.open is not None
+        before.open is None
+        and member.open is not None
         and member.tip is before.tip
         and member.kept is before.kept
         and view.trial is old.trial

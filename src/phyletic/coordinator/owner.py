@@ -61,6 +61,7 @@ class Owner:
         identity: Gives random identities of 32 hexadecimal digits.
         clock: Gives the time in seconds since 1970.
         steady: Gives seconds that neither a step of the clock nor a sleep of the machine moves.
+        batch: How many deletions of checkpoints share one wait for the disk.
 
     Attributes:
         feed: Hands on what is committed.
@@ -81,6 +82,7 @@ class Owner:
         identity: Callable[[], str] = random_identity,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
+        batch: int = 32,
     ) -> None:
         self.database = database
         self.name = name
@@ -98,7 +100,7 @@ class Owner:
         self._arrived: deque[_Batch] = deque()
         self._begun = False
         self._users: set[int] = set()
-        self._collector = Collector(checkpoints.delete, checkpoints.sync)
+        self._collector = Collector(checkpoints.delete, checkpoints.sync, batch=batch)
         self._process = os.getpid()
         self._busy = False
 

@@ -1,7 +1,7 @@
 """Synthetic learning curves whose best learning rate drifts while they train.
 
-One step is L ← L − k·exp(−(ln lr − ln lr*(t))² / 2s²)·(L − L∞) + noise. No learning rate stays good, the best
-one is known at every step, and so is the least loss: regret is exact, and a schedule can be told from a constant.
+One step is L ← L − k·exp(−(ln lr − ln lr*(t))² / 2s²)·(L − L∞) + noise. No learning rate stays good. The best
+one is known at every step, and so is the least loss; so regret is exact, and a schedule can be told from a constant.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class DriftingCurve:
         first: Best learning rate at step 0, from 1e-100 to 1e100.
         last: Best learning rate from step ``horizon`` on, in the same range.
         horizon: Steps over which it drifts, at least 1.
-        width: s, how far from the best a learning rate may be, in natural logarithms: at a factor of e^width, a step
-            gains 61 % of what the best one gains. From 1e-100 on.
+        width: s, how far a learning rate may be from the best, in natural logarithms, at least 1e-100: at a factor of
+            e^width, a step gains 61 % of what the best one gains.
         speed: k, the share of the excess loss that a step with the best rate removes, in (0, 1).
         start: Loss at step 0.
-        floor: L∞, the loss that is approached, below ``start``.
-        noise: Standard deviation of what is added at each step; its mean is 0, so what is exact here is the mean.
+        floor: L∞, the loss that training approaches, below ``start``.
+        noise: Standard deviation of the noise at each step. Its mean is 0, so all that is exact here is a mean.
 
     Raises:
         InvalidArgument: An argument is out of range.
@@ -65,7 +65,7 @@ class DriftingCurve:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        # within these ranges nothing overflows
+        # nothing overflows within these ranges
         check_number("first", self.first, least=_LEAST, most=1 / _LEAST)
         check_number("last", self.last, least=_LEAST, most=1 / _LEAST)
         check_integer("horizon", self.horizon, 1)
@@ -90,7 +90,7 @@ class DriftingCurve:
             loss: The loss before it.
             learning_rate: Above 0.
             step: Steps taken along the lineage before it.
-            stream: Where noise is drawn from; None for none.
+            stream: The stream of the noise; None for no noise.
         """
         distance = math.log(learning_rate / self.best_learning_rate(step)) / self.width
         after = loss - self.speed * math.exp(-(distance**2) / 2) * (loss - self.floor)
@@ -108,20 +108,20 @@ class DriftingCurve:
         return self.floor + (self.start - self.floor) * (1.0 - self.speed) ** steps
 
     def regret(self, loss: float, steps: int) -> float:
-        """Return how much a loss after some steps is above the least possible."""
+        """Return a loss after some steps minus the least possible."""
         return loss - self.best_loss(steps)
 
     def best_constant(self, steps: int) -> tuple[float, float]:
-        """Return the best constant learning rate for some steps, to a relative 1e-6, and the loss it ends with.
+        """Return the best constant learning rate for some steps, to a relative 1e-6, and the loss that it ends with.
 
-        A constant is found by search over the range of the drift, so what a schedule can gain is known.
+        The search covers the range of the drift. The result shows how much a schedule can gain.
         """
         best = np.log([self.best_learning_rate(step) for step in range(steps)])
         low, high = float(best.min()), float(best.max())
         while True:
             grid = np.linspace(low, high, 257)
             gains = self.speed * np.exp(-(((grid[:, None] - best) / self.width) ** 2) / 2)
-            # The excess loss is multiplied by 1 − gain at each step.
+            # each step multiplies the excess loss by 1 − gain
             place = int(np.argmin(np.log1p(-gains).sum(axis=1)))
             if high - low < 1e-6:
                 rate = math.exp(grid[place])

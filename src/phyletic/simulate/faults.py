@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation, and how fast workers are: plain configurations, checked when they are made."""
+"""What may go wrong in a simulation, and how fast workers are: frozen configurations, checked when they are made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Faults", "Speeds"]
 _LONGEST = 1e9
 """Seconds: some thirty years."""
 _MOST_LEASES = 1000
-"""In more of them than a few thousand, detached workers say so much that nothing seems to happen besides."""
+"""During longer waits, the heartbeats of detached workers would be nearly all events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ class Speeds:
     Args:
         step: Seconds of one step on an average worker.
         overhead: Seconds of a trial beside its steps: loading, evaluating, saving.
-        spread: Standard deviation of the logarithm of a worker's speed, at most 10; 0 makes all workers alike.
-        straggler: Share of the workers that are slow, from 0 to 1.
+        spread: Standard deviation of the logarithm of a worker's speed, at most 10; with 0, all workers are alike.
+        straggler: The share of the workers that are slow, from 0 to 1.
         slowness: How many times slower those are, at most 1e9.
-        latency: Mean seconds that a message is on its way.
+        latency: Mean seconds that a message takes to arrive.
 
     Raises:
         InvalidArgument: An argument is out of its range.
@@ -50,37 +50,37 @@ class Speeds:
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """How often things go wrong: probabilities from 0 to 1, unless it says otherwise. Without arguments, nothing does.
+    """How often things go wrong; without arguments, nothing does. Values are probabilities, unless they say otherwise.
 
     Args:
-        crash: That a worker dies during an attempt. Its death is seen after ``detection`` seconds, and another worker
-            takes its place.
-        pause: That a worker sleeps at the end of an attempt until it was taken for dead, so that its result comes too
-            late; a detached one for up to two leases, which may or may not be too late.
-        fail: That the training code raises during an attempt.
-        cursed: Members whose training code always raises.
-        not_finite: That the loss becomes NaN or infinite; it stays so in all that inherits those weights.
-        damaged: That a parent's checkpoint is not what was published.
-        partial: That a worker hands its trial back early.
-        uneven: That the training code trains another number of steps than it was asked to.
-        leave: That a worker leaves for good after an attempt, while another stays.
-        join: That one more worker joins after an attempt.
-        lose: That a message, or the answer to it, is lost; it is sent again after ``again`` seconds.
-        duplicate: That a message arrives twice.
-        delay: That a message takes up to ``detection`` seconds more, so that later ones overtake it.
-        owner: That the owner of the study dies while it decides, before or after the commit; another begins at once.
-        power: That the owner's machine loses power after a decision: what was not on the disk yet is gone, and so are
-            the workers on that machine; another owner begins at once.
-        suspend: That the owner is suspended after a decision, for up to three leases, and hears nobody meanwhile; it
-            then stays awake for one lease or more.
-        forget: That the deletion of a checkpoint that was condemned fails.
-        detached: Share of the workers that are on machines the owner cannot look at. Nobody sees their death or their
-            leaving: their leases have a deadline, which each word from them moves.
-        lease: Seconds that a detached worker's lease lasts without a word, at most 30 days; it says something eight
-            times as often.
-        cut: That a detached worker reaches nobody for a while during an attempt, for up to two leases; it trains on.
-        detection: Seconds until a death is seen; at most 1e9, and 1000 leases where workers are detached.
-        again: Seconds after which a message without an answer is sent again; at most as many.
+        crash: A worker dies during an attempt. The owner sees an attached worker's death ``detection`` seconds later.
+            Another worker takes its place.
+        pause: A worker sleeps at the end of an attempt: an attached one until it is taken for dead, so that its result
+            comes too late; a detached one for up to two leases, so that its result may come too late.
+        fail: The training code raises during an attempt.
+        cursed: The members whose training code always raises.
+        not_finite: The loss becomes NaN or infinite, and stays so in everything that inherits those weights.
+        damaged: The parent's checkpoint is not what was published.
+        partial: A worker hands its trial back early.
+        uneven: The training code trains another number of steps than it was asked to.
+        leave: A worker leaves for good after an attempt, unless it is the last.
+        join: Another worker joins after an attempt.
+        lose: A message or its answer is lost, at most 0.9; the message is sent again after ``again`` seconds.
+        duplicate: A message arrives twice.
+        delay: A message takes up to ``detection`` seconds longer, so that later ones overtake it.
+        owner: The owner's process dies while it decides, before or after the commit; another begins at once.
+        power: The owner's machine loses power after a decision. Everything that was not yet on the disk is gone, and
+            so are the workers on that machine; another owner begins at once.
+        suspend: The owner is suspended after a decision, for up to three leases, and hears nobody meanwhile; it then
+            stays awake for at least one lease.
+        forget: The deletion of a condemned checkpoint fails.
+        detached: The share of the workers that are detached. The owner does not see them die or leave, but their
+            leases have a deadline, which each of their messages moves.
+        lease: Seconds that a detached worker's lease lasts without a message, at most 30 days; the worker sends a
+            heartbeat eight times as often.
+        cut: A detached worker reaches nobody for up to two leases during an attempt; it goes on training.
+        detection: Seconds until a death is seen; at most 1e9, and at most 1000 leases if workers are detached.
+        again: Seconds after which a message without an answer is sent again; with the same limits as ``detection``.
 
     Raises:
         InvalidArgument: An argument is out of its range.
@@ -128,5 +128,5 @@ class Faults:
 
     @property
     def unanswered(self) -> bool:
-        """Whether what is said may get no answer."""
+        """Whether a message may get no answer."""
         return bool(self.lose or self.owner or self.power or self.cut)

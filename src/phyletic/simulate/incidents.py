@@ -1,4 +1,4 @@
-"""What went wrong in a simulation, counted: that a fault was asked for does not show that it happened."""
+"""Incidents: how often each thing went wrong in a simulation. That a fault may happen does not show that it did."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class Incidents:
         doubled: Messages that arrived twice.
         delayed: Messages and answers that took so long that later ones overtook them.
         cuts: Links that were cut.
-        unreachable: Messages and answers that did not arrive since their link was cut.
-        repeated: Messages that were said again since no answer came.
-        told_again: Results that were said again after they had been acknowledged.
-        refused: Results that came too late: their leases had ended.
+        unreachable: Messages and answers that did not arrive because their link was cut.
+        repeated: Messages that were sent again because no answer came.
+        told_again: Results that were sent again after they had been acknowledged.
+        refused: Results that came too late, since their leases had ended.
         crashed: Workers that died during an attempt.
         orphaned: Workers that died with their owner.
         slept: Workers that were suspended at the end of an attempt.
         joined: Workers that joined while the study ran.
         left: Workers that left while the study ran.
         stragglers: Workers that were slow from the beginning.
-        regranted: Trials that were granted again since the worker that held them was silent past its lease.
+        regranted: Trials that were granted again because their worker was silent past its deadline.
         suspended: Suspensions of the owner.
-        spared: Leases whose deadlines passed while the owner was suspended, and that went on.
+        spared: Leases that went on although their deadlines passed while the owner was suspended.
         deaths: Owners that died while they decided.
-        unheard: Results that were committed, and whose owner died before it could say so.
+        unheard: Results that were committed by an owner that died before it could answer.
         outages: Losses of power.
-        undone: Grants that nobody had waited for, and that a loss of power undid.
+        undone: Grants that were not on the disk, and that a loss of power undid.
         forgotten: Deletions that failed.
         raised: Attempts whose training code raised.
-        damaged: Attempts whose parent's checkpoint was found to be damaged.
+        damaged: Attempts that found their parent's checkpoint damaged.
         not_finite: Results whose loss was NaN or infinite.
         partial: Results of trials that were handed back early.
         uneven: Results of attempts that trained another number of steps than they were asked to.

@@ -1,8 +1,8 @@
-"""What must hold after every event of a study, whatever went wrong.
+"""The invariants of a study: what must hold after every event, whatever went wrong.
 
-A :class:`Ledger` notes what an honest observer saw: grants, results that were committed, checkpoints that were
-published and deleted. :func:`check_invariants` compares the coordinator's state in memory with it, at a cost that grows
-with the population; :func:`check_stored` compares both with all that is stored.
+A :class:`Ledger` holds what an honest observer saw: grants, committed results, published and deleted checkpoints.
+:func:`check_invariants` compares the coordinator's state in memory with it, at a cost that grows with the population;
+:func:`check_stored` compares both with all that is stored.
 """
 
 from __future__ import annotations
@@ -17,27 +17,44 @@ import msgspec
 from phyletic.coordinator.loading import load
 from phyletic.coordinator.state import OpenTrial, StudyState
 from phyletic.errors import PhyleticError
+from phyletic.evolution import Algorithm
 from phyletic.records import CheckpointState, Lease, Trial, TrialState
+from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import Database
 
-__all__ = ["Ledger", "check_invariants", "check_left", "check_stored"]
+__all__ = ["Ledger", "check_invariants", "check_left", "check_stored", "stored_state"]
+
+_STORED = (
+    "control",
+    "members",
+    "open",
+    "parents",
+    "best",
+    "pinned",
+    "sessions",
+    "lease_seconds",
+    "deadlines",
+    "curves",
+    "running",
+    "busy",
+)
+"""The attributes of a state that are stored, beside its counters."""
 
 
 @dataclass
 class Ledger:
-    """What was seen from outside of the coordinator.
+    """What an observer outside of the coordinator saw.
 
     Attributes:
         granted: The latest lease of each trial.
-        reported: What each attempt reported as its score, by the token of its lease; None for one handed back early.
-        ended: Results that are committed, by trial.
-        published: Checkpoints that are there.
-        deleted: Checkpoints that the coordinator let be deleted.
-        pinned: Trials that were pinned.
-        damaged: Trials whose checkpoints were found damaged; what uses them still ends by itself.
-        seen: Trials below this number are checked already.
-        open: Numbers of the trials that were open after the last event.
+        reported: The score that each attempt reported, by the token of its lease; None if it was handed back early.
+        ended: The committed results, by trial.
+        published: The checkpoints that exist.
+        deleted: The checkpoints that the owner deleted.
+        pinned: The pinned trials.
+        seen: The number below which trials are checked already.
+        open: The numbers of the trials that were open after the last event.
     """
 
     granted: dict[int, Lease] = field(default_factory=dict)
@@ -46,26 +63,22 @@ class Ledger:
     published: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     pinned: set[int] = field(default_factory=set)
-    damaged: set[int] = field(default_factory=set)
     seen: int = 0
     open: frozenset[int] = frozenset()
 
 
 def check_invariants(state: StudyState, ledger: Ledger) -> list[str]:
-    """Return what is wrong with a state, in words; the ledger is brought up to date.
+    """Return what is wrong with a state, in words, and bring the ledger up to date.
 
     Args:
         state: The coordinator's committed state.
         ledger: What was seen until now.
     """
-    wrong = [
-        *_members(state),
-        *_counted(state, ledger),
-        *_kept(state, ledger),
-    ]
+    wrong = [*_members(state), *_counted(state, ledger), *_kept(state, ledger)]
     new = [opened for number, opened in sorted(state.open.items()) if number >= ledger.seen]
     for opened in new:
-        wrong += _decided(state, ledger, opened)
+        wrong += _decided(state, opened)
+        wrong += _origin(ledger, opened)
     if state.algorithm.synchronous:
         wrong += _barrier(state, ledger, [opened.trial for opened in new])
     ledger.seen = state.counters.next_trial
@@ -74,14 +87,14 @@ def check_invariants(state: StudyState, ledger: Ledger) -> list[str]:
 
 
 def _members(state: StudyState) -> list[str]:
-    """Each member has at most one open trial, and each open trial its member."""
+    """Each member has at most one open trial, each open trial a member, and each lease a session."""
     wrong = []
     holders = Counter(opened.trial.member for opened in state.open.values())
     wrong += [f"member {member} has {count} open trials" for member, count in holders.items() if count > 1]
     for number, opened in state.open.items():
         member = state.members.get(opened.trial.member)
         if member is None or member.open != number:
-            wrong.append(f"trial {number} is open, but its member {opened.trial.member} does not know")
+            wrong.append(f"trial {number} is open, but its member {opened.trial.member} does not have it")
         if opened.lease is None and opened.trial.member >= state.control.population:
             wrong.append(f"trial {number} waits, but its member {opened.trial.member} is not in the population")
         if (opened.lease is None) != (opened.trial.state is TrialState.WAITING):
@@ -99,6 +112,7 @@ def _members(state: StudyState) -> list[str]:
 
 
 def _counted(state: StudyState, ledger: Ledger) -> list[str]:
+    """The counters count the committed results, each once, and the budget is not exceeded."""
     wrong = []
     completed = sum(trial.state is TrialState.COMPLETED for trial in ledger.ended.values())
     if state.counters.completed != completed:
@@ -116,7 +130,7 @@ def _counted(state: StudyState, ledger: Ledger) -> list[str]:
 
 
 def _kept(state: StudyState, ledger: Ledger) -> list[str]:
-    """What anything may still ask for is there."""
+    """Every checkpoint that anything may still need exists."""
     needed: list[tuple[str, Trial | None]] = []
     for member in state.population():
         needed += [(f"a head of member {member.view.member}", kept) for kept in member.kept]
@@ -132,7 +146,8 @@ def _kept(state: StudyState, ledger: Ledger) -> list[str]:
     ]
 
 
-def _decided(state: StudyState, ledger: Ledger, opened: OpenTrial) -> list[str]:
+def _origin(ledger: Ledger, opened: OpenTrial) -> list[str]:
+    """A new trial starts where its parent ended, and its donor has a finite score."""
     trial, wrong = opened.trial, []
     where = f"trial {trial.number} ({trial.decision.kind})"
     if opened.parent is None:
@@ -150,6 +165,13 @@ def _decided(state: StudyState, ledger: Ledger, opened: OpenTrial) -> list[str]:
         score = ledger.ended[donor].score if donor in ledger.ended else None
         if score is None or not math.isfinite(score):
             wrong.append(f"{where} has the donor {donor}, whose score is {score}")
+    return wrong
+
+
+def _decided(state: StudyState, opened: OpenTrial) -> list[str]:
+    """A new trial is within the population, the budget and the space."""
+    trial, wrong = opened.trial, []
+    where = f"trial {trial.number} ({trial.decision.kind})"
     if trial.member >= state.control.population:
         wrong.append(f"{where} was decided for member {trial.member} of {state.control.population}")
     if state.limit is not None and trial.steps is not None and trial.start_step + trial.steps > state.limit:
@@ -165,7 +187,7 @@ def _decided(state: StudyState, ledger: Ledger, opened: OpenTrial) -> list[str]:
 
 
 def _barrier(state: StudyState, ledger: Ledger, new: list[Trial]) -> list[str]:
-    """A generation is decided when all of the previous have ended, at once, in the order of the members."""
+    """A generation is decided once the previous one has ended: all at once, in the order of the members."""
     decided = [trial for trial in new if trial.decision.kind != "resume"]
     if not decided:
         return []
@@ -193,29 +215,41 @@ def _barrier(state: StudyState, ledger: Ledger, new: list[Trial]) -> list[str]:
     return wrong
 
 
+def stored_state(database: Database, name: str, space: Space, algorithm: Algorithm) -> StudyState:
+    """Return the state that the next owner would read.
+
+    Args:
+        database: The database.
+        name: The study's name.
+        space: Its search space.
+        algorithm: Its algorithm.
+    """
+    with database.read() as connection:
+        stored = queries.load_study(connection, name)
+        assert stored is not None
+        return load(connection, stored, space, algorithm).state
+
+
 def check_stored(database: Database, state: StudyState, ledger: Ledger) -> list[str]:
-    """Return what is wrong with what is stored, in words.
+    """Return how the database differs from what it should hold, in words.
 
     Args:
         database: The database.
         state: The coordinator's committed state.
         ledger: What was seen until now.
     """
+    wrong = _differences(state, stored_state(database, state.identity.name, state.space, state.algorithm))
     with database.read() as connection:
-        stored = queries.load_study(connection, state.identity.name)
-        assert stored is not None
-        loaded = load(connection, stored, state.space, state.algorithm).state
         trials = queries.trials(connection, state.id)
         checkpoints = queries.checkpoints(connection, state.id)
-    wrong = _differences(state, loaded)
     ended = {trial.number: trial for trial in trials if trial.state in (TrialState.COMPLETED, TrialState.PARTIAL)}
     if [trial.number for trial in trials] != list(range(len(trials))):
         wrong.append(f"the stored trials are {[trial.number for trial in trials]}")
     for number in sorted({*ended, *ledger.ended}):
         kept, seen = ended.get(number), ledger.ended.get(number)
-        # NaN equals itself in what is written
+        # as texts, since NaN does not equal itself
         if repr(kept) != repr(seen):
-            wrong.append(f"trial {number} is stored as {kept}, and was acknowledged as {seen}")
+            wrong.append(f"trial {number} is stored as {kept}, but was acknowledged as {seen}")
     for number, trial in ended.items():
         lease = ledger.granted.get(number)
         if lease is not None and lease.token in ledger.reported:
@@ -231,26 +265,35 @@ def check_stored(database: Database, state: StudyState, ledger: Ledger) -> list[
 
 
 def check_left(database: Database, state: StudyState, ledger: Ledger) -> list[str]:
-    """Return which bytes were left behind, in words: only what the database calls durable may be there in the end.
+    """Return which checkpoints were not cleaned up in the end, in words.
+
+    Call it when nothing runs, after an owner whose deletions all succeeded has ended: then only durable checkpoints
+    exist, and no deletion is left to do.
 
     Args:
         database: The database.
-        state: The coordinator's committed state, with nothing running.
+        state: The coordinator's committed state.
         ledger: What was seen until now.
     """
     with database.read() as connection:
         known = {row.id: row.state for row in queries.checkpoints(connection, state.id)}
     held = {opened.checkpoint for opened in state.open.values()}
-    return [
+    left = [
         f"checkpoint {checkpoint} is {known[checkpoint]}, but its bytes are still there"
         for checkpoint in sorted(ledger.published)
-        # what was published for a grant that a loss of power undid is unknown to the database
+        # the database does not know what was published for a grant that a loss of power undid
         if checkpoint in known and known[checkpoint] is not CheckpointState.DURABLE and checkpoint not in held
     ]
+    condemned = [
+        f"checkpoint {checkpoint} is condemned, and its deletion was never confirmed"
+        for checkpoint, life in known.items()
+        if life is CheckpointState.CONDEMNED
+    ]
+    return left + condemned
 
 
 def _differences(state: StudyState, loaded: StudyState) -> list[str]:
-    """Compare the state in memory with what the next owner would read: they are the same, whatever happened."""
+    """Compare the state in memory with the one that the next owner would read: they are always the same."""
     pairs = [(name, getattr(state, name), getattr(loaded, name)) for name in _STORED]
     pairs.append(("counters", _counters(state), _counters(loaded)))
     return [
@@ -258,22 +301,6 @@ def _differences(state: StudyState, loaded: StudyState) -> list[str]:
         for name, here, there in pairs
         if repr(_sorted(here)) != repr(_sorted(there))
     ]
-
-
-_STORED = (
-    "control",
-    "members",
-    "open",
-    "parents",
-    "best",
-    "pinned",
-    "sessions",
-    "lease_seconds",
-    "deadlines",
-    "curves",
-    "running",
-    "busy",
-)
 
 
 def _sorted(value: Any) -> Any:

@@ -1,98 +1,119 @@
-"""Messages between simulated workers and the owner: late, lost, doubled, overtaken by others, and said again."""
+"""The network between simulated workers and the owner: messages are late, lost or doubled, and sent again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from phyletic.coordinator.messages import Ask, Command, Join, Reply
-from phyletic.randomness import RandomStream
-from phyletic.simulate.faults import Faults, Speeds
-from phyletic.simulate.owner import SimulatedOwner
-from phyletic.simulate.queue import EventQueue
-from phyletic.simulate.worker import Worker, happens
+from phyletic.simulate.observer import Observer
+from phyletic.simulate.worker import Worker
+from phyletic.simulate.world import World
 
-__all__ = ["Answer", "Network"]
+__all__ = ["Answer", "Execute", "Network"]
 
-Answer = Callable[[Worker, str, int | None, tuple[Command, ...], tuple[Reply, ...], int], None]
+Execute: TypeAlias = Callable[..., tuple[Reply, ...] | None]
+"""Lets the owner decide the commands that it is given; returns None if the owner gives no answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a message of a worker.
+
+    Attributes:
+        worker: The worker.
+        session: Its session when it sent the message.
+        request: The number of the request; None for a message that is sent only once.
+        commands: The commands that were decided.
+        replies: A reply for each.
+        changed: :attr:`Observer.changed` after the decision.
+    """
+
+    worker: Worker
+    session: str
+    request: int | None
+    commands: tuple[Command, ...]
+    replies: tuple[Reply, ...]
+    changed: int
 
 
 class Network:
-    """Carries what workers say, and the answers.
+    """Carries commands to the owner and its replies back.
 
     Args:
-        queue: Where events are planned.
-        owner: Who is spoken to.
-        execute: Lets the owner decide a batch; None where it died meanwhile.
-        answer: Called with the worker, its session, the number of the request, the commands, the replies, and the
-            count of changes as of then.
-        speeds: How long messages take.
-        faults: What goes wrong.
-        chance: Whether it does.
-        gone: Sessions that are known to have ended.
+        world: The world of the simulation.
+        observer: The observer of the owner.
+        execute: Lets the owner decide a batch.
+        answered: Called when an answer arrives.
+        gone: The sessions that are known to have ended.
     """
 
     def __init__(
-        self,
-        queue: EventQueue,
-        owner: SimulatedOwner,
-        execute: Callable[..., tuple[Reply, ...] | None],
-        answer: Answer,
-        *,
-        speeds: Speeds,
-        faults: Faults,
-        chance: RandomStream,
-        gone: set[str],
+        self, world: World, observer: Observer, execute: Execute, answered: Callable[[Answer], None], gone: set[str]
     ) -> None:
-        self._queue, self._owner, self._execute, self._answer = queue, owner, execute, answer
-        self._speeds, self._faults, self._chance, self._gone = speeds, faults, chance, gone
-        self._happened = owner.happened
+        self._world, self._observer, self._execute, self._answered, self._gone = (
+            world,
+            observer,
+            execute,
+            answered,
+            gone,
+        )
         self._requests = 0
 
     def request(self, worker: Worker, *commands: Command) -> None:
-        """Say something and wait for the answer, saying it again as long as there is none."""
+        """Send commands and wait for the answer; send them again until it comes."""
         self._requests += 1
         worker.awaited, worker.request = self._requests, commands
         self.send(worker, self._requests, commands)
 
     def send(self, worker: Worker, number: int | None, commands: tuple[Command, ...]) -> None:
-        """Say something; as the request of a number, or (None) once and for all."""
-        faults, chance, queue = self._faults, self._chance, self._queue
+        """Send commands.
+
+        Args:
+            worker: The sender.
+            number: The number of the request; None to send the commands only once.
+            commands: What to decide.
+        """
+        world, faults = self._world, self._world.faults
         if number is not None and faults.unanswered:
-            queue.after(faults.again, partial(self._again, worker, number))
-        if queue.now < worker.cut:
-            self._happened["unreachable"] += 1
+            world.after(faults.again, partial(self._send_again, worker, number))
+        if world.now < worker.cut_until:
+            world.happened["unreachable"] += 1
             return
-        doubled, lost = happens(faults.duplicate, chance), happens(faults.lose, chance)
-        self._happened.update(doubled=doubled, lost=lost)
+        doubled, lost = world.happens(faults.duplicate), world.happens(faults.lose)
+        world.happened.update(doubled=doubled, lost=lost)
         for _ in range(1 + doubled - lost):
-            queue.after(self._delay(), partial(self._arrives, worker, worker.session, number, commands))
+            world.after(self._delay(), partial(self._arrive, worker, worker.session, number, commands))
 
     def _delay(self) -> float:
-        delay = self._speeds.latency * 2 * self._chance.random()
-        if happens(self._faults.delay, self._chance):
-            self._happened["delayed"] += 1
-            delay += self._faults.detection * self._chance.random()
+        world = self._world
+        delay = world.speeds.latency * 2 * world.chance.random()
+        if world.happens(world.faults.delay):
+            world.happened["delayed"] += 1
+            delay += world.faults.detection * world.chance.random()
         return delay
 
-    def _again(self, worker: Worker, number: int) -> None:
+    def _send_again(self, worker: Worker, number: int) -> None:
         if worker.awaited == number and worker.left is None:
-            self._happened["repeated"] += 1
+            self._world.happened["repeated"] += 1
             self.send(worker, number, worker.request)
 
-    def _arrives(self, worker: Worker, session: str, number: int | None, commands: tuple[Command, ...]) -> None:
-        """A message arrives; who is known to have gone gets no trial, but what it said is decided."""
-        if self._queue.now < self._owner.asleep_until:
-            self._queue.at(self._owner.asleep_until, partial(self._arrives, worker, session, number, commands))
+    def _arrive(self, worker: Worker, session: str, number: int | None, commands: tuple[Command, ...]) -> None:
+        """Have a message decided when it arrives; a session that is known to have ended gets no trial."""
+        world = self._world
+        if world.now < self._observer.asleep_until:
+            world.at(self._observer.asleep_until, partial(self._arrive, worker, session, number, commands))
             return
         if session in self._gone:
             commands = tuple(command for command in commands if not isinstance(command, (Ask, Join)))
         if not commands:
             return
         replies = self._execute(*commands)
-        lost = happens(self._faults.lose, self._chance)
-        cut = self._queue.now < worker.cut
-        self._happened.update(lost=lost, unreachable=cut and not lost)
+        lost = world.happens(world.faults.lose)
+        cut = world.now < worker.cut_until
+        world.happened.update(lost=lost, unreachable=cut and not lost)
         if replies is not None and not lost and not cut:
-            seen = self._owner.changed
-            self._queue.after(self._delay(), partial(self._answer, worker, session, number, commands, replies, seen))
+            answer = Answer(worker, session, number, commands, replies, self._observer.changed)
+            world.after(self._delay(), partial(self._answered, answer))

@@ -1,4 +1,4 @@
-"""Simulating a study: the real coordinator and algorithm under a virtual clock, with synthetic training."""
+"""Simulating a study: the real owner and algorithm under a virtual clock, with synthetic training."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from phyletic.evolution.codec import algorithm_to_json
 from phyletic.records import Budget, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.records.frames import trials_dataframe
 from phyletic.simulate.curve import SPACE, DriftingCurve
-from phyletic.simulate.disk import SimulatedDisk
-from phyletic.simulate.events import Events
 from phyletic.simulate.faults import Faults, Speeds
 from phyletic.simulate.incidents import Incidents
-from phyletic.simulate.owner import identities
+from phyletic.simulate.simulated_disk import SimulatedDatabase
+from phyletic.simulate.simulated_study import SimulatedStudy
+from phyletic.simulate.world import World
 from phyletic.space import Float, Space
 from phyletic.storage import queries
 from phyletic.storage.writing import create_study
@@ -43,13 +43,13 @@ _NAME = "simulation"
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What became of a simulated study.
+    """The outcome of a simulated study.
 
     Attributes:
         wall_seconds: Virtual time from the start to the last result.
-        utilisation: Share of the workers' time that went into results that were taken, from 0 to 1.
-        regret: How much the best loss is above the least that any schedule reaches in the steps of the budget (or,
-            without such a budget, in the steps of the oldest trial); infinite without a finite result.
+        utilisation: The share of the workers' time that went into accepted results, from 0 to 1.
+        regret: The best loss minus the least that any schedule reaches in the steps of the budget (or, without such a
+            budget, in the steps of the oldest trial); infinite without a finite result.
         exploits: Trials that took another member's checkpoint or hyperparameters.
         completed: Trials that ended with a score.
         attempts: Grants of all trials.
@@ -57,12 +57,12 @@ class Simulation:
         failures: Attempts that raised.
         member_steps: Steps trained, over all trials with a result.
         owners: How many owners the study had: one, and one more for each that died.
-        events: How many events there were.
-        digest: Of all events in their order: the same for the same arguments.
+        events: How many events happened.
+        digest: A digest of all events in their order; the same arguments give the same one.
         violations: What did not hold, in words; the simulation ended there.
-        finished: What the last worker was told when it asked for a trial: why there is none.
+        finished: Why no trial was left in the end, as the owner told a worker that asked.
         seed: The seed.
-        space: What varied.
+        space: The search space.
         incidents: What went wrong, and how often.
     """
 
@@ -113,28 +113,31 @@ def simulate(
 ) -> Simulation:
     """Run a study under a virtual clock: how long it would take, how busy workers would be, how good it would get.
 
-    The coordinator, the algorithm and the database (in memory) are those of a real study; workers, messages and time
-    are simulated, and training follows a curve whose loss is inherited through checkpoints. Everything is derived
-    from the seed, so that a simulation is repeated exactly. After every event the invariants of a study are checked.
+    The owner, the algorithm and the database (in memory) are those of a real study; workers, messages, time and disks
+    are simulated, and training follows a curve whose loss is inherited through checkpoints. The seed determines
+    everything, so a simulation can be repeated exactly. The invariants of a study are checked after every event.
 
     Args:
         algorithm: Such as ``PBT(population=32, interval=10)``.
-        space: What varies: any space with a float ``lr``, by which the curve learns; only that where left out.
+        space: The search space, with a float ``lr`` by which the curve learns; ``lr`` alone if left out.
         workers: How many workers there are in the beginning, from 1 to 1024.
         budget: How far the study goes.
         speeds: How long things take.
-        faults: What goes wrong.
+        faults: What may go wrong.
         controls: Changes of the budget, the population and so on, each with its time in seconds from the start.
         curve: How a member learns.
         mode: ``"min"`` reports the loss, ``"max"`` the loss with its sign changed.
-        max_failures: Attempts at a trial that may raise before its member is failed.
-        max_losses: Attempts at a trial that may be lost before that.
-        keep_best: How many of the best trials' checkpoints are kept.
+        max_failures: How many attempts at a trial may raise before its member fails.
+        max_losses: How many attempts at a trial may be lost before its member fails.
+        keep_best: How many of the best trials keep their checkpoints.
         check: Whether invariants are checked.
-        seed: From which all randomness is derived.
+        seed: The seed of all randomness.
+
+    Returns:
+        The outcome, with what did not hold, if anything, as its ``violations``.
 
     Raises:
-        InvalidArgument: An argument cannot be used.
+        InvalidArgument: An argument is not allowed.
 
     Example:
         >>> from phyletic.evolution import PBT, RandomSearch
@@ -166,27 +169,17 @@ def simulate(
         keep_best=check_count("keep_best", keep_best),
     )
     metric = Metric("loss" if mode == "min" else "score", mode)
-    database = _create(algorithm, space, metric, control, seed, SimulatedDisk(remember=faults.power > 0))
+    world = World(metric, speeds, faults, curve, seed)
+    database = SimulatedDatabase(remember=faults.power > 0)
     try:
-        events = Events(
-            database,
-            _NAME,
-            space=space,
-            algorithm=algorithm,
-            metric=metric,
-            workers=workers,
-            speeds=speeds,
-            faults=faults,
-            curve=curve,
-            check=check,
-            seed=seed,
-        )
+        _create(database, world, algorithm, space, control, seed)
+        study = SimulatedStudy(world, database, _NAME, space=space, algorithm=algorithm, workers=workers, check=check)
         for seconds, command in planned:
-            events.control(seconds, command)
-        events.run()
+            study.plan_control(seconds, command)
+        study.run()
         with database.read() as connection:
-            trials = queries.trials(connection, events.owner.state.id)
-        return _simulation(events, trials, budget, curve, seed)
+            trials = queries.trials(connection, study.observer.state.id)
+        return _simulation(world, study, trials, budget, seed)
     finally:
         database.close()
 
@@ -219,43 +212,41 @@ def _check_controls(controls: object) -> list[tuple[float, Control | Pin]]:
 
 
 def _create(
-    algorithm: Algorithm, space: Space, metric: Metric, control: StudyControl, seed: int, database: SimulatedDisk
-) -> SimulatedDisk:
+    database: SimulatedDatabase, world: World, algorithm: Algorithm, space: Space, control: StudyControl, seed: int
+) -> None:
     identity = StudyIdentity(
-        uuid=identities(seed)(),
+        uuid=world.identity(),
         name=_NAME,
         space=space.to_json(),
-        metrics=(metric, Metric("regret", "min")),
+        metrics=(world.metric, Metric("regret", "min")),
         algorithm={**algorithm_to_json(algorithm), "population": control.population},
         seed=seed,
     )
     with database.transaction() as connection:
         create_study(connection, identity, control, 0.0)
-    return database
 
 
-def _simulation(events: Events, trials: Sequence[Trial], budget: Budget, curve: DriftingCurve, seed: int) -> Simulation:
-    happened = events.owner.happened
+def _simulation(world: World, study: SimulatedStudy, trials: Sequence[Trial], budget: Budget, seed: int) -> Simulation:
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETED]
     finite = [abs(trial.score or 0.0) for trial in completed if trial.finite]
     steps = budget.steps or max((trial.end_step or 0 for trial in completed), default=0)
     return Simulation(
-        wall_seconds=events.workforce.last_result,
-        utilisation=events.workforce.utilisation,
-        regret=curve.regret(min(finite), steps) if finite else float("inf"),
+        wall_seconds=study.workforce.last_result,
+        utilisation=study.workforce.utilisation,
+        regret=world.curve.regret(min(finite), steps) if finite else float("inf"),
         exploits=sum(trial.decision.donor is not None for trial in trials),
         completed=len(completed),
         attempts=sum(trial.attempts for trial in trials),
         losses=sum(trial.losses for trial in trials),
         failures=sum(trial.failures for trial in trials),
         member_steps=sum(trial.steps_done or 0 for trial in trials),
-        owners=1 + happened["deaths"] + happened["outages"],
-        events=events.queue.count,
-        digest=events.digest,
-        violations=tuple(events.violations),
-        finished=events.finished,
+        owners=1 + world.happened["deaths"] + world.happened["outages"],
+        events=world.count,
+        digest=study.digest,
+        violations=tuple(world.violations),
+        finished=study.finished,
         seed=seed,
-        space=events.owner.state.space,
-        incidents=Incidents(**happened),
+        space=study.observer.state.space,
+        incidents=Incidents(**world.happened),
         _trials=tuple(trials),
     )

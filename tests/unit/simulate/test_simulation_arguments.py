@@ -1,4 +1,4 @@
-"""What a simulation is given is checked before it begins, and what it takes does not break it later."""
+"""A simulation checks its arguments before it begins, and no allowed argument breaks it later."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ BUDGET = Budget(steps=4)
         ([(1.0, Pin(trial=0, keep=2))], "keep is 2"),  # type: ignore[arg-type]
     ],
 )
-def test_a_planned_change_that_cannot_be_is_named_before_the_simulation(planned: Any, said: str) -> None:
+def test_a_bad_planned_change_is_named_before_the_simulation(planned: Any, said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
         simulate(PBT(2, 2), budget=BUDGET, controls=planned)
 
 
 @pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0)])
-def test_a_learning_rate_that_exploration_may_make_0_is_refused(limits: tuple[float, float]) -> None:
+def test_a_learning_rate_that_exploration_could_make_0_is_refused(limits: tuple[float, float]) -> None:
     space = Space({"lr": Float(0.1, 1.0, limits=limits)})
     with pytest.raises(InvalidArgument, match="stays above 0"):
         simulate(PBT(2, 2, explore=Gaussian(0.5)), space=space, budget=BUDGET)
@@ -56,7 +56,7 @@ def test_a_learning_rate_that_exploration_may_make_0_is_refused(limits: tuple[fl
         ({"lease": 1, "again": 1001, "detached": 0.1}, "again is 1001, but must be at most 1000 leases"),
     ],
 )
-def test_faults_that_no_study_could_bear_are_refused(options: dict[str, Any], said: str) -> None:
+def test_waits_that_are_too_long_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidArgument, match=said):
         Faults(**options)
 
@@ -72,7 +72,7 @@ def test_a_curve_that_would_overflow_is_refused(options: dict[str, float]) -> No
         DriftingCurve(**options)  # type: ignore[arg-type]
 
 
-def test_a_population_that_no_study_has_is_refused() -> None:
+def test_a_population_that_is_too_large_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="population is 1000000"):
         simulate(GridSearch(2, population=1_000_000), budget=BUDGET)
 
@@ -92,5 +92,5 @@ def test_a_population_that_no_study_has_is_refused() -> None:
     ],
     ids=repr,
 )
-def test_the_farthest_of_what_is_taken_is_simulated(options: dict[str, Any]) -> None:
+def test_extreme_arguments_are_simulated(options: dict[str, Any]) -> None:
     assert simulate(PBT(3, 2), workers=2, budget=BUDGET, **options).violations == ()

@@ -1,4 +1,4 @@
-"""Simulations whose every setting is drawn from a seed: many of these look where nobody thought to look."""
+"""Simulations whose settings are all drawn from a seed: many of them together look where no test was aimed."""
 
 from __future__ import annotations
 
@@ -33,17 +33,20 @@ _SPACES = (
 _EXPLOITS: tuple[Exploit, ...] = (Truncation(0.34), Truncation(0.5), BinaryTournament())
 _EXPLORES: tuple[Explore, ...] = (Perturb(), Perturb((0.5, 2.0)), Resample(0.5))
 _LARGE = 100
-"""One in so many simulations has 32 workers and as many members."""
+"""One simulation in so many has 32 workers and as many members."""
 
 
 def simulate_drawn(seed: int) -> Simulation:
     """Simulate a study whose algorithm, space, budget, workers, faults and controls are drawn from a seed.
 
     Args:
-        seed: A whole number from 0 on.
+        seed: A whole number of at least 0.
+
+    Returns:
+        The outcome.
 
     Raises:
-        InvalidArgument: It is none.
+        InvalidArgument: The seed is something else.
 
     Example:
         >>> simulation = simulate_drawn(3)
@@ -57,7 +60,7 @@ def drawn_settings(seed: int) -> dict[str, Any]:
     """Return the arguments of :func:`simulate` that a seed stands for.
 
     Raises:
-        InvalidArgument: The seed is no whole number from 0 on.
+        InvalidArgument: The seed is not a whole number of at least 0.
     """
     seed = check_seed(seed)
     chance = RandomStream(seed, 0x5EED)
@@ -76,7 +79,7 @@ def drawn_settings(seed: int) -> dict[str, Any]:
             overhead=chance.choice((0.0, 1.0)),
             spread=chance.choice((0.0, 0.3)),
             straggler=chance.choice((0.0, 0.0, 0.2)),
-            # who watches a very slow worker renew a very short lease sees nothing else
+            # a very slow worker would renew a very short lease in nearly all events
             slowness=100.0 if faults.lease > 10 else 10.0,
             latency=chance.choice((0.001, 0.5)),
         ),
@@ -124,7 +127,7 @@ def _budget(chance: RandomStream, population: int, interval: int) -> Budget:
 
 def _faults(chance: RandomStream, population: int) -> Faults:
     def share(most: float) -> float:
-        """Draw how often something happens: mostly never, so that each fault is met with few others."""
+        """Draw how often something happens: mostly never, so that each fault occurs with few others."""
         return most * chance.random() if chance.random() < 0.35 else 0.0
 
     return Faults(
