@@ -34,18 +34,14 @@ class Applied:
     """The effect of one call of ``apply``.
 
     Attributes:
-        values: The values that took effect, as read back, by hyperparameter path.
-        read_back: Reads the same settings again; for a function, returns what it returned.
-        kind: Name of the target's class: ``"torch.optim.sgd.SGD"``.
-        settings: The target's own name of each path.
-        advice: The usual reason why a value did not stay.
+        values: The values that took effect, by hyperparameter path.
+        target: The target; a function has no settings.
+        found: Path and value, as read back, by setting of the target.
     """
 
     values: dict[str, Value]
-    read_back: Callable[[], dict[str, Value]]
-    kind: str
-    settings: dict[str, str]
-    advice: str
+    target: Target
+    found: dict[str, tuple[str, Value]]
 
 
 def apply(
@@ -87,7 +83,8 @@ def apply(
         >>> parameters
         {'eta': 0.1, 'max_depth': 6}
     """
-    if _is_function(target):
+    # not callable(): modules and layers are callable, but nobody means to call one with hyperparameters
+    if inspect.isroutine(target) or isinstance(target, functools.partial):
         return _apply_function(hyperparameters, target, group, scheduler, names)
     described = _describe(target, group, scheduler)
     chosen = _named(hyperparameters, described, names) if names else _matching(hyperparameters, described)
@@ -110,20 +107,14 @@ def apply(
             raise ApplyFailed(
                 f"{path!r} could not be applied to {setting} of {described.kind} as {hyperparameters[path]!r}: {error}"
             ) from error
-    readers = {path: described.settings[setting].read for setting, path in chosen.items()}
-
-    def read_back() -> dict[str, Value]:
-        return {path: read() for path, read in readers.items()}
-
-    values = read_back()
-    for setting, path in chosen.items():
-        if not _took(hyperparameters[path], values[path]):
+    found = {setting: (path, described.settings[setting].read()) for setting, path in chosen.items()}
+    for setting, (path, value) in found.items():
+        if not _took(hyperparameters[path], value):
             raise ApplyFailed(
                 f"{path!r} was applied to {setting} of {described.kind} as {hyperparameters[path]!r}, "
-                f"but it reads back as {values[path]!r}"
+                f"but it reads back as {value!r}"
             )
-    settings = {path: setting for setting, path in chosen.items()}
-    return Applied(values, read_back, described.kind, settings, described.advice)
+    return Applied(dict(found.values()), described, found)
 
 
 def drift(applied: Iterable[Applied]) -> HyperparameterDrift | None:
@@ -143,13 +134,12 @@ def drift(applied: Iterable[Applied]) -> HyperparameterDrift | None:
         'eta' was applied to eta of dict as 0.1, but is 0.05 at the trial's end. Something in the training code ...
     """
     for one in applied:
-        now = one.read_back()
-        for path, before in one.values.items():
-            found = now[path]
-            if found != before and not (found != found and before != before):
+        for setting, (path, before) in one.found.items():
+            now = one.target.settings[setting].read()
+            if now != before and not (now != now and before != before):
                 return HyperparameterDrift(
-                    f"{path!r} was applied to {one.settings[path]} of {one.kind} as {before!r}, "
-                    f"but is {found!r} at the trial's end. {one.advice}"
+                    f"{path!r} was applied to {setting} of {one.target.kind} as {before!r}, "
+                    f"but is {now!r} at the trial's end. {one.target.advice}"
                 )
     return None
 
@@ -183,11 +173,6 @@ def register(
     _taught[kind] = (read, write)
 
 
-def _is_function(target: object) -> bool:
-    # not callable(): modules and layers are callable, but nobody means to call one with hyperparameters
-    return inspect.isroutine(target) or isinstance(target, functools.partial)
-
-
 def _apply_function(
     hyperparameters: Mapping[str, Value],
     function: Any,
@@ -206,8 +191,7 @@ def _apply_function(
     for path in returned:
         if path not in hyperparameters:
             raise ApplyFailed(f"{kind} returned {path!r}, but the hyperparameters are {_listed(hyperparameters)}")
-    values = {path: plain(value) for path, value in returned.items()}
-    return Applied(values, lambda: dict(values), kind, {path: path for path in values}, "")
+    return Applied({path: plain(value) for path, value in returned.items()}, Target(kind, {}), {})
 
 
 def _describe(target: object, group: int | str | None, scheduler: object | None) -> Target:

@@ -6,7 +6,7 @@ run can be replayed, and the same decisions serve every kind of worker (local pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,8 +52,8 @@ class _Worker:
         granted: When it got that attempt.
         asked: Whether it has ever asked for a trial.
         told: Whether it has ever told a result.
-        commands: Its unanswered request; empty between requests.
-        replies: The replies to that so far, by position.
+        commands: Its unanswered request, whose last command alone may be an ask; empty between requests.
+        replies: The replies to that so far, in order.
         announced: How often a person was told that it has not asked for a trial yet.
         finished: When it was told to end because no trials are left; None before.
     """
@@ -66,9 +66,14 @@ class _Worker:
     asked: bool = False
     told: bool = False
     commands: tuple[Command, ...] = ()
-    replies: dict[int, Reply] = field(default_factory=dict)
+    replies: list[Reply] = field(default_factory=list)
     announced: int = 0
     finished: float | None = None
+
+    @property
+    def ask(self) -> Ask | None:
+        last = self.commands[-1] if self.commands else None
+        return last if isinstance(last, Ask) else None
 
     @property
     def name(self) -> str:
@@ -112,7 +117,7 @@ class Fleet:
         self._asked_at = now
         self._leaves: list[Leave] = []
         self._fresh: list[_Worker] = []
-        self._sent: list[tuple[_Worker, int] | None] = []
+        self._sent: list[tuple[_Worker | None, Command]] = []
         self._stopping = False
         self._interrupted: Literal["", "drained", "stopped", "terminated"] = ""
         self._deadline: float | None = None
@@ -255,7 +260,7 @@ class Fleet:
         """
         worker = self._places[place].worker
         assert worker is not None
-        worker.spoke, worker.commands, worker.replies = now, commands, {}
+        worker.spoke, worker.commands, worker.replies = now, commands, []
         self._fresh.append(worker)
 
     def ended(self, place: int, end: End, now: float, killed: str | None = None) -> list[Instruction]:
@@ -311,20 +316,15 @@ class Fleet:
         A result that a worker told before it died counts, its ask does not. An ask that got no trial is repeated once
         something has changed, or after some time.
         """
-        said = [one for one in _positions(self._fresh) if not _is_ask(one)]
-        changed = any(not isinstance(_command(one), (Heartbeat, Ancestors)) for one in said)
-        again = changed or self._leaves or self._draining or now - self._asked_at >= self._patience.ask_again
+        fresh, leaves, self._fresh, self._leaves = self._fresh, self._leaves, [], []
+        said = [(worker, command) for worker in fresh for command in worker.commands if not isinstance(command, Ask)]
+        changed = leaves or any(not isinstance(command, (Heartbeat, Ancestors)) for _, command in said)
+        again = changed or self._draining or now - self._asked_at >= self._patience.ask_again
         if again:
             self._asked_at = now
-        asking = [worker for worker in self._workers if again or worker in self._fresh]
-        asks = [one for one in _positions(asking) if _is_ask(one)]
-        if self._draining:
-            for one in asks:
-                self._take_reply(*one, Finished("the run was interrupted"), now)
-            asks = []
-        leaves, self._leaves, self._fresh = self._leaves, [], []
-        self._sent = [*said, *[None] * len(leaves), *asks]
-        return (*map(_command, said), *leaves, *map(_command, asks))
+        asks = [(worker, worker.ask) for worker in self._workers if worker.ask and (again or worker in fresh)]
+        self._sent = [*said, *((None, leave) for leave in leaves), *(asks if not self._draining else [])]
+        return tuple(command for _, command in self._sent)
 
     def decided(self, replies: Sequence[Reply], now: float) -> list[Instruction]:
         """Take the replies to :meth:`commands`, and return the answers that are complete now.
@@ -336,27 +336,28 @@ class Fleet:
         Raises:
             PhyleticError: An ask was refused, for example because an algorithm raised.
         """
-        for sent, reply in zip(self._sent, replies, strict=True):
-            if sent is not None:
-                self._take_reply(*sent, reply, now)
+        for (worker, command), reply in zip(self._sent, replies, strict=True):
+            if worker is not None:
+                self._take_reply(worker, command, reply, now)
         answers: list[Instruction] = []
         for place in self._places:
             worker = place.worker
+            if worker and worker.ask and self._draining:
+                self._take_reply(worker, worker.ask, Finished("the run was interrupted"), now)
             if worker and worker.commands and len(worker.replies) == len(worker.commands):
-                answers.append(Answer(place.number, tuple(reply for _, reply in sorted(worker.replies.items()))))
+                answers.append(Answer(place.number, tuple(worker.replies)))
                 worker.commands = ()
         return answers
 
-    def _take_reply(self, worker: _Worker, position: int, reply: Reply, now: float) -> None:
+    def _take_reply(self, worker: _Worker, command: Command, reply: Reply, now: float) -> None:
         """Note what a reply means for a worker, and keep it for the answer.
 
         Args:
             worker: The worker.
-            position: Position of the command in its request.
+            command: Its command.
             reply: The reply to that command.
             now: The time.
         """
-        command = worker.commands[position]
         worker.asked = worker.asked or isinstance(command, Ask)
         worker.told = worker.told or isinstance(command, Tell)
         match command, reply:
@@ -374,7 +375,7 @@ class Fleet:
                 worker.lease = None
             case Heartbeat(), Done() if self._interrupted == "terminated":
                 reply = msgspec.structs.replace(reply, stop=PREEMPTED)
-        worker.replies[position] = reply
+        worker.replies.append(reply)
 
     def leave_all(self) -> tuple[Command, ...]:
         """Return the commands that release what the remaining workers hold, after their processes were killed."""
@@ -382,17 +383,3 @@ class Fleet:
         for place in self._places:
             place.worker = None
         return tuple(Leave(session=worker.join.session, lost=False, error="the run was stopped") for worker in left)
-
-
-def _positions(workers: Iterable[_Worker]) -> list[tuple[_Worker, int]]:
-    """Return each worker with each position in its request."""
-    return [(worker, position) for worker in workers for position in range(len(worker.commands))]
-
-
-def _command(one: tuple[_Worker, int]) -> Command:
-    worker, position = one
-    return worker.commands[position]
-
-
-def _is_ask(one: tuple[_Worker, int]) -> bool:
-    return isinstance(_command(one), Ask)

@@ -41,7 +41,7 @@ class Interrupts:
     """The objects that a block has entered, so that a request from elsewhere can do what a signal does."""
 
     def __init__(
-        self, study: str = "", *, heed: Callable[[Interrupts], object] | None = None, once: bool = False
+        self, study: str = "", *, heed: Callable[[Interrupts], object] = lambda interrupts: None, once: bool = False
     ) -> None:
         self.study = study
         self.draining = False
@@ -75,7 +75,7 @@ class Interrupts:
         for interrupts in found:
             interrupts.draining = True
             interrupts.stopping = interrupts.stopping or now
-            interrupts._tell()
+            interrupts._heed(interrupts)
         return bool(found)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -90,8 +90,4 @@ class Interrupts:
         else:
             self.terminated = self.terminated or number
         self.draining = True
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._heed is not None:
-            self._heed(self)
+        self._heed(self)

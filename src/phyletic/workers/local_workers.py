@@ -117,13 +117,6 @@ class _LocalWorker:
     killed: bool = False
     misdeed: str = ""
 
-    def died(self) -> bool:
-        """Whether its process has ended; where the system can, leave it unreaped, so that its number stays its own."""
-        if self.process.returncode is None and hasattr(os, "waitid"):
-            with contextlib.suppress(ChildProcessError):  # other code in this process reaped it
-                return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        return self.process.poll() is not None
-
     def kill(self, misdeed: str = "") -> None:
         """Kill its process with all that it started, and reap it; do so once, because its number may be used again.
 
@@ -220,7 +213,7 @@ class _LocalProcesses:
         for place in ready:
             self._workers[place].connection.flush()
             events += self._read(place, self._workers[place])
-        return events + [Died(place) for place, worker in self._workers.items() if worker.died()]
+        return events + [Died(place) for place, worker in self._workers.items() if worker.process.poll() is not None]
 
     def send(self, place: int, replies: tuple[Reply, ...]) -> None:
         """Send as much as the socket takes now; :meth:`poll` sends the rest."""

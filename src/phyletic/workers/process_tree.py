@@ -30,7 +30,8 @@ def creation_time(pid: int) -> float | None:
 def kill_tree(pid: int, session: str) -> None:
     """Kill a worker, its process group, its descendants and all processes with its session in their environment.
 
-    The worker must lead its process group, and must not be reaped yet, so that no other process has its number.
+    The worker must lead its process group. It may have ended a moment ago, but no longer, because another process may
+    get its number.
 
     Args:
         pid: The worker's process.

@@ -1,4 +1,4 @@
-"""Seed the random states that training code draws from, so that a trial starts the same whoever runs it."""
+"""Seed the random states that training code draws from, so that a trial starts the same in every worker."""
 
 from __future__ import annotations
 

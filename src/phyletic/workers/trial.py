@@ -31,7 +31,7 @@ class LiveTrial:
 
     @property
     def record(self) -> Trial:
-        """The facts of the trial, such as its decision; frozen."""
+        """The frozen facts of the trial, such as its decision."""
         return self._attempt.record
 
     @property
@@ -63,7 +63,7 @@ class LiveTrial:
     def lineage(self) -> str:
         """The numbers of its ancestors, the newborn's first, and its own, each followed by a comma: ``"1,6,12,20,"``.
 
-        The owner is asked for them at the first reading, so that a trial's cost does not grow with its age.
+        The first reading asks the owner for them, so that the cost of a trial does not grow with its age.
         """
         if self._lineage is None:
             ancestors = self._attempt.ancestors
@@ -93,34 +93,34 @@ class LiveTrial:
 
     @property
     def loaded(self) -> bool:
-        """Whether the weights are others than at this worker's previous trial: reset environments and buffers."""
+        """Whether the weights changed since this worker's previous trial: then reset environments and buffers."""
         return self._attempt.loaded
 
     @property
     def load_from(self) -> Path | None:
-        """The parent's checkpoint: a folder, or a packed file; None for a newborn. Read it, never change it."""
+        """The parent's checkpoint: a folder, or a packed file; None for a newborn. Only read it."""
         return self._attempt.load_from
 
     @property
     def save_to(self) -> Path:
-        """An empty folder; what is in it at the trial's end is its checkpoint.
+        """An empty folder; the files in it at the trial's end become its checkpoint.
 
         Raises:
-            InvalidArgument: The loop is over ``attach(build)``, which saves what ``build`` returned and nothing else.
+            InvalidArgument: The loop is over ``attach(build)``, which only saves the entries that ``build`` returned.
         """
         if self._attempt.state is not None:
             raise InvalidArgument(
                 "trial.save_to",
                 None,
                 "used in a loop without attach(build)",
-                "With build, the checkpoint is what it returned: put the state there, or write files by "
-                "attach(build, save=..., load=...)",
+                "With build, the checkpoint holds the entries that it returned: put the state there, or write files "
+                "by attach(build, save=..., load=...)",
             )
         return self._attempt.save_to
 
     @property
     def state(self) -> State:
-        """The namespace of what ``build`` returned; assigning to an attribute replaces an entry."""
+        """The entries that ``build`` returned, as attributes; an assignment replaces an entry."""
         if self._attempt.state is None:
             raise InvalidArgument(
                 "trial.state",
@@ -131,10 +131,10 @@ class LiveTrial:
         return self._attempt.state
 
     def __getitem__(self, path: str) -> Any:
-        """Return a hyperparameter's value, or what is below a group's path as a nested dictionary.
+        """Return a hyperparameter's value, or the values below a group's path as a nested dictionary.
 
         Raises:
-            NotFound: There is no hyperparameter of that name.
+            NotFound: No hyperparameter has that name.
         """
         if not isinstance(path, str):
             raise InvalidArgument("path", path, "a hyperparameter's name, as in trial['lr']")
@@ -142,7 +142,7 @@ class LiveTrial:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the trial should end early: report what there is, and leave the loop's body."""
+        """Whether the trial should end early: then report the present score, and end the loop's body."""
         return self._attempt.heed()
 
     def range(self) -> Iterator[int]:
@@ -152,7 +152,7 @@ class LiveTrial:
             ``for step in trial.range(): train_step(...)``
         """
         attempt, record = self._attempt, self.record
-        # loading and building are not training: they would leave less and less of an interval in seconds
+        # start the clock here: loading and building would use up an interval in seconds
         limit = None if record.seconds is None else time.monotonic() + record.seconds
         step = record.start_step
         end = None if record.steps is None else step + record.steps
@@ -174,15 +174,15 @@ class LiveTrial:
         steps_done: int | None = None,
         **metrics: float,
     ) -> None:
-        """Report what was measured: at the trial's end, and as often as wanted during it.
+        """Report measurements, at the trial's end and at any time during it.
 
         The last value of the study's first metric is the trial's score.
 
         Args:
-            values: Values by name, for names that are no keywords, such as ``{"val/acc": 0.97}``.
-            step: Step along the lineage at which it was measured; the present one if left out.
-            steps_done: Steps trained in this trial, for code that overshoots or stops early; otherwise those that
-                ``range`` counted.
+            values: Values by name, for names that cannot be keywords, such as ``{"val/acc": 0.97}``.
+            step: Step along the lineage of the measurement; the present one if left out.
+            steps_done: Steps trained in this trial, for code that overshoots or stops early; the steps that ``range``
+                counted if left out.
             **metrics: Values by name.
 
         Raises:
@@ -202,22 +202,22 @@ class LiveTrial:
     def apply(
         self, target: object, *, group: int | str | None = None, scheduler: object | None = None, **names: str
     ) -> dict[str, Value]:
-        """Set hyperparameters where the training code takes them from, and check that they took.
+        """Set hyperparameters where the training code reads them, and check that they took effect.
 
-        Call it in the loop's body, after the state was loaded, so that no checkpoint undoes an exploration.
+        Call it in the loop's body, after the loop has loaded the state, so that no checkpoint undoes an exploration.
 
         Args:
-            target: An optimizer, an estimator, a mapping, or a function from the hyperparameters to a mapping of what
-                took effect.
-            group: Which parameter group of an optimizer, by index or name; all if left out.
+            target: An optimizer, an estimator, a mapping, or a function that takes the hyperparameters and returns a
+                mapping of the values that took effect.
+            group: One parameter group of an optimizer, by index or name; all if left out.
             scheduler: The learning rate scheduler of the optimizer: the value becomes its base rate.
             **names: A target's own name for a hyperparameter, such as ``lr="head_lr"``.
 
         Returns:
-            What took effect, by path.
+            The values that took effect, by path.
 
         Raises:
-            ApplyFailed: The target is of no known kind, or did not take a value.
+            ApplyFailed: The target is of an unknown kind, or did not take a value.
         """
         values = dict(self.record.hyperparameters)
         applied = apply(values, target, group=group, scheduler=scheduler, names=names)
@@ -246,12 +246,18 @@ def check_metric_value(name: str, value: object) -> float:
         raise InvalidArgument(f"metrics[{name!r}]", value, "a number")
     try:
         return float(value)  # type: ignore[arg-type]
-    except Exception:  # whatever an object does when it is asked for its value
+    except Exception:  # an object's __float__ may raise anything
         raise InvalidArgument(f"metrics[{name!r}]", value, "a number") from None
 
 
 def check_steps(name: str, value: object, least: int) -> int:
-    """Return a number of steps, or raise InvalidArgument."""
+    """Return a number of steps as an int, or raise InvalidArgument.
+
+    Args:
+        name: The argument.
+        value: Its value.
+        least: The smallest number that is allowed.
+    """
     steps = whole_number(value)
     if steps is None or not least <= steps < 2**53:
         raise InvalidArgument(name, value, f"a whole number of at least {least}, below 2**53")

@@ -41,8 +41,10 @@ def describe(target: Any) -> Target | None:
     # of the three ways of clipping, Keras uses only the one that is set
     names += [name for name in _CLIPPING if getattr(target, name, None) is not None]
     names += ["ema_momentum"] if getattr(target, "use_ema", False) else []
+    keras: Any = sys.modules.get("keras")
+    eager = hasattr(keras, "config") and keras.config.backend() == "torch"
     for name in names:
-        if not _eager():
+        if not eager:
             refused[name] = (
                 "this backend of Keras compiles it into the training step as a constant, so that a new value changes "
                 'nothing. Use the "torch" backend, or make it fixed in the space and read it in build'
@@ -52,11 +54,6 @@ def describe(target: Any) -> Target | None:
         else:
             settings[name] = Setting(partial(_read, target, name), partial(setattr, target, name))
     return Target(kind_of(target), settings, refused=refused)
-
-
-def _eager() -> bool:
-    keras: Any = sys.modules.get("keras")
-    return keras is not None and hasattr(keras, "config") and keras.config.backend() == "torch"
 
 
 def _read(optimizer: Any, name: str) -> Value:
