@@ -159,18 +159,13 @@ def create_file(path: str | Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
-def write_file(path: str | Path, parts: Iterable[Part], *, durable: bool = True) -> None:
-    """Create a file and write the parts in order; its name is not yet durable.
-
-    Args:
-        path: A name that must not exist.
-        parts: What to write; small ones are joined, large ones are written without a copy.
-        durable: Whether to force the contents onto the disk.
+def write_file(path: str | Path, parts: Iterable[Part]) -> None:
+    """Create a file, write the parts in order and force them onto the disk; the file's name is not yet durable.
 
     Raises:
         OSError: The file exists or could not be written; the caller removes what was written.
     """
-    write_parts(create_file(path), parts, durable=durable)
+    write_parts(create_file(path), parts)
 
 
 def write_parts(descriptor: int, parts: Iterable[Part], *, durable: bool = True) -> None:

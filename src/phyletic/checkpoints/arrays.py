@@ -178,13 +178,11 @@ def lower_jax(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
         node["key"] = str(jax.random.key_impl(value))
         value = jax.random.key_data(value)
     like, described = lower_numpy(np.empty(0, value.dtype), name)
+    shape = value.shape
     if described:  # written as raw bytes
-        described["shape"] = value.shape
-    shape = (value.nbytes,) if described else value.shape
-    return Array(name, like.dtype, shape, lambda: lower_numpy(np.asarray(value), name)[0].bytes()), {
-        **node,
-        **described,
-    }
+        node |= {**described, "shape": shape}
+        shape = (value.nbytes,)
+    return Array(name, like.dtype, shape, lambda: lower_numpy(np.asarray(value), name)[0].bytes()), node
 
 
 def jax_array(stored: Stored, content: memoryview, node: dict[str, Any], live: Any) -> Any:

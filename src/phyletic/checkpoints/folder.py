@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -97,12 +98,9 @@ class OwnFiles:
             if not stat.S_ISREG(status.st_mode):
                 found = f"{_ALLOWED}, but {path!r} is {_kind(status.st_mode)}"
                 raise InvalidArgument("folder", str(self._folder), found)
-            digest = Digest(status.st_size)
-            try:
+            with contextlib.closing(Digest(status.st_size)) as digest:
                 yield from hashed(iter(lambda: os.read(descriptor, _CHUNK), b""), digest)
                 self._stored[path] = StoredFile(digest.size, digest.text())
-            finally:
-                digest.close()
         finally:
             os.close(descriptor)
 
