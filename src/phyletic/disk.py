@@ -18,23 +18,6 @@ from typing import TypeAlias
 from phyletic.errors import InvalidArgument
 from phyletic.failpoints import failpoint
 
-__all__ = [
-    "Part",
-    "create_file",
-    "fsync",
-    "fsync_file",
-    "fsync_folder",
-    "gathered",
-    "local_folder",
-    "local_path",
-    "make_folder",
-    "remove_tree",
-    "rename",
-    "unlink",
-    "write_file",
-    "write_parts",
-]
-
 Part: TypeAlias = bytes | bytearray | memoryview
 """A run of bytes; a memoryview has single bytes as items (format ``"B"``) and is contiguous."""
 

@@ -14,19 +14,6 @@ from phyletic.checkpoints.packed import Array, Stored
 from phyletic.disk import Part
 from phyletic.errors import CheckpointError
 
-__all__ = [
-    "Unsupported",
-    "bits",
-    "is_jax_array",
-    "is_tensor",
-    "jax_array",
-    "lower_jax",
-    "lower_numpy",
-    "lower_tensor",
-    "numpy_array",
-    "tensor",
-]
-
 _NUMPY = {
     np.dtype(kind): name
     for kind, name in {

@@ -21,8 +21,6 @@ from phyletic.checkpoints.read_errors import reading
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound
 from phyletic.records import CheckpointReference
 
-__all__ = ["Checkpoints"]
-
 _SUFFIX = ".safetensors"
 _ID = re.compile(r"[0-9a-f]{32}")
 

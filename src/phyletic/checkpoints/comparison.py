@@ -13,8 +13,6 @@ from phyletic.checkpoints.folder import read_manifest
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.records import CheckpointReference
 
-__all__ = ["difference"]
-
 
 def difference(
     checkpoints: Checkpoints, reference_a: CheckpointReference, reference_b: CheckpointReference

@@ -22,8 +22,6 @@ from phyletic.checkpoints.digest import Digest, digest_of_bytes, digest_of_file,
 from phyletic.checkpoints.read_errors import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 
-__all__ = ["FILES", "MANIFEST", "FolderManifest", "OwnFiles", "check_folder", "read_manifest"]
-
 FILES = "files"
 MANIFEST = "manifest.json"
 

@@ -27,8 +27,6 @@ from phyletic.evolution.pbt import PBT
 from phyletic.evolution.random_search import RandomSearch
 from phyletic.evolution.user_function import UserFunction
 
-__all__ = ["algorithm_from_json", "algorithm_to_json"]
-
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GREY", "INK", "PALETTE", "colours", "draw_marks", "legend", "new_figure", "panel_grid", "set_scale", "tidy"]
-
 # Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the best family's first; yellow,
 # which is weak on white, and black are left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

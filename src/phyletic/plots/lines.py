@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Line",
-    "LinePanel",
-    "along_lineage",
-    "best_lineage",
-    "best_so_far",
-    "hyperparameter_steps",
-    "lines",
-    "member_scores",
-    "steps_to_reach",
-]
-
 Points = tuple[tuple[float, ...], tuple[float, ...]]
 """As many abscissas as ordinates."""
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["draw_pair", "pair_colours", "parameters"]
-
 _LABELS = 8
 """About so many places of the best lineage are labelled with their step."""
 _APART = 0.05

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from phyletic.errors import InvalidSpace
 from phyletic.space.values import plain, storable
 
-__all__ = ["check_name", "did_you_mean", "unknown"]
-
 _LONGEST = 200
 
 
