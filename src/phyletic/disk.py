@@ -18,23 +18,6 @@ from typing import TypeAlias
 from phyletic.errors import InvalidArgument
 from phyletic.failpoints import failpoint
 
-__all__ = [
-    "Part",
-    "create_file",
-    "fsync",
-    "fsync_file",
-    "fsync_folder",
-    "gathered",
-    "local_folder",
-    "local_path",
-    "make_folder",
-    "remove_tree",
-    "rename",
-    "unlink",
-    "write_file",
-    "write_parts",
-]
-
 Part: TypeAlias = bytes | bytearray | memoryview
 """A run of bytes; a memoryview has single bytes as items (format ``"B"``) and is contiguous."""
 
@@ -159,18 +142,13 @@ def create_file(path: str | Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
-def write_file(path: str | Path, parts: Iterable[Part], *, durable: bool = True) -> None:
-    """Create a file and write the parts in order; its name is not yet durable.
-
-    Args:
-        path: A name that must not exist.
-        parts: What to write; small ones are joined, large ones are written without a copy.
-        durable: Whether to force the contents onto the disk.
+def write_file(path: str | Path, parts: Iterable[Part]) -> None:
+    """Create a file, write the parts in order and force them onto the disk; the file's name is not yet durable.
 
     Raises:
         OSError: The file exists or could not be written; the caller removes what was written.
     """
-    write_parts(create_file(path), parts, durable=durable)
+    write_parts(create_file(path), parts)
 
 
 def write_parts(descriptor: int, parts: Iterable[Part], *, durable: bool = True) -> None:

@@ -369,7 +369,7 @@ def pictures() -> Calls:
         "plots.landscape_animation": (
             plots.landscape_animation, {**trials, **metric, **below, "seconds": 0.1, "width": 1.0},
         ),
-        "plots.lines": (plots.lines, {"panels": [panel], "columns": 2, "title": "t"}),
+        "plots.lines": (plots.lines, {"panels": [panel], "columns": 2}),
         "plots.side_by_side": (
             plots.side_by_side,
             {**metric, **below, "runs": {"a": study.trials()}, "origin": None, "target": None,

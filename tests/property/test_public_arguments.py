@@ -50,8 +50,7 @@ ALONE = {**MADE, **SIMULATED, **PICTURES}
 # the wrong values that are right for some arguments, and these arguments; an argument in no line takes none of them
 TAKES = {
     "'a/b'": "Study.name Study.metric StudyDefinition.metric",
-    "'' 'a/b' 'xxx'": """plots.summary.title plots.landscape.title plots.lines.title plots.side_by_side.title
-        plots.populations.loss""",
+    "'' 'a/b' 'xxx'": "plots.summary.title plots.landscape.title plots.side_by_side.title",
     "'' 'a/b' 'a\\0b' '\\ud800' 'xxx'": "fail.error",
     "None 'a/b'": "ask.worker",
     "None 'a/b' Path('x')": "Study.checkpoints",
@@ -93,11 +92,11 @@ TAKES = {
     "0.5 1.5 10**30": "Gaussian.scale DriftingCurve.first DriftingCurve.last DriftingCurve.width run.grace",
     "0 0.5 1.5 10**30": "NoiseGate.k NoiseGate.a DriftingCurve.noise",
     "None 0.5 1.5 10**30": "Budget.seconds",
-    "None 0 -1 0.5 1.5 10**30": "Budget.target plots.populations.target plots.side_by_side.target",
+    "None 0 -1 0.5 1.5 10**30": "Budget.target plots.side_by_side.target",
     "True 0 -1 0.5 1.5 inf 10**30 int64(2) array(1.)": "tell.loss report.loss",
     # sequences and mappings
     "{}": "GridSearch.points Space.definition",
-    "None {}": "report.values run.environment plots.populations.needed",
+    "None {}": "report.values run.environment",
     "None {} {'':0}": "tell.checkpoint",
     "[] ()": "Schedule.segments simulate.controls StudyDefinition.initial suggest.trials early_stop.trials",
     "None [] ()": """Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
@@ -106,7 +105,7 @@ TAKES = {
     "None [0] ('a/b',1) range(2)": "run.devices",
     "None [None]": "tell.checkpoints",
     "[] [0] () range(2)": "Faults.cursed",
-    "None range(2)": "plots.landscape.origin plots.populations.origin plots.side_by_side.origin",
+    "None range(2)": "plots.landscape.origin plots.side_by_side.origin",
     "[0] [-1] [None] ('a/b',1) range(2) array([1,2])": "Choice.options Ordinal.values",
     # objects and functions
     "Budget()": "set_budget.budget",

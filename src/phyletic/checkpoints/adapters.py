@@ -24,8 +24,6 @@ from phyletic.checkpoints.packed import Entry, Manifest, Packed, pack
 from phyletic.checkpoints.tree import Lifting, Lowering, Node, is_unicode
 from phyletic.errors import CheckpointError, StateUnsupported
 
-__all__ = ["ADAPTERS", "Adapter", "adapter_for", "adapter_named", "encode_state"]
-
 
 @dataclass(frozen=True)
 class Adapter:

@@ -14,19 +14,6 @@ from phyletic.checkpoints.packed import Array, Stored
 from phyletic.disk import Part
 from phyletic.errors import CheckpointError
 
-__all__ = [
-    "Unsupported",
-    "bits",
-    "is_jax_array",
-    "is_tensor",
-    "jax_array",
-    "lower_jax",
-    "lower_numpy",
-    "lower_tensor",
-    "numpy_array",
-    "tensor",
-]
-
 _NUMPY = {
     np.dtype(kind): name
     for kind, name in {
@@ -178,13 +165,11 @@ def lower_jax(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
         node["key"] = str(jax.random.key_impl(value))
         value = jax.random.key_data(value)
     like, described = lower_numpy(np.empty(0, value.dtype), name)
+    shape = value.shape
     if described:  # written as raw bytes
-        described["shape"] = value.shape
-    shape = (value.nbytes,) if described else value.shape
-    return Array(name, like.dtype, shape, lambda: lower_numpy(np.asarray(value), name)[0].bytes()), {
-        **node,
-        **described,
-    }
+        node |= {**described, "shape": shape}
+        shape = (value.nbytes,)
+    return Array(name, like.dtype, shape, lambda: lower_numpy(np.asarray(value), name)[0].bytes()), node
 
 
 def jax_array(stored: Stored, content: memoryview, node: dict[str, Any], live: Any) -> Any:

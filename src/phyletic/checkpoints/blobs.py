@@ -19,8 +19,6 @@ from phyletic import disk
 from phyletic.checkpoints.read_errors import is_there
 from phyletic.errors import CheckpointError, InvalidArgument
 
-__all__ = ["Blobs", "Content", "FolderBlobs", "MemoryBlobs", "blobs_at"]
-
 Content: TypeAlias = Iterable[disk.Part] | Path
 """The bytes of a blob in order; or a local file that :meth:`Blobs.staging` or :meth:`Blobs.get` gave for its key."""
 

@@ -17,12 +17,9 @@ from phyletic.checkpoints.blobs import Blobs
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, open_folder, open_packed
-from phyletic.checkpoints.packed import Packed
 from phyletic.checkpoints.read_errors import reading
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound
 from phyletic.records import CheckpointReference
-
-__all__ = ["Checkpoints"]
 
 _SUFFIX = ".safetensors"
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -77,12 +74,12 @@ class Checkpoints:
         packed = encode_state(state)
         with self._writing(_checked(id)):
             if self._published(id):
-                self._require_same(id, _packed(id), _digest_of(packed))
-            digest = Digest(packed.size)
-            try:
+                again = Digest()
+                for part in packed.parts():
+                    again.update(part)
+                self._require_same(id, _packed(id), again.text())
+            with contextlib.closing(Digest(packed.size)) as digest:
                 self._blobs.put([(_packed(id), hashed(packed.parts(), digest))])
-            finally:
-                digest.close()
         return CheckpointReference(id, digest.text(), digest.size)
 
     def publish_folder(self, id: str, folder: Path) -> CheckpointReference:
@@ -261,13 +258,6 @@ def _checked(id: object) -> str:
 
 def _packed(id: str) -> str:
     return id + _SUFFIX
-
-
-def _digest_of(packed: Packed) -> str:
-    digest = Digest()
-    for part in packed.parts():
-        digest.update(part)
-    return digest.text()
 
 
 @contextlib.contextmanager

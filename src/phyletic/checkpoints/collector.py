@@ -7,8 +7,6 @@ from contextlib import suppress
 
 from phyletic.errors import CheckpointError
 
-__all__ = ["Collector"]
-
 
 class Collector:
     """Deletes condemned checkpoints, each once, and says which are gone for good.

@@ -13,8 +13,6 @@ from phyletic.checkpoints.folder import read_manifest
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.records import CheckpointReference
 
-__all__ = ["difference"]
-
 
 def difference(
     checkpoints: Checkpoints, reference_a: CheckpointReference, reference_b: CheckpointReference
@@ -47,86 +45,78 @@ def difference(
     with checkpoints.open(reference_a) as a, checkpoints.open(reference_b) as b:
         a.verify()
         b.verify()
-        if not (a.packed or b.packed):
-            return _differing_files(a, b)
         if not (a.packed and b.packed):
-            return sorted([*(a if a.packed else b).entries, *_files(b if a.packed else a)])
-        names = [*a.entries, *(name for name in b.entries if name not in a.entries)]
+            names_a, names_b = _contents(a), _contents(b)
+            return sorted(name for name in {**names_a, **names_b} if names_a.get(name) != names_b.get(name))
         found: list[str] = []
-        for name in names:
+        for name in {**a.entries, **b.entries}:
             if a.entries.get(name) != b.entries.get(name):
                 found.append(name)
             else:
-                found.extend(_Comparison().differing(a.value(name), b.value(name), name))
+                found.extend(_differing(a.value(name), b.value(name), name, {}))
         return found
 
 
-def _differing_files(a: OpenCheckpoint, b: OpenCheckpoint) -> list[str]:
-    files_a, files_b = _files(a), _files(b)
-    return sorted(name for name in files_a.keys() | files_b.keys() if files_a.get(name) != files_b.get(name))
-
-
-def _files(checkpoint: OpenCheckpoint) -> Mapping[str, object]:
+def _contents(checkpoint: OpenCheckpoint) -> Mapping[str, object]:
+    """Return the adapters of a state by entry, or a user's own files by path."""
+    if checkpoint.packed:
+        return checkpoint.entries
     return read_manifest(checkpoint.path.parent, checkpoint.reference.digest).files
 
 
-class _Comparison:
-    """Walks two values side by side, entering each pair once, so that values may contain themselves."""
+def _differing(a: Any, b: Any, path: str, met: dict[tuple[int, int], object]) -> Iterator[str]:
+    """Yield the paths at which two values differ.
 
-    def __init__(self) -> None:
-        # keeps the values: a freed object's id may be used again
-        self._met: dict[tuple[int, int], tuple[object, object]] = {}
-
-    def differing(self, a: Any, b: Any, path: str) -> Iterator[str]:
-        """Yield the paths at which two values differ."""
-        if type(a) is not type(b):
+    Args:
+        a: The first value.
+        b: The second.
+        path: Where they are.
+        met: The pairs that were entered already, since values may contain themselves; it keeps the values alive,
+            because the id of a freed object may be used again.
+    """
+    if type(a) is not type(b):
+        yield path
+        return
+    leaf = _leaf(a)
+    if leaf is not None:
+        if leaf != _leaf(b):
             yield path
-        elif _is_scalar(a):
-            if _bits(a) != _bits(b):
+    elif (id(a), id(b)) not in met:
+        met[id(a), id(b)] = (a, b)
+        ours, theirs = _parts(a), _parts(b)
+        if ours is None or theirs is None:
+            if any(True for _ in _differing(a.__reduce_ex__(4)[1:3], b.__reduce_ex__(4)[1:3], path, met)):
                 yield path
-        elif isinstance(a, np.ndarray):
-            yield from self._arrays(a, b, path)
-        elif arrays.is_tensor(a) or arrays.is_jax_array(a):
-            if arrays.bits(a) != arrays.bits(b):
-                yield path
-        elif (id(a), id(b)) not in self._met:
-            self._met[id(a), id(b)] = (a, b)
-            yield from self._objects(a, b, path)
-
-    def _objects(self, a: Any, b: Any, path: str) -> Iterator[str]:
-        if isinstance(a, Mapping):
-            yield from self._mappings(a, b, path)
-        elif isinstance(a, (list, tuple)):
-            yield from self._mappings(dict(enumerate(a)), dict(enumerate(b)), path)
-        elif isinstance(a, (set, frozenset)) or callable(a):
-            if a != b:
-                yield path
-        elif hasattr(a, "get_state") and type(a).__module__.startswith("torch"):
-            yield from self.differing(a.get_state(), b.get_state(), path)
-        elif hasattr(a, "__dict__"):
-            yield from self._mappings(vars(a), vars(b), path)
-        elif any(True for _ in self.differing(a.__reduce_ex__(4)[1:3], b.__reduce_ex__(4)[1:3], path)):
-            yield path
-
-    def _mappings(self, a: Mapping[Any, Any], b: Mapping[Any, Any], path: str) -> Iterator[str]:
-        for key in [*a, *(key for key in b if key not in a)]:
-            if key in a and key in b:
-                yield from self.differing(a[key], b[key], f"{path}/{key}")
+            return
+        for key in {**ours, **theirs}:
+            if key in ours and key in theirs:
+                yield from _differing(ours[key], theirs[key], f"{path}/{key}", met)
             else:
                 yield f"{path}/{key}"
 
-    def _arrays(self, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], path: str) -> Iterator[str]:
-        if a.dtype != b.dtype or a.shape != b.shape:
-            yield path
-        elif a.dtype.kind == "O":
-            yield from self.differing(a.tolist(), b.tolist(), path)
-        elif a.tobytes() != b.tobytes():
-            yield path
+
+def _leaf(value: Any) -> tuple[object, ...] | None:
+    """Return what tells a value without parts from others, numbers by their bits; None for a value with parts."""
+    if isinstance(value, (float, complex, np.generic)):
+        return (np.asarray(value).tobytes(),)
+    if value is None or isinstance(value, (int, str, bytes, set, frozenset)):
+        return (value,)
+    if isinstance(value, np.ndarray):
+        return (value.dtype, value.shape, value.tobytes()) if value.dtype.kind != "O" else None
+    if arrays.is_tensor(value) or arrays.is_jax_array(value):
+        return arrays.bits(value)
+    if isinstance(value, (Mapping, list, tuple)):
+        return None
+    if callable(value):
+        return (value,)
+    is_torch_generator = hasattr(value, "get_state") and type(value).__module__.startswith("torch")
+    return arrays.bits(value.get_state()) if is_torch_generator else None
 
 
-def _is_scalar(value: object) -> bool:
-    return value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
-
-
-def _bits(value: Any) -> object:
-    return np.asarray(value).tobytes() if isinstance(value, (float, complex, np.generic)) else value
+def _parts(value: Any) -> Mapping[Any, Any] | None:
+    """Return the parts of a container or an object by key; None if only pickling shows them."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, np.ndarray):
+        return {"shape": value.shape, **dict(enumerate(value.ravel().tolist()))}
+    return dict(enumerate(value)) if isinstance(value, (list, tuple)) else getattr(value, "__dict__", None)

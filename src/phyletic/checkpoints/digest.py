@@ -12,8 +12,6 @@ from pathlib import Path
 
 from phyletic import disk
 
-__all__ = ["Digest", "digest_of_bytes", "digest_of_file", "hashed"]
-
 _IN_PARALLEL = 1 << 19
 _WINDOW = 4
 _STRIDE = 16 << 20

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -20,8 +21,6 @@ from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.digest import Digest, digest_of_bytes, digest_of_file, hashed
 from phyletic.checkpoints.read_errors import unreadable
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
-
-__all__ = ["FILES", "MANIFEST", "FolderManifest", "OwnFiles", "check_folder", "read_manifest"]
 
 FILES = "files"
 MANIFEST = "manifest.json"
@@ -97,12 +96,9 @@ class OwnFiles:
             if not stat.S_ISREG(status.st_mode):
                 found = f"{_ALLOWED}, but {path!r} is {_kind(status.st_mode)}"
                 raise InvalidArgument("folder", str(self._folder), found)
-            digest = Digest(status.st_size)
-            try:
+            with contextlib.closing(Digest(status.st_size)) as digest:
                 yield from hashed(iter(lambda: os.read(descriptor, _CHUNK), b""), digest)
                 self._stored[path] = StoredFile(digest.size, digest.text())
-            finally:
-                digest.close()
         finally:
             os.close(descriptor)
 

@@ -12,8 +12,6 @@ from typing import Any
 from phyletic.checkpoints.tree import Lifting, Lowering, Node
 from phyletic.errors import CheckpointError
 
-__all__ = ["is_keras", "lower", "restore"]
-
 
 def is_keras(value: object) -> bool:
     """Whether an object is a Keras layer, model or optimizer; does not import Keras."""

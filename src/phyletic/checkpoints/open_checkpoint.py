@@ -20,8 +20,6 @@ from phyletic.checkpoints.tree import Lifting
 from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.records import CheckpointReference
 
-__all__ = ["OpenCheckpoint", "open_folder", "open_packed"]
-
 _WORTH_A_THREAD = 1 << 20
 
 

@@ -19,8 +19,6 @@ import msgspec
 from phyletic.disk import Part
 from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
 
-__all__ = ["ITEM_SIZES", "MAXIMUM_HEADER", "Array", "Entry", "Manifest", "Packed", "Stored", "pack", "read_header"]
-
 ITEM_SIZES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 1),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),

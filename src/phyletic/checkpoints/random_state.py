@@ -12,15 +12,6 @@ import numpy as np
 from phyletic.checkpoints.tree import Lifting, Lowering, Node
 from phyletic.errors import CheckpointError, StateUnsupported
 
-__all__ = [
-    "is_random_state",
-    "is_torch_generator",
-    "lower",
-    "lower_torch_generator",
-    "restore",
-    "restore_torch_generator",
-]
-
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _SEED = ("entropy", "spawn_key", "pool_size", "n_children_spawned")
 

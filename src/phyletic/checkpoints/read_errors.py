@@ -10,8 +10,6 @@ from pathlib import Path
 
 from phyletic.errors import CheckpointDamaged, CheckpointError
 
-__all__ = ["is_there", "reading", "unreadable"]
-
 _PASSING = (
     *(errno.EACCES, errno.EPERM),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR),

@@ -20,8 +20,6 @@ from phyletic.checkpoints import arrays
 from phyletic.checkpoints.packed import Array, Stored
 from phyletic.errors import CheckpointError, StateUnsupported
 
-__all__ = ["Lifting", "Lowering", "Node", "is_unicode"]
-
 Node: TypeAlias = Any
 """JSON."""
 

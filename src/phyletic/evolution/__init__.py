@@ -11,8 +11,9 @@ from phyletic.evolution.explore import Gaussian, Perturb, Resample
 from phyletic.evolution.explore_only import ExploreOnly
 from phyletic.evolution.grid_search import GridSearch
 from phyletic.evolution.pbt import PBT
-from phyletic.evolution.population import MemberView, Population
+from phyletic.evolution.population import Population
 from phyletic.evolution.random_search import RandomSearch
+from phyletic.evolution.ranking import MemberView
 
 __all__ = [
     "PBT",

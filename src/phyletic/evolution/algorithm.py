@@ -14,8 +14,6 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
 
-__all__ = ["Algorithm", "Reads", "check_algorithm", "hopeless_trials"]
-
 
 class Reads(msgspec.Struct, frozen=True, kw_only=True):
     """What an algorithm reads besides each member's latest trial; the coordinator keeps no more than this.

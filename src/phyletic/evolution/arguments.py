@@ -13,19 +13,6 @@ from typing import Any, TypeVar
 from phyletic.errors import InvalidArgument
 from phyletic.records.values import whole_number
 
-__all__ = [
-    "check_flag",
-    "check_instance",
-    "check_integer",
-    "check_intervals",
-    "check_mapping",
-    "check_number",
-    "check_one_of",
-    "check_probability",
-    "check_seed",
-    "check_sequence",
-]
-
 T = TypeVar("T")
 
 _LARGEST = sys.float_info.max

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,8 +26,6 @@ from phyletic.evolution.grid_search import GridSearch
 from phyletic.evolution.pbt import PBT
 from phyletic.evolution.random_search import RandomSearch
 from phyletic.evolution.user_function import UserFunction
-
-__all__ = ["algorithm_from_json", "algorithm_to_json"]
 
 _TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -133,21 +132,15 @@ def _type_name(kind: type) -> str:
 
 
 def _type(name: object, where: str) -> type:
-    if isinstance(name, str):
-        if name in _TYPES:
-            return _TYPES[name]
-        module, colon, qualified = name.partition(":")
-        if colon:
-            return _imported(module, qualified, name, where)
-    raise InvalidArgument(f"{where}.type", name, f"one of {', '.join(_TYPES)}, or module:Class")
-
-
-def _imported(module: str, qualified: str, name: str, where: str) -> type:
+    """Return the type of a stored name; one from outside of phyletic is imported."""
+    if isinstance(name, str) and name in _TYPES:
+        return _TYPES[name]
+    module, colon, qualified = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not colon:
+        raise InvalidArgument(f"{where}.type", name, f"one of {', '.join(_TYPES)}, or module:Class")
     try:
-        found: Any = importlib.import_module(module)
-        for part in qualified.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        found: Any = operator.attrgetter(qualified)(importlib.import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
         hint = f"It was written by code that this process does not have ({error}): open the study from that code"
         raise InvalidArgument(f"{where}.type", name, "a class that can be imported", hint) from error
     if not isinstance(found, type):

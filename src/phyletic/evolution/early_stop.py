@@ -19,18 +19,6 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer
 from phyletic.evolution.user_function import function_hash, qualified_name
 
-__all__ = [
-    "MOST_CURVES",
-    "EarlyStop",
-    "EarlyStopFunction",
-    "EarlyStopRule",
-    "MedianStopping",
-    "NonFiniteStopping",
-    "TrialCurve",
-    "as_early_stop",
-    "stopped_by_rules",
-]
-
 Mode = Literal["max", "min"]
 MOST_CURVES = 64
 """How many ended trials a running one is compared with: those with the highest numbers."""

@@ -22,19 +22,6 @@ from phyletic.space import Choice, Domain, Ordinal, Parameter, Space
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "Chain",
-    "Explore",
-    "ExploreFunction",
-    "Explored",
-    "Gaussian",
-    "Perturb",
-    "Resample",
-    "belongs_to_weights",
-    "rule_name",
-    "same",
-]
-
 ExploreFunction: TypeAlias = Callable[[dict[str, Any], "np.random.Generator"], Mapping[str, Any]]
 """A user's own rule: takes the inherited values by flat path and a random generator, returns the new values."""
 

@@ -16,8 +16,6 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
 
-__all__ = ["ExploreOnly"]
-
 
 @dataclass(frozen=True)
 class ExploreOnly:

@@ -14,8 +14,6 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion, Value
 from phyletic.space import Space
 
-__all__ = ["GridSearch"]
-
 
 @dataclass(frozen=True)
 class GridSearch:

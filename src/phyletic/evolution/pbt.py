@@ -12,8 +12,8 @@ from phyletic.evolution.arguments import check_flag, check_integer, check_interv
 from phyletic.evolution.early_stop import EarlyStop, EarlyStopFunction, TrialCurve, as_early_stop, stopped_by_rules
 from phyletic.evolution.exploit import Exploit, NoiseGate, Truncation, Verdict
 from phyletic.evolution.explore import Explore, ExploreFunction, Perturb, rule_name
-from phyletic.evolution.population import MemberView, Population
-from phyletic.evolution.ranking import Ranking, rank_matched
+from phyletic.evolution.population import Population
+from phyletic.evolution.ranking import MemberView, Ranking, rank_matched
 from phyletic.evolution.suggestion import (
     changes_between,
     continuation,
@@ -27,8 +27,6 @@ from phyletic.evolution.user_function import as_rule
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
-
-__all__ = ["PBT"]
 
 
 @dataclass(frozen=True)

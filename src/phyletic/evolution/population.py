@@ -13,8 +13,6 @@ from phyletic.errors import NotFound
 from phyletic.evolution.ranking import MemberView, Ranking, rank_latest
 from phyletic.space import Space
 
-__all__ = ["MemberView", "Population"]
-
 
 class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A population as it was at one sequence number of its study.

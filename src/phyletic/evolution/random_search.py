@@ -13,8 +13,6 @@ from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
 
-__all__ = ["RandomSearch"]
-
 
 @dataclass(frozen=True)
 class RandomSearch:

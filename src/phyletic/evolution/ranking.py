@@ -18,8 +18,6 @@ import msgspec
 from phyletic.errors import NotFound
 from phyletic.records import Trial
 
-__all__ = ["MemberView", "Ranking", "Standings", "average", "rank_latest", "rank_matched"]
-
 Key: TypeAlias = tuple[int, float, int]
 """What members are sorted by, best first: whether the score counts, the score where lower is better, the number."""
 

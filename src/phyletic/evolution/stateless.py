@@ -20,8 +20,6 @@ from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Decision, Evaluation, Metric, Suggestion, Trial, TrialState
 from phyletic.space import Space
 
-__all__ = ["MemberSuggestion", "StudyDefinition", "early_stop", "suggest"]
-
 
 class StudyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """What defines a study, for :func:`suggest` and :func:`early_stop`.

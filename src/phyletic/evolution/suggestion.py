@@ -7,24 +7,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.explore import same
-from phyletic.evolution.population import MemberView, Population
-from phyletic.evolution.ranking import Ranking
+from phyletic.evolution.population import Population
+from phyletic.evolution.ranking import MemberView, Ranking
 from phyletic.randomness import RandomStream
 from phyletic.records import Change, Decision, Suggestion, Value
 from phyletic.space import Space
-
-__all__ = [
-    "changes_between",
-    "continuation",
-    "decision_about",
-    "drawn_birth",
-    "fresh_start",
-    "newborn",
-    "reason_of_rescue",
-    "suggestion",
-    "unchanging",
-]
-
 
 Kind: TypeAlias = Literal["continue", "explore", "exploit", "rescue"]
 

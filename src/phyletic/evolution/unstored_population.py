@@ -13,12 +13,11 @@ from typing import Any, Literal
 import msgspec
 
 from phyletic.evolution.algorithm import Algorithm
-from phyletic.evolution.population import MemberView, Population
+from phyletic.evolution.population import Population
+from phyletic.evolution.ranking import MemberView
 from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Suggestion, Trial, TrialState
 from phyletic.space import Space
-
-__all__ = ["Decided", "UnstoredPopulation", "play"]
 
 _HISTORY = 64
 """How many scores along a lineage a member's history holds."""

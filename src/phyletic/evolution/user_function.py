@@ -18,8 +18,6 @@ from phyletic.records import Value
 from phyletic.space import Space
 from phyletic.space.names import unknown
 
-__all__ = ["UserFunction", "as_rule", "function_hash", "qualified_name"]
-
 
 @dataclass(frozen=True)
 class UserFunction:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["Animation", "animate"]
-
 _HOLD = 1.5
 """Seconds for which the last frame stays."""
 _FASTEST = 50

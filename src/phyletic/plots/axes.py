@@ -12,8 +12,6 @@ from phyletic.errors import InvalidArgument
 from phyletic.records import Metric, Trial, Value
 from phyletic.space import Choice, Int, Ordinal, Space
 
-__all__ = ["Scale", "logarithmic", "readable_range", "scale_of"]
-
 _FAR = 12.0
 """Cut the bad end if it lies more than this many times the spread of the better nine tenths beyond them."""
 _WIDE = 10.0

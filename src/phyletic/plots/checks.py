@@ -8,16 +8,6 @@ from phyletic.records import Metric, Trial
 from phyletic.records.values import is_unicode
 from phyletic.space import Space
 
-__all__ = [
-    "check_hyperparameters",
-    "check_metric",
-    "check_names",
-    "check_seconds",
-    "check_space",
-    "check_text",
-    "check_trials",
-]
-
 
 def check_trials(trials: object, name: str = "trials") -> tuple[Trial, ...]:
     """Return trials, at least one."""

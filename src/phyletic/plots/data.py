@@ -21,22 +21,6 @@ from phyletic.plots.families import (
 from phyletic.records import Metric, Trial
 from phyletic.space import Space
 
-__all__ = [
-    "Hop",
-    "Mark",
-    "Panel",
-    "ScoreSeries",
-    "Segment",
-    "Spot",
-    "Stroke",
-    "TreeSeries",
-    "panels",
-    "score_series",
-    "spots",
-    "standings",
-    "tree_series",
-]
-
 
 class Stroke(msgspec.Struct, frozen=True):
     """A line from a trial's parent to the trial.

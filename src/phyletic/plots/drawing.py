@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GREY", "INK", "PALETTE", "colours", "draw_marks", "legend", "new_figure", "panel_grid", "set_scale", "tidy"]
-
 # Okabe and Ito's colours for all kinds of colour vision (jfly.uni-koeln.de/color), the best family's first; yellow,
 # which is weak on white, and black are left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -116,29 +114,33 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], edge: float | None = None) -> 
             axes.scatter(*zip(*chosen, strict=True), marker=marker, transform=transform, clip_on=False, **look)
 
 
-def legend(
-    shown: Sequence[Family], colour: Mapping[int, str], marks: Sequence[Mark] = (), cut: int = 0, most: int = 6
-) -> list[Any]:
-    """Return the legend's entries: the best lineage, its family, other families by size, and the marks."""
+def legend(shown: Sequence[Family], colour: Mapping[int, str], marks: Sequence[Mark] = (), cut: int = 0) -> list[Any]:
+    """Return the legend's entries: the best lineage, its family, other families by size, and the marks.
+
+    Args:
+        shown: The families, the one with the best trial first.
+        colour: A colour by founder, as :func:`colours` gives it.
+        marks: The trials without a finite score.
+        cut: How many trials are beyond the axis.
+    """
     from matplotlib.lines import Line2D
 
-    entries: list[Any] = []
-    own = [family for family in shown if colour[family.founder] != GREY][:most]
-    if shown and shown[0].best:
-        entries.append(Line2D([], [], color=PALETTE[0], linewidth=3.2, label="best lineage"))
+    def entry(label: str, colour: str = "black", **style: Any) -> Line2D:
+        return Line2D([], [], color=colour, label=label, **style)
+
+    own = [family for family in shown if colour[family.founder] != GREY]
+    entries = [entry("best lineage", PALETTE[0], linewidth=3.2)] if shown and shown[0].best else []
     for family in own:
         label = f"born as trial {family.founder} ({family.size} trial{'s' * (family.size != 1)})"
-        entries.append(Line2D([], [], color=colour[family.founder], linewidth=1.4, label=label))
+        entries.append(entry(label, colour[family.founder], linewidth=1.4))
     rest = len(shown) - len(own)
     if rest:
-        entries.append(Line2D([], [], color=GREY, linewidth=1.4, label=f"{rest} other{'s' * (rest != 1)}"))
+        entries.append(entry(f"{rest} other{'s' * (rest != 1)}", GREY, linewidth=1.4))
     for kind, marker in _MARKERS.items():
         count = sum(mark.kind == kind for mark in marks)
         if count:
             label = f"score {kind} ({count})" if kind == "not finite" else f"{kind} ({count})"
-            entries.append(Line2D([], [], color="black", marker=marker, linestyle="", label=label))
+            entries.append(entry(label, marker=marker, linestyle=""))
     if cut:
-        entries.append(
-            Line2D([], [], color="black", marker="_", linestyle="", markersize=9, label=f"beyond the axis ({cut})")
-        )
+        entries.append(entry(f"beyond the axis ({cut})", marker="_", linestyle="", markersize=9))
     return entries

@@ -11,18 +11,6 @@ import msgspec
 from phyletic.records import Metric, Trial
 from phyletic.space import Space
 
-__all__ = [
-    "Family",
-    "best_trial",
-    "families",
-    "founders",
-    "lineage_numbers",
-    "ordered_trials",
-    "score_of",
-    "surviving",
-    "varied_paths",
-]
-
 
 class Family(msgspec.Struct, frozen=True):
     """All trials whose lineage begins with the same newborn.

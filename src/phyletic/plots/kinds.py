@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from phyletic.records import Metric
     from phyletic.study.study import Study
 
-__all__ = ["KINDS", "metric_of", "plot"]
-
 KINDS: Mapping[str, Callable[..., Figure]] = {
     "summary": summary,
     "scores": scores,

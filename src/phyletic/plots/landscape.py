@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["landscape", "landscape_animation", "side_by_side"]
-
 _COLOURS = 64
 """Colours of an animation; more would make the file larger and look the same."""
 _HEAD: dict[str, Any] = {"s": 22, "color": PALETTE[4], "edgecolors": "black", "linewidths": 0.6}

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_lineage_tree", "lineage_tree"]
-
 
 def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["founder", "score"] = "founder") -> Figure:
     """Draw the lineages as a tree: a row for each member, a vertical edge for each exploit.

@@ -11,7 +11,6 @@ import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
-from phyletic.plots.checks import check_text
 from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
 from phyletic.plots.families import best_trial, lineage_numbers, score_of
 from phyletic.records import Metric, Trial
@@ -19,18 +18,6 @@ from phyletic.records import Metric, Trial
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = [
-    "Line",
-    "LinePanel",
-    "along_lineage",
-    "best_lineage",
-    "best_so_far",
-    "hyperparameter_steps",
-    "lines",
-    "member_scores",
-    "steps_to_reach",
-]
 
 Points = tuple[tuple[float, ...], tuple[float, ...]]
 """As many abscissas as ordinates."""
@@ -152,13 +139,12 @@ def steps_to_reach(trials: Sequence[Trial], metric: Metric, target: float) -> in
     return None
 
 
-def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> Figure:
+def lines(panels: Sequence[LinePanel], *, columns: int = 2) -> Figure:
     """Draw panels of lines, row by row.
 
     Args:
         panels: What to draw; see :mod:`phyletic.plots.lines` for functions that make lines of trials.
         columns: Panels side by side, at least 1.
-        title: The title of the figure.
 
     Returns:
         A figure, with ``savefig``; no window system is needed.
@@ -173,17 +159,14 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2, title: str = "") -> 
     if not panels:
         raise InvalidArgument("panels", panels, "at least one panel")
     check_integer("columns", columns, 1)
-    title = check_text("title", title)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = new_figure(4.6 * columns, 3.5 * rows + 0.3 * bool(title))
+    figure = new_figure(4.6 * columns, 3.5 * rows)
     flat = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(flat, panels, strict=False):
         _draw_panel(axes, panel)
     for axes in flat[len(panels) :]:
         axes.set_visible(False)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["parallel_coordinates"]
-
 _GAP = -0.14
 """Height at which a trial passes an axis without a value, as for a branch that was not chosen."""
 

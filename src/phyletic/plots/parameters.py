@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["draw_pair", "pair_colours", "parameters"]
-
 _LABELS = 8
 """About so many places of the best lineage are labelled with their step."""
 _APART = 0.05
@@ -131,27 +129,26 @@ def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[
     set_scale(axes, x, "x")
     set_scale(axes, y, "y")
     crowd = min(1.0, 150 / max(1, len(made)))
-    moved = [spot for spot in made if spot.parent is not None and spot.parent != spot.place]
-    for chosen, width, layer, faint in (
-        ([spot for spot in moved if not spot.best], 0.9, 2.0, 0.25 + 0.5 * crowd),
-        ([spot for spot in moved if spot.best], 1.6, 4.0, 1.0),
+    for best, width, faint_line, faint_dot in (
+        (False, 0.9, 0.25 + 0.5 * crowd, 0.25 + 0.6 * crowd),
+        (True, 1.6, 1.0, 1.0),
     ):
-        lines = [[spot.parent or spot.place, spot.place] for spot in chosen]
-        shade = ["black" if spot.best else tints[spot.trial] for spot in chosen]
-        axes.add_collection(LineCollection(lines, colors=shade, linewidths=width, zorder=layer, alpha=faint))
-    for best, layer in ((False, 3.0), (True, 5.0)):
         chosen = [spot for spot in made if spot.best == best]
-        if chosen:
-            axes.scatter(
-                [spot.place[0] for spot in chosen],
-                [spot.place[1] for spot in chosen],
-                s=[_LARGE + (_SMALL - _LARGE) * min(1.0, spot.step / max(1, last)) for spot in chosen],
-                c=[tints[spot.trial] for spot in chosen],
-                alpha=1.0 if best else 0.25 + 0.6 * crowd,
-                edgecolors="black" if best else "white",
-                linewidths=1.0 if best else 0.4,
-                zorder=layer,
-            )
+        moved = [spot for spot in chosen if spot.parent is not None and spot.parent != spot.place]
+        lines = [[spot.parent or spot.place, spot.place] for spot in moved]
+        shades = "black" if best else [tints[spot.trial] for spot in moved]
+        layer = 4.0 if best else 2.0
+        axes.add_collection(LineCollection(lines, colors=shades, linewidths=width, zorder=layer, alpha=faint_line))
+        axes.scatter(
+            [spot.place[0] for spot in chosen],
+            [spot.place[1] for spot in chosen],
+            s=[_LARGE + (_SMALL - _LARGE) * min(1.0, spot.step / max(1, last)) for spot in chosen],
+            c=[tints[spot.trial] for spot in chosen],
+            alpha=faint_dot,
+            edgecolors="black" if best else "white",
+            linewidths=1.0 if best else 0.4,
+            zorder=layer + 1,
+        )
     for spot in _labelled([spot for spot in made if spot.best], x, y):
         axes.annotate(
             str(spot.step), spot.place, xytext=(6, 4), textcoords="offset points", fontsize=7, color=INK, zorder=6

@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from phyletic.records import Trial
 
-__all__ = ["Move", "Point", "Surface", "lineage_points", "moves", "surface"]
-
 Point: TypeAlias = tuple[float, float]
 
 

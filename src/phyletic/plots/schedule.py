@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["draw_panel", "schedule"]
-
 
 def schedule(
     trials: Sequence[Trial], space: Space, metric: Metric | None = None, *, hyperparameters: Sequence[str] | None = None

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_scores", "scores"]
-
 
 def scores(trials: Sequence[Trial], metric: Metric) -> Figure:
     """Draw the score of every trial against its step, along the lineages.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from phyletic.space import Space
 
-__all__ = ["summary"]
-
 
 def summary(trials: Sequence[Trial], space: Space, metric: Metric, *, title: str = "") -> Figure:
     """Draw the scores and, below them on the same steps, the schedules.

@@ -10,19 +10,6 @@ from typing import Any, NoReturn
 from phyletic.errors import InvalidSpace
 from phyletic.space.values import EXACT_INTEGERS, plain
 
-__all__ = [
-    "arguments",
-    "as_float",
-    "as_int",
-    "check_bounds",
-    "check_flag",
-    "check_step",
-    "keep_arguments",
-    "refuse",
-    "shown",
-    "whole_steps",
-]
-
 _FINEST = 1e9
 """Largest number of steps from zero to the far end of a grid of floats; rounding would blur a finer grid."""
 

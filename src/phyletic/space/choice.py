@@ -11,8 +11,6 @@ from phyletic.space import bounds, names, scale
 from phyletic.space.options import as_options, check_options, find, position, typed_options
 from phyletic.space.values import Value, plain
 
-__all__ = ["Choice"]
-
 
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Choice:

@@ -14,8 +14,6 @@ from phyletic.space.ordinal import Ordinal
 from phyletic.space.real import Float
 from phyletic.space.values import Value, plain, storable
 
-__all__ = ["DEEPEST", "Condition", "Constant", "Domain", "Parameter", "exists", "read_definition"]
-
 DEEPEST = 16
 """How many groups and choices may be inside each other; this also stops a dictionary that contains itself."""
 

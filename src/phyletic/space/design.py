@@ -8,8 +8,6 @@ from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.randomness import RandomStream
 from phyletic.space.space import Space
 
-__all__ = ["initial_design"]
-
 _PURPOSE = 0xDE5160
 """Separates a design's stream from the streams of trials, whose keys are the seed and a small number."""
 

@@ -9,8 +9,6 @@ from phyletic.errors import InvalidSpace
 from phyletic.randomness import RandomStream
 from phyletic.space import bounds, scale
 
-__all__ = ["Int"]
-
 
 @dataclass(frozen=True, init=False, repr=False, slots=True)
 class Int:

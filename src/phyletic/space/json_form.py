@@ -18,8 +18,6 @@ from phyletic.space.ordinal import Ordinal
 from phyletic.space.real import Float
 from phyletic.space.values import plain
 
-__all__ = ["decode", "encode", "first_difference"]
-
 _NUMBER = ({"low", "high"}, {"log", "step", "limits", "fixed"})
 _KEYS: dict[str, tuple[set[str], set[str]]] = {
     "float": _NUMBER,

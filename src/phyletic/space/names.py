@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from phyletic.errors import InvalidSpace
 from phyletic.space.values import plain, storable
 
-__all__ = ["check_name", "did_you_mean", "unknown"]
-
 _LONGEST = 200
 
 
@@ -56,15 +54,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else ""
 
 
-def unknown(name: object, known: Iterable[str], what: str = "parameter") -> InvalidSpace:
-    """Return the error for a name that the space does not have.
-
-    Args:
-        name: The unknown name.
-        known: The names that the space has.
-        what: What the name should have been, as the error's first word.
-    """
+def unknown(name: object, known: Iterable[str]) -> InvalidSpace:
+    """Return the error for a name that is not among the names that the space has."""
     everyone = list(known)
     listed = ", ".join(everyone[:20]) + (", ..." if len(everyone) > 20 else "")
     allowed = f"one of the space's: {listed}" if everyone else "left out: the space is empty"
-    return InvalidSpace(what, name, allowed, did_you_mean(str(name), everyone))
+    return InvalidSpace("parameter", name, allowed, did_you_mean(str(name), everyone))

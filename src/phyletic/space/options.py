@@ -9,8 +9,6 @@ from phyletic.errors import InvalidSpace
 from phyletic.space.bounds import refuse
 from phyletic.space.values import Value, plain, storable, typed
 
-__all__ = ["as_options", "check_options", "find", "position", "typed_options"]
-
 
 def as_options(values: Any) -> Any:
     """Return the options as a tuple of plain values; return anything else unchanged, for the check to refuse."""

@@ -16,8 +16,6 @@ from phyletic.space.definition import DEEPEST
 from phyletic.space.names import did_you_mean
 from phyletic.space.values import Value
 
-__all__ = ["flatten", "lookup", "nest"]
-
 _DEEPEST = 2 * DEEPEST
 """Twice the depth of a definition, since the option of a choice is a level of its own here."""
 

@@ -11,8 +11,6 @@ from phyletic.errors import InvalidSpace
 from phyletic.randomness import RandomStream
 from phyletic.space import bounds, scale
 
-__all__ = ["Float"]
-
 # Its own context, so that the caller's precision cannot move grid points.
 _DECIMAL = decimal.Context(prec=40)
 

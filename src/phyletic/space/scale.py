@@ -6,8 +6,6 @@ import math
 
 from phyletic.errors import InvalidArgument
 
-__all__ = ["at_fraction", "check_noise", "evenly", "factor_direction", "moved", "part", "sign", "translated"]
-
 
 def at_fraction(low: float, high: float, log: bool, fraction: float) -> float:
     """Return the point at ``fraction`` of the way from ``low`` to ``high`` in the domain's own scale.

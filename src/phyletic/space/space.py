@@ -20,8 +20,6 @@ from phyletic.space.paths import flatten
 from phyletic.space.real import Float
 from phyletic.space.values import Value
 
-__all__ = ["Space"]
-
 _FORMAT = 1
 _LARGEST_GRID = 1_000_000
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, TypeAlias
 
-__all__ = ["EXACT_INTEGERS", "Value", "plain", "storable", "typed"]
-
 Value: TypeAlias = float | int | str | bool | None
 """One parameter's value. Floats are finite."""
 

@@ -103,7 +103,7 @@ def test_the_best_so_far_and_the_steps_it_took(metric, best, target, steps):
 def test_lines_are_drawn_in_their_panels():
     lines = (Line(xs=(1, 2), ys=(1, 10), label="a"), Line(xs=(1, 2), ys=(2, 2), dashed=True))
     panels = [LinePanel(title=f"panel {place}", x="step", y="loss", lines=lines, log_y=True) for place in range(3)]
-    figure = plots.lines(panels, columns=2, title="all")
+    figure = plots.lines(panels, columns=2)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == ["panel 0", "panel 1", "panel 2"]
     assert [text.get_text() for text in shown[0].get_legend().get_texts()] == ["a"]
