@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from phyletic.cli.output import budget_text, echo_json, echo_table, moment
-from phyletic.cli.shared_options import json_option, open_study, storage_option
+from phyletic.cli.shared_options import json_option, setting, storage_option, study_argument
 
 if TYPE_CHECKING:
     from phyletic.records import Event, Trial
     from phyletic.study.status import StudyStatus
+    from phyletic.study.study import Study
 
 __all__ = ["show", "studies"]
 
@@ -25,11 +26,10 @@ __all__ = ["show", "studies"]
 @json_option
 def studies(storage: str, as_json: bool) -> None:
     """List the studies in a storage, in the order in which they were created."""
+    from phyletic.study import study
     from phyletic.study.progress import number_text
-    from phyletic.study.study import Study
-    from phyletic.study.study import studies as stored
 
-    found = [Study(identity.name, storage=storage).status() for identity in stored(storage)]
+    found = [study.Study(identity.name, storage=storage).status() for identity in study.studies(storage)]
     if as_json:
         echo_json(found)
         return
@@ -55,22 +55,14 @@ def studies(storage: str, as_json: bool) -> None:
     short_help="Print how far a study is.",
     epilog="Example: phyletic show digits --storage sqlite:///digits.db --events 5",
 )
-@click.argument("study")
-@storage_option
-@click.option(
-    "--events",
-    "most",
-    type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="How many of the latest events to print.",
-)
+@study_argument
+@setting("--events", click.IntRange(min=0), 10, "How many of the latest events to print.")
 @json_option
-def show(study: str, storage: str, most: int, as_json: bool) -> None:
+def show(study: Study, events: int, as_json: bool) -> None:
     """Print how far STUDY is: its state, budget, members, latest events and log files."""
     from phyletic.study.status import details_of
 
-    details = details_of(open_study(study, storage), most)
+    details = details_of(study, events)
     if as_json:
         echo_json(details)
         return
