@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from phyletic.coordinator.control import check_count
-from phyletic.coordinator.inbox import Request
+from phyletic.coordinator.client import Client
+from phyletic.coordinator.control import check_control, check_count
+from phyletic.coordinator.inbox import InboxChannel, Request
 from phyletic.coordinator.messages import Control, Pin, Stop
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
-from phyletic.evolution.arguments import check_flag
+from phyletic.evolution.algorithm import check_algorithm
+from phyletic.evolution.arguments import (
+    check_flag,
+    check_instance,
+    check_integer,
+    check_one_of,
+    check_seed,
+    check_sequence,
+)
 from phyletic.records import (
     Budget,
+    CheckpointReference,
     Evaluation,
     Event,
     Metric,
@@ -27,17 +36,16 @@ from phyletic.records import (
     Trial,
     TrialState,
 )
+from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import open_database
 from phyletic.study.ask_and_tell import AskAndTell
-from phyletic.study.control import change
-from phyletic.study.identity import Sampling
-from phyletic.study.loops import begin_loop, end_loop, let_go
-from phyletic.study.opening import check_arguments, check_budget, open_or_create
-from phyletic.study.results import Results, trial_number
+from phyletic.study.holding import Holding
+from phyletic.study.identity import Arguments, Sampling, check_name, check_sampling, make_metrics, make_space
+from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
-from phyletic.study.status import StudyStatus, status_of
+from phyletic.study.status import StudyStatus, load_study, status_of
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.state import Load, Save
@@ -45,10 +53,12 @@ from phyletic.workers.trial import LiveTrial
 
 if TYPE_CHECKING:
     import pandas
+    from sqlalchemy import Connection
 
 __all__ = ["Study", "studies"]
 
-_users = itertools.count()
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Study:
@@ -115,41 +125,33 @@ class Study:
         max_losses: int | None = None,
         keep_best: int | None = None,
     ) -> None:
-        given = check_arguments(
-            name,
-            space=space,
-            metric=metric,
-            mode=mode,
-            algorithm=algorithm,
-            budget=budget,
-            checkpoints=checkpoints,
-            seed=seed,
+        given = Arguments(
+            name=check_name(name),
+            space=None if space is None else make_space(space),
+            metrics=None if metric is None and mode is None else make_metrics(metric, mode),
+            algorithm=None if algorithm is None else check_algorithm(algorithm),
+            seed=None if seed is None else check_seed(seed),
             initial=initial,
-            sampling=sampling,
-            max_failures=max_failures,
-            max_losses=max_losses,
-            keep_best=keep_best,
+            sampling=None if sampling is None else check_sampling(sampling),
+            checkpoints=None if checkpoints is None else check_folder(checkpoints),
+            control=Control(budget=budget, max_failures=max_failures, max_losses=max_losses, keep_best=keep_best),
         )
+        check_control(given.control)
         opened = open_or_create(storage, given)
         self.identity: StudyIdentity = opened.stored.identity
         self.space: Space = opened.space
         self.algorithm: Algorithm = opened.algorithm
-        self.checkpoints = opened.checkpoints
-        self.database = opened.database
-        self._owner = opened.owner
-        self._user = next(_users)
-        self._ask_and_tell = AskAndTell(self._owner, self.checkpoints, self.identity)
-        self._results = Results(self.database, opened.stored, self.checkpoints)
-        self._finalizer = weakref.finalize(
-            self, self._owner.defer, partial(let_go, self._owner, self._user, self._ask_and_tell.sessions)
-        )
+        self.owner: Owner = opened.owner  # the coordinator of this process
+        self.checkpoints = self.owner.checkpoints
+        self.database = self.owner.database
+        self._id = opened.stored.id
+        self._held = Holding(self.owner)
+        self._ask_and_tell = AskAndTell(self._held, self.identity.metric)
+        self._finalizer = weakref.finalize(self, self.owner.defer, self._held.release)
         if self.database.private:
-            self._owner.use(self._user)
+            self._held.use()
         if opened.change is not None:
             self._change(opened.change)
-
-    def _change(self, request: Request) -> None:
-        change(self._owner, self._user, request)
 
     # --- a source of trials -------------------------------------------------------------------------------------
 
@@ -169,18 +171,18 @@ class Study:
             supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
         """
         check_flag("supervised", supervised)
-        owner, user, sessions = self._owner, self._user, self._ask_and_tell.sessions
+        held = self._held  # the source must not keep the study alive
         source = Trials(
-            OwnerChannel(owner),
+            OwnerChannel(self.owner),
             store=self.checkpoints,
             space=self.space,
-            session=lambda: begin_loop(self._owner, user, sessions),
+            session=held.begin_loop,
             reload=reload,
             supervised=supervised,
-            leave=lambda session: end_loop(self._owner, user, sessions, session),
-            defer=None if supervised else owner.defer,
+            leave=held.end_loop,
+            defer=None if supervised else self.owner.defer,
         )
-        owner.use(user)
+        held.use()
         return source
 
     def run(
@@ -258,7 +260,7 @@ class Study:
         Raises:
             TrainingError: A function of yours that explores raised; of several trials none is held then.
         """
-        self._owner.use(self._user)
+        self._held.use()
         return self._ask_and_tell.ask(worker, count)
 
     def tell(
@@ -291,7 +293,6 @@ class Study:
             TellConflict: It was told already, with another result.
             MetricMissing: The study's metric is not among the values.
         """
-        self._owner.use(self._user)
         return self._ask_and_tell.tell(trial, metrics, checkpoint, steps_done, partial, values)
 
     def fail(self, trial: LiveTrial, error: str | BaseException) -> Trial:
@@ -304,7 +305,6 @@ class Study:
         Raises:
             LeaseLost: The trial was granted again, or has ended otherwise.
         """
-        self._owner.use(self._user)
         return self._ask_and_tell.fail(trial, error)
 
     def heartbeat(self, trial: LiveTrial, *, step: int | None = None) -> bool:
@@ -317,7 +317,6 @@ class Study:
         Raises:
             LeaseLost: The trial was granted again, or has ended otherwise.
         """
-        self._owner.use(self._user)
         return self._ask_and_tell.heartbeat(trial, step)
 
     # --- control ------------------------------------------------------------------------------------------------
@@ -325,14 +324,17 @@ class Study:
     @property
     def control(self) -> StudyControl:
         """How far the study shall go, as it is now."""
-        return self._results.stored().control
+        with self.database.read() as connection:
+            return load_study(connection, self).control
 
     def set_budget(self, budget: Budget) -> None:
         """Change the budget; raising it continues a finished study.
 
         Where ``steps`` is lowered, trials that run go on to their end, and trials that wait are cut to fit.
         """
-        self._change(Control(budget=check_budget(budget)))
+        self._change(
+            Control(budget=check_instance("budget", budget, Budget, "a Budget, such as ph.Budget(steps=3000)"))
+        )
 
     def resize(self, population: int) -> None:
         """Change the number of members: those added are born, those with the highest numbers are taken out."""
@@ -368,6 +370,22 @@ class Study:
         """
         self._change(Pin(trial=trial_number(trial), keep=check_flag("keep", keep)))
 
+    def _change(self, request: Request) -> None:
+        """Decide a request as the study's owner, or let the process decide that owns the study."""
+        begun, inbox = self.owner.begun, self.owner.inbox
+        try:
+            self.owner.begin()
+        except StorageOwned:
+            if inbox is None or (isinstance(request, Control) and request.checkpoints is not None):
+                raise
+            Client(InboxChannel(inbox)).change(request)
+            return
+        try:
+            Client(OwnerChannel(self.owner)).change(request)
+        finally:
+            if not begun:
+                self.owner.release(id(self._held))
+
     # --- results ------------------------------------------------------------------------------------------------
 
     @property
@@ -377,7 +395,10 @@ class Study:
         Raises:
             NotFound: No trial has one yet.
         """
-        return self._results.best()
+        found = self._read(queries.best_trials, self.identity.metric.mode, 1)
+        if not found:
+            raise NotFound(f"no trial of study {self.name!r} has completed with a finite {self.identity.metric.name}")
+        return found[0]
 
     def trials(self, *, states: Sequence[TrialState] | None = None) -> list[Trial]:
         """Return the trials, by number.
@@ -385,7 +406,10 @@ class Study:
         Args:
             states: Only those in these states.
         """
-        return self._results.trials(states)
+        if states is not None:
+            for state in check_sequence("states", states, f"a list of states: {', '.join(TrialState)}"):
+                check_one_of("states", state, tuple(TrialState))
+        return self._read(queries.trials, states=states)
 
     def trial(self, number: int) -> Trial:
         """Return a trial.
@@ -393,7 +417,10 @@ class Study:
         Raises:
             NotFound: There is none of that number.
         """
-        return self._results.trial(number)
+        found = self._read(queries.trial, trial_number(number))
+        if found is None:
+            raise NotFound(f"study {self.name!r} has no trial {trial_number(number)}")
+        return found
 
     def lineage(self, trial: Trial | int | None = None) -> list[Trial]:
         """Return a trial and all its ancestors, the newborn first.
@@ -401,7 +428,11 @@ class Study:
         Args:
             trial: The trial or its number; the best one where left out.
         """
-        return self._results.lineage(trial)
+        number = self.best.number if trial is None else trial_number(trial)
+        found = self._read(queries.lineage, number)
+        if not found:
+            raise NotFound(f"study {self.name!r} has no trial {number}")
+        return found
 
     def schedule(self, trial: Trial | int | None = None) -> Schedule:
         """Return the hyperparameters along a trial's lineage, by step.
@@ -413,14 +444,14 @@ class Study:
 
     def evaluations(self, trial: Trial | int) -> list[Evaluation]:
         """Return all that a trial reported, in order."""
-        return self._results.evaluations(trial)
+        return [found for _, found in self._read(queries.evaluations, [trial_number(trial)])]
 
     def population_at(self, trial: Trial | int) -> list[Trial]:
         """Return the population that a trial's decision saw: each member's latest completed trial at that moment.
 
         With ``trial.decision`` this answers why its hyperparameters are what they are.
         """
-        return self._results.population_at(trial)
+        return self._read(queries.heads_at, self.trial(trial_number(trial)).decision.as_of)
 
     def events(self) -> list[Event]:
         """Return what happened beside decisions and results.
@@ -428,7 +459,7 @@ class Study:
         Among them are changes of control, attempts that ended without a result, trials that were given up, cut or
         stopped early, and each start of an owner with the versions that it ran with.
         """
-        return self._results.events()
+        return [event for _, event in self._read(queries.events)]
 
     def changes(self, since: int = -1, *, limit: int = 10_000) -> list[StudyChange]:
         """Return what was committed after a write, in order: the records that callbacks get, read from the store.
@@ -442,7 +473,14 @@ class Study:
         Example:
             ``known = -1``, then again and again: ``for change in study.changes(since=known): known = change.sequence``
         """
-        return self._results.changes(since, limit)
+        check_integer("since", since, -1)
+        check_integer("limit", limit, 1)
+        return self._read(queries.study_changes, since=since, limit=limit)
+
+    def _read(self, query: Callable[Concatenate[Connection, int, P], T], *given: P.args, **named: P.kwargs) -> T:
+        """Return what a query finds of the study."""
+        with self.database.read() as connection:
+            return query(connection, self._id, *given, **named)
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """Return the trials as a pandas data frame: a row a trial, a column a hyperparameter and a metric."""
@@ -459,7 +497,7 @@ class Study:
         Raises:
             NotFound: It left none, or it was collected.
         """
-        return self._results.checkpoint_path(trial)
+        return self.checkpoints.path(self._checkpoint(trial).id)
 
     def restore(self, trial: Trial | int | None = None, /, **state: Any) -> dict[str, Any]:
         """Load a trial's checkpoint into objects: ``study.restore(model=model)`` loads the best model.
@@ -472,7 +510,23 @@ class Study:
         Returns:
             The named objects, or what replaces them; with no names, every entry.
         """
-        return self._results.restore(trial, state)
+        with self.checkpoints.open(self._checkpoint(trial)) as opened:
+            opened.verify()
+            unknown = [name for name in state if name not in opened.entries]
+            if unknown:
+                raise NotFound(f"the checkpoint has no {unknown[0]!r}; it has: {', '.join(opened.entries)}")
+            if not state:
+                return {name: opened.value(name) for name in opened.entries}
+            opened.restore(state)
+            return state
+
+    def _checkpoint(self, trial: Trial | int | None) -> CheckpointReference:
+        record = self.best if trial is None else self.trial(trial_number(trial))
+        if record.checkpoint is None or not self.checkpoints.exists(record.checkpoint.id):
+            raise NotFound(
+                f"trial {record.number} has no checkpoint: it left none, or it was collected (see Study.pin)"
+            )
+        return record.checkpoint
 
     def status(self) -> StudyStatus:
         """Return how far the study is, for people and scripts."""
@@ -538,14 +592,9 @@ class Study:
         """Folder of the local workers' logs."""
         return self.database.folder("logs")
 
-    @property
-    def owner(self) -> Owner:
-        """The coordinator of this process."""
-        return self._owner
-
     def close(self) -> None:
         """End this object's ownership of the storage, and release the trials that it holds; it can be used again."""
-        let_go(self._owner, self._user, self._ask_and_tell.sessions)
+        self._held.release()
 
     def __enter__(self) -> Study:
         return self
@@ -555,6 +604,15 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, storage={self.storage!r})"
+
+
+def trial_number(trial: object) -> int:
+    """Return the number of a trial, or a number as it is, or raise InvalidArgument."""
+    # numbers from a data frame are numpy's
+    number = whole_number(trial.number if isinstance(trial, (Trial, LiveTrial)) else trial)
+    if number is None or not 0 <= number < 2**63:
+        raise InvalidArgument("trial", trial, "a trial, or its number")
+    return number
 
 
 def studies(storage: str | Path) -> list[StudyIdentity]:
