@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
-from phyletic.records import StudyChange, TrialState
+from phyletic.records import TrialState
 from phyletic.study.callbacks import call_finished, teller
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from phyletic.study.study import Study
 
 __all__ = ["run"]
-
-_SHOW_SECONDS = 0.1
 
 
 def run(
@@ -54,7 +51,7 @@ def run(
         _check_what_is_held(*held(), display)
         source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
         source.enter()
-        shown = _Shown(study, display, options.verbose)
+        shown = Snapshots(study.owner, study.storage, display)
         listening = [*([shown.take] if options.verbose else []), *([teller(study, callbacks)] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
@@ -86,34 +83,7 @@ def run(
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
     call_finished(study, callbacks)
-    if options.verbose:
-        _summarise(study, shown.latest, display)
-
-
-class _Shown:
-    """What the display shows of a run while it goes on; nothing if it is silent."""
-
-    def __init__(self, study: Study, display: LiveDisplay, verbose: int) -> None:
-        self._display = display
-        self._verbose = verbose
-        self._snapshots = Snapshots(study.owner, study.storage)
-        self._shown = 0.0
-        self.latest: Progress = self._snapshots.now()
-
-    def take(self, changes: Sequence[StudyChange]) -> None:
-        """Take what was committed, and show it if it is time to."""
-        for trial, instead in self._snapshots.take_in(changes):
-            self._display.note(trial, instead)
-        now = time.monotonic()
-        if now - self._shown >= _SHOW_SECONDS:
-            self._shown = now
-            self.show()
-
-    def show(self) -> None:
-        """Show the study as it is now."""
-        if self._verbose:
-            self.latest = self._snapshots.now()
-            self._display.update(self.latest)
+    _summarise(study, shown.latest, display)
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
@@ -171,9 +141,7 @@ def _summarise(study: Study, progress: Progress, display: LiveDisplay) -> None:
     if best is not None and best.checkpoint is not None:
         try:
             places["checkpoint"] = str(study.checkpoints.path(best.checkpoint.id))
-        except NotFound as error:
+        except (NotFound, CheckpointError) as error:
             places["checkpoint"] = f"gone; {error}"
-        except CheckpointError as error:
-            places["checkpoint"] = str(error)
     for line in summary_lines(progress, [] if best is None else study.lineage(best), places):
         display.line(line)

@@ -407,7 +407,8 @@ class Study:
             states: Only those in these states.
         """
         if states is not None:
-            for state in check_sequence("states", states, f"a list of states: {', '.join(TrialState)}"):
+            given = list(states) if isinstance(states, (set, frozenset)) else states
+            for state in check_sequence("states", given, f"a list of states: {', '.join(TrialState)}"):
                 check_one_of("states", state, tuple(TrialState))
         return self._read(queries.trials, states=states)
 

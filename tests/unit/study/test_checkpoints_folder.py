@@ -85,7 +85,9 @@ def test_a_folder_that_was_moved_is_found_where_it_is_said_to_be_and_remembered(
     options.get("checkpoints", tmp_path / "study.checkpoints").rename(tmp_path / "moved")
     study = gone_on(tmp_path, checkpoints=tmp_path / "moved")
     assert study.control.checkpoints == str(tmp_path / "moved")
-    assert next(event for event in study.events() if event.kind == "control").payload["checkpoints"] == str(tmp_path / "moved")
+    assert next(event for event in study.events() if event.kind == "control").payload["checkpoints"] == str(
+        tmp_path / "moved"
+    )
     del study
     gc.collect()
     assert make(tmp_path, steps=10).checkpoints.location == str(tmp_path / "moved")
