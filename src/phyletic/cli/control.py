@@ -100,34 +100,27 @@ def stop(study: Study, now: bool) -> _Said:
     return {"stopping": when.replace("its ", "")}, f"its run ends {when}"
 
 
-class Limit(click.ParamType[Any]):
-    """A number, or the text ``none`` for no limit.
+def _limit(kind: type[int] | type[float]) -> Callable[[str], Any]:
+    """Return a function that reads a number of a kind, or the text ``none`` for no limit."""
 
-    Args:
-        whole: Whether it counts something.
-    """
-
-    def __init__(self, *, whole: bool) -> None:
-        self.name = "whole number" if whole else "number"
-        self._whole = whole
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number, or ``"none"``."""
-        if str(value).lower() == "none":
-            return "none"
+    def read(text: str) -> Any:
         try:
-            return int(value) if self._whole else float(value)
+            return "none" if text.lower() == "none" else kind(text)
         except ValueError:
-            self.fail(f"{value!r} is neither a {self.name} nor none", param, ctx)
+            raise click.BadParameter(
+                f"{text!r} is neither {'a whole number' if kind is int else 'a number'} nor none"
+            ) from None
+
+    return read
 
 
 @_control(
     "Change how far a study goes.",
     "digits --steps 5000 --seconds none",
-    click.option("--steps", type=Limit(whole=True), metavar="N|none", help="Age of every member along its lineage."),
-    click.option("--trials", type=Limit(whole=True), metavar="N|none", help="Completed trials of the whole study."),
-    click.option("--seconds", type=Limit(whole=False), metavar="S|none", help="Time during which trials were running."),
-    click.option("--target", type=Limit(whole=False), metavar="SCORE|none", help="Score at which the study ends."),
+    click.option("--steps", type=_limit(int), metavar="N|none", help="Age of every member along its lineage."),
+    click.option("--trials", type=_limit(int), metavar="N|none", help="Completed trials of the whole study."),
+    click.option("--seconds", type=_limit(float), metavar="S|none", help="Time during which trials were running."),
+    click.option("--target", type=_limit(float), metavar="SCORE|none", help="Score at which the study ends."),
 )
 def budget(study: Study, **limits: Any) -> _Said:
     """Change how far STUDY goes, also while it runs or after it has finished.

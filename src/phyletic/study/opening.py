@@ -147,14 +147,14 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
 def _shared_owner(
     database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: Checkpoints
 ) -> Owner:
-    # two objects for one study in one process (a notebook's cell run again) decide through the same owner
+    # two Study objects of one process (a notebook's cell run again) share an owner, which keeps its database alive
     key = (id(database), identity.uuid)
     owner = _owners.get(key)
-    if owner is not None and owner.database is database and owner.checkpoints.location != checkpoints.location:
+    if owner is not None and owner.checkpoints.location != checkpoints.location:
         used = owner.checkpoints.location
         allowed = f"{used}, which another Study object of this process uses; delete that one first"
         raise InvalidArgument("checkpoints", checkpoints.location, allowed)
-    if owner is None or owner.database is not database:
+    if owner is None:
         owner = _owners[key] = Owner(
             database,
             identity.name,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
-from phyletic.records import TrialState
-from phyletic.study.callbacks import call_finished, teller
+from phyletic.records import StudyChange, TrialState
+from phyletic.study.callbacks import call_back
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
@@ -52,7 +52,12 @@ def run(
         source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
         source.enter()
         shown = Snapshots(study.owner, study.storage, display)
-        listening = [*([shown.take] if options.verbose else []), *([teller(study, callbacks)] if callbacks else [])]
+
+        def tell(changes: Sequence[StudyChange]) -> None:
+            for change in changes:
+                call_back(callbacks, study, change.kind, change)
+
+        listening = [*([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
         try:
@@ -82,7 +87,7 @@ def run(
                 source.end()
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
-    call_finished(study, callbacks)
+    call_back(callbacks, study, "finished")
     _summarise(study, shown.latest, display)
 
 
