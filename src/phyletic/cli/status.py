@@ -69,15 +69,13 @@ def show(study: Study, events: int, as_json: bool) -> None:
     _echo_status(details.status)
     click.echo()
     _echo_members(details.members)
-    if details.events:
-        click.echo()
-        _echo_events(details.events)
-    for title, lines in (("other versions:", details.versions), ("log files:", details.status.logs)):
+    for title, lines in (
+        ("latest events:", [_event_text(event) for event in details.events]),
+        ("other versions:", details.versions),
+        ("log files:", details.status.logs),
+    ):
         if lines:
-            click.echo()
-            click.echo(title)
-            for line in lines:
-                click.echo(f"  {line}")
+            click.echo("\n  ".join([f"\n{title}", *lines]))
 
 
 def _echo_status(status: StudyStatus) -> None:
@@ -110,20 +108,16 @@ def _echo_members(heads: Sequence[Trial]) -> None:
     rows = []
     for trial in heads:
         step = trial.end_step if trial.end_step is not None else trial.start_step
-        values = [
-            value_text(trial.hyperparameters[path], digits=4) if path in trial.hyperparameters else "" for path in names
-        ]
-        rows.append(
-            [str(trial.member), str(trial.number), str(trial.state), str(step), number_text(trial.score, 5), *values]
-        )
+        given = trial.hyperparameters
+        values = [value_text(given[path], digits=4) if path in given else "" for path in names]
+        facts = (trial.member, trial.number, trial.state, step)
+        rows.append([*map(str, facts), number_text(trial.score, 5), *values])
     echo_table(["member", "trial", "state", "step", "score", *names.values()], rows, left=(2,))
 
 
-def _echo_events(events: Sequence[Event]) -> None:
-    click.echo("latest events:")
-    for event in events:
-        facts = event.payload if event.trial is None else {"trial": event.trial, **event.payload}
-        particulars = json.dumps(facts, default=str, ensure_ascii=False) if facts else ""
-        if len(particulars) > 160:
-            particulars = particulars[:159] + "…"
-        click.echo(f"  {moment(event.at)}  {event.kind}  {particulars}".rstrip())
+def _event_text(event: Event) -> str:
+    facts = event.payload if event.trial is None else {"trial": event.trial, **event.payload}
+    particulars = json.dumps(facts, default=str, ensure_ascii=False) if facts else ""
+    if len(particulars) > 160:
+        particulars = particulars[:159] + "…"
+    return f"{moment(event.at)}  {event.kind}  {particulars}".rstrip()
