@@ -61,7 +61,7 @@ class AskAndTell:
             error = f"another trial that was asked for with it could not be decided: {reply.rest.message}"
             self._client.leave([session], error)
             raise reply.rest.exception()
-        trials = [self._live(grant) for grant in reply.grants]
+        trials = [self._live_trial(grant) for grant in reply.grants]
         return trials[0] if count is None else [*trials, *[reply.rest] * (count - len(trials))]
 
     def _session(self, worker: str | None) -> tuple[str, str | None]:
@@ -75,7 +75,7 @@ class AskAndTell:
             self._named[worker] = session
         return session, worker
 
-    def _live(self, grant: Grant) -> LiveTrial:
+    def _live_trial(self, grant: Grant) -> LiveTrial:
         self._threads[grant.trial.number] = threading.get_ident()
         attempt = Attempt(grant, load_from=self._checkpoints.path, save_to=self._checkpoints.staging)
         attempt.ancestors = self._client.ancestors
@@ -119,7 +119,7 @@ class AskAndTell:
     def _told(self, trials: Sequence[Any], results: Sequence[Tell]) -> list[Trial]:
         told = self._client.tell(results)
         for trial in trials:
-            self._forget(_live(trial))
+            self._forget(_attempt(trial))
         return told
 
     def _forget(self, live: Attempt) -> None:
@@ -131,7 +131,7 @@ class AskAndTell:
     def _command(
         self, trial: Any, values: Mapping[str, float], checkpoint: Any, steps_done: int | None, partial: bool
     ) -> Tell:
-        live = _live(trial)
+        live = _attempt(trial)
         check_flag("partial", partial)
         done = live.steps_done if live.steps_done is not None else live.steps_asked
         if steps_done is not None:
@@ -176,7 +176,7 @@ class AskAndTell:
 
     def fail(self, trial: Any, error: str | BaseException) -> Trial:
         """End an attempt without a result."""
-        live = _live(trial)
+        live = _attempt(trial)
         if isinstance(error, BaseException):
             error = "".join(traceback.format_exception(error)).rstrip()
         if not isinstance(error, str):
@@ -187,13 +187,13 @@ class AskAndTell:
 
     def heartbeat(self, trial: Any, step: int | None) -> bool:
         """Say that a trial is alive; returns whether it should go on."""
-        live = _live(trial)
+        live = _attempt(trial)
         at = None if step is None else check_steps("step", step, 0)
         live.take_answer(self._client.heartbeat(live.heartbeat(at)))
         return not live.stop
 
 
-def _live(trial: Any) -> Attempt:
+def _attempt(trial: Any) -> Attempt:
     if not isinstance(trial, LiveTrial):
         raise InvalidArgument("trial", trial, "a trial that Study.ask gave")
     return attempt_of(trial)

@@ -1,4 +1,4 @@
-"""How far a study is: a frozen snapshot, and how figures are written for people."""
+"""The progress of a study: a frozen snapshot, and the texts that show it to people."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from phyletic.storage.changes import Counters
 
 __all__ = [
     "MemberProgress",
+    "MemberState",
     "Progress",
     "change_text",
     "damage_text",
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 
+MemberState = Literal["running", "waiting", "idle", "failed", "done"]
+
+
 class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
     """One member now.
 
@@ -37,14 +41,14 @@ class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
         member: Its place in the population.
         state: ``"running"``, ``"waiting"`` (its trial waits for a worker), ``"idle"`` (it waits for others' results),
             ``"failed"`` (its latest trial failed), ``"done"`` (at the budget's limit).
-        step: Step along the lineage that it has reached, as far as known.
+        step: The last known step along its lineage.
         score: Score of its latest trial that has one; may be NaN; None before the first.
         best: Best finite score its trials ever had; None before the first.
         trial: Its open trial, or its latest one if none is open; None before the first.
     """
 
     member: int
-    state: Literal["running", "waiting", "idle", "failed", "done"]
+    state: MemberState
     step: int = 0
     score: float | None = None
     best: float | None = None
@@ -278,19 +282,15 @@ def progress_text(progress: Progress, left: float | None) -> str:
 
 def exploit_text(trial: Trial) -> str:
     """Return on one line what a member took from another, and which values changed."""
-    decision = trial.decision
-    if decision.donor is None and decision.donor_member is None:
-        source = "starts afresh"
-    else:
-        donor = f"trial {decision.donor}" if decision.donor_member is None else f"member {decision.donor_member}"
-        taken = "weights and hyperparameters" if decision.inherited in ("", "both") else decision.inherited
-        source = f"takes {taken} of {donor} at step {trial.start_step}"
-    changed = [
+    decision, source = trial.decision, "starts afresh"
+    if decision.donor_member is not None:
+        taken = "weights and hyperparameters" if decision.inherited == "both" else decision.inherited
+        source = f"takes {taken} of member {decision.donor_member} at step {trial.start_step}"
+    changed = ", ".join(
         f"{change.path} {value_text(change.before, 30, 5)} to {value_text(change.after, 30, 5)}"
         for change in decision.changes
-        if change.before != change.after
-    ]
-    return f"member {trial.member} {decision.kind}: {source}" + (f"; {', '.join(changed)}" if changed else "")
+    )
+    return f"member {trial.member} {decision.kind}: {source}" + (f"; {changed}" if changed else "")
 
 
 def failure_text(trial: Trial) -> str:

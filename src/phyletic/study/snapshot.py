@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
@@ -13,7 +12,7 @@ from phyletic.coordinator.state import Member, StudyState
 from phyletic.records import StudyChange, Timings, Trial
 from phyletic.records.event import DECIDED, GIVEN_UP, RESULTS
 from phyletic.study.display import LiveDisplay
-from phyletic.study.progress import MemberProgress, Progress
+from phyletic.study.progress import MemberProgress, MemberState, Progress
 
 __all__ = ["Snapshots"]
 
@@ -89,7 +88,7 @@ class Snapshots:
 def _member(state: StudyState, member: Member) -> MemberProgress:
     opened = None if member.open is None else state.open[member.open]
     trial, step = member.tip, member.age
-    now: Literal["running", "waiting", "idle", "failed", "done"] = "idle"
+    now: MemberState = "idle"
     if opened is not None:
         trial, now = opened.trial, "waiting" if opened.lease is None else "running"
         reported = state.progress.get(trial.number)
