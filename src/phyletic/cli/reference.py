@@ -27,7 +27,9 @@ def commands(
     if context is None:
         context = click.Context(command, info_name="phyletic", terminal_width=100, **command.context_settings)
     yield context.command_path, command, context
-    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+    if not isinstance(command, click.Group):
+        return
+    for name in command.list_commands(context):
         found = command.get_command(context, name)
         assert found is not None
         yield from commands(found, click.Context(found, info_name=name, parent=context))

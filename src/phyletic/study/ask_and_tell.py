@@ -57,7 +57,7 @@ class AskAndTell:
             self._sessions.discard(session)
             return reply if count is None else [reply] * count
         if isinstance(reply.rest, Refused):
-            # whoever asked gets the error, and could not tell the trials that were granted beside it
+            # the caller gets the error instead of the trials, so it could never tell those that were granted
             error = f"another trial that was asked for with it could not be decided: {reply.rest.message}"
             self._client.leave([session], error)
             raise reply.rest.exception()
@@ -68,7 +68,7 @@ class AskAndTell:
         """Return the session that asks, and the name under which it joins, if it begins now."""
         if worker is not None and self._named.get(worker) in self._sessions:
             return self._named[worker], None
-        # an anonymous ask is a session of its own: said again it gives the same trials, and the next call new ones
+        # each anonymous ask has its own session: if repeated, it gets the same trials; the next call gets new ones
         session = secrets.token_hex(16)
         self._sessions.add(session)
         if worker is not None:
@@ -82,7 +82,7 @@ class AskAndTell:
         return LiveTrial(attempt)
 
     def held(self) -> tuple[list[int], list[int]]:
-        """Return the trials that were asked for and are not told: in this thread, and in others."""
+        """Return the numbers of the trials that were asked for and are not told: in this thread, and in others."""
         sessions = self._owner.state.sessions
         numbers = sorted(number for session in list(self._sessions) for number in sessions.get(session, ()))
         here = [number for number in numbers if self._threads.get(number) == threading.get_ident()]
@@ -98,8 +98,7 @@ class AskAndTell:
         values: Mapping[str, float],
     ) -> Any:
         """Tell one result, or many in one transaction."""
-        many = isinstance(trial, Sequence) and not isinstance(trial, str)
-        if not many:
+        if not isinstance(trial, Sequence) or isinstance(trial, str):
             command = self._command(trial, _checked(metrics, values), checkpoint, steps_done, partial)
             return self._told([trial], [command])[0]
         results = metrics if metrics is not None else [None] * len(trial)
@@ -109,12 +108,8 @@ class AskAndTell:
                 raise InvalidArgument(name, given, f"a list of {len(trial)}, one for each trial")
         if values:
             raise InvalidArgument("values", dict(values), "given in a list of dictionaries, for a list of trials")
-        checked = [_checked(result, {}) for result in results]
-        commands = [
-            self._command(one, result, folder, steps_done, partial)
-            for one, result, folder in zip(trial, checked, folders, strict=True)
-        ]
-        return self._told(trial, commands)
+        told = zip(trial, [_checked(result, {}) for result in results], folders, strict=True)
+        return self._told(trial, [self._command(*one, steps_done, partial) for one in told])
 
     def _told(self, trials: Sequence[Any], results: Sequence[Tell]) -> list[Trial]:
         told = self._client.tell(results)
