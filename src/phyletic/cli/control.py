@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["budget", "pause", "pin", "resize", "resume", "stop"]
 
 _Said = tuple[dict[str, Any], str]
-"""What a command prints: as JSON, and as one line for people."""
+"""The output of a command: a JSON document, and one line for people."""
 
 
 def _control(
     short_help: str, example: str, *own: Callable[[Any], Any]
 ) -> Callable[[Callable[..., _Said]], click.Command]:
-    """Make a command of a function that changes a study and returns what to print.
+    """Make a command of a function that changes a study and returns the output.
 
     Args:
         short_help: For the list of commands.
@@ -52,7 +52,7 @@ def _control(
 
 
 def _changed(setting: str, before: object, after: object, line: str) -> _Said:
-    """Return what to print about a setting that was changed, or that already had the value."""
+    """Return the output for a setting that was changed, or that already had the value."""
     same = " already; nothing was changed" if before == after else ""
     return {"setting": setting, "before": before, "after": after}, line + same
 
@@ -61,7 +61,7 @@ def _changed(setting: str, before: object, after: object, line: str) -> _Said:
 def resize(study: Study, population: int) -> _Said:
     """Change the number of members of STUDY to POPULATION, also while it runs.
 
-    Members that are added are born; those with the highest numbers are taken out, once what they run has ended.
+    New members are born; members with the highest numbers are removed once their running trials have ended.
     """
     before = study.control.population
     study.resize(population)

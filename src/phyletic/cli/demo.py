@@ -129,7 +129,7 @@ def demo(
 
 
 def _report(study: Study, output: Path, as_json: bool) -> None:
-    """Print what was found, and draw it."""
+    """Print the best member and its schedule, and draw the study."""
     from phyletic.plots import summary
     from phyletic.problems import digits
     from phyletic.study.progress import lineage_text
@@ -209,7 +209,7 @@ def toy(
     """Train the two members of the toy: by PBT, exploring only, exploiting only, and neither (a grid).
 
     Each member sees one of two coordinates. Prints the Q that the better member of each ends with, of at most 1.2, and
-    writes one picture with eight plots: where the weights went, and Q by step.
+    writes one picture with eight plots: the paths of the weights, and Q by step.
     """
     from phyletic.problems import ablations, quadratic
 

@@ -1,4 +1,4 @@
-"""``phyletic doctor``: each check of this machine gives findings, with what to do about them."""
+"""``phyletic doctor``: each check of this machine gives findings, with advice."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Finding(msgspec.Struct, frozen=True):
     """The result of a check.
 
     Attributes:
-        topic: What was looked at.
+        topic: What the check looks at.
         level: ``"ok"``, ``"note"`` (something is missing or slow), or ``"problem"`` (a study could not run).
-        text: What was found.
+        text: What the check found.
         advice: What to do; "" if nothing needs doing.
     """
 
@@ -203,7 +203,7 @@ def _gpus() -> Iterator[Finding]:
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    except Exception as error:  # whatever a broken installation raises is the finding
+    except Exception as error:  # a broken installation may raise anything
         yield Finding("torch", "problem", f"cannot be imported: {error}", "install torch again")
         return
     text = f"{torch.__version__} sees {count} GPU{'s' * (count != 1)}"

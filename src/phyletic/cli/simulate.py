@@ -60,9 +60,9 @@ def simulate(
     """Say how long a study would take, how busy its workers would be, and what evolution gains, before it is run.
 
     The study runs under a virtual clock with the real scheduler and algorithm. Training is a learning curve whose best
-    learning rate drifts from 0.1 to 0.0001 over the steps, so what is gained is that of such a problem. Figures are
+    learning rate drifts from 0.1 to 0.0001 over the steps, so the gain is the gain on such a problem. Figures are
     means over the simulations; regret is how much the best loss is above the least possible, with its standard error;
-    lost are attempts whose worker died, and steps are those of all members together.
+    lost counts attempts whose worker died, and steps are summed over all members.
     """
     from phyletic.cli.output import echo_json, echo_table
     from phyletic.evolution import PBT, RandomSearch

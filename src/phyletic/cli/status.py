@@ -1,4 +1,4 @@
-"""The commands that say how far studies are: studies, show."""
+"""The commands that print the status of studies: studies, show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find state that no checkpoint holds."""
+"""Find state that no checkpoint holds: see :meth:`Study.check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running study on a terminal: a live table, or plain lines if the output is no terminal."""
+"""Show a running study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REFRESH = 0.25
 _PAUSE = 1.0
 """Least seconds between two plain lines about the whole study."""
 _PATIENCE = 10.0
-"""Seconds after which a plain line comes although no generation was completed."""
+"""Seconds after which a plain line is printed although no generation was completed."""
 _MOST_MEMBERS = 30
 """Most members that the table shows; of a larger population it shows the best and the worst."""
 _GAP = 2
@@ -108,7 +108,7 @@ class LiveDisplay:
         if os.getpid() != self._process:
             return
         latest, shown = self._latest, self._shown
-        # a second picture that differs only in time says nothing new
+        # skip a last picture that differs from the shown one only in time
         if latest is not None and (shown is None or (latest.members, latest.open) != (shown.members, shown.open)):
             self._show(latest)
         if self._live is not None:
@@ -171,7 +171,7 @@ class _Cell(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A column; among those that do not fit, the one of the highest rank is left out first."""
+    """A column of the table; if the table is too wide, columns of the highest rank are left out first."""
 
     title: str
     rank: int

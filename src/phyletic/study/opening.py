@@ -79,7 +79,7 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
         InvalidArgument: An argument cannot be used; nothing is written then.
         NotFound: The study does not exist, and no space was given to create it with.
         StudyMismatch: It exists with another identity.
-        StorageOwned: It would have to be created, and another process writes the storage.
+        StorageOwned: The study has to be created, but another process writes the storage.
     """
     database = open_database(storage)
     stored = stored_study(database, given.name)
@@ -172,7 +172,7 @@ def _shared_owner(
 def about_this_process() -> dict[str, Any]:
     """Return what a study records of each owner: the host, and the versions of Python, phyletic and frameworks.
 
-    Of the frameworks, those that are imported count.
+    It lists only frameworks that are imported.
 
     Example:
         >>> sorted(about_this_process())

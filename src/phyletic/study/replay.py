@@ -52,7 +52,7 @@ class ScheduleReplay:
         return self._segment(None)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
-        """Go on where the latest trial ended: with the segment after it, or the rest of one that was cut short."""
+        """Go on from the end of the latest trial: with the next segment, or the rest of an unfinished one."""
         return self._segment(population.members[member].trial)
 
     def _segment(self, parent: Trial | None) -> Suggestion:

@@ -38,8 +38,8 @@ def run(
         study: The study.
         train: The training code.
         options: How to run it.
-        held: Returns the trials that were asked for and are not told yet: in this thread, and in others.
-        callbacks: Objects that are told what is committed.
+        held: Returns the numbers of the trials that were asked for and are not told: in this thread, and in others.
+        callbacks: Objects whose methods are called with each committed change.
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
@@ -92,7 +92,7 @@ def run(
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
-    """Refuse to wait for what only this thread can tell, and say what is waited for that others are to tell."""
+    """Refuse to wait for trials that only this thread can tell, and announce those that other threads hold."""
     if here:
         raise TrainingError(
             f"trials that this thread asked for are not told yet: {', '.join(map(str, here))}. The run would wait for "
@@ -103,7 +103,7 @@ def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: 
 
 
 def _run_here(study: Study, train: Callable[[Any], object], source: Trials, display: LiveDisplay) -> None:
-    """Call the training code in this process, anew after an exception, until there are no more trials."""
+    """Call the training code in this process, again after an exception, until there are no more trials."""
 
     def heed(interrupts: Interrupts) -> None:
         if interrupts.stopping or interrupts.terminated is not None:
@@ -119,7 +119,7 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
                 train(source)
             except BaseException as error:
                 source.abort(error)
-                # what is raised before the first trial, or after the last, would be raised again or be lost
+                # an exception before the first trial would come again; nobody would see one after the last
                 over = source.granted == granted or source.finished is not None
                 if over or source.forked or not worth_another_attempt(error):
                     raise
@@ -131,7 +131,7 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
 
 
 def _failures(study: Study, stopped: str, cap: int) -> str:
-    """Return the report of a study that stopped after failures."""
+    """Return the report of a study that stopped because trials failed."""
     failed = [trial for trial in study.trials() if trial.error and trial.state is not TrialState.COMPLETED]
     lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
     for trial in failed[-cap:]:

@@ -1,4 +1,4 @@
-"""How far a study is, for people and scripts."""
+"""The status of a study, for people and scripts."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class StudyDetails(msgspec.Struct, frozen=True, kw_only=True):
 def details_of(study: Study, most_events: int) -> StudyDetails:
     """Return what ``phyletic show`` prints of a study.
 
-    How many trials and events the study has had in all does not matter: only those that are returned are read.
+    It reads only the trials and events that it returns, however many the study has.
 
     Args:
         study: The study.

@@ -1,4 +1,4 @@
-"""The user's facade: a study is created or opened, is a source of trials, and gives the results."""
+"""The user's facade: create or open a study, train its trials, and read the results."""
 
 from __future__ import annotations
 
@@ -64,32 +64,32 @@ T = TypeVar("T")
 class Study:
     """One search: a population that trains, and what it found.
 
-    With a ``space`` it is created, or opened if it exists and is the same; without, it is opened. A study is itself a
-    source of trials: ``train(study)`` runs the training code in this process, and :meth:`run` in workers.
+    With a ``space`` the study is created, or opened if it exists and is the same; without a space it is opened. A study
+    is itself a source of trials: ``train(study)`` runs the training code in this process, :meth:`run` also in workers.
 
     Args:
         name: Unique in its storage.
         space: What may vary: a dictionary from names to domains, constants, and dictionaries of these.
-        metric: Name under which the training code reports its score; a list where several are reported, whose first
-            is ranked by.
-        mode: ``"max"`` where higher is better, ``"min"`` where lower is; a list with a list of metrics.
-        algorithm: Such as ``ph.PBT(population=8, interval=100)``; what is not said of a study that exists is kept.
-        budget: How far it goes; raising it continues a finished study.
+        metric: Name under which the training code reports its score; or a list of names, of which the first ranks the
+            members.
+        mode: ``"max"`` if higher is better, ``"min"`` if lower is; a list with a list of metrics.
+        algorithm: How members evolve, such as ``ph.PBT(population=8, interval=100)``.
+        budget: How far the study goes; raising it continues a finished study.
         storage: ``"sqlite:///digits.db"``, or the path of such a file; None keeps the study in memory and its
-            checkpoints in a temporary folder, both of which end with the process.
-        checkpoints: Folder of the checkpoints; beside the storage's file where left out. It is remembered; given again,
-            it says where the checkpoints are now.
-        seed: From which all of the study's randomness is derived; drawn where left out.
-        initial: Values of the first members' hyperparameters, a dictionary each, which may be partly filled.
-        sampling: How other first values are drawn: ``"random"``, or spread evenly: ``"sobol"``, ``"latin"``.
-        max_failures: Attempts at a trial that may raise before its member is replaced by a child of a donor (3).
+            checkpoints in a temporary folder, and both end with the process.
+        checkpoints: Folder of the checkpoints; beside the storage's file by default. The study remembers it; give
+            another folder after you moved them.
+        seed: From which all of the study's randomness is derived; drawn by default.
+        initial: A dictionary of hyperparameters for each of the first members; it may name only some of them.
+        sampling: How the other first values are drawn: ``"random"``, or spread evenly: ``"sobol"``, ``"latin"``.
+        max_failures: Attempts at a trial that may raise before a child of a donor replaces its member (3).
         max_losses: Attempts at a trial that may be lost with their worker before that (10).
-        keep_best: How many of the best trials' checkpoints are kept (1).
+        keep_best: How many of the best trials keep their checkpoints (1).
 
     Raises:
         InvalidArgument: An argument cannot be used; nothing is written then.
         StudyMismatch: The study exists with another identity; the message names the difference.
-        StorageOwned: Another process writes this storage, and the study would have to be created or changed.
+        StorageOwned: The study has to be created or changed, but another process writes this storage.
 
     Example:
         >>> import phyletic as ph
@@ -207,27 +207,25 @@ class Study:
 
         Args:
             train: Called once per worker with a source of trials to loop over.
-            workers: Number of local processes; 0 runs in this process. As many as there are devices where left out,
-                or 0.
+            workers: Number of local processes; 0 runs in this process. By default as many as there are devices, or 0.
             devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or
                 ``[[0, 1], [2, 3]]`` for several each.
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
-            reload: ``"always"`` loads the parent's checkpoint for every trial, also where it is in memory.
-            verbose: 0 is silent, 1 a live display (plain lines where there is no terminal), 2 a line for each trial.
-            trial_timeout: Seconds after which a trial's local worker is killed; the trial is tried again. They begin
-                with the trial, not with imports and data before the first. In this process nothing can be killed, so
-                it needs ``workers`` of at least 1.
+            reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            verbose: 0 is silent, 1 a live display (plain lines without a terminal), 2 a line for each trial.
+            trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial is tried again.
+                Nothing can be killed in this process, so it needs ``workers`` of at least 1.
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
                 killed. In this process nothing is killed; a second SIGTERM ends it.
             environment: Further environment variables of the workers.
             callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
                 ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`
-                after its commit, and ``on_finished(study)``, called when the run has ended. What they raise is logged.
+                after its commit, and ``on_finished(study)``, called when the run has ended. Exceptions are logged.
 
         Raises:
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
             TrainingError: The training code broke the contract of the loop; or this thread holds trials that it asked
-                for, which the run would wait for in vain.
+                for, for which the run would wait forever.
         """
         from phyletic.study.callbacks import check_callbacks
         from phyletic.study.running import run
@@ -258,7 +256,7 @@ class Study:
             A :class:`LiveTrial`, :class:`Wait` when there may be one later, or :class:`Finished`.
 
         Raises:
-            TrainingError: A function of yours that explores raised; of several trials none is held then.
+            TrainingError: Your own explore function raised; then you hold none of the trials that you asked for.
         """
         self._held.use()
         return self._ask_and_tell.ask(worker, count)
@@ -274,15 +272,15 @@ class Study:
         partial: bool = False,
         **values: float,
     ) -> Any:
-        """Tell a trial's result; it has one effect, however often it is told.
+        """Tell a trial's result; telling it again changes nothing.
 
         Args:
             trial: What :meth:`ask` gave; or a list of these, told in one transaction.
             metrics: Values by name; a list of these for a list of trials.
-            checkpoint: A folder to publish, or a dictionary of what is to be saved; the trial's ``save_to`` if that
+            checkpoint: A folder to publish, or a dictionary of objects to save; by default the trial's ``save_to``, if it
                 was used. A list for a list of trials.
-            steps_done: Steps trained; all that were asked for where left out.
-            partial: Whether the trial is handed back early: no score, to be continued from its checkpoint.
+            steps_done: Steps trained; by default all that were asked for.
+            partial: Whether you hand the trial back early: it gets no score, and continues from its checkpoint later.
             **values: Values by name.
 
         Returns:
@@ -323,21 +321,21 @@ class Study:
 
     @property
     def control(self) -> StudyControl:
-        """How far the study shall go, as it is now."""
+        """The study's control now: budget, population, pause and limits."""
         with self.database.read() as connection:
             return load_study(connection, self).control
 
     def set_budget(self, budget: Budget) -> None:
         """Change the budget; raising it continues a finished study.
 
-        Where ``steps`` is lowered, trials that run go on to their end, and trials that wait are cut to fit.
+        If ``steps`` is lowered, running trials go on to their end, and waiting trials are cut to fit.
         """
         self._change(
             Control(budget=check_instance("budget", budget, Budget, "a Budget, such as ph.Budget(steps=3000)"))
         )
 
     def resize(self, population: int) -> None:
-        """Change the number of members: those added are born, those with the highest numbers are taken out."""
+        """Change the number of members: new members are born, or those with the highest numbers are removed."""
         self._change(Control(population=check_count("population", population)))
 
     def pause(self) -> None:
@@ -416,7 +414,7 @@ class Study:
         """Return a trial.
 
         Raises:
-            NotFound: There is none of that number.
+            NotFound: The study has no such trial.
         """
         found = self._read(queries.trial, trial_number(number))
         if found is None:
@@ -427,7 +425,7 @@ class Study:
         """Return a trial and all its ancestors, the newborn first.
 
         Args:
-            trial: The trial or its number; the best one where left out.
+            trial: The trial or its number; the best one by default.
         """
         number = self.best.number if trial is None else trial_number(trial)
         found = self._read(queries.lineage, number)
@@ -439,7 +437,7 @@ class Study:
         """Return the hyperparameters along a trial's lineage, by step.
 
         Args:
-            trial: The trial or its number; the best one where left out.
+            trial: The trial or its number; the best one by default.
         """
         return Schedule.of(self.lineage(trial))
 
@@ -463,13 +461,13 @@ class Study:
         return [event for _, event in self._read(queries.events)]
 
     def changes(self, since: int = -1, *, limit: int = 10_000) -> list[StudyChange]:
-        """Return what was committed after a write, in order: the records that callbacks get, read from the store.
+        """Return the changes that were committed after a write, in order: the records that callbacks get.
 
         It needs no owner, so any process can follow a study that another one runs.
 
         Args:
-            since: Sequence number of the last change that is known; -1 returns them from the beginning.
-            limit: Most changes to return, at least 1; the last write among them is always whole.
+            since: Sequence number of the last change that you know; -1 for all.
+            limit: Most changes to return, at least 1; all changes of the last write are returned.
 
         Example:
             ``known = -1``, then again and again: ``for change in study.changes(since=known): known = change.sequence``
@@ -493,7 +491,7 @@ class Study:
         """Return where a trial's checkpoint is: a folder, or a packed file in the safetensors format.
 
         Args:
-            trial: The trial or its number; the best one where left out.
+            trial: The trial or its number; the best one by default.
 
         Raises:
             NotFound: It left none, or it was collected.
@@ -504,9 +502,9 @@ class Study:
         """Load a trial's checkpoint into objects: ``study.restore(model=model)`` loads the best model.
 
         Args:
-            trial: The trial or its number; the best one where left out.
-            **state: Objects to load into, by the names under which ``build`` returned them. Entries that are not named
-                are returned as they were saved, where that is plain data or arrays.
+            trial: The trial or its number; the best one by default.
+            **state: Objects to load into, by the names under which ``build`` returned them. The other entries
+                are returned as they were saved, as plain data or arrays.
 
         Returns:
             The named objects, or what replaces them; with no names, every entry.
@@ -547,8 +545,8 @@ class Study:
 
         Args:
             train: The training code.
-            schedule: The schedule, or a file of it; the best trial's where left out.
-            seed: Of the training code's randomness; drawn where left out.
+            schedule: The schedule, or a file of it; the best trial's by default.
+            seed: Of the training code's randomness; drawn by default.
 
         Returns:
             A study in memory with one member, whose last trial is the model (:meth:`restore` loads it).
@@ -558,11 +556,11 @@ class Study:
         return replay(self, train, self.schedule() if schedule is None else schedule, seed=seed)
 
     def check(self, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
-        """Find state that is in no checkpoint: run a trial continued in memory, and again loaded from its parent's.
+        """Find state that no checkpoint holds: continue a trial in memory, and once more from its parent's checkpoint.
 
         Args:
             train: The training code.
-            steps: Steps of each trial; the algorithm's interval where left out.
+            steps: Steps of each trial; the algorithm's interval by default.
 
         Returns:
             What differs, by name, such as ``"model/0.weight"`` and ``"metrics/accuracy"``; empty if all is well.
@@ -580,7 +578,7 @@ class Study:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What is reported; the first is ranked by."""
+        """The metrics that the training code reports; the first ranks the members."""
         return self.identity.metrics
 
     @property
@@ -609,7 +607,7 @@ class Study:
 
 def trial_number(trial: object) -> int:
     """Return the number of a trial, or a number as it is, or raise InvalidArgument."""
-    # numbers from a data frame are numpy's
+    # numbers from a data frame are numpy integers
     number = whole_number(trial.number if isinstance(trial, (Trial, LiveTrial)) else trial)
     if number is None or not 0 <= number < 2**63:
         raise InvalidArgument("trial", trial, "a trial, or its number")

@@ -1,6 +1,6 @@
 """The tests that every algorithm must pass.
 
-Subclass :class:`AlgorithmConformance` in a test module and say how your algorithm is made; pytest runs the rest::
+Derive a class from :class:`AlgorithmConformance` in a test module and define ``make``; pytest runs the rest::
 
     from phyletic.testing.algorithms import AlgorithmConformance
 
@@ -37,8 +37,8 @@ class AlgorithmConformance:
     """The tests; see the module.
 
     Attributes:
-        exploits: Whether the algorithm copies members. A baseline that never does says False.
-        explores_alone: Whether members change their hyperparameters without copying anybody.
+        exploits: Whether the algorithm copies members; False for a baseline that never does.
+        explores_alone: Whether members change their hyperparameters without copying another member.
     """
 
     exploits = True
@@ -228,7 +228,7 @@ class AlgorithmConformance:
                     assert suggestion.parent is None, name
 
     def test_it_stops_only_what_it_was_shown(self) -> None:
-        """The trials to stop early are among those that were asked about."""
+        """The algorithm stops only trials whose curves it was shown."""
         algorithm = self.make(4)
         assert hopeless_trials(algorithm, (), "max") == ()
         curves = tuple(

@@ -1,6 +1,6 @@
-"""What every kind of blobs must do, and what checkpoints on them must do.
+"""The suite that every kind of blobs must pass, alone and under checkpoints.
 
-Derive a class in a test file, name it ``Test...``, and say how to make blobs::
+Derive a class in a test file, name it ``Test...``, and define how it makes blobs::
 
     class TestFolderBlobs(BlobsConformance):
         def make(self, tmp_path):
@@ -35,7 +35,7 @@ class _Stopped(Exception):
 
 
 class BlobsConformance(ABC):
-    """A suite for pytest: derive a class from it, and say how to make blobs."""
+    """A suite for pytest: derive a class from it, and define how it makes blobs."""
 
     @abstractmethod
     def make(self, tmp_path: Path) -> Blobs:

@@ -62,7 +62,7 @@ class Journal:
 
 
 def build(trial: Any) -> dict[str, Any]:
-    """Return a newborn's weights, drawn at random, as many as its fixed hyperparameter says."""
+    """Return a newborn's weights, drawn at random; the fixed hyperparameter is their number."""
     return {"weights": np.random.standard_normal(trial["width"])}
 
 

@@ -1,6 +1,6 @@
-"""What every source of trials has to pass.
+"""The suite that every source of trials must pass.
 
-Derive a class in a test file, name it ``Test...``, and say how a study is run::
+Derive a class in a test file, name it ``Test...``, and define how it runs a study::
 
     class TestTwoWorkers(TrialSourceConformance):
         concurrent = 2
@@ -34,7 +34,7 @@ __all__ = ["SameTrialsConformance", "TrialSourceConformance"]
 
 
 class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConformance):
-    """A suite for pytest: derive a class from it, and say how a study is run."""
+    """A suite for pytest: derive a class from it, and define how it runs a study."""
 
     # What training code sees
 
@@ -177,7 +177,7 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
         study = example_study(tmp_path / "study.db")
         self.run(study, train)
         assert [row[7:9] for row in facts(study)] == [row[7:9] for row in reference()]
-        # what was left open was never told
+        # the trials that the loop left open were never told
         assert [trial.attempts for trial in study.trials()] == [1 + (number in (3, 8)) for number in range(20)]
 
     # Steps, reports and budgets
