@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,23 +14,14 @@ from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
 from phyletic.evolution.algorithm import check_algorithm
-from phyletic.evolution.arguments import check_mapping, check_one_of, check_sequence
+from phyletic.evolution.arguments import check_mapping, check_sequence
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
 from phyletic.space import Space
 from phyletic.space.paths import flatten
 
-__all__ = [
-    "Arguments",
-    "Sampling",
-    "check_name",
-    "check_sampling",
-    "create_identity",
-    "make_metrics",
-    "make_space",
-    "require_same",
-]
+__all__ = ["Arguments", "Sampling", "check_name", "create_identity", "make_metrics", "make_space", "require_same"]
 
 Sampling = Literal["random", "sobol", "latin"]
 
@@ -130,12 +121,6 @@ def create_identity(given: Arguments, space: Space) -> StudyIdentity:
 def describe_algorithm(algorithm: Algorithm, space: Space) -> dict[str, Any]:
     """Return the JSON form of an algorithm, with the population it begins with."""
     return {**algorithm_to_json(algorithm), "population": algorithm.population_size(space)}
-
-
-def check_sampling(sampling: object) -> Sampling:
-    """Return a way of sampling, or raise InvalidArgument."""
-    check_one_of("sampling", sampling, ("random", "sobol", "latin"))
-    return cast(Sampling, sampling)
 
 
 def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population: int) -> tuple[dict[str, Any], ...]:

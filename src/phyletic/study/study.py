@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from phyletic.coordinator.client import Client
 from phyletic.coordinator.control import check_control, check_count
@@ -42,7 +42,7 @@ from phyletic.storage import queries
 from phyletic.storage.database import open_database
 from phyletic.study.ask_and_tell import AskAndTell
 from phyletic.study.holding import Holding
-from phyletic.study.identity import Arguments, Sampling, check_name, check_sampling, make_metrics, make_space
+from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
 from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, load_study, status_of
@@ -125,6 +125,8 @@ class Study:
         max_losses: int | None = None,
         keep_best: int | None = None,
     ) -> None:
+        if sampling is not None:
+            check_one_of("sampling", sampling, get_args(Sampling))
         given = Arguments(
             name=check_name(name),
             space=None if space is None else make_space(space),
@@ -132,7 +134,7 @@ class Study:
             algorithm=None if algorithm is None else check_algorithm(algorithm),
             seed=None if seed is None else check_seed(seed),
             initial=initial,
-            sampling=None if sampling is None else check_sampling(sampling),
+            sampling=sampling,
             checkpoints=None if checkpoints is None else check_folder(checkpoints),
             control=Control(budget=budget, max_failures=max_failures, max_losses=max_losses, keep_best=keep_best),
         )
@@ -213,7 +215,7 @@ class Study:
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
             reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
             verbose: 0 is silent, 1 a live display (plain lines without a terminal), 2 a line for each trial.
-            trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial is tried again.
+            trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial retried.
                 Nothing can be killed in this process, so it needs ``workers`` of at least 1.
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
                 killed. In this process nothing is killed; a second SIGTERM ends it.
@@ -277,8 +279,8 @@ class Study:
         Args:
             trial: What :meth:`ask` gave; or a list of these, told in one transaction.
             metrics: Values by name; a list of these for a list of trials.
-            checkpoint: A folder to publish, or a dictionary of objects to save; by default the trial's ``save_to``, if it
-                was used. A list for a list of trials.
+            checkpoint: A folder to publish, or a dictionary of objects to save; by default the trial's ``save_to``, if
+                used. A list for a list of trials.
             steps_done: Steps trained; by default all that were asked for.
             partial: Whether you hand the trial back early: it gets no score, and continues from its checkpoint later.
             **values: Values by name.
