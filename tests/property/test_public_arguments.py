@@ -246,7 +246,7 @@ NOT_CALLED = {
 # that of phyletic.testing which is no suite of tests, but what they are made of
 PARTS_OF_SUITES = {
     *("facts", "reference", "Case", "completed_trial", "population_of", "simulated"),
-    *("Journal", "Train", "build", "draw", "drawing", "start_process"),
+    *("Journal", "Train", "build", "draw", "drawing", "start_process", "trained"),
 }
 
 

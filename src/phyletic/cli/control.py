@@ -1,45 +1,48 @@
-"""The commands that change a study, also while another process runs it: resize, pause, resume, stop, budget, pin."""
+"""The commands that change a study, even while another process runs it: resize, pause, resume, stop, budget, pin."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from phyletic.cli.output import budget_text, echo_json
-from phyletic.cli.shared_options import json_option, open_study, storage_option
+from phyletic.cli.shared_options import json_option, study_argument
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
 
 __all__ = ["budget", "pause", "pin", "resize", "resume", "stop"]
 
 _Said = tuple[dict[str, Any], str]
-"""What a command prints: as JSON, and as one line for people."""
+"""The output of a command: a JSON document, and one line for people."""
 
 
 def _control(
     short_help: str, example: str, *own: Callable[[Any], Any]
 ) -> Callable[[Callable[..., _Said]], click.Command]:
-    """Make a command of a function that changes a study and returns what to print.
+    """Make a command of a function that changes a study and returns the output.
 
     Args:
         short_help: For the list of commands.
         example: The arguments of an example, without the storage.
-        *own: Decorators that add the command's own arguments and options, beside the study, storage and ``--json``.
+        *own: Decorators that add further arguments and options to STUDY, ``--storage`` and ``--json``.
     """
 
     def command(change: Callable[..., _Said]) -> click.Command:
         @functools.wraps(change)
-        def run(study: str, as_json: bool, **given: Any) -> None:
-            document, line = change(study=study, **given)
+        def run(study: Study, as_json: bool, **given: Any) -> None:
+            document, line = change(study, **given)
             if as_json:
-                echo_json({"study": study, **document})
+                echo_json({"study": study.name, **document})
             else:
-                click.echo(f"{study}: {line}")
+                click.echo(f"{study.name}: {line}")
 
         decorated: Any = run
-        for decorate in (json_option, *reversed(own), storage_option, click.argument("study")):
+        for decorate in (json_option, *reversed(own), study_argument):
             decorated = decorate(decorated)
         epilog = f"Example: phyletic {change.__name__} {example} --storage sqlite:///digits.db"
         made: click.Command = click.command(short_help=short_help, epilog=epilog)(decorated)
@@ -49,43 +52,36 @@ def _control(
 
 
 def _changed(setting: str, before: object, after: object, line: str) -> _Said:
-    """Return what to print of a setting that was changed, or that was so already."""
+    """Return the output for a setting that was changed, or that already had the value."""
     same = " already; nothing was changed" if before == after else ""
     return {"setting": setting, "before": before, "after": after}, line + same
 
 
-@_control(
-    "Change the number of members.",
-    "digits 12",
-    click.argument("population", type=int),
-)
-def resize(study: str, storage: str, population: int) -> _Said:
+@_control("Change the number of members.", "digits 12", click.argument("population", type=int))
+def resize(study: Study, population: int) -> _Said:
     """Change the number of members of STUDY to POPULATION, also while it runs.
 
-    Members that are added are born; those with the highest numbers are taken out, once what they run has ended.
+    New members are born; members with the highest numbers are removed once their running trials have ended.
     """
-    opened = open_study(study, storage)
-    before = opened.control.population
-    opened.resize(population)
+    before = study.control.population
+    study.resize(population)
     line = f"{population} member{'s' * (population != 1)}" + (f", {before} before" if before != population else "")
     return _changed("population", before, population, line)
 
 
 @_control("Grant no more trials for now.", "digits")
-def pause(study: str, storage: str) -> _Said:
+def pause(study: Study) -> _Said:
     """Grant no more trials of STUDY, also while it runs, until it is resumed; what runs goes on to its end."""
-    opened = open_study(study, storage)
-    before = opened.control.paused
-    opened.pause()
+    before = study.control.paused
+    study.pause()
     return _changed("paused", before, True, "paused")
 
 
 @_control("Grant trials again.", "digits")
-def resume(study: str, storage: str) -> _Said:
+def resume(study: Study) -> _Said:
     """Grant trials of STUDY again, after it was paused."""
-    opened = open_study(study, storage)
-    before = opened.control.paused
-    opened.resume()
+    before = study.control.paused
+    study.resume()
     return _changed("paused", before, False, "grants trials")
 
 
@@ -94,46 +90,39 @@ def resume(study: str, storage: str) -> _Said:
     "digits",
     click.option("--now", is_flag=True, help="Release running trials at once, as a second Ctrl-C does."),
 )
-def stop(study: str, storage: str, now: bool) -> _Said:
+def stop(study: Study, now: bool) -> _Said:
     """End the run of STUDY that goes on in another process, once its running trials have finished.
 
     It goes on when it is run again.
     """
-    open_study(study, storage).stop(now=now)
+    study.stop(now=now)
     when = "now" if now else "when its running trials have finished"
     return {"stopping": when.replace("its ", "")}, f"its run ends {when}"
 
 
-class Limit(click.ParamType[Any]):
-    """A number, or the text ``none`` for no limit.
+def _limit(kind: type[int] | type[float]) -> Callable[[str], Any]:
+    """Return a function that reads a number of a kind, or the text ``none`` for no limit."""
 
-    Args:
-        whole: Whether it counts something.
-    """
-
-    def __init__(self, *, whole: bool) -> None:
-        self.name = "whole number" if whole else "number"
-        self._whole = whole
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number, or ``"none"``."""
-        if str(value).lower() == "none":
-            return "none"
+    def read(text: str) -> Any:
         try:
-            return int(value) if self._whole else float(value)
+            return "none" if text.lower() == "none" else kind(text)
         except ValueError:
-            self.fail(f"{value!r} is neither a {self.name} nor none", param, ctx)
+            raise click.BadParameter(
+                f"{text!r} is neither {'a whole number' if kind is int else 'a number'} nor none"
+            ) from None
+
+    return read
 
 
 @_control(
     "Change how far a study goes.",
     "digits --steps 5000 --seconds none",
-    click.option("--steps", type=Limit(whole=True), metavar="N|none", help="Age of every member along its lineage."),
-    click.option("--trials", type=Limit(whole=True), metavar="N|none", help="Completed trials of the whole study."),
-    click.option("--seconds", type=Limit(whole=False), metavar="S|none", help="Time during which trials were running."),
-    click.option("--target", type=Limit(whole=False), metavar="SCORE|none", help="Score at which the study ends."),
+    click.option("--steps", type=_limit(int), metavar="N|none", help="Age of every member along its lineage."),
+    click.option("--trials", type=_limit(int), metavar="N|none", help="Completed trials of the whole study."),
+    click.option("--seconds", type=_limit(float), metavar="S|none", help="Time during which trials were running."),
+    click.option("--target", type=_limit(float), metavar="SCORE|none", help="Score at which the study ends."),
 )
-def budget(study: str, storage: str, **limits: Any) -> _Said:
+def budget(study: Study, **limits: Any) -> _Said:
     """Change how far STUDY goes, also while it runs or after it has finished.
 
     Limits that are not named stay as they are; none removes one. The first limit that is reached ends the study.
@@ -141,10 +130,9 @@ def budget(study: str, storage: str, **limits: Any) -> _Said:
     named = {name: None if limit == "none" else limit for name, limit in limits.items() if limit is not None}
     if not named:
         raise click.UsageError("name a limit: --steps, --trials, --seconds or --target")
-    opened = open_study(study, storage)
-    before = opened.control.budget
+    before = study.control.budget
     after = msgspec.structs.replace(before, **named)
-    opened.set_budget(after)
+    study.set_budget(after)
     line = f"goes to {budget_text(after)}" + (f"; before, to {budget_text(before)}" if before != after else "")
     return _changed("budget", before, after, line)
 
@@ -155,8 +143,8 @@ def budget(study: str, storage: str, **limits: Any) -> _Said:
     click.argument("trial", type=click.IntRange(min=0)),
     click.option("--unpin", is_flag=True, help="Keep it no longer than it is needed."),
 )
-def pin(study: str, storage: str, trial: int, unpin: bool) -> _Said:
+def pin(study: Study, trial: int, unpin: bool) -> _Said:
     """Keep the checkpoint of trial number TRIAL of STUDY for good, also while the study runs."""
-    open_study(study, storage).pin(trial, keep=not unpin)
+    study.pin(trial, keep=not unpin)
     kept = "no longer than it is needed" if unpin else "for good"
     return {"trial": trial, "pinned": not unpin}, f"the checkpoint of trial {trial} is kept {kept}"

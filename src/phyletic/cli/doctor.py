@@ -1,4 +1,4 @@
-"""``phyletic doctor``: each check of this machine gives findings, with what to do about them."""
+"""``phyletic doctor``: each check of this machine gives findings, with advice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import shutil
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,9 +35,9 @@ class Finding(msgspec.Struct, frozen=True):
     """The result of a check.
 
     Attributes:
-        topic: What was looked at.
+        topic: What the check looks at.
         level: ``"ok"``, ``"note"`` (something is missing or slow), or ``"problem"`` (a study could not run).
-        text: What was found.
+        text: What the check found.
         advice: What to do; "" if nothing needs doing.
     """
 
@@ -91,8 +90,7 @@ def examine(storage: str | None) -> list[Finding]:
 
 def _python() -> Iterator[Finding]:
     text = f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} processors"
-    fine = sys.version_info >= (3, 11)
-    yield Finding("python", "ok" if fine else "problem", text, "" if fine else "phyletic needs Python 3.11 or later")
+    yield Finding("python", "ok", text)
     yield Finding("phyletic", "ok", f"{__version__} in {Path(__file__).parent.parent}")
 
 
@@ -128,10 +126,9 @@ def _version(library: str) -> str | None:
 
 
 def _sqlite() -> Iterator[Finding]:
-    version = sqlite3.sqlite_version
+    version, advice = sqlite3.sqlite_version, "phyletic needs SQLite 3.35 or later: use a newer build of Python"
     fine = sqlite3.sqlite_version_info >= (3, 35)
-    advice = "" if fine else "phyletic needs SQLite 3.35 or later: use a newer build of Python"
-    yield Finding("sqlite", "ok" if fine else "problem", version, advice)
+    yield Finding("sqlite", "ok", version) if fine else Finding("sqlite", "problem", version, advice)
 
 
 def _place(storage: str | None) -> Iterator[Finding]:
@@ -147,26 +144,20 @@ def _place(storage: str | None) -> Iterator[Finding]:
             yield Finding("storage", "note", "in memory", "a study in memory ends with its process: give a file")
             return
         refuse_network_file_system(path)
-    except StorageUnsupported as error:
-        yield Finding("storage", "problem", str(error), "use a disk of this machine")
-        return
     except PhyleticError as error:
-        yield Finding("storage", "problem", str(error), "see --storage")
+        advice = "use a disk of this machine" if isinstance(error, StorageUnsupported) else "see --storage"
+        yield Finding("storage", "problem", str(error), advice)
         return
     folder = next(parent for parent in path.parents if parent.is_dir())
     kind = _kind(folder)
-    level: Literal["ok", "note"] = "note" if kind in ("tmpfs", "ramfs", "overlay") else "ok"
-    advice = f"what is on {kind} may be gone after a restart" if level == "note" else ""
-    yield Finding("storage", level, f"{folder} ({kind})", advice)
+    text, advice = f"{folder} ({kind})", f"files on {kind} may be gone after a restart"
+    fleeting = kind in ("tmpfs", "ramfs", "overlay")
+    yield Finding("storage", "note", text, advice) if fleeting else Finding("storage", "ok", text)
     yield _fsync(folder)
     free = shutil.disk_usage(folder).free
-    short = free < _LITTLE_ROOM
-    yield Finding(
-        "disk space",
-        "note" if short else "ok",
-        f"{free / 2**30:.1f} GiB free",
-        "each member keeps two checkpoints there: make room, or give checkpoints= another folder" if short else "",
-    )
+    text = f"{free / 2**30:.1f} GiB free"
+    advice = "each member keeps two checkpoints there: make room, or give checkpoints= another folder"
+    yield Finding("disk space", "note", text, advice) if free < _LITTLE_ROOM else Finding("disk space", "ok", text)
 
 
 def _kind(folder: Path) -> str:
@@ -204,25 +195,21 @@ def _gpus() -> Iterator[Finding]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     limited = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
     listed = _nvidia()
-    if listed:
-        yield Finding("gpu", "ok", f"{len(listed)}: {'; '.join(listed)}{limited}")
-    else:
-        yield Finding("gpu", "ok", f"none is known to the driver{limited}")
+    found = f"{len(listed)}: {'; '.join(listed)}" if listed else "the driver knows none"
+    yield Finding("gpu", "ok", f"{found}{limited}")
     if _version("torch") is None:
         return
     try:
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    except Exception as error:  # whatever a broken installation raises is the finding
+    except Exception as error:  # a broken installation may raise anything
         yield Finding("torch", "problem", f"cannot be imported: {error}", "install torch again")
         return
     text = f"{torch.__version__} sees {count} GPU{'s' * (count != 1)}"
-    if listed and not count and visible != "":
-        advice = "install a build of torch for CUDA, and see that the driver is as new as it needs"
-        yield Finding("torch", "problem", text, advice)
-    else:
-        yield Finding("torch", "ok", text)
+    blind = bool(listed) and not count and visible != ""
+    advice = "install a build of torch for CUDA, and see that the driver is as new as it needs"
+    yield Finding("torch", "problem", text, advice) if blind else Finding("torch", "ok", text)
 
 
 def _nvidia() -> list[str]:

@@ -1,4 +1,4 @@
-"""What commands print: JSON for scripts, aligned columns and times for people."""
+"""The output of commands: JSON for scripts, aligned columns and times for people."""
 
 from __future__ import annotations
 

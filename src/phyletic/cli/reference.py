@@ -1,4 +1,4 @@
-"""The reference of the command line, written from the commands: ``python -m phyletic.cli.reference > docs/cli.md``."""
+"""Write the reference of the command line: ``python -m phyletic.cli.reference > docs/cli.md``."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ tracebacks. Progress is written to standard error, results to standard output, s
 """
 
 
-def commands(group: click.Group = main) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Yield the group, its commands and theirs, each with its full name and a context to ask it in."""
-    context = click.Context(group, info_name="phyletic", terminal_width=100, **group.context_settings)
-    yield from _below(group, context)
-
-
-def _below(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
+def commands(
+    command: click.Command = main, context: click.Context | None = None
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield a command and all commands below it, each with its full name and the context to ask it in."""
+    if context is None:
+        context = click.Context(command, info_name="phyletic", terminal_width=100, **command.context_settings)
     yield context.command_path, command, context
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from _below(found, click.Context(found, info_name=name, parent=context))
+    if not isinstance(command, click.Group):
+        return
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from commands(found, click.Context(found, info_name=name, parent=context))
 
 
 def reference() -> str:
     """Return the reference as Markdown."""
     parts = [_INTRODUCTION]
     for name, command, context in commands():
-        parts.append(f"## {name}\n\n{_paragraphs(command)}\n\n```text\n{command.get_usage(context)}\n```\n")
+        parts.append(
+            f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n\n```text\n{command.get_usage(context)}\n```\n"
+        )
         rows = [
             record
             for parameter in command.get_params(context)
@@ -51,10 +53,6 @@ def reference() -> str:
             example = command.epilog.removeprefix("Example: ")
             parts.append(f"```sh\n{example}\n```\n")
     return "\n".join(parts)
-
-
-def _paragraphs(command: click.Command) -> str:
-    return inspect.cleandoc(command.help or "")
 
 
 def _cell(text: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from phyletic.cli.output import echo_json, echo_table
-from phyletic.cli.shared_options import json_option, open_study, storage_option, trial_option
+from phyletic.cli.shared_options import json_option, setting, study_argument
 
 if TYPE_CHECKING:
+    from phyletic.records import Value
     from phyletic.study.schedule import Schedule
+    from phyletic.study.study import Study
 
 __all__ = ["best", "echo_schedule", "schedule"]
 
@@ -19,30 +21,27 @@ __all__ = ["best", "echo_schedule", "schedule"]
     short_help="Print the best trial of a study.",
     epilog="Example: phyletic best digits --storage sqlite:///digits.db --json",
 )
-@click.argument("study")
-@storage_option
+@study_argument
 @json_option
-def best(study: str, storage: str, as_json: bool) -> None:
+def best(study: Study, as_json: bool) -> None:
     """Print the best trial of STUDY: score, hyperparameters, lineage and checkpoint."""
     from phyletic.errors import CheckpointError, NotFound
     from phyletic.study.progress import lineage_text, number_text, value_text
 
-    opened = open_study(study, storage)
-    trial = opened.best
-    lineage = opened.lineage(trial)
+    trial = study.best
+    lineage = study.lineage(trial)
     path, instead = None, "none is kept"
     try:
-        path = str(opened.checkpoint_path(trial))
+        path = str(study.checkpoint_path(trial))
     except NotFound:
         pass
     except CheckpointError as error:
         instead = str(error)
     if as_json:
         numbers = [ancestor.number for ancestor in lineage]
-        document: dict[str, Any] = {"trial": trial, "lineage": numbers, "checkpoint_path": path}
-        echo_json(document)
+        echo_json({"trial": trial, "lineage": numbers, "checkpoint_path": path})
         return
-    metric = opened.metrics[0]
+    metric = study.metrics[0]
     click.echo(f"{metric.name} {number_text(trial.score, 6)} ({metric.mode})")
     click.echo(f"trial {trial.number} of member {trial.member}, steps {trial.start_step} to {trial.end_step}")
     click.echo("hyperparameters at its end:")
@@ -59,24 +58,26 @@ def best(study: str, storage: str, as_json: bool) -> None:
     short_help="Print the schedule that a study found.",
     epilog="Example: phyletic schedule digits --storage sqlite:///digits.db --format csv > schedule.csv",
 )
-@click.argument("study")
-@storage_option
-@trial_option
+@study_argument
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="For people, or for programs: JSON is what Study.replay reads, CSV what spreadsheets do.",
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Number of the trial whose lineage it is.  [default: the best trial]",
 )
-def schedule(study: str, storage: str, trial: int | None, form: str) -> None:
+@setting(
+    "--format",
+    click.Choice(["table", "json", "csv"]),
+    "table",
+    "For people, or for programs: JSON is what Study.replay reads, CSV what spreadsheets do.",
+)
+def schedule(study: Study, trial: int | None, format: str) -> None:
     """Print the hyperparameters along a lineage of STUDY by step: the schedule that was found."""
-    found = open_study(study, storage).schedule(trial)
-    if form == "table":
+    found = study.schedule(trial)
+    if format == "table":
         echo_schedule(found)
     else:
-        click.echo(found.to_json() if form == "json" else found.to_csv(), nl=form == "json")
+        click.echo(found.to_json() if format == "json" else found.to_csv(), nl=format == "json")
 
 
 def echo_schedule(found: Schedule) -> None:
@@ -85,14 +86,12 @@ def echo_schedule(found: Schedule) -> None:
 
     names = short_names(found.paths, 20)
     rows = []
-    before: dict[str, object] = {}
+    before: dict[str, Value] = {}
     for segment in found.segments:
-        row = [f"{segment.start_step}-{segment.end_step}"]
-        for path in found.paths:
-            value = segment.hyperparameters.get(path)
-            changed = path in before and path in segment.hyperparameters
-            change = change_text(before[path], value) if changed else ""  # type: ignore[arg-type]
-            row.append(f"{value_text(value, 16, 4)} {change}".rstrip() if path in segment.hyperparameters else "")
+        values, row = segment.hyperparameters, [f"{segment.start_step}-{segment.end_step}"]
+        for path in names:
+            change = change_text(before[path], values[path]) if path in before and path in values else ""
+            row.append(f"{value_text(values[path], 16, 4)} {change}".rstrip() if path in values else "")
         rows.append(row)
-        before = dict(segment.hyperparameters)
+        before = values
     echo_table(["steps", *names.values()], rows, left=range(1 + len(names)))

@@ -9,51 +9,41 @@ from typing import Any, Literal
 
 import click
 
+from phyletic.cli.shared_options import setting
+from phyletic.errors import InvalidArgument
+
 __all__ = ["run"]
 
+_FORM = "not of the form MODULE:NAME, such as train.py:study"
 
-class Reference(click.ParamType[tuple[str, str]]):
-    """An object in a module: ``package.module:name``, or ``folder/file.py:name``.
 
-    Args:
-        alone: Whether the name may stand without a module.
-    """
-
-    name = "MODULE:NAME"
-
-    def __init__(self, *, alone: bool = False) -> None:
-        self.alone = alone
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Return the module and the name."""
-        module, _, name = str(value).rpartition(":")
-        if (not module and not self.alone) or not all(part.isidentifier() for part in name.split(".")):
-            self.fail(f"{value!r} is not of the form MODULE:NAME, such as train.py:study", param, ctx)
-        return module, name
+def split_reference(text: str) -> tuple[str, str]:
+    """Split ``package.module:name``, ``folder/file.py:name`` or ``name`` into the module, or "", and the name."""
+    module, _, name = text.rpartition(":")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise click.BadParameter(f"{text!r} is {_FORM}")
+    return module, name
 
 
 @click.command(
     short_help="Run a study that Python code defines.",
     epilog="Example: phyletic run train.py:study train.py:train --workers 2",
 )
-@click.argument("study", type=Reference(), metavar="MODULE:STUDY")
-@click.argument("train", type=Reference(alone=True), metavar="MODULE:FUNCTION")
+@click.argument("study", type=split_reference, metavar="MODULE:STUDY")
+@click.argument("train", type=split_reference, metavar="MODULE:FUNCTION")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
     help="Local processes; 0 trains in this one.  [default: one for each device, or 0]",
 )
 @click.option(
-    "--devices",
-    metavar="LIST",
-    help="GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each.",
+    "--devices", metavar="LIST", help="GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each."
 )
-@click.option(
+@setting(
     "--reload",
-    type=click.Choice(["changed", "always"]),
-    default="changed",
-    show_default=True,
-    help="When a trial's parent is loaded: if it is not in memory, or for every trial.",
+    click.Choice(["changed", "always"]),
+    "changed",
+    "When a trial's parent is loaded: if it is not in memory, or for every trial.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every trial.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -72,11 +62,12 @@ def run(
     a module's name or a .py file; it is imported, so the study must not be run by the module itself. FUNCTION may
     stand alone if it is in the same module.
     """
-    from phyletic.errors import InvalidArgument
     from phyletic.study.study import Study
 
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet exclude each other")
+    if not study[0]:
+        raise click.BadParameter(f"{study[1]!r} is {_FORM}", param_hint="MODULE:STUDY")
     gpus = None if devices is None else parse_devices(devices)
     found = load(*study)
     if not isinstance(found, Study):
@@ -93,8 +84,6 @@ def load(module: str, name: str) -> Any:
     Raises:
         InvalidArgument: The module does not exist, or does not define that name.
     """
-    from phyletic.errors import InvalidArgument
-
     place = Path.cwd()
     imported = module
     if module.endswith(".py"):
@@ -102,7 +91,7 @@ def load(module: str, name: str) -> Any:
         if not path.is_file():
             raise InvalidArgument("MODULE", module, "a .py file that exists, or a module's name")
         place, imported = path.parent, path.stem
-    # As ``python file.py`` and ``python -m module`` do; workers get the same path.
+    # python file.py and python -m module do the same; workers get this path
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
     try:
@@ -128,8 +117,6 @@ def parse_devices(text: str) -> list[Any]:
         >>> parse_devices("0,1"), parse_devices("0+1,2+3")
         (['0', '1'], [['0', '1'], ['2', '3']])
     """
-    from phyletic.errors import InvalidArgument
-
     groups = [group.split("+") for group in text.replace(" ", "").split(",")]
     if any(not device for group in groups for device in group):
         raise InvalidArgument("--devices", text, "a list such as 0,1 or 0+1,2+3")

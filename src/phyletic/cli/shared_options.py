@@ -1,30 +1,38 @@
-"""Options that several commands have, and the study that most of them name."""
+"""The options that several commands share, and the study that most of them name."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from phyletic.disk import local_path
-from phyletic.errors import InvalidArgument, NotFound
+from phyletic.errors import NotFound
 
-if TYPE_CHECKING:
-    from phyletic.study.study import Study
-
-__all__ = ["FiniteRange", "json_option", "make_output", "open_study", "output_option", "storage_option", "trial_option"]
+__all__ = ["FiniteRange", "json_option", "setting", "storage_option", "study_argument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def setting(name: str, kind: click.ParamType[Any] | type, default: object, meaning: str) -> Callable[[F], F]:
+    """Add an option whose help shows its default.
+
+    Args:
+        name: Such as ``--workers``.
+        kind: The type of its value.
+        default: Its value if it is not given.
+        meaning: Its help.
+    """
+    return click.option(name, type=kind, default=default, show_default=True, help=meaning)
+
+
 class FiniteRange(click.FloatRange):
-    """A range of finite numbers; click's own lets NaN through, which is neither below nor above."""
+    """A range of finite numbers; click's own range accepts NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
+        """Return the number, or fail unless it is finite."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)
@@ -32,7 +40,7 @@ class FiniteRange(click.FloatRange):
 
 
 def storage_option(command: F) -> F:
-    """Add ``--storage``, which the environment may give."""
+    """Add ``--storage``; the environment variable ``PHYLETIC_STORAGE`` replaces it."""
     return click.option(
         "--storage",
         required=True,
@@ -53,50 +61,21 @@ def json_option(command: F) -> F:
     )(command)
 
 
-def trial_option(command: F) -> F:
-    """Add ``--trial``."""
-    return click.option(
-        "--trial",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Number of the trial whose lineage it is.  [default: the best trial]",
-    )(command)
+def study_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add STUDY and ``--storage``, and pass the command the study, opened to read it.
 
-
-def output_option(holds: str) -> Callable[[F], F]:
-    """Add ``--output``, the folder of a demo, whose help says what it ``holds``."""
-    return click.option(
-        "--output",
-        default="phyletic-demo",
-        callback=lambda context, option, given: local_path("--output", given, "the name of a folder"),
-        metavar="DIRECTORY",
-        show_default=True,
-        help=f"Folder for {holds}.",
-    )
-
-
-def make_output(output: Path) -> None:
-    """Make the folder of ``--output`` unless it exists.
-
-    Raises:
-        InvalidArgument: It cannot be made.
+    Opening writes nothing, so the study may be running. The command raises NotFound if the storage does not exist, or
+    holds no study of that name; the message lists those it holds.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidArgument("--output", str(output), f"a folder that can be made ({error.strerror})") from error
 
+    @functools.wraps(command)
+    def run(study: str, storage: str, **given: Any) -> Any:
+        from phyletic.study.study import Study, studies
 
-def open_study(name: str, storage: str) -> Study:
-    """Open a study to read it; opening writes nothing, so the study may be running.
+        names = [identity.name for identity in studies(storage)]
+        if study not in names:
+            held = f"it holds: {', '.join(names)}" if names else "it holds none"
+            raise NotFound(f"there is no study {study!r} in {storage}; {held}")
+        return command(study=Study(study, storage=storage), **given)
 
-    Raises:
-        NotFound: The storage does not exist, or holds no study of that name; the message lists those it holds.
-    """
-    from phyletic.study.study import Study, studies
-
-    names = [identity.name for identity in studies(storage)]
-    if name not in names:
-        held = f"it holds: {', '.join(names)}" if names else "it holds none"
-        raise NotFound(f"there is no study {name!r} in {storage}; {held}")
-    return Study(name, storage=storage)
+    return click.argument("study")(storage_option(run))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phyletic.cli.shared_options import FiniteRange, json_option
+from phyletic.cli.shared_options import FiniteRange, json_option, setting
 
 if TYPE_CHECKING:
     from phyletic.evolution import Algorithm
@@ -22,54 +22,25 @@ _FIGURES = ("wall_seconds", "utilisation", "regret", "exploits", "completed", "l
     short_help="Say how long a study would take, before it is run.",
     epilog="Example: phyletic simulate --population 32 --workers 8 --step-seconds 0.5 --straggler 0.1",
 )
-@click.option(
+@setting(
     "--algorithm",
-    type=click.Choice(["pbt", "random"]),
-    default="pbt",
-    show_default=True,
-    help="Population based training or random search; the former is compared with the latter.",
+    click.Choice(["pbt", "random"]),
+    "pbt",
+    "Population based training or random search; the former is compared with the latter.",
 )
-@click.option("--population", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Number of members.")
-@click.option("--workers", type=click.IntRange(1, 1024), default=8, show_default=True, help="Number of workers.")
-@click.option("--interval", type=click.IntRange(min=1), default=10, show_default=True, help="Steps of one trial.")
-@click.option("--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Steps of each member.")
+@setting("--population", click.IntRange(1, 10_000), 32, "Number of members.")
+@setting("--workers", click.IntRange(1, 1024), 8, "Number of workers.")
+@setting("--interval", click.IntRange(min=1), 10, "Steps of one trial.")
+@setting("--steps", click.IntRange(min=1), 200, "Steps of each member.")
 @click.option("--synchronous", is_flag=True, help="Members wait for each other.")
-@click.option(
-    "--step-seconds",
-    type=FiniteRange(0, 10**9, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Seconds of a step.",
+@setting("--step-seconds", FiniteRange(0, 10**9, min_open=True), 1.0, "Seconds of a step.")
+@setting("--overhead", FiniteRange(0, 10**9), 0.0, "Seconds of a trial beside its steps: loading, evaluating, saving.")
+@setting(
+    "--spread", FiniteRange(0, 10), 0.0, "How much workers' speeds differ: the standard deviation of their logarithm."
 )
-@click.option(
-    "--overhead",
-    type=FiniteRange(0, 10**9),
-    default=0.0,
-    show_default=True,
-    help="Seconds of a trial beside its steps: loading, evaluating, saving.",
-)
-@click.option(
-    "--spread",
-    type=FiniteRange(0, 10),
-    default=0.0,
-    show_default=True,
-    help="How much workers' speeds differ: the standard deviation of their logarithm.",
-)
-@click.option(
-    "--straggler",
-    type=FiniteRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the workers that are 100 times slower.",
-)
-@click.option(
-    "--crash-rate",
-    type=FiniteRange(0, 0.95),
-    default=0.0,
-    show_default=True,
-    help="How probable it is that a worker dies during a trial.",
-)
-@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Number of simulations.")
+@setting("--straggler", FiniteRange(0, 1), 0.0, "Share of the workers that are 100 times slower.")
+@setting("--crash-rate", FiniteRange(0, 0.95), 0.0, "How probable it is that a worker dies during a trial.")
+@setting("--seeds", click.IntRange(1, 1000), 3, "Number of simulations.")
 @json_option
 def simulate(
     algorithm: str,
@@ -89,9 +60,9 @@ def simulate(
     """Say how long a study would take, how busy its workers would be, and what evolution gains, before it is run.
 
     The study runs under a virtual clock with the real scheduler and algorithm. Training is a learning curve whose best
-    learning rate drifts from 0.1 to 0.0001 over the steps, so what is gained is that of such a problem. Figures are
+    learning rate drifts from 0.1 to 0.0001 over the steps, so the gain is the gain on such a problem. Figures are
     means over the simulations; regret is how much the best loss is above the least possible, with its standard error;
-    lost are attempts whose worker died, and steps are those of all members together.
+    lost counts attempts whose worker died, and steps are summed over all members.
     """
     from phyletic.cli.output import echo_json, echo_table
     from phyletic.evolution import PBT, RandomSearch
@@ -99,8 +70,7 @@ def simulate(
     from phyletic.simulate import DriftingCurve, Faults, Speeds
     from phyletic.simulate import simulate as run
 
-    random = RandomSearch(population, interval, synchronous=synchronous)
-    compared: dict[str, Algorithm] = {"random": random}
+    compared: dict[str, Algorithm] = {"random": RandomSearch(population, interval, synchronous=synchronous)}
     if algorithm == "pbt":
         compared = {"pbt": PBT(population, interval, synchronous=synchronous), **compared}
     results = {
@@ -110,7 +80,7 @@ def simulate(
                 workers=workers,
                 budget=Budget(steps=steps),
                 speeds=Speeds(step=step_seconds, overhead=overhead, spread=spread, straggler=straggler),
-                # a death is seen within a step, and a member is not given up for it
+                # the owner notices a death within a step, and gives no member up for it
                 faults=Faults(crash=crash_rate, detection=step_seconds),
                 max_losses=100_000,
                 curve=DriftingCurve(horizon=steps),
@@ -138,12 +108,9 @@ def _row(name: str, simulations: list[Simulation]) -> list[str]:
     from phyletic.study.progress import duration
 
     mean: dict[str, float] = _document(simulations)["mean"]
-    spread = statistics.stdev(one.regret for one in simulations) if len(simulations) > 1 else 0.0
-    error = f" ± {spread / len(simulations) ** 0.5:.1g}" if len(simulations) > 1 else ""
-    return [
-        name,
-        duration(mean["wall_seconds"]),
-        f"{100 * mean['utilisation']:.1f} %",
-        f"{mean['regret']:.3g}{error}",
-        *(f"{mean[name]:.0f}" for name in ("completed", "exploits", "losses", "member_steps")),
-    ]
+    regret = f"{mean['regret']:.3g}"
+    if len(simulations) > 1:
+        deviation = statistics.stdev(one.regret for one in simulations)
+        regret += f" ± {deviation / len(simulations) ** 0.5:.1g}"
+    counts = [f"{mean[figure]:.0f}" for figure in ("completed", "exploits", "losses", "member_steps")]
+    return [name, duration(mean["wall_seconds"]), f"{100 * mean['utilisation']:.1f} %", regret, *counts]

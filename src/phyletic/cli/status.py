@@ -1,4 +1,4 @@
-"""The commands that say how far studies are: studies, show."""
+"""The commands that print the status of studies: studies, show."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from phyletic.cli.output import budget_text, echo_json, echo_table, moment
-from phyletic.cli.shared_options import json_option, open_study, storage_option
+from phyletic.cli.shared_options import json_option, setting, storage_option, study_argument
 
 if TYPE_CHECKING:
     from phyletic.records import Event, Trial
     from phyletic.study.status import StudyStatus
+    from phyletic.study.study import Study
 
 __all__ = ["show", "studies"]
 
@@ -25,11 +26,10 @@ __all__ = ["show", "studies"]
 @json_option
 def studies(storage: str, as_json: bool) -> None:
     """List the studies in a storage, in the order in which they were created."""
+    from phyletic.study import study
     from phyletic.study.progress import number_text
-    from phyletic.study.study import Study
-    from phyletic.study.study import studies as stored
 
-    found = [Study(identity.name, storage=storage).status() for identity in stored(storage)]
+    found = [study.Study(identity.name, storage=storage).status() for identity in study.studies(storage)]
     if as_json:
         echo_json(found)
         return
@@ -55,37 +55,27 @@ def studies(storage: str, as_json: bool) -> None:
     short_help="Print how far a study is.",
     epilog="Example: phyletic show digits --storage sqlite:///digits.db --events 5",
 )
-@click.argument("study")
-@storage_option
-@click.option(
-    "--events",
-    "most",
-    type=click.IntRange(min=0),
-    default=10,
-    show_default=True,
-    help="How many of the latest events to print.",
-)
+@study_argument
+@setting("--events", click.IntRange(min=0), 10, "How many of the latest events to print.")
 @json_option
-def show(study: str, storage: str, most: int, as_json: bool) -> None:
+def show(study: Study, events: int, as_json: bool) -> None:
     """Print how far STUDY is: its state, budget, members, latest events and log files."""
     from phyletic.study.status import details_of
 
-    details = details_of(open_study(study, storage), most)
+    details = details_of(study, events)
     if as_json:
         echo_json(details)
         return
     _echo_status(details.status)
     click.echo()
     _echo_members(details.members)
-    if details.events:
-        click.echo()
-        _echo_events(details.events)
-    for title, lines in (("other versions:", details.versions), ("log files:", details.status.logs)):
+    for title, lines in (
+        ("latest events:", [_event_text(event) for event in details.events]),
+        ("other versions:", details.versions),
+        ("log files:", details.status.logs),
+    ):
         if lines:
-            click.echo()
-            click.echo(title)
-            for line in lines:
-                click.echo(f"  {line}")
+            click.echo("\n  ".join([f"\n{title}", *lines]))
 
 
 def _echo_status(status: StudyStatus) -> None:
@@ -118,20 +108,16 @@ def _echo_members(heads: Sequence[Trial]) -> None:
     rows = []
     for trial in heads:
         step = trial.end_step if trial.end_step is not None else trial.start_step
-        values = [
-            value_text(trial.hyperparameters[path], digits=4) if path in trial.hyperparameters else "" for path in names
-        ]
-        rows.append(
-            [str(trial.member), str(trial.number), str(trial.state), str(step), number_text(trial.score, 5), *values]
-        )
+        given = trial.hyperparameters
+        values = [value_text(given[path], digits=4) if path in given else "" for path in names]
+        facts = (trial.member, trial.number, trial.state, step)
+        rows.append([*map(str, facts), number_text(trial.score, 5), *values])
     echo_table(["member", "trial", "state", "step", "score", *names.values()], rows, left=(2,))
 
 
-def _echo_events(events: Sequence[Event]) -> None:
-    click.echo("latest events:")
-    for event in events:
-        facts = event.payload if event.trial is None else {"trial": event.trial, **event.payload}
-        particulars = json.dumps(facts, default=str, ensure_ascii=False) if facts else ""
-        if len(particulars) > 160:
-            particulars = particulars[:159] + "…"
-        click.echo(f"  {moment(event.at)}  {event.kind}  {particulars}".rstrip())
+def _event_text(event: Event) -> str:
+    facts = event.payload if event.trial is None else {"trial": event.trial, **event.payload}
+    particulars = json.dumps(facts, default=str, ensure_ascii=False) if facts else ""
+    if len(particulars) > 160:
+        particulars = particulars[:159] + "…"
+    return f"{moment(event.at)}  {event.kind}  {particulars}".rstrip()

@@ -1,9 +1,9 @@
-"""Callbacks of a run: objects that are told what is committed while it goes on."""
+"""Callbacks of a run: objects whose methods are called with each change after its commit."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyletic.errors import InvalidArgument
@@ -14,11 +14,16 @@ from phyletic.records.event import DECIDED, GIVEN_UP
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["HOOKS", "call_finished", "check_callbacks", "teller"]
+__all__ = ["HOOKS", "call_back", "check_callbacks"]
 
-_HOOK_OF = {DECIDED: "on_decision", "completed": "on_completed", GIVEN_UP: "on_failed", "control": "on_control"}
-HOOKS = (*_HOOK_OF.values(), "on_finished")
-"""The methods that a callback may have."""
+HOOKS = {
+    DECIDED: "on_decision",
+    "completed": "on_completed",
+    GIVEN_UP: "on_failed",
+    "control": "on_control",
+    "finished": "on_finished",
+}
+"""The methods that a callback may have, by the kind of change after which they are called."""
 
 _logger = logging.getLogger("phyletic")
 
@@ -27,43 +32,27 @@ def check_callbacks(callbacks: object) -> tuple[Any, ...]:
     """Return the callbacks of a run, or raise InvalidArgument unless each has one of the methods."""
     if callbacks is None:
         return ()
-    allowed = f"a list of objects with any of the methods {', '.join(HOOKS)}"
-    found = tuple(check_sequence("callbacks", callbacks, allowed))
+    allowed = f"a list of objects with any of the methods {', '.join(HOOKS.values())}"
+    found = check_sequence("callbacks", callbacks, allowed)
     for callback in found:
-        if isinstance(callback, type) or not any(callable(getattr(callback, name, None)) for name in HOOKS):
+        if isinstance(callback, type) or not any(callable(getattr(callback, name, None)) for name in HOOKS.values()):
             raise InvalidArgument("callbacks", callback, allowed)
     return found
 
 
-def teller(study: Study, callbacks: Sequence[Any]) -> Callable[[Sequence[StudyChange]], None]:
-    """Return a function that tells callbacks what was committed; what one of them raises is logged.
+def call_back(callbacks: Sequence[Any], study: Study, kind: str, *change: StudyChange) -> None:
+    """Call the method of each callback that is for a kind of change; log what a callback raises.
 
     Args:
-        study: The study that runs, which each method gets first.
         callbacks: The callbacks.
+        study: The study that runs.
+        kind: The kind of the change, or ``"finished"``.
+        *change: The change, unless the run has ended.
     """
-
-    def tell(changes: Sequence[StudyChange]) -> None:
-        for change in changes:
-            name = _HOOK_OF.get(change.kind)
-            if name is not None:
-                for callback in callbacks:
-                    _call(callback, name, study, change)
-
-    return tell
-
-
-def call_finished(study: Study, callbacks: Sequence[Any]) -> None:
-    """Tell callbacks that the run has ended."""
     for callback in callbacks:
-        _call(callback, "on_finished", study)
-
-
-def _call(callback: Any, name: str, *arguments: object) -> None:
-    method = getattr(callback, name, None)
-    if method is None:
-        return
-    try:
-        method(*arguments)
-    except Exception:
-        _logger.exception("%r.%s raised, and the study goes on", callback, name)
+        method = getattr(callback, HOOKS.get(kind, ""), None)
+        if method is not None:
+            try:
+                method(study, *change)
+            except Exception:
+                _logger.exception("%r raised, and the study goes on", method)

@@ -1,4 +1,4 @@
-"""Find state that no checkpoint holds."""
+"""Find state that no checkpoint holds: see :meth:`Study.check`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phyletic.checkpoints.comparison import difference
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import RandomSearch
 from phyletic.randomness import RandomStream
-from phyletic.records import Budget, Trial
+from phyletic.records import Budget
 from phyletic.workers.trial import check_steps
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
-    interval = check_steps("steps", steps, 1) if steps is not None else _first_interval(study)
+    if steps is None:
+        interval = study.algorithm.birth(study.space, 0, None, None, RandomStream(0)).steps
+    else:
+        interval = check_steps("steps", steps, 1)
     if interval is None:
         raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
     remembered = _small_study(study, interval)
@@ -45,11 +48,6 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
             f"{name} (already after the first trial: the training is not determined by trial.seed)" for name in first
         ]
     return _differences(remembered, 1, loaded)
-
-
-def _first_interval(study: Study) -> int | None:
-    """Return the steps of a newborn's trial; None if it is bounded by seconds."""
-    return study.algorithm.birth(study.space, 0, None, None, RandomStream(0)).steps
 
 
 def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
@@ -70,13 +68,13 @@ def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
 
 def _differences(a: Study, number: int, b: Study) -> list[str]:
     one, other = a.trial(number), b.trial(number)
-    names = list(dict.fromkeys([*one.metrics, *other.metrics]))
+    states: list[str] = []
+    if one.checkpoint is not None and other.checkpoint is not None:
+        states = difference(a.checkpoints, one.checkpoint, other.checkpoint)
+    elif one.checkpoint is not other.checkpoint:
+        states = ["checkpoint"]
+    names = dict.fromkeys([*one.metrics, *other.metrics])
     # repr, so that NaN equals itself
-    differing = [f"metrics/{name}" for name in names if repr(one.metrics.get(name)) != repr(other.metrics.get(name))]
-    return [*_states(a, one, other), *differing]
-
-
-def _states(a: Study, one: Trial, other: Trial) -> list[str]:
-    if one.checkpoint is None or other.checkpoint is None:
-        return [] if one.checkpoint is other.checkpoint else ["checkpoint"]
-    return difference(a.checkpoints, one.checkpoint, other.checkpoint)
+    return states + [
+        f"metrics/{name}" for name in names if repr(one.metrics.get(name)) != repr(other.metrics.get(name))
+    ]

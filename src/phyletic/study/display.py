@@ -1,14 +1,13 @@
-"""A running study on a terminal: a live table, or plain lines if the output is no terminal."""
+"""Show a running study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,7 +16,6 @@ from phyletic.records import Trial, TrialState
 from phyletic.study.progress import (
     MemberProgress,
     Progress,
-    change_text,
     damage_text,
     duration,
     ended_text,
@@ -42,12 +40,10 @@ _REFRESH = 0.25
 _PAUSE = 1.0
 """Least seconds between two plain lines about the whole study."""
 _PATIENCE = 10.0
-"""Seconds after which a plain line comes although no generation was completed."""
+"""Seconds after which a plain line is printed although no generation was completed."""
 _MOST_MEMBERS = 30
 """Most members that the table shows; of a larger population it shows the best and the worst."""
 _GAP = 2
-_ASCII = str.maketrans({"×": "x", "↑": "^", "↓": "v", "←": "<", "…": "~", "●": "*", "○": "o", "✗": "x", "✓": "+"})
-"""Replaces what a terminal without Unicode cannot show."""
 _STATES = {
     "running": ("●", "green"),
     "waiting": ("○", "yellow"),
@@ -66,8 +62,7 @@ class LiveDisplay:
 
     Args:
         verbose: 0 is silent, 1 the default, 2 adds a line for every trial that ended.
-        stream: Where to write; standard error by default, so that standard output is the program's own.
-        console: A rich console instead of ``stream``.
+        console: Where to write; by default standard error, so that standard output is the program's own.
         clock: Returns seconds.
 
     Raises:
@@ -78,14 +73,12 @@ class LiveDisplay:
         self,
         *,
         verbose: int = 1,
-        stream: TextIO | None = None,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(verbose, int) or verbose not in (0, 1, 2):
             raise InvalidArgument("verbose", verbose, "0, 1 or 2")
         self._verbose = int(verbose)
-        self._stream = stream
         self._console = console
         self._clock = clock
         self._live: Live | None = None
@@ -103,7 +96,7 @@ class LiveDisplay:
         from rich.live import Live
 
         if self._console is None:
-            self._console = Console(file=self._stream or sys.stderr, highlight=False)
+            self._console = Console(stderr=True, highlight=False)
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
             self._live.start()
@@ -114,8 +107,10 @@ class LiveDisplay:
     ) -> None:
         if os.getpid() != self._process:
             return
-        if self._latest is not None and (self._shown is None or _but_time(self._latest) != _but_time(self._shown)):
-            self._show(self._latest)
+        latest, shown = self._latest, self._shown
+        # skip a last picture that differs from the shown one only in time
+        if latest is not None and (shown is None or (latest.members, latest.open) != (shown.members, shown.open)):
+            self._show(latest)
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -128,7 +123,7 @@ class LiveDisplay:
         if self._live is not None:
             due = passed >= _REFRESH
         else:
-            completed = progress.completed - (self._shown.completed if self._shown else 0)
+            completed = progress.counters.completed - (self._shown.counters.completed if self._shown else 0)
             due = (completed >= max(1, len(progress.members)) and passed >= _PAUSE) or passed >= _PATIENCE
         if due:
             self._show(progress)
@@ -155,8 +150,7 @@ class LiveDisplay:
     def line(self, text: str) -> None:
         """Print a line, above the table if there is one."""
         if self._verbose and self._console is not None:
-            shown = text if _unicode(self._console) else text.translate(_ASCII)
-            self._console.print(shown, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, progress: Progress) -> None:
         if self._verbose == 0 or self._console is None:
@@ -167,17 +161,8 @@ class LiveDisplay:
             self.line(progress_text(progress, left))
             return
         rows = min(_MOST_MEMBERS, max(4, self._console.height - 6))
-        unicode = _unicode(self._console)
-        picture = render(progress, left, width=self._console.width, rows=rows, unicode=unicode, widths=self._widths)
+        picture = render(progress, left, width=self._console.width, rows=rows, widths=self._widths)
         self._live.update(picture, refresh=True)
-
-
-def _but_time(progress: Progress) -> Progress:
-    return msgspec.structs.replace(progress, seconds=0.0, active_seconds=0.0)
-
-
-def _unicode(console: Console) -> bool:
-    return console.encoding.lower().startswith("utf")
 
 
 class _Cell(NamedTuple):
@@ -186,7 +171,7 @@ class _Cell(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A column; among those that do not fit, the one of the highest rank is left out first."""
+    """A column of the table; if the table is too wide, columns of the highest rank are left out first."""
 
     title: str
     rank: int
@@ -200,7 +185,6 @@ def render(
     *,
     width: int = 80,
     rows: int = _MOST_MEMBERS,
-    unicode: bool = True,
     widths: dict[str, int] | None = None,
 ) -> RenderableType:
     """Return the table as something that rich can print.
@@ -210,20 +194,15 @@ def render(
         left: Estimated seconds left; None if unknown.
         width: Columns of the terminal; the least important columns of the table are left out until the rest fits.
         rows: Most members to show; of more, the best and the worst are shown.
-        unicode: Whether the terminal can show more than ASCII.
         widths: Widest cell so far by column, which is updated: columns never shrink, so that the table stands still.
     """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    def text(cell: _Cell) -> Text:
-        return Text(cell.text if unicode else cell.text.translate(_ASCII), style=cell.style)
-
     def line(words: str, style: str = "") -> Text:
-        drawn = text(_Cell(words, style))
-        drawn.no_wrap = True
-        drawn.truncate(width, overflow="crop" if drawn.plain.isascii() else "ellipsis")
+        drawn = Text(words, style, no_wrap=True)
+        drawn.truncate(width, overflow="ellipsis")
         return drawn
 
     widths = {} if widths is None else widths
@@ -232,19 +211,17 @@ def render(
     columns = _fit(_columns(shown, progress), width, widths)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
-        heading = text(_Cell(column.title, "bold"))
-        table.add_column(heading, justify="left" if column.left else "right", no_wrap=True, width=widths[column.title])
+        table.add_column(
+            Text(column.title), justify="left" if column.left else "right", no_wrap=True, width=widths[column.title]
+        )
     for place in range(len(shown)):
         if lower and place == len(upper):
-            table.add_row(text(_Cell("…", "bright_black")), *[""] * (len(columns) - 1))
-        table.add_row(*[text(column.cells[place]) for column in columns])
-    metric = progress.metric
-    title = f"{progress.study}: {metric.name} ({metric.mode}), {len(progress.members)} members, {progress.storage}"
-    below = [line(words) for words in _footer(progress, left)]
-    if lower:
-        few = f"{len(shown)} of {len(progress.members)} members: the best and the worst"
-        below.insert(0, line(few, "bright_black"))
-    return Group(line(title, "bold"), table, *below)
+            table.add_row(Text("…", "bright_black"))
+        table.add_row(*[Text(*column.cells[place]) for column in columns])
+    metric, count = progress.metric, len(progress.members)
+    title = line(f"{progress.study}: {metric.name} ({metric.mode}), {count} members, {progress.storage}", "bold")
+    few = [line(f"{len(shown)} of {count} members: the best and the worst", "bright_black")] if lower else []
+    return Group(title, table, *few, *map(line, _footer(progress, left)))
 
 
 def choose(progress: Progress, rows: int) -> tuple[list[MemberProgress], list[MemberProgress]]:
@@ -272,21 +249,19 @@ def _columns(members: Sequence[MemberProgress], progress: Progress) -> list[_Col
     paths = list(dict.fromkeys(path for member in progress.members for path in member.hyperparameters))
     names = short_names(paths)
     # the hyperparameters that changed matter most: the first comes before the donor, the others after it
-    varied = [
-        path for path in paths if any(m.before.get(path) not in (None, m.hyperparameters.get(path)) for m in members)
-    ]
-    order = [*varied, *(path for path in paths if path not in varied)]
+    order = sorted(paths, key=lambda path: not any(m.changes.get(path) for m in members))
     ranks = {path: (4, 6)[place] if place < 2 else 8 + place for place, path in enumerate(order)}
-    name = progress.metric.name
+    name, limit = progress.metric.name, f"/{progress.limit}" if progress.limit else ""
+    workers = [m.trial.worker if m.trial is not None and m.state == "running" else None for m in members]
     return [
         _Column("#", 0, [_Cell(str(m.member), "bold" if m.member == best else "") for m in members]),
         _Column("", 1, [_Cell(*_STATES[m.state]) for m in members], left=True),
-        _Column("step", 2, [_Cell(f"{m.step}/{m.limit}" if m.limit else str(m.step)) for m in members]),
+        _Column("step", 2, [_Cell(f"{m.step}{limit}") for m in members]),
         _Column(name if len(name) <= 10 else name[:9] + "…", 3, [_score(m.score, m.member == best) for m in members]),
         _Column("best", 7, [_Cell(number_text(m.best)) for m in members]),
         _Column("from", 5, [_origin(m) for m in members]),
         *(_Column(names[path], ranks[path], [_value(m, path) for m in members], left=True) for path in paths),
-        _Column("worker", 100, [_Cell(m.worker or "", "bright_black") for m in members], left=True),
+        _Column("worker", 100, [_Cell(worker or "", "bright_black") for worker in workers], left=True),
     ]
 
 
@@ -313,15 +288,14 @@ def _score(score: float | None, best: bool) -> _Cell:
 def _origin(member: MemberProgress) -> _Cell:
     if member.donor is not None:
         return _Cell(f"←{member.donor}", "magenta")
-    return _Cell("new", "bright_black") if member.trial is not None and member.parent is None else _Cell("")
+    return _Cell("new" if member.trial is not None and member.trial.newborn else "", "bright_black")
 
 
 def _value(member: MemberProgress, path: str) -> _Cell:
     if path not in member.hyperparameters:
         return _Cell("")
-    value = member.hyperparameters[path]
-    change = change_text(member.before[path], value) if path in member.before else ""
-    return _Cell(f"{value_text(value, 8)} {change}".rstrip(), "magenta" if change else "")
+    change = member.changes.get(path, "")
+    return _Cell(f"{value_text(member.hyperparameters[path], 8)} {change}".rstrip(), "magenta" if change else "")
 
 
 def _footer(progress: Progress, left: float | None) -> list[str]:

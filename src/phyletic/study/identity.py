@@ -1,25 +1,56 @@
-"""What a study is: made from the user's arguments, and compared when it is opened again."""
+"""What a study is: made from the user's arguments, and compared with them when the study is opened again."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
+from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
-from phyletic.evolution.arguments import check_seed, check_sequence
+from phyletic.evolution.algorithm import check_algorithm
+from phyletic.evolution.arguments import check_mapping, check_sequence
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
 from phyletic.space import Space
 from phyletic.space.paths import flatten
 
-__all__ = ["check_name", "create_identity", "make_metrics", "make_space", "require_same"]
+__all__ = ["Arguments", "Sampling", "check_name", "create_identity", "make_metrics", "make_space", "require_same"]
 
 Sampling = Literal["random", "sobol", "latin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The arguments of a study, each checked by itself; None if the user left it out.
+
+    Attributes:
+        name: The study's name.
+        space: What may vary.
+        metrics: What the training code reports.
+        algorithm: How members evolve.
+        seed: From which all randomness is derived.
+        initial: The first members' values; checked once the space is known.
+        sampling: How other first values are drawn.
+        checkpoints: The folder of its checkpoints.
+        control: The settings of its control that the user gave.
+    """
+
+    name: str
+    space: Space | None
+    metrics: tuple[Metric, ...] | None
+    algorithm: Algorithm | None
+    seed: int | None
+    initial: Sequence[Mapping[str, Any]] | None
+    sampling: Sampling | None
+    checkpoints: Path | None
+    control: Control
 
 
 def check_name(name: object) -> str:
@@ -29,10 +60,9 @@ def check_name(name: object) -> str:
         >>> check_name("digits")
         'digits'
     """
-    allowed = "a name of 1 to 200 printable characters"
-    # nothing that is printable is half of a surrogate pair
+    # isprintable also refuses halves of surrogate pairs
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable() or not name.strip():
-        raise InvalidArgument("name", name, allowed)
+        raise InvalidArgument("name", name, "a name of 1 to 200 printable characters")
     return name
 
 
@@ -40,9 +70,7 @@ def make_space(space: object) -> Space:
     """Return the space of a study from what the user gave: a dictionary, or a Space."""
     if isinstance(space, Space):
         return space
-    if not isinstance(space, Mapping):
-        raise InvalidArgument("space", space, 'a dictionary such as {"lr": ph.Float(1e-4, 1e-1, log=True)}')
-    return Space(space)
+    return Space(check_mapping("space", space, 'a dictionary such as {"lr": ph.Float(1e-4, 1e-1, log=True)}'))
 
 
 def make_metrics(metric: object, mode: object) -> tuple[Metric, ...]:
@@ -52,61 +80,47 @@ def make_metrics(metric: object, mode: object) -> tuple[Metric, ...]:
         >>> make_metrics(["accuracy", "latency"], ["max", "min"])[1]
         Metric(name='latency', mode='min')
     """
-    if metric is None:
-        raise InvalidArgument("metric", None, "the name under which the training code reports its score")
     names = [metric] if isinstance(metric, str) else metric
     modes = [mode] if isinstance(mode, str) or mode is None else mode
     if not isinstance(names, Sequence) or not names:
         raise InvalidArgument("metric", metric, "a name, or a list of names whose first is ranked by")
-    if not isinstance(modes, Sequence) or len(modes) != len(names) or not all(map(_is_mode, modes)):
-        raise InvalidArgument("mode", mode, '"max" where higher is better or "min" where lower is, one for each metric')
+    if (
+        not isinstance(modes, Sequence)
+        or len(modes) != len(names)
+        or not all(isinstance(way, str) and way in ("min", "max") for way in modes)
+    ):
+        raise InvalidArgument("mode", mode, '"max" if higher is better, "min" if lower is, one for each metric')
     metrics = tuple(Metric(name, way) for name, way in zip(names, modes, strict=True))
     if len({item.name for item in metrics}) != len(metrics):
         raise InvalidArgument("metric", metric, "names that differ")
     return metrics
 
 
-def _is_mode(item: object) -> bool:
-    return isinstance(item, str) and item in ("min", "max")
-
-
-def create_identity(
-    name: str,
-    *,
-    space: Space,
-    metrics: tuple[Metric, ...],
-    algorithm: Algorithm,
-    seed: int | None,
-    initial: Sequence[Mapping[str, Any]],
-    sampling: Sampling,
-) -> StudyIdentity:
+def create_identity(given: Arguments, space: Space) -> StudyIdentity:
     """Return the identity of a new study.
 
     Raises:
-        InvalidArgument: A part cannot be used; for initial values, an InvalidSpace that names the parameter.
+        InvalidArgument: An argument is missing or cannot be used; for initial values, an InvalidSpace that names the
+            parameter.
     """
+    if given.metrics is None:
+        raise InvalidArgument("metric", None, "the name under which the training code reports its score")
+    algorithm = check_algorithm(given.algorithm)
     return StudyIdentity(
         uuid=secrets.token_hex(16),
-        name=name,
+        name=given.name,
         space=space.to_json(),
-        metrics=metrics,
+        metrics=given.metrics,
         algorithm=describe_algorithm(algorithm, space),
-        seed=secrets.randbits(32) if seed is None else check_seed(seed),
-        initial=make_initial(initial, space, algorithm.population_size(space)),
-        sampling=check_sampling(sampling),
+        seed=secrets.randbits(32) if given.seed is None else given.seed,
+        initial=make_initial(() if given.initial is None else given.initial, space, algorithm.population_size(space)),
+        sampling=given.sampling or "random",
     )
 
 
 def describe_algorithm(algorithm: Algorithm, space: Space) -> dict[str, Any]:
     """Return the JSON form of an algorithm, with the population it begins with."""
     return {**algorithm_to_json(algorithm), "population": algorithm.population_size(space)}
-
-
-def check_sampling(sampling: object) -> Sampling:
-    """Return a way of sampling, or raise InvalidArgument."""
-    if not isinstance(sampling, str) or sampling not in ("random", "sobol", "latin"):
-        raise InvalidArgument("sampling", sampling, '"random", "sobol" or "latin"')
-    return cast(Sampling, sampling)
 
 
 def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population: int) -> tuple[dict[str, Any], ...]:
@@ -126,45 +140,25 @@ def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population:
     return tuple(made)
 
 
-def require_same(
-    stored: StudyIdentity,
-    *,
-    space: Space | None,
-    metrics: tuple[Metric, ...] | None,
-    algorithm: dict[str, Any] | None,
-    seed: int | None,
-    initial: tuple[dict[str, Any], ...] | None,
-    sampling: Sampling | None,
-) -> None:
-    """Raise StudyMismatch, naming the first difference, unless all that is given is what is stored.
-
-    What is None was not given, and is not compared.
-    """
+def require_same(stored: StudyIdentity, given: Arguments) -> None:
+    """Raise StudyMismatch, naming the differences, unless the arguments that were given are those of the study."""
+    space = Space.from_json(stored.space)
+    population: int = stored.algorithm["population"]
     differences = []
-    if space is not None:
-        difference = Space.from_json(stored.space).difference(space)
-        if difference is not None:
-            differences.append(f"space: {difference}")
-    if algorithm is not None:
+    if given.space is not None and (difference := space.difference(given.space)) is not None:
+        differences.append(f"space: {difference}")
+    if given.algorithm is not None:
+        described = describe_algorithm(given.algorithm, given.space or space)
         # read and written again, so that what a later version added counts as left at its default
-        known = {
-            **algorithm_to_json(algorithm_from_json(stored.algorithm)),
-            "population": stored.algorithm["population"],
-        }
-        if algorithm != known:
-            differences.append(_first_difference("algorithm", known, algorithm))
-    given = {"metric": metrics, "seed": seed, "initial": initial, "sampling": sampling}
-    kept = {
-        "metric": stored.metrics,
-        "seed": stored.seed,
-        "initial": stored.initial,
-        "sampling": stored.sampling,
-    }
-    differences.extend(
-        f"{part} is {_shown(kept[part])} there and {_shown(value)} here"
-        for part, value in given.items()
-        if value is not None and value != kept[part]
-    )
+        known = {**algorithm_to_json(algorithm_from_json(stored.algorithm)), "population": population}
+        if described != known:
+            differences.append(_first_difference("algorithm", known, described))
+    initial = None if given.initial is None else make_initial(given.initial, space, population)
+    here = {"metric": given.metrics, "seed": given.seed, "initial": initial, "sampling": given.sampling}
+    there = {"metric": stored.metrics, "seed": stored.seed, "initial": stored.initial, "sampling": stored.sampling}
+    for part, value in here.items():
+        if value is not None and value != there[part]:
+            differences.append(_difference(part, there[part], value))
     if differences:
         raise StudyMismatch(
             f"study {stored.name!r} exists with another identity: {'; '.join(differences)}. "
@@ -177,8 +171,8 @@ def _first_difference(path: str, stored: Any, given: Any) -> str:
         for name in [*stored, *(name for name in given if name not in stored)]:
             if stored.get(name) != given.get(name):
                 return _first_difference(f"{path}.{name}", stored.get(name), given.get(name))
-    return f"{path} is {_shown(stored)} there and {_shown(given)} here"
+    return _difference(path, stored, given)
 
 
-def _shown(value: Any) -> str:
-    return repr(msgspec.to_builtins(value))
+def _difference(name: str, stored: Any, given: Any) -> str:
+    return f"{name} is {msgspec.to_builtins(stored)!r} there and {msgspec.to_builtins(given)!r} here"

@@ -1,164 +1,85 @@
-"""Opening a study, or creating it: everything is checked before anything is written."""
+"""Open a study, or create it: everything is checked before anything is written."""
 
 from __future__ import annotations
 
+import platform
+import socket
+import sys
 import time
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from phyletic.checkpoints import Checkpoints, FolderBlobs
-from phyletic.coordinator.control import check_count
+from phyletic.coordinator.control import check_control
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control
 from phyletic.coordinator.owner import Owner
 from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
-from phyletic.evolution.algorithm import check_algorithm
-from phyletic.evolution.arguments import check_seed
 from phyletic.evolution.codec import algorithm_from_json
-from phyletic.records import Budget, CheckpointState, Metric, StudyControl, StudyIdentity
+from phyletic.records import Budget, CheckpointState, StudyControl, StudyIdentity
 from phyletic.records.values import is_unicode
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.database import Database, open_database
 from phyletic.storage.writing import create_study
-from phyletic.study.identity import (
-    Sampling,
-    check_name,
-    check_sampling,
-    create_identity,
-    describe_algorithm,
-    make_initial,
-    make_metrics,
-    make_space,
-    require_same,
-)
-from phyletic.study.owner_record import about_this_process
+from phyletic.study.identity import Arguments, create_identity, require_same
+from phyletic.version import __version__
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.process_tree import kill_survivors
 
-__all__ = ["Arguments", "Opened", "check_arguments", "check_budget", "open_or_create", "stored_study"]
+__all__ = ["Opened", "about_this_process", "check_folder", "open_or_create", "stored_study"]
+
+_FRAMEWORKS = (
+    *("flax", "gymnasium", "jax", "keras", "lightgbm", "lightning", "numpy", "optax", "sklearn"),
+    *("stable_baselines3", "tensorflow", "torch", "transformers", "xgboost"),
+)
 
 _owners: weakref.WeakValueDictionary[tuple[int, str], Owner] = weakref.WeakValueDictionary()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
-    """What a user gave for a study, each checked by itself; None is what was left out.
+class Opened(NamedTuple):
+    """An opened study.
 
     Attributes:
-        name: The study's name.
-        space: What may vary.
-        metrics: What is reported.
-        algorithm: How members evolve.
-        seed: From which all randomness is derived.
-        initial: The first members' values; checked once the space is known.
-        sampling: How other first values are drawn.
-        checkpoints: The folder of its checkpoints.
-        control: What was given of its control.
-    """
-
-    name: str
-    space: Space | None
-    metrics: tuple[Metric, ...] | None
-    algorithm: Algorithm | None
-    seed: int | None
-    initial: Sequence[Mapping[str, Any]] | None
-    sampling: Sampling | None
-    checkpoints: Path | None
-    control: Control
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A study that was opened, and what works on it.
-
-    Attributes:
-        database: Where it is stored.
-        stored: It, as it was stored when it was opened.
+        stored: The study, as it was stored when it was opened.
         space: What may vary.
         algorithm: How members evolve.
-        checkpoints: Where its checkpoints are.
-        owner: The coordinator of this process.
-        change: What was given of its control; None where nothing of it differs from what is stored.
+        owner: The coordinator of this process, with its database and checkpoints.
+        change: The settings that differ from the stored ones; None if there are no such settings.
     """
 
-    database: Database
     stored: StoredStudy
     space: Space
     algorithm: Algorithm
-    checkpoints: Checkpoints
     owner: Owner
     change: Control | None
 
 
-def check_budget(budget: object) -> Budget:
-    """Return a budget, or raise InvalidArgument."""
-    if not isinstance(budget, Budget):
-        raise InvalidArgument("budget", budget, "a Budget, such as ph.Budget(steps=3000)")
-    return budget
-
-
-def check_arguments(
-    name: str,
-    *,
-    space: Mapping[str, Any] | Space | None,
-    metric: object,
-    mode: object,
-    algorithm: object,
-    seed: object,
-    initial: Sequence[Mapping[str, Any]] | None,
-    sampling: object,
-    checkpoints: str | Path | None,
-    budget: object,
-    **counts: object,
-) -> Arguments:
-    """Return the arguments of a study, each checked by itself; see :class:`~phyletic.study.study.Study`.
-
-    Raises:
-        InvalidArgument: One cannot be used.
-    """
-    check_name(name)
-    checked_budget = None if budget is None else check_budget(budget)
-    control: dict[str, Any] = {count: check_count(count, value) for count, value in counts.items() if value is not None}
-    return Arguments(
-        name=name,
-        space=None if space is None else make_space(space),
-        metrics=None if metric is None and mode is None else make_metrics(metric, mode),
-        algorithm=None if algorithm is None else check_algorithm(algorithm),
-        checkpoints=None if checkpoints is None else _check_folder(checkpoints),
-        seed=None if seed is None else check_seed(seed),
-        initial=initial,
-        sampling=None if sampling is None else check_sampling(sampling),
-        control=Control(budget=checked_budget, **control),
-    )
-
-
-def _check_folder(checkpoints: str | Path) -> Path:
+def check_folder(checkpoints: str | Path) -> Path:
+    """Return the folder of a study's checkpoints, or raise InvalidArgument."""
     allowed = "a folder whose path is Unicode text, or None for one beside the storage"
     folder = local_path("checkpoints", checkpoints, allowed)
     if not is_unicode(str(folder)):
-        # it is remembered with the study
+        # the database stores it
         raise InvalidArgument("checkpoints", str(folder), allowed)
     return folder
 
 
 def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
-    """Open a study; with a space, create it where there is none of that name.
+    """Open a study; given a space, create it if no study has that name.
 
     Raises:
         InvalidArgument: An argument cannot be used; nothing is written then.
-        NotFound: There is no such study, and no space to create it with.
+        NotFound: The study does not exist, and no space was given to create it with.
         StudyMismatch: It exists with another identity.
-        StorageOwned: It would have to be created, and another process writes the storage.
+        StorageOwned: The study has to be created, but another process writes the storage.
     """
     database = open_database(storage)
     stored = stored_study(database, given.name)
@@ -166,29 +87,21 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
         if given.space is None:
             raise NotFound(f"there is no study {given.name!r} in {database.location}; to create it, give space=, ...")
         stored = _create(database, given.space, given)
-    identity = stored.identity
-    space = Space.from_json(identity.space)
-    _require_same(identity, space, given)
-    algorithm = given.algorithm if given.algorithm is not None else algorithm_from_json(identity.algorithm)
+    require_same(stored.identity, given)
+    space = Space.from_json(stored.identity.space)
+    algorithm = algorithm_from_json(stored.identity.algorithm) if given.algorithm is None else given.algorithm
     checkpoints, control = _checkpoints(database, stored, given)
-    owner = _shared_owner(database, identity, space, algorithm, checkpoints)
+    owner = _shared_owner(database, stored.identity, space, algorithm, checkpoints)
     if given.algorithm is not None:
         owner.adopt(given.algorithm)
-    return Opened(
-        database=database,
-        stored=stored,
-        space=space,
-        algorithm=algorithm,
-        checkpoints=checkpoints,
-        owner=owner,
-        change=control if _differs(control, stored.control) else None,
-    )
+    differs = any(value != getattr(stored.control, name) for name, value in check_control(control).items())
+    return Opened(stored, space, algorithm, owner, control if differs else None)
 
 
 def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> tuple[Checkpoints, Control]:
-    """Return where the study's checkpoints are, and what is said of its control: also that, where they were moved."""
-    said = stored.control.checkpoints
-    before = database.folder("checkpoints") if said is None else Path(said)
+    """Return the study's checkpoints, and the settings to change: also the folder, if the user names another one."""
+    remembered = stored.control.checkpoints
+    before = database.folder("checkpoints") if remembered is None else Path(remembered)
     folder = before if given.checkpoints is None else given.checkpoints
     checkpoints = Checkpoints(FolderBlobs(folder, durable=not database.private))
     if folder == before:
@@ -202,7 +115,7 @@ def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> t
 
 
 def stored_study(database: Database, name: str) -> StoredStudy | None:
-    """Return what is stored of a study; None where there is none, or no file yet."""
+    """Return a study as it is stored now; None if the study or its file does not exist."""
     try:
         with database.read() as connection:
             return queries.load_study(connection, name)
@@ -211,25 +124,14 @@ def stored_study(database: Database, name: str) -> StoredStudy | None:
 
 
 def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
-    metrics = make_metrics(None, None) if given.metrics is None else given.metrics
-    algorithm = check_algorithm(given.algorithm)
-    identity = create_identity(
-        given.name,
-        space=space,
-        metrics=metrics,
-        algorithm=algorithm,
-        seed=given.seed,
-        initial=() if given.initial is None else given.initial,
-        sampling=given.sampling or "random",
-    )
-    first = {"budget": Budget(), "population": identity.algorithm["population"], **_said(given.control)}
+    identity = create_identity(given, space)
+    first = {"budget": Budget(), "population": identity.algorithm["population"], **check_control(given.control)}
     if given.checkpoints not in (None, database.folder("checkpoints")):
         first["checkpoints"] = str(given.checkpoints)
-    control = StudyControl(**first)
     try:
         database.own()
     except StorageOwned:
-        # whoever has it may have created this very study since
+        # the process that owns it may have just created this study
         stored = stored_study(database, given.name)
         if stored is None:
             raise
@@ -237,44 +139,22 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
     try:
         with database.transaction() as connection:
             stored = queries.load_study(connection, given.name)
-            return stored or create_study(connection, identity, control, time.time())
+            return stored or create_study(connection, identity, StudyControl(**first), time.time())
     finally:
         database.release()
-
-
-def _require_same(identity: StudyIdentity, space: Space, given: Arguments) -> None:
-    described = None if given.algorithm is None else describe_algorithm(given.algorithm, given.space or space)
-    population: int = identity.algorithm["population"]
-    require_same(
-        identity,
-        space=given.space,
-        metrics=given.metrics,
-        algorithm=described,
-        seed=given.seed,
-        initial=None if given.initial is None else make_initial(given.initial, space, population),
-        sampling=given.sampling,
-    )
-
-
-def _said(control: Control) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(control).items() if value is not None}
-
-
-def _differs(control: Control, stored: StudyControl) -> bool:
-    return any(value != getattr(stored, name) for name, value in _said(control).items())
 
 
 def _shared_owner(
     database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: Checkpoints
 ) -> Owner:
-    # two objects for one study in one process (a notebook's cell run again) decide through the same owner
+    # two Study objects of one process (a notebook's cell run again) share an owner, which keeps its database alive
     key = (id(database), identity.uuid)
     owner = _owners.get(key)
-    if owner is not None and owner.database is database and owner.checkpoints.location != checkpoints.location:
+    if owner is not None and owner.checkpoints.location != checkpoints.location:
         used = owner.checkpoints.location
         allowed = f"{used}, which another Study object of this process uses; delete that one first"
         raise InvalidArgument("checkpoints", checkpoints.location, allowed)
-    if owner is None or owner.database is not database:
+    if owner is None:
         owner = _owners[key] = Owner(
             database,
             identity.name,
@@ -287,3 +167,21 @@ def _shared_owner(
             interrupt=partial(Interrupts.request, identity.uuid),
         )
     return owner
+
+
+def about_this_process() -> dict[str, Any]:
+    """Return what a study records of each owner: the host, and the versions of Python, phyletic and frameworks.
+
+    It lists only frameworks that are imported.
+
+    Example:
+        >>> sorted(about_this_process())
+        ['frameworks', 'host', 'phyletic', 'python']
+    """
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in _FRAMEWORKS}
+    return {
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "phyletic": __version__,
+        "frameworks": {name: str(version) for name, version in found.items() if version is not None},
+    }

@@ -1,4 +1,4 @@
-"""How far a study is: a frozen snapshot, and how figures are written for people."""
+"""The progress of a study: a frozen snapshot, and the texts that show it to people."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Literal
 import msgspec
 
 from phyletic.records import Budget, Metric, Timings, Trial, TrialState, Value
+from phyletic.storage.changes import Counters
 
 __all__ = [
     "MemberProgress",
+    "MemberState",
     "Progress",
     "change_text",
     "damage_text",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 
+MemberState = Literal["running", "waiting", "idle", "failed", "done"]
+
+
 class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
     """One member now.
 
@@ -36,30 +41,37 @@ class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
         member: Its place in the population.
         state: ``"running"``, ``"waiting"`` (its trial waits for a worker), ``"idle"`` (it waits for others' results),
             ``"failed"`` (its latest trial failed), ``"done"`` (at the budget's limit).
-        step: Step along the lineage that it has reached, as far as known.
-        limit: Step at which it is done; None without a limit.
+        step: The last known step along its lineage.
         score: Score of its latest trial that has one; may be NaN; None before the first.
         best: Best finite score its trials ever had; None before the first.
-        hyperparameters: Values of its open trial, or of its latest one if none is open, by flat path.
-        before: Values of the trial before that; empty before the second trial.
-        trial: Number of its open or latest trial; None before the first.
-        parent: The trial whose checkpoint that trial started from; None for a newborn.
-        donor: The member whose checkpoint it took; None if it went on from its own.
-        worker: The worker that runs it; None while it does not run.
+        trial: Its open trial, or its latest one if none is open; None before the first.
     """
 
     member: int
-    state: Literal["running", "waiting", "idle", "failed", "done"]
+    state: MemberState
     step: int = 0
-    limit: int | None = None
     score: float | None = None
     best: float | None = None
-    hyperparameters: dict[str, Value] = {}
-    before: dict[str, Value] = {}
-    trial: int | None = None
-    parent: int | None = None
-    donor: int | None = None
-    worker: str | None = None
+    trial: Trial | None = None
+
+    @property
+    def donor(self) -> int | None:
+        """The member whose checkpoint its trial took; None if it went on from its own."""
+        donor = None if self.trial is None else self.trial.decision.donor_member
+        return None if donor == self.member else donor
+
+    @property
+    def hyperparameters(self) -> dict[str, Value]:
+        """The values of its trial, by flat path."""
+        return {} if self.trial is None else self.trial.hyperparameters
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """How its trial changed values, by flat path, in few characters."""
+        changes = () if self.trial is None else self.trial.decision.changes
+        return {
+            change.path: change_text(change.before, change.after) for change in changes if change.before is not None
+        }
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,16 +82,11 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         storage: Its storage's URL, without a password.
         metric: The metric that members are ranked by.
         budget: How far the study goes.
+        limit: Step at which a member is done; None without a limit.
         members: Each member, in order.
-        completed: Trials told with a score.
+        counters: What is counted over the whole study.
         open: Trials waiting or running.
-        exploits: Trials that began with another member's checkpoint.
-        rescues: Trials that replaced a failed one, or one whose score was not finite.
-        failures: Trials that failed.
-        nonfinite: Scores that were NaN or infinite.
-        member_steps: Steps trained by all members together.
         seconds: Seconds since this run began.
-        active_seconds: Seconds that count against ``budget.seconds``.
         timings: How workers spent their time, summed over the trials that ended.
         best: The best trial; None before the first finite score.
     """
@@ -88,16 +95,11 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     storage: str
     metric: Metric
     budget: Budget
+    limit: int | None
     members: tuple[MemberProgress, ...]
-    completed: int = 0
+    counters: Counters
     open: int = 0
-    exploits: int = 0
-    rescues: int = 0
-    failures: int = 0
-    nonfinite: int = 0
-    member_steps: int = 0
     seconds: float = 0.0
-    active_seconds: float = 0.0
     timings: Timings = Timings()
     best: Trial | None = None
 
@@ -109,17 +111,16 @@ def time_left(first: Progress, now: Progress) -> float | None:
         first: The run's first snapshot, from which the speed is measured.
         now: The latest snapshot.
     """
-    passed = now.seconds - first.seconds
+    passed, budget, counters = now.seconds - first.seconds, now.budget, now.counters
+    completed = counters.completed - first.counters.completed
+    trained = counters.member_steps - first.counters.member_steps
     estimates = []
-    if now.budget.seconds is not None:
-        estimates.append(now.budget.seconds - now.active_seconds)
-    if now.budget.trials is not None and now.completed > first.completed and passed > 0:
-        speed = (now.completed - first.completed) / passed
-        estimates.append((now.budget.trials - now.completed) / speed)
-    limits = [member for member in now.members if member.limit is not None]
-    if limits and now.member_steps > first.member_steps and passed > 0:
-        speed = (now.member_steps - first.member_steps) / passed
-        estimates.append(sum(max(0, (member.limit or 0) - member.step) for member in limits) / speed)
+    if budget.seconds is not None:
+        estimates.append(budget.seconds - counters.active_seconds)
+    if budget.trials is not None and completed > 0 and passed > 0:
+        estimates.append((budget.trials - counters.completed) * passed / completed)
+    if now.limit is not None and trained > 0 and passed > 0:
+        estimates.append(sum(max(0, now.limit - member.step) for member in now.members) * passed / trained)
     return max(0.0, min(estimates)) if estimates else None
 
 
@@ -196,17 +197,17 @@ def _ends(path: str, end: str) -> bool:
 
 def totals_text(progress: Progress) -> str:
     """Write the counts on one line; counts of mishaps only if they are not 0."""
-    trials = f"{progress.completed}/{progress.budget.trials}" if progress.budget.trials else str(progress.completed)
-    parts = [f"{trials} trial{_s(progress.completed)}", f"{progress.open} open"]
-    parts.append(f"{progress.exploits} exploit{_s(progress.exploits)}")
-    if progress.rescues:
-        parts.append(f"{progress.rescues} rescue{_s(progress.rescues)}")
-    if progress.failures:
-        parts.append(f"{progress.failures} failed")
-    if progress.nonfinite:
-        parts.append(f"{progress.nonfinite} score{_s(progress.nonfinite)} not finite")
-    parts.append(f"{progress.member_steps} member-steps")
-    return ", ".join(parts)
+    counts, most = progress.counters, progress.budget.trials
+    trials = f"{counts.completed}/{most}" if most else str(counts.completed)
+    parts = [f"{trials} trial{_s(counts.completed)}", f"{progress.open} open"]
+    parts.append(f"{counts.exploits} exploit{_s(counts.exploits)}")
+    if counts.rescues:
+        parts.append(f"{counts.rescues} rescue{_s(counts.rescues)}")
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    if counts.nonfinite:
+        parts.append(f"{counts.nonfinite} score{_s(counts.nonfinite)} not finite")
+    return ", ".join([*parts, f"{counts.member_steps} member-steps"])
 
 
 def _s(count: int) -> str:
@@ -254,8 +255,7 @@ def summary_lines(
         if lineage:
             lines.append(f"  lineage of {len(lineage)} trial{_s(len(lineage))}: {lineage_text(lineage)}")
     lines.append(f"{totals_text(progress)}, in {duration(progress.seconds)}")
-    if progress.nonfinite:
-        count = progress.nonfinite
+    if count := progress.counters.nonfinite:
         lines.append(f"  scores that were NaN or infinite: {count}; they rank worst, and their members are rescued")
     for name, place in {"storage": progress.storage, **(places or {})}.items():
         lines.append(f"{name}: {place}")
@@ -282,19 +282,15 @@ def progress_text(progress: Progress, left: float | None) -> str:
 
 def exploit_text(trial: Trial) -> str:
     """Return on one line what a member took from another, and which values changed."""
-    decision = trial.decision
-    if decision.donor is None and decision.donor_member is None:
-        source = "starts afresh"
-    else:
-        donor = f"trial {decision.donor}" if decision.donor_member is None else f"member {decision.donor_member}"
-        taken = "weights and hyperparameters" if decision.inherited in ("", "both") else decision.inherited
-        source = f"takes {taken} of {donor} at step {trial.start_step}"
-    changed = [
+    decision, source = trial.decision, "starts afresh"
+    if decision.donor_member is not None:
+        taken = "weights and hyperparameters" if decision.inherited == "both" else decision.inherited
+        source = f"takes {taken} of member {decision.donor_member} at step {trial.start_step}"
+    changed = ", ".join(
         f"{change.path} {value_text(change.before, 30, 5)} to {value_text(change.after, 30, 5)}"
         for change in decision.changes
-        if change.before != change.after
-    ]
-    return f"member {trial.member} {decision.kind}: {source}" + (f"; {', '.join(changed)}" if changed else "")
+    )
+    return f"member {trial.member} {decision.kind}: {source}" + (f"; {changed}" if changed else "")
 
 
 def failure_text(trial: Trial) -> str:

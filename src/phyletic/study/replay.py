@@ -49,16 +49,14 @@ class ScheduleReplay:
         stream: RandomStream,
     ) -> Suggestion:
         """Begin the first segment."""
-        return self._segment(0, None)
+        return self._segment(None)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
-        """Go on where the latest trial ended: with the segment after it, or the rest of one that was cut short."""
-        head = population.members[member].trial
-        if head is None or head.end_step is None:
-            return self._segment(0, None)
-        return self._segment(head.end_step, head)
+        """Go on from the end of the latest trial: with the next segment, or the rest of an unfinished one."""
+        return self._segment(population.members[member].trial)
 
-    def _segment(self, step: int, parent: Trial | None) -> Suggestion:
+    def _segment(self, parent: Trial | None) -> Suggestion:
+        step = 0 if parent is None or parent.end_step is None else parent.end_step
         segment = next(segment for segment in self.segments if step < segment["end_step"])
         before: Mapping[str, Value] = {} if parent is None else parent.hyperparameters
         values = dict(segment["hyperparameters"])

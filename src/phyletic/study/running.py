@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
 from phyletic.records import StudyChange, TrialState
-from phyletic.study.callbacks import call_finished, teller
+from phyletic.study.callbacks import call_back
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from phyletic.study.study import Study
 
 __all__ = ["run"]
-
-_SHOW_SECONDS = 0.1
 
 
 def run(
@@ -41,8 +38,8 @@ def run(
         study: The study.
         train: The training code.
         options: How to run it.
-        held: Returns the trials that were asked for and are not told yet: in this thread, and in others.
-        callbacks: Objects that are told what is committed.
+        held: Returns the numbers of the trials that were asked for and are not told: in this thread, and in others.
+        callbacks: Objects whose methods are called with each committed change.
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
@@ -54,8 +51,13 @@ def run(
         _check_what_is_held(*held(), display)
         source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
         source.enter()
-        shown = _Shown(study, display, options.verbose)
-        listening = [*([shown.take] if options.verbose else []), *([teller(study, callbacks)] if callbacks else [])]
+        shown = Snapshots(study.owner, study.storage, display)
+
+        def tell(changes: Sequence[StudyChange]) -> None:
+            for change in changes:
+                call_back(callbacks, study, change.kind, change)
+
+        listening = [*([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
         try:
@@ -85,39 +87,12 @@ def run(
                 source.end()
     if stopped:
         raise StudyFailed(_failures(study, stopped, cap))
-    call_finished(study, callbacks)
-    if options.verbose:
-        _summarise(study, shown.latest, display)
-
-
-class _Shown:
-    """What the display shows of a run while it goes on; nothing if it is silent."""
-
-    def __init__(self, study: Study, display: LiveDisplay, verbose: int) -> None:
-        self._display = display
-        self._verbose = verbose
-        self._snapshots = Snapshots(study.owner, study.storage)
-        self._shown = 0.0
-        self.latest: Progress = self._snapshots.now()
-
-    def take(self, changes: Sequence[StudyChange]) -> None:
-        """Take what was committed, and show it if it is time to."""
-        for trial, instead in self._snapshots.take_in(changes):
-            self._display.note(trial, instead)
-        now = time.monotonic()
-        if now - self._shown >= _SHOW_SECONDS:
-            self._shown = now
-            self.show()
-
-    def show(self) -> None:
-        """Show the study as it is now."""
-        if self._verbose:
-            self.latest = self._snapshots.now()
-            self._display.update(self.latest)
+    call_back(callbacks, study, "finished")
+    _summarise(study, shown.latest, display)
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
-    """Refuse to wait for what only this thread can tell, and say what is waited for that others are to tell."""
+    """Refuse to wait for trials that only this thread can tell, and announce those that other threads hold."""
     if here:
         raise TrainingError(
             f"trials that this thread asked for are not told yet: {', '.join(map(str, here))}. The run would wait for "
@@ -128,7 +103,7 @@ def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: 
 
 
 def _run_here(study: Study, train: Callable[[Any], object], source: Trials, display: LiveDisplay) -> None:
-    """Call the training code in this process, anew after an exception, until there are no more trials."""
+    """Call the training code in this process, again after an exception, until there are no more trials."""
 
     def heed(interrupts: Interrupts) -> None:
         if interrupts.stopping or interrupts.terminated is not None:
@@ -144,7 +119,7 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
                 train(source)
             except BaseException as error:
                 source.abort(error)
-                # what is raised before the first trial, or after the last, would be raised again or be lost
+                # an exception before the first trial would come again; nobody would see one after the last
                 over = source.granted == granted or source.finished is not None
                 if over or source.forked or not worth_another_attempt(error):
                     raise
@@ -156,7 +131,7 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
 
 
 def _failures(study: Study, stopped: str, cap: int) -> str:
-    """Return the report of a study that stopped after failures."""
+    """Return the report of a study that stopped because trials failed."""
     failed = [trial for trial in study.trials() if trial.error and trial.state is not TrialState.COMPLETED]
     lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
     for trial in failed[-cap:]:
@@ -171,9 +146,7 @@ def _summarise(study: Study, progress: Progress, display: LiveDisplay) -> None:
     if best is not None and best.checkpoint is not None:
         try:
             places["checkpoint"] = str(study.checkpoints.path(best.checkpoint.id))
-        except NotFound as error:
+        except (NotFound, CheckpointError) as error:
             places["checkpoint"] = f"gone; {error}"
-        except CheckpointError as error:
-            places["checkpoint"] = str(error)
     for line in summary_lines(progress, [] if best is None else study.lineage(best), places):
         display.line(line)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, MissingDependency
+from phyletic.evolution.arguments import check_instance, check_sequence
 from phyletic.records import Trial, Value
 from phyletic.records.values import whole_number
 
@@ -36,10 +38,10 @@ class Segment(msgspec.Struct, frozen=True):
     hyperparameters: dict[str, Value]
 
     def __post_init__(self) -> None:
-        steps = (whole_number(self.start_step), whole_number(self.end_step))
-        if steps[0] is None or steps[1] is None or not 0 <= steps[0] < steps[1] < 2**53:
-            shown = (self.start_step, self.end_step)
-            raise InvalidArgument("segment", shown, "a first step and a later one, whole numbers from 0 on")
+        first, end = whole_number(self.start_step), whole_number(self.end_step)
+        if first is None or end is None or not 0 <= first < end < 2**53:
+            given = (self.start_step, self.end_step)
+            raise InvalidArgument("segment", given, "a first step and a later one, whole numbers from 0 on")
         values = self.hyperparameters
         if not isinstance(values, Mapping) or not all(
             isinstance(path, str) and (value is None or isinstance(value, (bool, int, float, str)))
@@ -69,16 +71,11 @@ class Schedule(msgspec.Struct, frozen=True):
     segments: tuple[Segment, ...]
 
     def __post_init__(self) -> None:
-        segments: object = self.segments
-        if not isinstance(segments, (tuple, list)) or not all(isinstance(segment, Segment) for segment in segments):
-            raise InvalidArgument("segments", segments, "a tuple of segments")
-        end = None
-        for segment in self.segments:
-            if end is not None and segment.start_step != end:
-                raise InvalidArgument(
-                    "segments", [(s.start_step, s.end_step) for s in self.segments], "in order and without gaps"
-                )
-            end = segment.end_step
+        for segment in check_sequence("segments", self.segments, "a tuple of segments"):
+            check_instance("segments", segment, Segment, "a tuple of segments")
+        steps = [(segment.start_step, segment.end_step) for segment in self.segments]
+        if any(before[1] != after[0] for before, after in itertools.pairwise(steps)):
+            raise InvalidArgument("segments", steps, "in order and without gaps")
 
     @classmethod
     def of(cls, lineage: Sequence[Trial]) -> Schedule:
@@ -141,11 +138,11 @@ class Schedule(msgspec.Struct, frozen=True):
         """
         allowed = "a file name ending in .json or .csv, in a folder that exists"
         target = local_path("path", path, allowed)
-        if target.suffix not in (".json", ".csv"):
+        write = {".json": self.to_json, ".csv": self.to_csv}.get(target.suffix)
+        if write is None:
             raise InvalidArgument("path", str(path), allowed)
-        text = self.to_json() if target.suffix == ".json" else self.to_csv()
         try:
-            target.write_text(text)
+            target.write_text(write())
         except OSError as error:
             raise InvalidArgument("path", str(path), f"{allowed} ({error.strerror})") from error
 
@@ -176,15 +173,14 @@ class Schedule(msgspec.Struct, frozen=True):
         return pd.DataFrame(rows, columns=["start_step", "end_step", *self.paths])
 
 
-def load_schedule(schedule: Schedule | str | Path | Mapping[str, Any]) -> Schedule:
-    """Return a schedule from one, from its JSON file, or from its JSON form."""
+def load_schedule(schedule: Schedule | str | Path) -> Schedule:
+    """Return a schedule as it is, or read it from its JSON file.
+
+    Raises:
+        InvalidArgument: The file cannot be read, or holds no schedule.
+    """
     if isinstance(schedule, Schedule):
         return schedule
-    if isinstance(schedule, Mapping):
-        try:
-            return msgspec.convert(schedule, Schedule)
-        except (msgspec.ValidationError, UnicodeError) as error:
-            raise InvalidArgument("schedule", schedule, f"the JSON form of a schedule ({error})") from None
     allowed = "a Schedule, or a file that Schedule.save wrote as JSON"
     path = local_path("schedule", schedule, allowed)
     try:

@@ -1,4 +1,4 @@
-"""How far a study is, for people and scripts."""
+"""The status of a study, for people and scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from phyletic.study.study import Study
 
-__all__ = ["StudyDetails", "StudyStatus", "details_of", "status_of", "version_changes"]
+__all__ = ["StudyDetails", "StudyStatus", "details_of", "load_study", "status_of", "version_changes"]
 
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,14 +80,14 @@ class StudyDetails(msgspec.Struct, frozen=True, kw_only=True):
 def details_of(study: Study, most_events: int) -> StudyDetails:
     """Return what ``phyletic show`` prints of a study.
 
-    How many trials and events the study has had in all does not matter: only those that are returned are read.
+    It reads only the trials and events that it returns, however many the study has.
 
     Args:
         study: The study.
         most_events: How many events are returned at most.
     """
     with study.database.read() as connection:
-        stored = _load_study(connection, study)
+        stored = load_study(connection, study)
         numbers = [row.latest for row in queries.members(connection, stored.id)]
         latest = queries.trials_by_number(connection, stored.id, numbers)
         events = queries.latest_events(connection, stored.id, most_events)
@@ -126,7 +126,7 @@ def version_changes(owners: Sequence[Event]) -> list[str]:
 def status_of(study: Study) -> StudyStatus:
     """Return the status of a study, as it is stored."""
     with study.database.read() as connection:
-        return _status(connection, study, _load_study(connection, study))
+        return _status(connection, study, load_study(connection, study))
 
 
 def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyStatus:
@@ -165,7 +165,7 @@ def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyS
     )
 
 
-def _load_study(connection: Connection, study: Study) -> StoredStudy:
+def load_study(connection: Connection, study: Study) -> StoredStudy:
     """Return a study as it is stored now, or raise NotFound."""
     stored = queries.load_study(connection, study.name)
     if stored is None:

@@ -1,23 +1,32 @@
-"""The user's facade: a study is created or opened, is a source of trials, and gives the results."""
+"""The user's facade: create or open a study, train its trials, and read the results."""
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
-from phyletic.coordinator.control import check_count
-from phyletic.coordinator.inbox import Request
+from phyletic.coordinator.client import Client
+from phyletic.coordinator.control import check_control, check_count
+from phyletic.coordinator.inbox import InboxChannel, Request
 from phyletic.coordinator.messages import Control, Pin, Stop
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
-from phyletic.evolution.arguments import check_flag
+from phyletic.evolution.algorithm import check_algorithm
+from phyletic.evolution.arguments import (
+    check_flag,
+    check_instance,
+    check_integer,
+    check_one_of,
+    check_seed,
+    check_sequence,
+)
 from phyletic.records import (
     Budget,
+    CheckpointReference,
     Evaluation,
     Event,
     Metric,
@@ -27,17 +36,16 @@ from phyletic.records import (
     Trial,
     TrialState,
 )
+from phyletic.records.values import whole_number
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import open_database
 from phyletic.study.ask_and_tell import AskAndTell
-from phyletic.study.control import change
-from phyletic.study.identity import Sampling
-from phyletic.study.loops import begin_loop, end_loop, let_go
-from phyletic.study.opening import check_arguments, check_budget, open_or_create
-from phyletic.study.results import Results, trial_number
+from phyletic.study.holding import Holding
+from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
+from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
-from phyletic.study.status import StudyStatus, status_of
+from phyletic.study.status import StudyStatus, load_study, status_of
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.state import Load, Save
@@ -45,41 +53,43 @@ from phyletic.workers.trial import LiveTrial
 
 if TYPE_CHECKING:
     import pandas
+    from sqlalchemy import Connection
 
 __all__ = ["Study", "studies"]
 
-_users = itertools.count()
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Study:
     """One search: a population that trains, and what it found.
 
-    With a ``space`` it is created, or opened if it exists and is the same; without, it is opened. A study is itself a
-    source of trials: ``train(study)`` runs the training code in this process, and :meth:`run` in workers.
+    With a ``space`` the study is created, or opened if it exists and is the same; without a space it is opened. A study
+    is itself a source of trials: ``train(study)`` runs the training code in this process, :meth:`run` also in workers.
 
     Args:
         name: Unique in its storage.
         space: What may vary: a dictionary from names to domains, constants, and dictionaries of these.
-        metric: Name under which the training code reports its score; a list where several are reported, whose first
-            is ranked by.
-        mode: ``"max"`` where higher is better, ``"min"`` where lower is; a list with a list of metrics.
-        algorithm: Such as ``ph.PBT(population=8, interval=100)``; what is not said of a study that exists is kept.
-        budget: How far it goes; raising it continues a finished study.
+        metric: Name under which the training code reports its score; or a list of names, of which the first ranks the
+            members.
+        mode: ``"max"`` if higher is better, ``"min"`` if lower is; a list with a list of metrics.
+        algorithm: How members evolve, such as ``ph.PBT(population=8, interval=100)``.
+        budget: How far the study goes; raising it continues a finished study.
         storage: ``"sqlite:///digits.db"``, or the path of such a file; None keeps the study in memory and its
-            checkpoints in a temporary folder, both of which end with the process.
-        checkpoints: Folder of the checkpoints; beside the storage's file where left out. It is remembered; given again,
-            it says where the checkpoints are now.
-        seed: From which all of the study's randomness is derived; drawn where left out.
-        initial: Values of the first members' hyperparameters, a dictionary each, which may be partly filled.
-        sampling: How other first values are drawn: ``"random"``, or spread evenly: ``"sobol"``, ``"latin"``.
-        max_failures: Attempts at a trial that may raise before its member is replaced by a child of a donor (3).
+            checkpoints in a temporary folder, and both end with the process.
+        checkpoints: Folder of the checkpoints; beside the storage's file by default. The study remembers it; give
+            another folder after you moved them.
+        seed: From which all of the study's randomness is derived; drawn by default.
+        initial: A dictionary of hyperparameters for each of the first members; it may name only some of them.
+        sampling: How the other first values are drawn: ``"random"``, or spread evenly: ``"sobol"``, ``"latin"``.
+        max_failures: Attempts at a trial that may raise before a child of a donor replaces its member (3).
         max_losses: Attempts at a trial that may be lost with their worker before that (10).
-        keep_best: How many of the best trials' checkpoints are kept (1).
+        keep_best: How many of the best trials keep their checkpoints (1).
 
     Raises:
         InvalidArgument: An argument cannot be used; nothing is written then.
         StudyMismatch: The study exists with another identity; the message names the difference.
-        StorageOwned: Another process writes this storage, and the study would have to be created or changed.
+        StorageOwned: The study has to be created or changed, but another process writes this storage.
 
     Example:
         >>> import phyletic as ph
@@ -115,41 +125,35 @@ class Study:
         max_losses: int | None = None,
         keep_best: int | None = None,
     ) -> None:
-        given = check_arguments(
-            name,
-            space=space,
-            metric=metric,
-            mode=mode,
-            algorithm=algorithm,
-            budget=budget,
-            checkpoints=checkpoints,
-            seed=seed,
+        if sampling is not None:
+            check_one_of("sampling", sampling, get_args(Sampling))
+        given = Arguments(
+            name=check_name(name),
+            space=None if space is None else make_space(space),
+            metrics=None if metric is None and mode is None else make_metrics(metric, mode),
+            algorithm=None if algorithm is None else check_algorithm(algorithm),
+            seed=None if seed is None else check_seed(seed),
             initial=initial,
             sampling=sampling,
-            max_failures=max_failures,
-            max_losses=max_losses,
-            keep_best=keep_best,
+            checkpoints=None if checkpoints is None else check_folder(checkpoints),
+            control=Control(budget=budget, max_failures=max_failures, max_losses=max_losses, keep_best=keep_best),
         )
+        check_control(given.control)
         opened = open_or_create(storage, given)
         self.identity: StudyIdentity = opened.stored.identity
         self.space: Space = opened.space
         self.algorithm: Algorithm = opened.algorithm
-        self.checkpoints = opened.checkpoints
-        self.database = opened.database
-        self._owner = opened.owner
-        self._user = next(_users)
-        self._ask_and_tell = AskAndTell(self._owner, self.checkpoints, self.identity)
-        self._results = Results(self.database, opened.stored, self.checkpoints)
-        self._finalizer = weakref.finalize(
-            self, self._owner.defer, partial(let_go, self._owner, self._user, self._ask_and_tell.sessions)
-        )
+        self.owner: Owner = opened.owner  # the coordinator of this process
+        self.checkpoints = self.owner.checkpoints
+        self.database = self.owner.database
+        self._id = opened.stored.id
+        self._held = Holding(self.owner)
+        self._ask_and_tell = AskAndTell(self._held, self.identity.metric)
+        self._finalizer = weakref.finalize(self, self.owner.defer, self._held.release)
         if self.database.private:
-            self._owner.use(self._user)
+            self._held.use()
         if opened.change is not None:
             self._change(opened.change)
-
-    def _change(self, request: Request) -> None:
-        change(self._owner, self._user, request)
 
     # --- a source of trials -------------------------------------------------------------------------------------
 
@@ -169,18 +173,18 @@ class Study:
             supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
         """
         check_flag("supervised", supervised)
-        owner, user, sessions = self._owner, self._user, self._ask_and_tell.sessions
+        held = self._held  # the source must not keep the study alive
         source = Trials(
-            OwnerChannel(owner),
+            OwnerChannel(self.owner),
             store=self.checkpoints,
             space=self.space,
-            session=lambda: begin_loop(self._owner, user, sessions),
+            session=held.begin_loop,
             reload=reload,
             supervised=supervised,
-            leave=lambda session: end_loop(self._owner, user, sessions, session),
-            defer=None if supervised else owner.defer,
+            leave=held.end_loop,
+            defer=None if supervised else self.owner.defer,
         )
-        owner.use(user)
+        held.use()
         return source
 
     def run(
@@ -205,27 +209,25 @@ class Study:
 
         Args:
             train: Called once per worker with a source of trials to loop over.
-            workers: Number of local processes; 0 runs in this process. As many as there are devices where left out,
-                or 0.
+            workers: Number of local processes; 0 runs in this process. By default as many as there are devices, or 0.
             devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or
                 ``[[0, 1], [2, 3]]`` for several each.
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
-            reload: ``"always"`` loads the parent's checkpoint for every trial, also where it is in memory.
-            verbose: 0 is silent, 1 a live display (plain lines where there is no terminal), 2 a line for each trial.
-            trial_timeout: Seconds after which a trial's local worker is killed; the trial is tried again. They begin
-                with the trial, not with imports and data before the first. In this process nothing can be killed, so
-                it needs ``workers`` of at least 1.
+            reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            verbose: 0 is silent, 1 a live display (plain lines without a terminal), 2 a line for each trial.
+            trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial retried.
+                Nothing can be killed in this process, so it needs ``workers`` of at least 1.
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
                 killed. In this process nothing is killed; a second SIGTERM ends it.
             environment: Further environment variables of the workers.
             callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
                 ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`
-                after its commit, and ``on_finished(study)``, called when the run has ended. What they raise is logged.
+                after its commit, and ``on_finished(study)``, called when the run has ended. Exceptions are logged.
 
         Raises:
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
             TrainingError: The training code broke the contract of the loop; or this thread holds trials that it asked
-                for, which the run would wait for in vain.
+                for, for which the run would wait forever.
         """
         from phyletic.study.callbacks import check_callbacks
         from phyletic.study.running import run
@@ -256,9 +258,9 @@ class Study:
             A :class:`LiveTrial`, :class:`Wait` when there may be one later, or :class:`Finished`.
 
         Raises:
-            TrainingError: A function of yours that explores raised; of several trials none is held then.
+            TrainingError: Your own explore function raised; then you hold none of the trials that you asked for.
         """
-        self._owner.use(self._user)
+        self._held.use()
         return self._ask_and_tell.ask(worker, count)
 
     def tell(
@@ -272,15 +274,15 @@ class Study:
         partial: bool = False,
         **values: float,
     ) -> Any:
-        """Tell a trial's result; it has one effect, however often it is told.
+        """Tell a trial's result; telling it again changes nothing.
 
         Args:
             trial: What :meth:`ask` gave; or a list of these, told in one transaction.
             metrics: Values by name; a list of these for a list of trials.
-            checkpoint: A folder to publish, or a dictionary of what is to be saved; the trial's ``save_to`` if that
-                was used. A list for a list of trials.
-            steps_done: Steps trained; all that were asked for where left out.
-            partial: Whether the trial is handed back early: no score, to be continued from its checkpoint.
+            checkpoint: A folder to publish, or a dictionary of objects to save; by default the trial's ``save_to``, if
+                used. A list for a list of trials.
+            steps_done: Steps trained; by default all that were asked for.
+            partial: Whether you hand the trial back early: it gets no score, and continues from its checkpoint later.
             **values: Values by name.
 
         Returns:
@@ -291,7 +293,6 @@ class Study:
             TellConflict: It was told already, with another result.
             MetricMissing: The study's metric is not among the values.
         """
-        self._owner.use(self._user)
         return self._ask_and_tell.tell(trial, metrics, checkpoint, steps_done, partial, values)
 
     def fail(self, trial: LiveTrial, error: str | BaseException) -> Trial:
@@ -304,7 +305,6 @@ class Study:
         Raises:
             LeaseLost: The trial was granted again, or has ended otherwise.
         """
-        self._owner.use(self._user)
         return self._ask_and_tell.fail(trial, error)
 
     def heartbeat(self, trial: LiveTrial, *, step: int | None = None) -> bool:
@@ -317,25 +317,27 @@ class Study:
         Raises:
             LeaseLost: The trial was granted again, or has ended otherwise.
         """
-        self._owner.use(self._user)
         return self._ask_and_tell.heartbeat(trial, step)
 
     # --- control ------------------------------------------------------------------------------------------------
 
     @property
     def control(self) -> StudyControl:
-        """How far the study shall go, as it is now."""
-        return self._results.stored().control
+        """The study's control now: budget, population, pause and limits."""
+        with self.database.read() as connection:
+            return load_study(connection, self).control
 
     def set_budget(self, budget: Budget) -> None:
         """Change the budget; raising it continues a finished study.
 
-        Where ``steps`` is lowered, trials that run go on to their end, and trials that wait are cut to fit.
+        If ``steps`` is lowered, running trials go on to their end, and waiting trials are cut to fit.
         """
-        self._change(Control(budget=check_budget(budget)))
+        self._change(
+            Control(budget=check_instance("budget", budget, Budget, "a Budget, such as ph.Budget(steps=3000)"))
+        )
 
     def resize(self, population: int) -> None:
-        """Change the number of members: those added are born, those with the highest numbers are taken out."""
+        """Change the number of members: new members are born, or those with the highest numbers are removed."""
         self._change(Control(population=check_count("population", population)))
 
     def pause(self) -> None:
@@ -368,6 +370,22 @@ class Study:
         """
         self._change(Pin(trial=trial_number(trial), keep=check_flag("keep", keep)))
 
+    def _change(self, request: Request) -> None:
+        """Decide a request as the study's owner, or let the process decide that owns the study."""
+        begun, inbox = self.owner.begun, self.owner.inbox
+        try:
+            self.owner.begin()
+        except StorageOwned:
+            if inbox is None or (isinstance(request, Control) and request.checkpoints is not None):
+                raise
+            Client(InboxChannel(inbox)).change(request)
+            return
+        try:
+            Client(OwnerChannel(self.owner)).change(request)
+        finally:
+            if not begun:
+                self.owner.release(id(self._held))
+
     # --- results ------------------------------------------------------------------------------------------------
 
     @property
@@ -377,7 +395,10 @@ class Study:
         Raises:
             NotFound: No trial has one yet.
         """
-        return self._results.best()
+        found = self._read(queries.best_trials, self.identity.metric.mode, 1)
+        if not found:
+            raise NotFound(f"no trial of study {self.name!r} has completed with a finite {self.identity.metric.name}")
+        return found[0]
 
     def trials(self, *, states: Sequence[TrialState] | None = None) -> list[Trial]:
         """Return the trials, by number.
@@ -385,42 +406,53 @@ class Study:
         Args:
             states: Only those in these states.
         """
-        return self._results.trials(states)
+        if states is not None:
+            given = list(states) if isinstance(states, (set, frozenset)) else states
+            for state in check_sequence("states", given, f"a list of states: {', '.join(TrialState)}"):
+                check_one_of("states", state, tuple(TrialState))
+        return self._read(queries.trials, states=states)
 
     def trial(self, number: int) -> Trial:
         """Return a trial.
 
         Raises:
-            NotFound: There is none of that number.
+            NotFound: The study has no such trial.
         """
-        return self._results.trial(number)
+        found = self._read(queries.trial, trial_number(number))
+        if found is None:
+            raise NotFound(f"study {self.name!r} has no trial {trial_number(number)}")
+        return found
 
     def lineage(self, trial: Trial | int | None = None) -> list[Trial]:
         """Return a trial and all its ancestors, the newborn first.
 
         Args:
-            trial: The trial or its number; the best one where left out.
+            trial: The trial or its number; the best one by default.
         """
-        return self._results.lineage(trial)
+        number = self.best.number if trial is None else trial_number(trial)
+        found = self._read(queries.lineage, number)
+        if not found:
+            raise NotFound(f"study {self.name!r} has no trial {number}")
+        return found
 
     def schedule(self, trial: Trial | int | None = None) -> Schedule:
         """Return the hyperparameters along a trial's lineage, by step.
 
         Args:
-            trial: The trial or its number; the best one where left out.
+            trial: The trial or its number; the best one by default.
         """
         return Schedule.of(self.lineage(trial))
 
     def evaluations(self, trial: Trial | int) -> list[Evaluation]:
         """Return all that a trial reported, in order."""
-        return self._results.evaluations(trial)
+        return [found for _, found in self._read(queries.evaluations, [trial_number(trial)])]
 
     def population_at(self, trial: Trial | int) -> list[Trial]:
         """Return the population that a trial's decision saw: each member's latest completed trial at that moment.
 
         With ``trial.decision`` this answers why its hyperparameters are what they are.
         """
-        return self._results.population_at(trial)
+        return self._read(queries.heads_at, self.trial(trial_number(trial)).decision.as_of)
 
     def events(self) -> list[Event]:
         """Return what happened beside decisions and results.
@@ -428,21 +460,28 @@ class Study:
         Among them are changes of control, attempts that ended without a result, trials that were given up, cut or
         stopped early, and each start of an owner with the versions that it ran with.
         """
-        return self._results.events()
+        return [event for _, event in self._read(queries.events)]
 
     def changes(self, since: int = -1, *, limit: int = 10_000) -> list[StudyChange]:
-        """Return what was committed after a write, in order: the records that callbacks get, read from the store.
+        """Return the changes that were committed after a write, in order: the records that callbacks get.
 
         It needs no owner, so any process can follow a study that another one runs.
 
         Args:
-            since: Sequence number of the last change that is known; -1 returns them from the beginning.
-            limit: Most changes to return, at least 1; the last write among them is always whole.
+            since: Sequence number of the last change that you know; -1 for all.
+            limit: Most changes to return, at least 1; all changes of the last write are returned.
 
         Example:
             ``known = -1``, then again and again: ``for change in study.changes(since=known): known = change.sequence``
         """
-        return self._results.changes(since, limit)
+        check_integer("since", since, -1)
+        check_integer("limit", limit, 1)
+        return self._read(queries.study_changes, since=since, limit=limit)
+
+    def _read(self, query: Callable[Concatenate[Connection, int, P], T], *given: P.args, **named: P.kwargs) -> T:
+        """Return what a query finds of the study."""
+        with self.database.read() as connection:
+            return query(connection, self._id, *given, **named)
 
     def trials_dataframe(self) -> pandas.DataFrame:
         """Return the trials as a pandas data frame: a row a trial, a column a hyperparameter and a metric."""
@@ -454,25 +493,41 @@ class Study:
         """Return where a trial's checkpoint is: a folder, or a packed file in the safetensors format.
 
         Args:
-            trial: The trial or its number; the best one where left out.
+            trial: The trial or its number; the best one by default.
 
         Raises:
             NotFound: It left none, or it was collected.
         """
-        return self._results.checkpoint_path(trial)
+        return self.checkpoints.path(self._checkpoint(trial).id)
 
     def restore(self, trial: Trial | int | None = None, /, **state: Any) -> dict[str, Any]:
         """Load a trial's checkpoint into objects: ``study.restore(model=model)`` loads the best model.
 
         Args:
-            trial: The trial or its number; the best one where left out.
-            **state: Objects to load into, by the names under which ``build`` returned them. Entries that are not named
-                are returned as they were saved, where that is plain data or arrays.
+            trial: The trial or its number; the best one by default.
+            **state: Objects to load into, by the names under which ``build`` returned them. The other entries
+                are returned as they were saved, as plain data or arrays.
 
         Returns:
             The named objects, or what replaces them; with no names, every entry.
         """
-        return self._results.restore(trial, state)
+        with self.checkpoints.open(self._checkpoint(trial)) as opened:
+            opened.verify()
+            unknown = [name for name in state if name not in opened.entries]
+            if unknown:
+                raise NotFound(f"the checkpoint has no {unknown[0]!r}; it has: {', '.join(opened.entries)}")
+            if not state:
+                return {name: opened.value(name) for name in opened.entries}
+            opened.restore(state)
+            return state
+
+    def _checkpoint(self, trial: Trial | int | None) -> CheckpointReference:
+        record = self.best if trial is None else self.trial(trial_number(trial))
+        if record.checkpoint is None or not self.checkpoints.exists(record.checkpoint.id):
+            raise NotFound(
+                f"trial {record.number} has no checkpoint: it left none, or it was collected (see Study.pin)"
+            )
+        return record.checkpoint
 
     def status(self) -> StudyStatus:
         """Return how far the study is, for people and scripts."""
@@ -492,8 +547,8 @@ class Study:
 
         Args:
             train: The training code.
-            schedule: The schedule, or a file of it; the best trial's where left out.
-            seed: Of the training code's randomness; drawn where left out.
+            schedule: The schedule, or a file of it; the best trial's by default.
+            seed: Of the training code's randomness; drawn by default.
 
         Returns:
             A study in memory with one member, whose last trial is the model (:meth:`restore` loads it).
@@ -503,11 +558,11 @@ class Study:
         return replay(self, train, self.schedule() if schedule is None else schedule, seed=seed)
 
     def check(self, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
-        """Find state that is in no checkpoint: run a trial continued in memory, and again loaded from its parent's.
+        """Find state that no checkpoint holds: continue a trial in memory, and once more from its parent's checkpoint.
 
         Args:
             train: The training code.
-            steps: Steps of each trial; the algorithm's interval where left out.
+            steps: Steps of each trial; the algorithm's interval by default.
 
         Returns:
             What differs, by name, such as ``"model/0.weight"`` and ``"metrics/accuracy"``; empty if all is well.
@@ -525,7 +580,7 @@ class Study:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What is reported; the first is ranked by."""
+        """The metrics that the training code reports; the first ranks the members."""
         return self.identity.metrics
 
     @property
@@ -538,14 +593,9 @@ class Study:
         """Folder of the local workers' logs."""
         return self.database.folder("logs")
 
-    @property
-    def owner(self) -> Owner:
-        """The coordinator of this process."""
-        return self._owner
-
     def close(self) -> None:
         """End this object's ownership of the storage, and release the trials that it holds; it can be used again."""
-        let_go(self._owner, self._user, self._ask_and_tell.sessions)
+        self._held.release()
 
     def __enter__(self) -> Study:
         return self
@@ -555,6 +605,15 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, storage={self.storage!r})"
+
+
+def trial_number(trial: object) -> int:
+    """Return the number of a trial, or a number as it is, or raise InvalidArgument."""
+    # numbers from a data frame are numpy integers
+    number = whole_number(trial.number if isinstance(trial, (Trial, LiveTrial)) else trial)
+    if number is None or not 0 <= number < 2**63:
+        raise InvalidArgument("trial", trial, "a trial, or its number")
+    return number
 
 
 def studies(storage: str | Path) -> list[StudyIdentity]:

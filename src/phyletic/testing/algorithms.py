@@ -1,6 +1,6 @@
 """The tests that every algorithm must pass.
 
-Subclass :class:`AlgorithmConformance` in a test module and say how your algorithm is made; pytest runs the rest::
+Derive a class from :class:`AlgorithmConformance` in a test module and define ``make``; pytest runs the rest::
 
     from phyletic.testing.algorithms import AlgorithmConformance
 
@@ -37,8 +37,8 @@ class AlgorithmConformance:
     """The tests; see the module.
 
     Attributes:
-        exploits: Whether the algorithm copies members. A baseline that never does says False.
-        explores_alone: Whether members change their hyperparameters without copying anybody.
+        exploits: Whether the algorithm copies members; False for a baseline that never does.
+        explores_alone: Whether members change their hyperparameters without copying another member.
     """
 
     exploits = True
@@ -48,9 +48,20 @@ class AlgorithmConformance:
         """Return the algorithm under test, for a population of about the given size."""
         raise InvalidArgument("make", population, "overridden: return your algorithm for that population")
 
-    def decided(self, generations: int = 5) -> Iterator[Case]:
-        """Return decisions for every space, both modes and several sizes of the population."""
-        return _decisions(self.make, generations)
+    def decided(self, generations: int = 5, make: Callable[[int], Any] | None = None) -> Iterator[Case]:
+        """Yield decisions for every space, both modes and several sizes of the population.
+
+        Args:
+            generations: How many generations follow the births.
+            make: Returns the algorithm for a size of the population; :attr:`make` by default.
+        """
+        for place, (name, space) in enumerate(SPACES.items()):
+            mode: Literal["max", "min"] = "min" if place % 2 else "max"
+            size = (5, 2, 8, 3)[place % 4]
+            limit = 14 if place % 3 == 0 else None
+            where = f"{name}, mode {mode}, population {size}, limit {limit}"
+            made = (make or self.make)(size)
+            yield from simulated(made, space, mode, seed=place, limit=limit, generations=generations, where=where)
 
     def test_it_has_the_attributes_of_an_algorithm(self) -> None:
         """The attributes are there, and the methods that they ask for."""
@@ -134,8 +145,7 @@ class AlgorithmConformance:
 
     def test_nothing_is_changed(self) -> None:
         """Deciding leaves the algorithm and everything it saw as they were, and shares no values with a trial."""
-        make = self.make
-        for case in _decisions(lambda population: _Watched(make(population)), 3):
+        for case in self.decided(3, lambda population: _Watched(self.make(population))):
             for trial in case.trials.values():
                 assert case.suggestion.hyperparameters is not trial.hyperparameters, case.where
 
@@ -218,7 +228,7 @@ class AlgorithmConformance:
                     assert suggestion.parent is None, name
 
     def test_it_stops_only_what_it_was_shown(self) -> None:
-        """The trials to stop early are among those that were asked about."""
+        """The algorithm stops only trials whose curves it was shown."""
         algorithm = self.make(4)
         assert hopeless_trials(algorithm, (), "max") == ()
         curves = tuple(
@@ -236,17 +246,8 @@ class AlgorithmConformance:
             assert set(hopeless_trials(algorithm, curves, mode)) <= {0, 2, 4}
 
 
-def _decisions(make: Callable[[int], Any], generations: int) -> Iterator[Case]:
-    for place, (name, space) in enumerate(SPACES.items()):
-        mode: Literal["max", "min"] = "min" if place % 2 else "max"
-        size = (5, 2, 8, 3)[place % 4]
-        limit = 14 if place % 3 == 0 else None
-        where = f"{name}, mode {mode}, population {size}, limit {limit}"
-        yield from simulated(make(size), space, mode, seed=place, limit=limit, generations=generations, where=where)
-
-
 class _Watched:
-    """An algorithm that is looked at before and after it decides."""
+    """An algorithm that asserts that deciding changes neither itself nor the population."""
 
     def __init__(self, algorithm: Algorithm) -> None:
         self._algorithm = algorithm

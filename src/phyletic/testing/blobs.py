@@ -1,6 +1,6 @@
-"""What every kind of blobs must do, and what checkpoints on them must do.
+"""The suite that every kind of blobs must pass, alone and under checkpoints.
 
-Derive a class in a test file, name it ``Test...``, and say how to make blobs::
+Derive a class in a test file, name it ``Test...``, and define how it makes blobs::
 
     class TestFolderBlobs(BlobsConformance):
         def make(self, tmp_path):
@@ -11,7 +11,6 @@ Derive a class in a test file, name it ``Test...``, and say how to make blobs::
 from __future__ import annotations
 
 import math
-import os
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -22,14 +21,13 @@ import numpy as np
 import pytest
 
 from phyletic.checkpoints import Blobs, Checkpoints, blobs_at
-from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StateUnsupported
+from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointReference
 
 __all__ = ["BlobsConformance"]
 
 _A, _B = "a" * 32, "0123456789abcdef" * 2
-_BAD_IDS = ["", "a" * 31, "a" * 33, "A" * 32, "g" * 32, "../" + "a" * 29, "a" * 31 + "/", "a" * 32 + "\n", None, 7]
 
 
 class _Stopped(Exception):
@@ -37,7 +35,7 @@ class _Stopped(Exception):
 
 
 class BlobsConformance(ABC):
-    """A suite for pytest: derive a class from it, and say how to make blobs."""
+    """A suite for pytest: derive a class from it, and define how it makes blobs."""
 
     @abstractmethod
     def make(self, tmp_path: Path) -> Blobs:
@@ -168,70 +166,15 @@ class BlobsConformance(ABC):
         assert checkpoints.path(_A).stat().st_size == reference.size
         checkpoints.verify(reference)
 
-    def test_entries_can_be_read_one_by_one(self, checkpoints: Checkpoints) -> None:
-        with checkpoints.open(checkpoints.publish(_A, {"x": [1], "y": {"z": 2}})) as checkpoint:
-            assert checkpoint.value("y") == {"z": 2}
-            with pytest.raises(NotFound, match="'w'"):
-                checkpoint.value("w")
-
-    def test_an_entry_of_another_member_does_not_stay(self, checkpoints: Checkpoints) -> None:
-        held: dict[str, object] = {"x": 0, "leak": 1}
-        with checkpoints.open(checkpoints.publish(_A, {"x": 1})) as checkpoint:
-            checkpoint.restore(held)
-        assert held == {"x": 1}
-
     def test_the_same_state_may_be_published_again(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         first = checkpoints.publish(_A, {"x": 1})
         assert Checkpoints(self.make(tmp_path)).publish(_A, {"x": 1}) == first
         checkpoints.verify(first)
 
-    def test_another_state_under_the_same_id_is_refused(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
-        first = checkpoints.publish(_A, {"x": 1})
-        second = checkpoints.publish_folder(_B, _files(tmp_path / "mine"))
-        (tmp_path / "mine" / "nothing").write_text("something")
-        for publish in (
-            lambda: checkpoints.publish(_A, {"x": 2}),
-            lambda: checkpoints.publish_folder(_A, tmp_path / "mine"),
-            lambda: checkpoints.publish_folder(_B, tmp_path / "mine"),
-            lambda: checkpoints.publish(_B, {"x": 1}),
-            lambda: checkpoints.staging(_B),
-        ):
-            with pytest.raises(CheckpointError, match="already"):
-                publish()
-        checkpoints.verify(first)
-        checkpoints.verify(second)
-
-    def test_equal_states_have_equal_digests(self, checkpoints: Checkpoints) -> None:
-        first, second = (checkpoints.publish(id, {"x": {3, 1, 2}, "y": np.ones(3)}) for id in (_A, _B))
-        assert (first.digest, first.size) == (second.digest, second.size)
-
     def test_other_objects_see_what_is_published(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         reference = checkpoints.publish(_A, {"x": 1})
         with Checkpoints(self.make(tmp_path)).open(reference) as checkpoint:
             assert checkpoint.value("x") == 1
-
-    @pytest.mark.parametrize("id", _BAD_IDS)
-    def test_bad_ids_are_refused(self, checkpoints: Checkpoints, tmp_path: Path, id: Any) -> None:
-        (tmp_path / "files").mkdir()
-        reference = CheckpointReference(id, "sha256:" + "0" * 64, 1)
-        for use in (
-            lambda: checkpoints.publish(id, {"x": 1}),
-            lambda: checkpoints.publish_folder(id, tmp_path / "files"),
-            lambda: checkpoints.staging(id),
-            lambda: checkpoints.exists(id),
-            lambda: checkpoints.path(id),
-            lambda: checkpoints.delete(id),
-            lambda: checkpoints.open(reference),
-            lambda: checkpoints.verify(reference),
-        ):
-            with pytest.raises(InvalidArgument, match="id is"):
-                use()
-        assert checkpoints.ids() == []
-
-    def test_what_cannot_be_saved_is_named(self, checkpoints: Checkpoints) -> None:
-        with pytest.raises(StateUnsupported, match=r"state\['a'\] at 'b/1'.*object.*state_dict"):
-            checkpoints.publish(_A, {"a": {"b": [0, object()]}})
-        assert checkpoints.ids() == []
 
     def test_deleting_is_idempotent(self, checkpoints: Checkpoints) -> None:
         checkpoints.delete(_A)
@@ -264,11 +207,6 @@ class BlobsConformance(ABC):
             checkpoints.verify(reference)
         with pytest.raises(CheckpointDamaged, match=_A):
             _restored(checkpoints, reference)
-
-    def test_a_reference_to_other_bytes_is_damage(self, checkpoints: Checkpoints) -> None:
-        first, second = checkpoints.publish(_A, {"x": 1}), checkpoints.publish(_B, {"x": 2})
-        with pytest.raises(CheckpointDamaged, match="expected"):
-            checkpoints.verify(CheckpointReference(first.id, second.digest, first.size))
 
     def test_files_come_back(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         folder = _files(tmp_path / "mine")
@@ -314,17 +252,6 @@ class BlobsConformance(ABC):
         for use in (checkpoints.verify, lambda each: checkpoints.open(each).verify()):
             with pytest.raises(CheckpointDamaged, match=name):
                 use(reference)
-
-    @pytest.mark.parametrize("kind", ["link", "folder link", "pipe"])
-    def test_only_files_and_folders_are_taken(self, checkpoints: Checkpoints, tmp_path: Path, kind: str) -> None:
-        for folder in (_files(tmp_path / "mine"), _files(checkpoints.staging(_A))):
-            if kind == "pipe":
-                os.mkfifo(folder / "odd")
-            else:
-                (folder / "odd").symlink_to(tmp_path if kind == "folder link" else "/etc/hostname")
-            with pytest.raises(InvalidArgument, match="odd"):
-                checkpoints.publish_folder(_A, folder)
-            assert not checkpoints.exists(_A)
 
     def test_half_written_is_never_visible(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
         folder = _files(tmp_path / "mine")

@@ -11,10 +11,9 @@ import pytest
 from phyletic.errors import HyperparameterDrift, HyperparameterUnused, InvalidArgument, MetricMissing
 from phyletic.records import TrialState
 from phyletic.space import Choice, Float
-from phyletic.study.study import Study
 from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.same_trials import SameTrialsConformance
-from phyletic.testing.training import Journal, build, draw, drawing
+from phyletic.testing.training import Journal, build, drawing, trained
 
 __all__ = ["FailingTrialsConformance"]
 
@@ -69,15 +68,14 @@ class FailingTrialsConformance(SameTrialsConformance):
 
         def train(trials: Any) -> None:
             for trial in trials.attach(build):
-                for _ in trial.range():
-                    trial.state.weights[:] = draw(trial, trial.state.weights)
+                score = trained(trial)
                 if trial.number == 8 and not left.exists():
                     left.touch()
                     trial.report(score=1e9)
                     if leave == "return":
                         return
                     break
-                trial.report(score=float(trial.state.weights.sum()))
+                trial.report(score=score)
 
         study = example_study(tmp_path / "study.db")
         self.run(study, train)
@@ -91,56 +89,48 @@ class FailingTrialsConformance(SameTrialsConformance):
             assert "the loop was left while trial 8 was open" in str(trial.error)
 
     @pytest.mark.parametrize("reported", [{}, {"accuracy": 1.0}])
-    def test_a_trial_without_its_metric_ends_the_run_and_counts_no_failure(
-        self, tmp_path: Path, reported: dict[str, float]
-    ) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                trial["lr"]
-                trial.report(reported)
+    def test_a_trial_without_its_metric_ends_the_run(self, tmp_path: Path, reported: dict[str, float]) -> None:
+        def body(trial: Any) -> None:
+            trial["lr"]
+            trial.report(reported)
 
-        study = example_study(tmp_path / "study.db")
         shown = "accuracy" if reported else "nothing"
-        with pytest.raises(MetricMissing, match=f"(?s)'score'.*reported was: {shown}"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
+        self.check_misuse(tmp_path, body, MetricMissing, f"(?s)'score'.*reported was: {shown}")
 
     def test_a_hyperparameter_that_nothing_reads_ends_the_run(self, tmp_path: Path) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                trial.report(score=trial["lr"])
+        def body(trial: Any) -> None:
+            trial.report(score=trial["lr"])
 
-        study = example_study(tmp_path / "study.db", space={"lr": Float(0, 1), "width": Choice([2, 3])})
-        with pytest.raises(HyperparameterUnused, match="'width'"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
+        space = {"lr": Float(0, 1), "width": Choice([2, 3])}
+        self.check_misuse(tmp_path, body, HyperparameterUnused, "'width'", space=space)
 
     def test_a_value_that_changed_under_way_ends_the_run(self, tmp_path: Path) -> None:
-        def train(trials: Any) -> None:
-            for trial in trials.attach(build):
-                settings = {"lr": 0.5}
-                trial.apply(settings)
-                settings["lr"] *= 0.5
-                trial.report(score=1.0)
+        def body(trial: Any) -> None:
+            settings = {"lr": 0.5}
+            trial.apply(settings)
+            settings["lr"] *= 0.5
+            trial.report(score=1.0)
 
-        study = example_study(tmp_path / "study.db")
-        with pytest.raises(HyperparameterDrift, match="lr"):
-            self.run(study, train)
-        self.check_nothing_counted(study)
+        self.check_misuse(tmp_path, body, HyperparameterDrift, "lr")
 
     def test_a_misuse_ends_the_run(self, tmp_path: Path) -> None:
+        def body(trial: Any) -> None:
+            trial["lr"]
+            trial.report(score="high")
+
+        said = r"metrics\['score'\] is 'high', but must be a number"
+        self.check_misuse(tmp_path, body, InvalidArgument, said)
+
+    def check_misuse(self, tmp_path: Path, body: Any, error: type[Exception], said: str, **changes: Any) -> None:
+        """Check that the body of a loop ends the run with an error, and that the error counts against no trial."""
+
         def train(trials: Any) -> None:
             for trial in trials.attach(build):
-                trial["lr"]
-                trial.report(score="high")
+                body(trial)
 
-        study = example_study(tmp_path / "study.db")
-        with pytest.raises(InvalidArgument, match=r"metrics\['score'\] is 'high', but must be a number"):
+        study = example_study(tmp_path / "study.db", **changes)
+        with pytest.raises(error, match=said):
             self.run(study, train)
-        self.check_nothing_counted(study)
-
-    def check_nothing_counted(self, study: Study) -> None:
-        """What would fail in the same way again counts against no trial."""
         assert not study.finished
         assert study.trials()
         assert all(trial.state.open and trial.failures == 0 and trial.losses == 0 for trial in study.trials())

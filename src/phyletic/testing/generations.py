@@ -79,7 +79,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 def completed_trial(
     number: int, score: float | None, values: Mapping[str, Value], *, member: int | None = None, end_step: int = 4
 ) -> Trial:
-    """Return a newborn that has completed; of the member with its own number unless said otherwise."""
+    """Return a newborn's completed trial; its member has the trial's number by default."""
     return Trial(
         number=number,
         member=number if member is None else member,

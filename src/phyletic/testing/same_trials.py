@@ -1,4 +1,4 @@
-"""Whatever runs a synchronous study, and whatever interrupts it, its trials are the same."""
+"""Suites: a synchronous study has the same trials, whatever runs it and whatever interrupts it."""
 # ruff: noqa: D102 - the names of the tests say what they check
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class SameTrialsConformance(ABC):
     def run(self, study: Study, train: Train, reload: str = "changed") -> None:
         """Run a study to the end of its budget."""
 
-    def run_over(self, study: Study, train: Train, expected: type[Exception] = ValueError) -> int:
-        """Run a study until it finishes although training code raises; return how often the caller saw the error."""
+    def run_over(self, study: Study, train: Train) -> int:
+        """Run a study until it finishes although its code raises ValueError; return how often the caller saw it."""
         raised = 0
         while True:
             try:
                 self.run(study, train)
                 return raised
-            except expected:
+            except ValueError:
                 raised += 1
                 assert raised < 20
                 assert not self.supervised
@@ -76,7 +76,7 @@ class SameTrialsConformance(ABC):
 
     def test_the_trials_are_the_same_where_each_is_loaded(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "notes")
-        # a single member is else never loaded
+        # a single member would otherwise never be loaded
         study = example_study(tmp_path / "study.db", population=1)
         self.run(study, drawing(lambda trial: journal.note(loaded=trial.loaded)), reload="always")
         assert facts(study) == reference(1)
@@ -94,7 +94,7 @@ class SameTrialsConformance(ABC):
 
 
 class InterruptedTrialsConformance(SameTrialsConformance):
-    """A suite for pytest: nor do interruptions change the trials of a synchronous study."""
+    """A suite for pytest: interruptions do not change the trials of a synchronous study either."""
 
     @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGKILL]])
     def test_the_trials_are_the_same_where_the_run_was_interrupted(self, tmp_path: Path, signals: list[int]) -> None:
@@ -113,7 +113,7 @@ class InterruptedTrialsConformance(SameTrialsConformance):
                     time.sleep(0.2)
                 process.send_signal(number)
             if signals == [signal.SIGINT]:
-                # nothing tells when the signal was handled; if that takes longer, there is less to interrupt
+                # there is no way to see when the signal was handled; if it takes longer, less is interrupted
                 time.sleep(0.2)
                 hold.unlink()
             output, _ = process.communicate(timeout=30)
@@ -126,7 +126,7 @@ class InterruptedTrialsConformance(SameTrialsConformance):
         self.run(study, drawing(hold_up))
         assert facts(study) == reference()
         assert all(trial.failures == 0 for trial in study.trials())
-        # only who is known to have died with the owner counts as nothing
+        # a worker that died with its owner counts as no loss; a detached one cannot be known to have died
         silent = self.concurrent if self.detached and signals == [signal.SIGKILL] else 0
         assert sum(trial.losses for trial in study.trials()) == silent
 
@@ -158,6 +158,6 @@ class InterruptedTrialsConformance(SameTrialsConformance):
 
 
 def _run(source: SameTrialsConformance, storage: Path, train: Train) -> None:
-    # a shell that starts the tests in the background has them ignore it
+    # a shell that starts the tests in the background makes them ignore the signal
     signal.signal(signal.SIGINT, signal.default_int_handler)
     source.run(example_study(storage), train)

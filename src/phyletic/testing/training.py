@@ -1,6 +1,6 @@
-"""Training code that the suites run, what it notes, and a program in a process of its own.
+"""Training code that the suites run, a journal that it writes, and a way to run a function in its own process.
 
-Workers import this: it is light.
+Workers import this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Journal", "Train", "build", "draw", "drawing", "start_process"]
+__all__ = ["Journal", "Train", "build", "draw", "drawing", "start_process", "trained"]
 
 Train = Callable[[Any], object]
 
@@ -27,10 +27,10 @@ _PROGRAM = "import sys, cloudpickle; cloudpickle.load(open(sys.argv[1], 'rb'))()
 
 @dataclass(frozen=True)
 class Journal:
-    """What training code notes, in whatever process it runs.
+    """A file of notes, which training code writes from any process.
 
     Args:
-        path: A file, to which each note is appended as a line of JSON.
+        path: The file; each note is a line of JSON.
     """
 
     path: Path
@@ -49,10 +49,10 @@ class Journal:
         return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
 
     def wait_for(self, count: int, seconds: float = 30.0) -> None:
-        """Wait until there are so many notes.
+        """Wait until the file has ``count`` notes, at most so many seconds.
 
         Raises:
-            TimeoutError: There were fewer.
+            TimeoutError: The file still has fewer.
         """
         deadline = time.monotonic() + seconds
         while len(self.notes()) < count:
@@ -62,13 +62,20 @@ class Journal:
 
 
 def build(trial: Any) -> dict[str, Any]:
-    """Return a newborn's weights, drawn at random, as many as its fixed hyperparameter says."""
+    """Return a newborn's weights, drawn at random; the fixed hyperparameter is their number."""
     return {"weights": np.random.standard_normal(trial["width"])}
 
 
 def draw(trial: Any, weights: Any) -> Any:
     """Return weights after a step that depends on all of them, the hyperparameters and both random states."""
     return weights * (1 - trial["lr"]) + trial["lr"] * np.random.standard_normal(weights.shape) * random.random()
+
+
+def trained(trial: Any) -> float:
+    """Train a trial's weights over its steps, and return their sum."""
+    for _ in trial.range():
+        trial.state.weights[:] = draw(trial, trial.state.weights)
+    return float(trial.state.weights.sum())
 
 
 def drawing(during: Callable[[Any], object] = lambda trial: None) -> Train:
@@ -81,9 +88,7 @@ def drawing(during: Callable[[Any], object] = lambda trial: None) -> Train:
     def train(trials: Any) -> None:
         for trial in trials.attach(build):
             during(trial)
-            for _ in trial.range():
-                trial.state.weights[:] = draw(trial, trial.state.weights)
-            trial.report(score=float(trial.state.weights.sum()), first=float(trial.state.weights[0]))
+            trial.report(score=trained(trial), first=float(trial.state.weights[0]))
 
     return train
 

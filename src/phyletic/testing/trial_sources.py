@@ -1,6 +1,6 @@
-"""What every source of trials has to pass.
+"""The suite that every source of trials must pass.
 
-Derive a class in a test file, name it ``Test...``, and say how a study is run::
+Derive a class in a test file, name it ``Test...``, and define how it runs a study::
 
     class TestTwoWorkers(TrialSourceConformance):
         concurrent = 2
@@ -24,16 +24,17 @@ import pytest
 
 from phyletic.evolution import PBT, Truncation
 from phyletic.records import Budget, TrialState
+from phyletic.study.study import Study
 from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.failing_trials import FailingTrialsConformance
 from phyletic.testing.same_trials import InterruptedTrialsConformance, SameTrialsConformance
-from phyletic.testing.training import Journal, Train, build, draw, drawing
+from phyletic.testing.training import Journal, Train, build, draw, drawing, trained
 
 __all__ = ["SameTrialsConformance", "TrialSourceConformance"]
 
 
 class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConformance):
-    """A suite for pytest: derive a class from it, and say how a study is run."""
+    """A suite for pytest: derive a class from it, and define how it runs a study."""
 
     # What training code sees
 
@@ -48,13 +49,9 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
             for trial in trials.attach(building):
                 width = len(trial.state.weights)
                 journal.note(trial=trial.number, newborn=trial.newborn, loaded=trial.loaded, width=width)
-                for _ in trial.range():
-                    trial.state.weights[:] = draw(trial, trial.state.weights)
-                trial.report(score=float(trial.state.weights.sum()))
+                trial.report(score=trained(trial))
 
-        # asynchronous: a worker goes on with what it has in memory where it can
-        algorithm = PBT(4, 2, exploit=Truncation(0.4))
-        study = example_study(tmp_path / "study.db", algorithm=algorithm, budget=Budget(trials=24))
+        study = _asynchronous_study(tmp_path, 24)
         self.run(study, train)
         trials = study.trials()
         in_memory: dict[int, tuple[int | None, object]] = {}
@@ -79,14 +76,8 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
 
     def test_a_trial_knows_its_lineage(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "notes")
-
-        def note(trial: Any) -> None:
-            journal.note(trial=trial.number, lineage=trial.lineage)
-
-        # asynchronous: a worker goes on with what it has in memory where it can
-        algorithm = PBT(4, 2, exploit=Truncation(0.4))
-        study = example_study(tmp_path / "study.db", algorithm=algorithm, budget=Budget(trials=24))
-        self.run(study, drawing(note))
+        study = _asynchronous_study(tmp_path, 24)
+        self.run(study, drawing(lambda trial: journal.note(trial=trial.number, lineage=trial.lineage)))
         notes = journal.notes()
         assert len(notes) == len(study.trials())
         for said in notes:
@@ -179,16 +170,14 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
         def train(trials: Any) -> None:
             for _ in range(3):
                 for trial in trials.attach(build):
-                    for _ in trial.range():
-                        trial.state.weights[:] = draw(trial, trial.state.weights)
-                    trial.report(score=float(trial.state.weights.sum()))
+                    trial.report(score=trained(trial))
                     if trial.number in (3, 8) and trial.record.attempts == 1:
                         break
 
         study = example_study(tmp_path / "study.db")
         self.run(study, train)
         assert [row[7:9] for row in facts(study)] == [row[7:9] for row in reference()]
-        # what was left open was never told
+        # the trials that the loop left open were never told
         assert [trial.attempts for trial in study.trials()] == [1 + (number in (3, 8)) for number in range(20)]
 
     # Steps, reports and budgets
@@ -244,8 +233,7 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
         assert all(trial.timings is not None and trial.timings.training >= 0.05 for trial in trials)
 
     def test_25_trials_are_25_completed_trials(self, tmp_path: Path) -> None:
-        algorithm = PBT(4, 2, exploit=Truncation(0.4))
-        study = example_study(tmp_path / "study.db", algorithm=algorithm, budget=Budget(trials=25))
+        study = _asynchronous_study(tmp_path, 25)
         self.run(study, drawing())
         assert [trial.state for trial in study.trials()] == [TrialState.COMPLETED] * 25
         assert study.finished
@@ -273,6 +261,12 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
         assert study.finished
         assert [trial.score for trial in study.trials()] == [0.0, 5.0]
         assert 0 < len(journal.notes()) < 1000
+
+
+def _asynchronous_study(tmp_path: Path, trials: int) -> Study:
+    """Return a study in which workers prefer the members whose state they have in memory."""
+    algorithm = PBT(4, 2, exploit=Truncation(0.4))
+    return example_study(tmp_path / "study.db", algorithm=algorithm, budget=Budget(trials=trials))
 
 
 def _stopping(journal: Journal, reaches: Any) -> Train:

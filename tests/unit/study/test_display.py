@@ -11,6 +11,7 @@ from rich.console import Console
 
 from phyletic.errors import InvalidArgument
 from phyletic.records import Budget, Change, Decision, Metric, Timings, Trial, TrialState
+from phyletic.storage.changes import Counters
 from phyletic.study.display import LiveDisplay, choose, render
 from phyletic.study.progress import (
     MemberProgress,
@@ -42,34 +43,38 @@ def a_trial(number: int = 9, state: TrialState = TrialState.COMPLETED, **changes
     return Trial(**{**values, **changes})
 
 
-def a_progress(members: int = 4, **changes: object) -> Progress:
-    made = tuple(
-        MemberProgress(
-            member=member,
-            state="running" if member < 2 else "waiting",
-            step=100 * member,
-            limit=1000,
-            score=0.5 + member / 100,
-            best=0.6,
-            hyperparameters={"optimizer.lr": 0.01 * (member + 1), "layers": 2, "activation": "relu"},
-            before={"optimizer.lr": 0.02 * (member + 1), "layers": 1, "activation": "relu"},
-            trial=member + 8,
-            parent=member,
-            donor=0 if member == 2 else None,
-            worker=f"local-{member}" if member < 2 else None,
-        )
-        for member in range(members)
+def a_member(member: int) -> MemberProgress:
+    changes = (
+        Change("optimizer.lr", 0.02 * (member + 1), 0.01 * (member + 1), "x0.5"),
+        Change("layers", 1, 2, "redrawn"),
     )
+    decision = Decision(kind="continue", changes=changes, donor_member=0 if member == 2 else None)
+    trial = a_trial(
+        member + 8,
+        member=member,
+        parent=member,
+        decision=decision,
+        hyperparameters={"optimizer.lr": 0.01 * (member + 1), "layers": 2, "activation": "relu"},
+        worker=f"local-{member}",
+    )
+    state = "running" if member < 2 else "waiting"
+    return MemberProgress(
+        member=member, state=state, step=100 * member, score=0.5 + member / 100, best=0.6, trial=trial
+    )
+
+
+def a_progress(members: int = 4, **changes: object) -> Progress:
+    counted = {"completed": 12, "exploits": 3, "member_steps": 1200}
+    counted |= {name: changes.pop(name) for name in list(changes) if name in Counters.__struct_fields__}
     values = {
         "study": "digits",
         "storage": "sqlite:///digits.db",
         "metric": Metric("accuracy", "max"),
         "budget": Budget(steps=1000),
-        "members": made,
-        "completed": 12,
+        "limit": 1000,
+        "members": tuple(a_member(member) for member in range(members)),
+        "counters": Counters(**counted),
         "open": 4,
-        "exploits": 3,
-        "member_steps": 1200,
         "seconds": 10.0,
         "best": a_trial(),
     }
@@ -115,10 +120,6 @@ def test_changes_of_hyperparameters_are_shown() -> None:
     assert "0.01 ×0.5" in text
     assert "2 ↑1" in text
     assert "←0" in text
-
-
-def test_a_terminal_without_unicode_gets_ascii() -> None:
-    assert "\n".join(drawn(a_progress(60), 100, unicode=False)).isascii()
 
 
 def test_of_many_members_the_best_and_worst_are_shown() -> None:

@@ -183,3 +183,27 @@ def test_what_was_told_or_failed_is_held_no_more(tmp_path):
     study.run(train, verbose=0)
     assert study.finished
     assert study._ask_and_tell._threads == {}
+
+
+class Noting:
+    """A callback that notes what it is told, and raises once."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_completed(self, study, change):
+        self.told.append(change.trial.number)
+        if change.trial.number == 1:
+            raise RuntimeError("by the callback")
+
+    def on_finished(self, study):
+        self.told.append(study.finished)
+
+
+def test_callbacks_are_told_what_is_committed_and_may_raise(tmp_path, caplog):
+    noting = Noting()
+    make(tmp_path).run(train, verbose=0, callbacks=[noting])
+    assert noting.told == [0, 1, True]
+    assert "by the callback" in caplog.text
+    with pytest.raises(InvalidArgument, match="callbacks"):
+        make(tmp_path).run(train, callbacks=[object()])
