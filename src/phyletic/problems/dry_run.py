@@ -20,8 +20,7 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.space import Space
-from phyletic.workers.attempt import Attempt
-from phyletic.workers.state import State
+from phyletic.workers.attempt import Attempt, State
 from phyletic.workers.trial import LiveTrial, attempt_of
 
 __all__ = ["dry_run"]

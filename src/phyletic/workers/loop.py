@@ -21,8 +21,8 @@ from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_attempt
 from phyletic.workers.iteration import Iteration
+from phyletic.workers.memory import Load, Memory, Save
 from phyletic.workers.seeding import seed_everything
-from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
 from phyletic.workers.trial_result import result_of
 
