@@ -237,9 +237,8 @@ class Trials:
         if result is None:
             self._drop()
             # a trial that is hopeless before its first step is rescued like one that raises
-            cause: Literal["error", "released"] = "error" if attempt.stop == HOPELESS else "released"
             text = f"it was asked to stop ({attempt.stop}), and nothing says how far it came"
-            self._fail(attempt.grant, text, cause)
+            self._fail(attempt.grant, text, "error" if attempt.stop == HOPELESS else "released")
             return None
         with self._beating:
             self._open = None

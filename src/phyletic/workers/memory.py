@@ -76,8 +76,7 @@ class Memory:
         """
         attempt, record = attempt_of(trial), trial.record
         attempt.state = self.state
-        in_memory = record.parent is not None and record.parent == self.trial
-        if in_memory and self._reload != "always":
+        if record.parent is not None and record.parent == self.trial and self._reload != "always":
             return None
         self.trial = None
         if record.parent is None or self._fixed != fixed:
