@@ -1,7 +1,7 @@
 """Early stopping: ending trials that are not worth finishing (Li et al. 2019, arXiv 1902.01894).
 
 A rule compares the reports of a running trial with those of others at the same point. A stopped trial completes with
-its reports so far, and its member then copies a donor, whatever the exploit rule says. Reports arrive at different times
+its reports so far, and its member then copies a donor, whatever the exploit rule says. Reports come at different times
 in each run, so a study with early stopping depends on the number of workers.
 """
 

@@ -52,8 +52,8 @@ class PBT:
         synchronous: Whether members wait for each other. Then a study is reproduced exactly by any number of workers.
             The default is asynchronous, as in the paper.
         burn_in: Steps before which a member does not exploit.
-        inherit: Whether a loser copies both. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations
-            of the paper's figure 2. Fixed hyperparameters always belong to the weights.
+        inherit: What a loser copies. ``"both"`` is PBT; ``"weights"`` and ``"hyperparameters"`` are the ablations of
+            the paper's figure 2. Fixed hyperparameters always belong to the weights.
         compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each member with the scores
             of its peers at the same age or younger (see :func:`rank_matched`).
         gate: A :class:`NoiseGate` for noisy scores, or None.
