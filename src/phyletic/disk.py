@@ -1,8 +1,8 @@
 """The one module through which files are written.
 
 Each creation of a file or folder, each write, fsync, rename and unlink passes a failpoint before and after it, so that
-a test can stop a process at any of them. A function here says so if its effect survives a loss of power once it has
-returned; otherwise the effect may still be only in the system's cache.
+a test can stop a process at any of them. If the effect of a function survives a loss of power once it
+has returned, its docstring says so; otherwise the effect may still be only in the system's cache.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def local_path(name: str, value: object, allowed: str) -> Path:
 
     Args:
         name: The argument's name, for the message.
-        value: What the user gave.
-        allowed: What is allowed, for the message.
+        value: The user's value.
+        allowed: The allowed values, for the message.
 
     Raises:
         InvalidArgument: The value cannot be a path.
@@ -57,8 +57,8 @@ def local_folder(name: str, value: object, allowed: str) -> Path:
 
     Args:
         name: The argument's name, for the message.
-        value: What the user gave.
-        allowed: What is allowed, for the message.
+        value: The user's value.
+        allowed: The allowed values, for the message.
 
     Raises:
         InvalidArgument: No folder has this path.
@@ -78,7 +78,7 @@ def _passing(step: str) -> Iterator[None]:
 
 
 def fsync(descriptor: int) -> None:
-    """Force what was written to an open file onto the disk.
+    """Force the contents of an open file onto the disk.
 
     On macOS ``fsync`` leaves the bytes in the drive's own cache; ``F_FULLFSYNC`` does not. File systems without it
     get the plain ``fsync``.
@@ -156,7 +156,7 @@ def write_parts(descriptor: int, parts: Iterable[Part], *, durable: bool = True)
 
     Args:
         descriptor: Of the file.
-        parts: What to write; small ones are joined, large ones are written without a copy.
+        parts: The bytes; small parts are joined, large ones are written without a copy.
         durable: Whether to force the contents onto the disk.
     """
     try:
@@ -189,7 +189,7 @@ def make_folder(path: str, *, durable: bool = True) -> None:
 
     Args:
         path: The folder.
-        durable: Whether to force the names of those that were made onto the disk.
+        durable: Whether to force the names of new folders onto the disk.
     """
     missing = []
     while not os.path.isdir(path):

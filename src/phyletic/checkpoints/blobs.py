@@ -1,4 +1,4 @@
-"""Where bytes are kept: a folder, or the memory of this process.
+"""Keep bytes under keys: in a folder, or in the memory of this process.
 
 :mod:`phyletic.checkpoints.checkpoints` decides what the bytes mean. To keep them elsewhere, such as in a bucket of S3,
 write a class with the methods of :class:`Blobs`, add its addresses to :func:`blobs_at`, and test it with
@@ -30,7 +30,7 @@ class Blobs(Protocol):
 
     A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. Any number
     of processes may use the same blobs, but only one at a time writes below the same first name. Every method raises
-    OSError if the store does not do what it should.
+    OSError if the store fails.
     """
 
     @property
@@ -51,17 +51,17 @@ class Blobs(Protocol):
         """Return a local file with a blob's bytes, or a local folder with all blobs below the key: copies if need be.
 
         Raises:
-            FileNotFoundError: There is nothing under this key.
+            FileNotFoundError: The key has no blobs.
         """
 
     def exists(self, key: str) -> bool:
-        """Whether there is anything under a key; for the empty key, whether the store itself can be reached."""
+        """Whether a key has any blobs; for the empty key, whether the store itself can be reached."""
 
     def names(self) -> list[str]:
         """Return the first names of all keys, also of those that were never completed."""
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete, in the given order, the blobs under and below the keys, and what was left of writing them."""
+        """Delete, in the given order, the blobs under and below the keys, and their unfinished files."""
 
     def sync(self) -> None:
         """Make earlier deletions survive a loss of power."""
@@ -111,7 +111,7 @@ class FolderBlobs:
 
     @property
     def address(self) -> str:
-        """The folder's path, and whether what is in it is durable."""
+        """The folder's path, after ``volatile:`` unless its blobs are durable."""
         return self._folder if self._durable else _VOLATILE + self._folder
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
@@ -175,7 +175,7 @@ class FolderBlobs:
         return is_there(f"{self._folder}/{key}")
 
     def names(self) -> list[str]:
-        """Return the names of all that is in the folder, without the ending of unfinished files."""
+        """Return the names of all files in the folder, without the ending of unfinished ones."""
         try:
             return [name.removesuffix(".part") for name in os.listdir(self._folder)]
         except FileNotFoundError:
@@ -213,12 +213,12 @@ class MemoryBlobs:
 
     @property
     def location(self) -> str:
-        """Memory has no place that a person could look at."""
+        """The word "memory"."""
         return "memory"
 
     @property
     def address(self) -> str:
-        """No other process can reach them.
+        """Raise an error, since no other process can reach them.
 
         Raises:
             CheckpointError: Always.
@@ -231,7 +231,7 @@ class MemoryBlobs:
             self._blobs[key] = content.read_bytes() if isinstance(content, Path) else b"".join(content)
 
     def get(self, key: str) -> Path:
-        """Return copies of what is under the key."""
+        """Return copies of the blobs under the key."""
         found = self._below(key)
         if not found:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
@@ -246,7 +246,7 @@ class MemoryBlobs:
         return self.staging(key)
 
     def exists(self, key: str) -> bool:
-        """Whether there is anything under the key."""
+        """Whether the key has any blobs."""
         return not key or bool(self._below(key))
 
     def names(self) -> list[str]:

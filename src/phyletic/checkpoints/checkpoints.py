@@ -1,4 +1,4 @@
-"""Publishing, opening, verifying and deleting checkpoints, wherever their bytes are kept.
+"""Publish, open, verify and delete checkpoints in any blobs.
 
 A state is the blob ``<id>.safetensors``. A user's own files are the blobs ``<id>/files/...``, published once
 ``<id>/manifest.json`` exists, which is written last. An id comes from the coordinator, one for each attempt, so no
@@ -29,7 +29,7 @@ class Checkpoints:
     """A store of checkpoints. Any number of processes may use the same one.
 
     Args:
-        blobs: Where the bytes are.
+        blobs: The store of the bytes.
 
     Example:
         >>> from phyletic.checkpoints import MemoryBlobs
@@ -64,7 +64,7 @@ class Checkpoints:
             state: Entries by name; the adapter for its type saves each.
 
         Returns:
-            What to tell the coordinator, and to open the checkpoint by.
+            The reference to tell the coordinator, which also opens the checkpoint.
 
         Raises:
             StateUnsupported: An entry is of a type that cannot be saved; nothing was written.
@@ -101,7 +101,7 @@ class Checkpoints:
             if self._published(id):
                 files.read()
                 self._require_same(id, f"{id}/{MANIFEST}", files.digest)
-                # it may not be durable yet
+                # the files may not be durable yet, so put them again
                 files, in_place = OwnFiles(self._blobs.get(f"{id}/{FILES}")), True
             if in_place:
                 files.read()
@@ -117,7 +117,7 @@ class Checkpoints:
         return CheckpointReference(id, files.digest, files.size)
 
     def _own_files(self, folder: Path, staged: Path) -> tuple[OwnFiles, bool]:
-        """Return a user's files, and whether they lie where they may stay."""
+        """Return a user's files, and whether they may stay in their place."""
         if folder == staged:
             return OwnFiles(folder), True
         folder, staged = folder.resolve(), staged.resolve()
@@ -179,7 +179,7 @@ class Checkpoints:
 
         Raises:
             NotFound: It is not published.
-            CheckpointError: That cannot be known now, for lack of rights, say.
+            CheckpointError: The store cannot be read now, for lack of rights, say.
         """
         with reading(f"checkpoint {_checked(id)} in {self.location}"):
             key = self._published(id)
@@ -191,13 +191,13 @@ class Checkpoints:
         """Whether a checkpoint is published.
 
         Raises:
-            CheckpointError: That cannot be known now, for lack of rights, say.
+            CheckpointError: The store cannot be read now, for lack of rights, say.
         """
         with reading(f"checkpoint {_checked(id)} in {self.location}"):
             return self._published(id) is not None
 
     def ids(self) -> list[str]:
-        """Return the ids of everything here in order, published or not, of whatever study.
+        """Return the ids of all checkpoints here in order, published or not, of any study.
 
         Raises:
             CheckpointError: The store cannot be read.

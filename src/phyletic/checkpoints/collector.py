@@ -1,4 +1,4 @@
-"""Deleting condemned checkpoints."""
+"""Delete condemned checkpoints."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from phyletic.errors import CheckpointError
 
 
 class Collector:
-    """Deletes condemned checkpoints, each once, and says which are gone for good.
+    """Deletes condemned checkpoints, each once, and returns the ids that are gone for good.
 
-    A checkpoint is deleted as soon as it is added, since it may be large. Only waiting until the disk has forgotten it
-    is put off, and shared by a batch. An id whose deletion fails is never returned: it stays condemned, and the study's
+    It deletes a checkpoint at once, since it may be large. Only the wait for the disk is put off, and shared by a
+    batch. An id whose deletion fails is never returned: it stays condemned, and the study's
     next owner adds it again.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where two checkpoints differ."""
+"""Find where two checkpoints differ."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from phyletic.records import CheckpointReference
 def difference(
     checkpoints: Checkpoints, reference_a: CheckpointReference, reference_b: CheckpointReference
 ) -> list[str]:
-    """Return the names of what differs between two checkpoints, in the order of the first.
+    """Return the names of the parts that differ between two checkpoints, in the order of the first.
 
-    Numbers are compared by their bits (so NaN equals itself, and 0.0 differs from -0.0), objects by what they hold.
+    Numbers are compared by their bits (so NaN equals itself, and 0.0 differs from -0.0), objects by their contents.
     This unpickles scikit-learn estimators, so call it only where training code may run.
 
     Args:

@@ -1,4 +1,4 @@
-"""Digests that cost no wall time if a second processor is free."""
+"""Compute digests in a thread, which costs no wall time if a second processor is free."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class FolderManifest(msgspec.Struct, frozen=True):
-    """What a checkpoint of a user's own files holds.
+    """The contents of a checkpoint of a user's own files.
 
     Attributes:
         files: By path below the folder, with ``/`` between names.
@@ -74,7 +74,7 @@ class OwnFiles:
                 pass
 
     def blobs(self, under: str, *, copied: bool) -> Iterator[tuple[str, Content]]:
-        """Yield what to put below a key: folders, files, and the manifest last.
+        """Yield the blobs to put below a key: folders, files, and the manifest last.
 
         Args:
             under: The key.
@@ -153,7 +153,7 @@ def read_manifest(folder: Path, digest: str) -> FolderManifest:
 
     Args:
         folder: The checkpoint's folder.
-        digest: What the manifest's digest must be.
+        digest: The digest that the manifest must have.
 
     Raises:
         CheckpointDamaged: It is missing, or not what was published.
@@ -178,7 +178,7 @@ def check_folder(folder: Path, digest: str, cancelled: threading.Event | None = 
 
     Args:
         folder: The checkpoint's folder.
-        digest: What the manifest's digest must be.
+        digest: The digest that the manifest must have.
         cancelled: Another thread sets it to end this early.
 
     Raises:

@@ -28,7 +28,7 @@ def open_packed(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
 
     Args:
         path: The file.
-        reference: What was told of it.
+        reference: The reference that its publication returned.
 
     Raises:
         CheckpointDamaged: Its size or its header is wrong.
@@ -57,7 +57,7 @@ def open_folder(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
 
     Args:
         path: The checkpoint's folder.
-        reference: What was told of it.
+        reference: The reference that its publication returned.
 
     Raises:
         CheckpointDamaged: Its manifest is not what was published.
@@ -74,20 +74,20 @@ def _check_packed(path: Path, content: mmap.mmap, digest: str, cancelled: thread
 
 
 class OpenCheckpoint:
-    """A checkpoint that is open for reading, made by :meth:`phyletic.checkpoints.Checkpoints.open`.
+    """A checkpoint open for reading; :meth:`phyletic.checkpoints.Checkpoints.open` makes it.
 
     A thread computes the digest of a large checkpoint: it begins when a user's own files are opened, but for a state
     only after :meth:`restore`, since both at once would slow each other down. Do not rely on what was restored before
     :meth:`verify` has returned.
 
     Args:
-        reference: What was told of the checkpoint.
+        reference: The reference that its publication returned.
         path: The packed file, or the folder with the user's own files.
         check: Compares the bytes with the digest; ends early if the event is set.
         packed: The mapped file with its manifest and where its arrays lie; None for a user's own files.
 
     Attributes:
-        reference: What was told of the checkpoint.
+        reference: The reference that its publication returned.
         path: The packed file, or the folder with the user's own files.
         entries: The name of the adapter of each entry; empty for a user's own files.
     """
@@ -129,7 +129,7 @@ class OpenCheckpoint:
         arrays and plain data are replaced. An entry that the checkpoint lacks belongs to another member and is removed.
 
         Args:
-            namespace: What ``build`` returned, or what an earlier trial left.
+            namespace: The objects that ``build`` returned or an earlier trial left.
 
         Raises:
             CheckpointDamaged: The bytes are not those that were published.

@@ -84,7 +84,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a packed checkpoint holds.
+    """The contents of a packed checkpoint.
 
     Attributes:
         entries: The state's entries by name.
@@ -96,7 +96,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Packed(msgspec.Struct, frozen=True, eq=False):
-    """A state that is ready to be written.
+    """A state, ready to write.
 
     Attributes:
         header: The file's first bytes, with the length of the header before it.

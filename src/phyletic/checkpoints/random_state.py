@@ -38,7 +38,7 @@ def lower(lowering: Lowering, entry: str, value: Any) -> Node:
         generator = isinstance(value, np.random.Generator)
         bits = value.bit_generator if generator else value
         content = {"kind": f"numpy.random.{'Generator' if generator else 'BitGenerator'}", "state": bits.state}
-        if type(bits.seed_seq) is np.random.SeedSequence:  # what spawn() goes on from
+        if type(bits.seed_seq) is np.random.SeedSequence:  # the state of spawn()
             content["seed"] = [getattr(bits.seed_seq, name) for name in _SEED]
     return lowering.lower(entry, content)
 

@@ -1,4 +1,4 @@
-"""Telling a damaged checkpoint from one that cannot be read now."""
+"""Tell damaged checkpoints from checkpoints that cannot be read now."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 def unreadable(path: str | Path, error: Exception) -> CheckpointError:
     """Return the error to raise after a failed read.
 
-    A damaged checkpoint is given up and deleted, so this says damaged only if the error is about the bytes: the file is
+    A damaged checkpoint is given up and deleted, so the error says "damaged" only if it is about the bytes: the file is
     missing, or the disk cannot read it. Missing rights, memory or file descriptors, or a file system that does not
     answer, may pass.
 
@@ -52,7 +52,7 @@ def is_there(path: str) -> bool:
     :meth:`pathlib.Path.exists` answers no, in some versions of Python, if the folder may not be looked into.
 
     Raises:
-        OSError: It cannot be known.
+        OSError: The file system does not tell.
     """
     try:
         os.stat(path)

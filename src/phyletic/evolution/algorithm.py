@@ -1,4 +1,4 @@
-"""What an algorithm is: a frozen configuration and pure functions over frozen records."""
+"""The interface of an algorithm: a frozen configuration with pure functions over frozen records."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from phyletic.space import Space
 
 
 class Reads(msgspec.Struct, frozen=True, kw_only=True):
-    """What an algorithm reads besides each member's latest trial; the coordinator keeps no more than this.
+    """The facts that an algorithm reads besides each member's latest trial; the coordinator keeps no others.
 
     Attributes:
         scores: How many of the latest evaluations :attr:`MemberView.scores` holds.
         history: Whether :attr:`MemberView.history` is filled.
-        curves: Whether ``early_stop`` is called with what trials reported.
+        curves: Whether ``early_stop`` is called with the reports of trials.
     """
 
     scores: int = 0
@@ -34,7 +34,7 @@ class Algorithm(Protocol):
     """Decides what each member of a population does next.
 
     An algorithm holds no state and knows no store, no clock and no global random state: the same arguments give the
-    same answer. It draws from the stream that it is given, and from nothing else. ``phyletic.testing.algorithms``
+    same answer. It draws from the given stream only. ``phyletic.testing.algorithms``
     holds the tests that every algorithm must pass.
 
     Your own class needs these methods, and must be a frozen dataclass or a ``msgspec.Struct`` whose fields fit in JSON
@@ -50,7 +50,7 @@ class Algorithm(Protocol):
 
     @property
     def reads(self) -> Reads:
-        """What the algorithm reads besides each member's latest trial."""
+        """The facts that the algorithm reads besides each member's latest trial."""
         ...
 
     def population_size(self, space: Space) -> int:
@@ -83,7 +83,7 @@ class Algorithm(Protocol):
         """Decide the next trial of a member that has completed one, or whose latest trial was given up.
 
         Args:
-            population: What is known of all members.
+            population: The view of all members.
             member: The member whose trial is decided.
             stream: The source of random numbers.
         """
@@ -91,14 +91,14 @@ class Algorithm(Protocol):
 
 
 def hopeless_trials(algorithm: Algorithm, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-    """Return the numbers of the running trials that an algorithm gives up; none unless it reads curves.
+    """Return the numbers of the running trials that an algorithm would stop; none unless it reads curves.
 
     Args:
         algorithm: The algorithm.
-        curves: What running trials have reported so far, and what the latest ended ones reported.
+        curves: The reports of the running trials and of the latest ended ones.
         mode: Which way the metric is better.
     """
-    stops_early: Any = algorithm  # check_algorithm made sure that one that reads curves has early_stop
+    stops_early: Any = algorithm  # check_algorithm refuses one that reads curves without early_stop
     return tuple(stops_early.early_stop(curves, mode)) if algorithm.reads.curves else ()
 
 

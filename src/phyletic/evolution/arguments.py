@@ -1,6 +1,6 @@
-"""Checks of arguments: each raises InvalidArgument with the name, the value and what is allowed, unless it is good.
+"""Check arguments: raise InvalidArgument with the name, the value and what is allowed, unless the value is good.
 
-Algorithms, simulations and pictures share them.
+Algorithms, simulations and pictures share these checks.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def check_seed(seed: object) -> int:
 
 
 def check_intervals(interval: object, interval_seconds: object) -> None:
-    """Raise InvalidArgument unless exactly one of the two is given, and it is good."""
+    """Raise InvalidArgument unless exactly one of the two is given, and its value is good."""
     if interval is None and interval_seconds is None:
         raise InvalidArgument(
             "interval",

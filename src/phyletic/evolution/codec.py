@@ -2,7 +2,7 @@
 
 A configuration is a document with its type and its fields: ``{"type": "PBT", "population": 20, ...}``. A type from
 outside of phyletic is written with its module, ``"package.module:Class"``, and imported when it is read. A user's
-function is written as its name and a hash of its source, and comes back without its code.
+function is written as its name and a hash of its source; decoding does not restore its code.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
 
 
 def algorithm_from_json(document: Mapping[str, Any]) -> Algorithm:
-    """Return the algorithm that :func:`algorithm_to_json` was given.
+    """Return the algorithm of a document that :func:`algorithm_to_json` made.
 
-    A user's explore function comes back without its code: the algorithm can be looked at, and raises InvalidArgument
-    when it has to explore.
+    A user's explore function has no code then: the algorithm can be inspected, but raises InvalidArgument when it has
+    to explore.
 
     Raises:
         InvalidArgument: The document is of an unknown type or has unknown fields.

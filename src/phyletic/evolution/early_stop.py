@@ -1,8 +1,8 @@
 """Early stopping: ending trials that are not worth finishing (Li et al. 2019, arXiv 1902.01894).
 
-A rule compares the reports of a running trial with what others reported at the same point. A stopped trial completes
-with what it reported, and its member is then given a donor, whatever the exploit rule says. Reports arrive at different
-times in each run, so a study with early stopping depends on the number of workers.
+A rule compares the reports of a running trial with those of others at the same point. A stopped trial completes with
+its reports so far, and its member then copies a donor, whatever the exploit rule says. Reports come at different times
+in each run, so a study with early stopping depends on the number of workers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_CURVES = 64
 
 
 class TrialCurve(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial has reported.
+    """The reports of a trial.
 
     Attributes:
         trial: The trial's number.
@@ -57,8 +57,8 @@ class EarlyStop(Protocol):
         """Whether a running trial is not worth finishing.
 
         Args:
-            curve: What the trial has reported.
-            others: What the other running and the latest ended trials reported.
+            curve: The reports of the trial.
+            others: The reports of the other running trials and of the latest ended ones.
             mode: Which way the metric is better.
         """
         ...
@@ -143,10 +143,13 @@ class EarlyStopRule:
 
 
 def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
-    """Return the rules that a user gave: None, one, or a list; a function becomes a rule.
+    """Return the rules of a user's argument; a function becomes a rule.
+
+    Args:
+        given: None, a rule, a function, or a list of rules and functions.
 
     Raises:
-        InvalidArgument: It is none of these.
+        InvalidArgument: The argument is anything else.
     """
     if given is None:
         return ()
@@ -161,11 +164,11 @@ def as_early_stop(given: Any) -> tuple[EarlyStop, ...]:
 
 
 def stopped_by_rules(rules: Sequence[EarlyStop], curves: Sequence[TrialCurve], mode: Mode) -> tuple[int, ...]:
-    """Return the numbers of the running trials that at least one rule gives up.
+    """Return the numbers of the running trials that at least one rule would stop.
 
     Args:
         rules: The rules.
-        curves: What running trials have reported so far, and what the latest ended ones reported.
+        curves: The reports of the running trials and of the latest ended ones.
         mode: Which way the metric is better.
     """
     found = []

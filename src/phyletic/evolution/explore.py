@@ -227,7 +227,7 @@ def _each(
         space: What may vary.
         values: The inherited values.
         stream: The source of random numbers.
-        step: From a parameter's domain and its value to the new value, and how it came about.
+        step: A function from a domain and a value to the new value and, in words, how it changed.
         resample_probability: For each parameter, the probability of a redraw from its birth range instead.
     """
     changed, how = dict(values), dict[str, str]()

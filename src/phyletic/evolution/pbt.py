@@ -37,7 +37,7 @@ class PBT:
     goes on from a donor's checkpoint with the donor's hyperparameters, changed by ``explore``; any other member goes on
     from its own checkpoint with its own hyperparameters.
 
-    A member whose score is not finite, or that failed, is rescued whatever the rules say: it takes a donor from the
+    A member whose score is not finite, or that failed, is rescued, whatever the rules decide: it takes a donor from the
     best of the population, or starts afresh with newly drawn hyperparameters if no member can donate.
 
     Args:
@@ -56,7 +56,7 @@ class PBT:
             the paper's figure 2. Fixed hyperparameters always belong to the weights.
         compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each member with the scores
             of its peers at the same age or younger (see :func:`rank_matched`).
-        gate: A :class:`NoiseGate`, for noisy scores; None for none.
+        gate: A :class:`NoiseGate` for noisy scores, or None.
         early_stopping: Ends trials whose reports show that they are not worth finishing, and rescues their members:
             :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a list of
             these. Reports arrive at different times in each run, so such a study is not reproduced exactly.
@@ -99,7 +99,7 @@ class PBT:
 
     @property
     def reads(self) -> Reads:
-        """What the rules read: scores for a t-test, histories to compare at equal age, curves to stop early."""
+        """The needs of the rules: scores for a t-test, histories to compare at equal age, curves to stop early."""
         return Reads(
             scores=self.exploit.window, history=self.compare == "matched", curves=self.early_stopping is not None
         )
@@ -116,10 +116,10 @@ class PBT:
         return self.population
 
     def early_stop(self, curves: Sequence[TrialCurve], mode: Literal["max", "min"]) -> tuple[int, ...]:
-        """Return the numbers of the running trials that a rule gives up.
+        """Return the numbers of the running trials that a rule would stop.
 
         Args:
-            curves: What running trials have reported so far, and what the latest ended ones reported.
+            curves: The reports of the running trials and of the latest ended ones.
             mode: Which way the metric is better.
         """
         return stopped_by_rules(as_early_stop(self.early_stopping), curves, mode)

@@ -1,4 +1,4 @@
-"""What an algorithm sees: the population at one moment, as frozen facts."""
+"""The population at one moment, as an algorithm sees it: frozen facts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from phyletic.space import Space
 class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A population as it was at one sequence number of its study.
 
-    The ranking is computed once, when it is first asked for, and shared by every suggestion that is made on the
-    same object: a synchronous generation of a thousand members sorts them once.
+    All suggestions made on one object share its ranking, which the first of them computes: a synchronous generation of
+    a thousand members sorts them once.
 
     Attributes:
         space: What may vary.
-        mode: ``"max"`` where higher scores are better, ``"min"`` where lower are.
+        mode: ``"max"`` if higher scores are better, ``"min"`` if lower ones are.
         members: Every member, in the order of their numbers.
-        as_of: The sequence number of the study that this is the view of.
-        limit: Age in steps at which training ends; a trial that reached it cannot be a donor. None without a limit.
-        ranked: The ranking by latest scores, if whoever made this view keeps one; else it is computed when asked for.
+        as_of: The study's sequence number at that moment.
+        limit: The age in steps at which training ends; a trial that reached it cannot be a donor. None for no limit.
+        ranked: The ranking by latest scores, if the maker of this view keeps one; None to compute it on demand.
     """
 
     space: Space
@@ -66,7 +66,7 @@ class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return [place for place in able if ranking.members[place].member != member]
 
     def view(self, member: int) -> MemberView:
-        """Return what is known of one member.
+        """Return the view of one member.
 
         Raises:
             NotFound: The population has no such member.

@@ -1,4 +1,4 @@
-"""Who is better than whom.
+"""Rank members from best to worst.
 
 Non-finite scores and failed members rank below every finite score, whichever mode. Ties are broken by the member's
 number, the lower one ranking better, so that a ranking is a total order: with a strict comparison of scores two equal
@@ -19,7 +19,7 @@ from phyletic.errors import NotFound
 from phyletic.records import Trial
 
 Key: TypeAlias = tuple[int, float, int]
-"""What members are sorted by, best first: whether the score counts, the score where lower is better, the number."""
+"""Sorts members, best first: 0 if the score counts and else 1, the score with the lower the better, the number."""
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
             ``reads.scores`` asks for.
         history: ``(end_step, score)`` of the latest trials along its lineage, oldest first; empty unless the
             algorithm's ``reads.history`` is true.
-        failed: Whether its latest trial was given up, so that it must be rescued.
+        failed: Whether its latest trial was given up, so the algorithm must rescue it.
         early_stopped: Whether the algorithm ended its latest trial early.
     """
 
@@ -45,7 +45,7 @@ class MemberView(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sound(self) -> bool:
-        """Whether it can go on from its own head: a finite score, and neither failed nor stopped early."""
+        """Whether it can continue from its own head: a finite score, and neither failed nor stopped early."""
         return self.trial is not None and not self.failed and not self.early_stopped and self.trial.finite
 
 
@@ -53,9 +53,9 @@ class Ranking(msgspec.Struct, frozen=True):
     """Members from best to worst.
 
     Attributes:
-        members: Those that have a score to compare, best first.
+        members: The members with a score to compare, best first.
         scores: Their scores in the metric's own units, in the same order.
-        keys: What they are sorted by, in the same order.
+        keys: Their sorting keys, in the same order.
         finite: How many scores count: the first ``finite`` members have a finite score and have not failed.
         mode: Which way is better.
     """
@@ -81,7 +81,7 @@ class Ranking(msgspec.Struct, frozen=True):
         """Return the place of a member that is ranked.
 
         Raises:
-            NotFound: It is not.
+            NotFound: The member is not ranked.
         """
         place = self.place(view)
         if place is None:
@@ -110,7 +110,7 @@ class Standings:
         self._key_of: dict[int, Key] = {}
 
     def put(self, view: MemberView) -> None:
-        """Rank a member by what it is now, in place of what it was."""
+        """Rank a member by its new view instead of its former one."""
         self.remove(view.member)
         if view.trial is None:
             return
@@ -122,7 +122,7 @@ class Standings:
         self._key_of[view.member] = key
 
     def remove(self, member: int) -> None:
-        """Rank a member no more."""
+        """Remove a member from the ranking."""
         key = self._key_of.pop(member, None)
         if key is not None:
             place = bisect_left(self._keys, key)
@@ -159,7 +159,7 @@ def rank_matched(members: Iterable[MemberView], mode: Literal["max", "min"], own
     Args:
         members: The population; peers with no score at or before ``own``'s age are not ranked.
         mode: Which way is better.
-        own: Who is compared, by the score of its head.
+        own: The member to compare, by the score of its head.
     """
     age = own.trial.end_step if own.trial is not None else None
     if age is None:

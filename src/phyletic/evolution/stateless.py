@@ -22,14 +22,14 @@ from phyletic.space import Space
 
 
 class StudyDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """What defines a study, for :func:`suggest` and :func:`early_stop`.
+    """The definition of a study, for :func:`suggest` and :func:`early_stop`.
 
     Args:
         space: What may vary: a :class:`Space`, or the dictionary that makes one.
-        metric: Name of the metric that members are ranked by.
+        metric: Name of the metric that ranks members.
         mode: ``"max"`` if a higher score is better, ``"min"`` if a lower one is.
         algorithm: The algorithm, which also says how many members there are.
-        steps: Age in steps at which a member ends, as in ``Budget(steps=...)``; None without a limit.
+        steps: The age in steps at which a member ends, as in ``Budget(steps=...)``; None for no limit.
         initial: Values for the first members, as for ``Study``.
 
     Raises:
@@ -99,22 +99,22 @@ def suggest(
 ) -> list[MemberSuggestion]:
     """Suggest the next trials of a population from the trials so far.
 
-    A member without an open trial is given one: births first, then the member furthest behind, and among equals the
-    one that has waited longest. With a synchronous algorithm a generation is suggested in member order, once every
+    Each member without an open trial gets one: births first, then the member furthest behind, and among equals the
+    member that has waited longest. With a synchronous algorithm a generation is suggested in member order, once every
     trial of the generation before has ended; until then the list is empty. The rest of a partial trial comes first.
 
-    Run the trial under the number that the suggestion names, and pass it among ``trials`` from then on, first as a
-    running trial and then as what it became.
+    Run the trial under the suggestion's number, and pass it among ``trials`` from then on: first as a running trial,
+    then completed, partial or failed.
 
     Args:
-        definition: What defines the study; a dictionary of the arguments of :class:`StudyDefinition` will do.
+        definition: The definition, or a dictionary of the arguments of :class:`StudyDefinition`.
         trials: All trials so far: records such as ``study.trials()`` returns, or dictionaries with the same fields.
             A dictionary needs ``number``, ``member`` and ``hyperparameters``; ``parent`` unless it is a newborn;
             ``end_step`` and ``score`` once it has completed; ``state`` if it is neither running nor completed. It may
             also hold ``early_stopped``, and ``evaluations``, a list of ``{"step": ..., "metric": ..., "value": ...}``,
             which a t-test and :func:`early_stop` read.
         k: How many suggestions are wanted, at least 1.
-        seed: Of the study; all randomness comes from it and the numbers of the trials.
+        seed: The study's seed; all randomness comes from it and from the numbers of the trials.
 
     Returns:
         At most ``k`` suggestions, fewer if fewer members can go on.
@@ -162,7 +162,7 @@ def early_stop(
     """Return the numbers of the running trials that are not worth finishing.
 
     Args:
-        definition: What defines the study; see :func:`suggest`.
+        definition: As for :func:`suggest`.
         trials: All trials so far; those with ``evaluations`` are compared. See :func:`suggest`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The moves that every algorithm has: a member is born, goes on by itself, or starts afresh."""
+"""The moves that all algorithms share: a member is born, continues from its own head, or starts afresh."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def suggestion(algorithm: Intervals, parent: int | None, values: dict[str, Value
         algorithm: The algorithm whose interval the trial has.
         parent: Number of the trial whose checkpoint it starts from; None for a newborn.
         values: Its hyperparameters by flat path.
-        decision: Why it is suggested.
+        decision: The reason.
     """
     return Suggestion(
         parent=parent,
@@ -89,7 +89,7 @@ def decision_about(
     Args:
         view: The member.
         kind: As of :class:`Decision`.
-        population: What is known of all members.
+        population: The view of all members.
         ranking: The ranking that decided, if it is not the population's.
         **details: The other fields of the decision.
     """
@@ -98,12 +98,12 @@ def decision_about(
 
 
 def continuation(algorithm: Intervals, view: MemberView, decision: Decision) -> Suggestion:
-    """Suggest that a member goes on from its own head with the same hyperparameters.
+    """Suggest that a member continues from its own head with the same hyperparameters.
 
     Args:
         algorithm: The algorithm whose interval the trial has.
         view: The member.
-        decision: Why it goes on.
+        decision: The reason.
 
     Raises:
         InvalidArgument: The member has no head.
@@ -115,11 +115,11 @@ def continuation(algorithm: Intervals, view: MemberView, decision: Decision) -> 
 
 
 def unchanging(algorithm: Intervals, population: Population, view: MemberView) -> Suggestion:
-    """Suggest that a member goes on whatever its score is, as in a search without evolution.
+    """Suggest that a member continues, whatever its score, as in a search without evolution.
 
     Args:
         algorithm: The algorithm whose interval the trial has.
-        population: What is known of all members.
+        population: The view of all members.
         view: The member.
     """
     return continuation(algorithm, view, decision_about(view, "continue", population))
@@ -130,7 +130,7 @@ def fresh_start(algorithm: Intervals, population: Population, view: MemberView, 
 
     Args:
         algorithm: The algorithm whose interval the trial has.
-        population: What is known of all members.
+        population: The view of all members.
         view: The member.
         values: Its new hyperparameters by flat path.
     """
@@ -155,9 +155,9 @@ def changes_between(
 ) -> tuple[Change, ...]:
     """List how a member's hyperparameters became the new ones.
 
-    An explored value changed from the source's value. A value that was not explored but differs from the member's own
-    was inherited. A value that is gone was dropped with its branch of the space. Laid over ``own``, the changes give
-    ``new``.
+    An explored value differs from the source's value. A value that no rule explored, but that differs from the
+    member's own, was inherited. A missing value was dropped with its branch of the space. Applied to ``own``, the
+    changes give ``new``.
 
     Args:
         own: The member's values until now.

@@ -24,11 +24,11 @@ _HISTORY = 64
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """A trial that was decided, and what the algorithm saw.
+    """A decided trial, and the view that the algorithm had.
 
     Attributes:
-        population: What the algorithm saw.
-        suggestion: What it decided.
+        population: The view of all members.
+        suggestion: The algorithm's decision.
         trial: The trial to run.
     """
 
@@ -42,11 +42,11 @@ class UnstoredPopulation:
     """The members of a population and their trials.
 
     Args:
-        algorithm: It decides.
-        space: What varies.
+        algorithm: Decides the next trials.
+        space: What may vary.
         mode: Which way the score is better.
         seed: The study's seed, from which each decision's random numbers are derived.
-        limit: Age in steps at which a member ends; None without a limit.
+        limit: The age in steps at which a member ends; None for no limit.
         initial: Values for the first members, as for ``Study``.
         trials: All trials by number; filled by :meth:`add`.
     """
@@ -67,7 +67,7 @@ class UnstoredPopulation:
         self._measured: dict[int | None, tuple[tuple[float, ...], tuple[tuple[int, float], ...]]] = {None: ((), ())}
 
     def population(self) -> Population:
-        """Return what the algorithm sees now."""
+        """Return the population as the algorithm sees it now."""
         return Population(
             space=self.space, mode=self.mode, members=tuple(self._views), as_of=len(self.trials), limit=self.limit
         )
@@ -98,7 +98,7 @@ class UnstoredPopulation:
         Args:
             member: The member.
             number: The trial's number.
-            population: What the algorithm sees.
+            population: The population as the algorithm sees it.
         """
         stream = RandomStream(self.seed, number)
         latest = self._latest[member]
@@ -125,11 +125,11 @@ class UnstoredPopulation:
         return Decided(population=population, suggestion=suggestion, trial=trial)
 
     def add(self, trial: Trial, reported: Sequence[float] = (), *, early_stopped: bool = False) -> None:
-        """Add a trial, or replace it by what it became.
+        """Add a trial, or replace it by its new state.
 
         Args:
             trial: The trial: open, completed, partial or failed.
-            reported: What it reported of the metric, oldest first.
+            reported: The values of the metric that it reported, oldest first.
             early_stopped: Whether the algorithm ended it early.
         """
         member, reads = trial.member, self.algorithm.reads
@@ -160,12 +160,12 @@ def play(
 ) -> Iterator[Decided]:
     """Yield trial after trial until every member has ended.
 
-    The caller runs each trial, and adds what it became before it asks for the next one. A synchronous algorithm decides
+    The caller runs each trial, and adds its result before asking for the next one. A synchronous algorithm decides
     a whole generation on one view of the population, any other decides each trial on the view of that moment.
 
     Args:
         played: The population; its trials so far are continued.
-        order: In which order the members of a generation have their turns.
+        order: Returns the members of a generation in the order of their turns.
     """
     while members := order(played.ready()):
         first, synchronous = len(played.trials), played.algorithm.synchronous

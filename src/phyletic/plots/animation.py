@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _HOLD = 1.5
 """Seconds for which the last frame stays."""
 _FASTEST = 50
-"""Most frames in a second: a GIF counts hundredths of a second, and viewers slow down frames shorter than two."""
+"""Most frames in a second: a GIF counts hundredths of a second, and viewers slow down frames below two hundredths."""
 
 
 class Animation:
@@ -50,10 +50,10 @@ class Animation:
         """Write the file.
 
         Args:
-            path: Its name, which ends in ``.gif``.
+            path: The file's name, which ends in ``.gif``.
 
         Raises:
-            InvalidArgument: It ends otherwise, or cannot be written.
+            InvalidArgument: The name ends otherwise, or the file cannot be written.
         """
         allowed = "a file name that ends in .gif, in a folder that exists"
         target = local_path("path", path, allowed)
@@ -85,8 +85,8 @@ def animate(
 ) -> Animation:
     """Show a plot as it grew, step by step.
 
-    Colours, axes and the best lineage are those of the whole study, so the early frames already mark what turned out
-    well.
+    Colours, axes and the best lineage are those of the whole study, so the early frames already mark the lineage that
+    wins in the end.
 
     Args:
         trials: The trials of one study, such as ``study.trials()``.
@@ -94,7 +94,7 @@ def animate(
         metric: The metric to draw, and which way it is better.
         kind: Which plot grows. ``"parameters"`` is two hyperparameters against each other, and needs ``pair``.
         pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
-        colour: In a pair: by the newborn that a lineage began with, or by member (of 6 members at most).
+        colour: Of a pair: ``"founder"``, the newborn that began the lineage, or ``"member"`` (of 6 members at most).
         frames: Most frames, from 1 to 500.
         seconds: From the first frame to the last, from 0.01 to 600.
         dpi: Resolution, from 10 to 600; the size of the file grows with its square.
@@ -154,7 +154,7 @@ def _growing_pair(
 def _unveiled(ended: Sequence[Trial], space: Space, metric: Metric, kind: str) -> tuple[Figure, Callable[[int], None]]:
     """Return a plot against the step, and a function that hides everything after a step."""
     if kind == "schedule":
-        # a metric that no trial has would mark no best lineage either
+        # a metric that no trial reported marks no best lineage
         figure = schedule(ended, space, metric if best_trial(ended, metric) is not None else None)
     else:
         figure = scores(ended, metric) if kind == "scores" else lineage_tree(ended, metric)
@@ -185,7 +185,7 @@ def _film(figure: Figure, draw: Callable[[int], None], steps: Sequence[int], eac
         raise MissingDependency("pillow", "plots", "an animation") from None
     draw(steps[-1])
     said = figure.text(0.985, 0.02, f"step {steps[-1]}", ha="right", va="bottom", fontsize=11, color=INK)
-    # laid out once, for the whole: a layout of each frame would make the picture shake
+    # lay out the whole once: a layout of each frame would make the picture shake
     figure.canvas.draw()
     figure.set_layout_engine("none")
     writer: Any = PillowWriter(fps=min(_FASTEST, max(1, round(1 / each))))

@@ -41,7 +41,7 @@ class Stroke(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A point that has no place on the score's axis, or a score of its own kind.
+    """A trial without a finite score.
 
     Attributes:
         trial: The trial's number.
@@ -95,10 +95,10 @@ class Segment(msgspec.Struct, frozen=True):
         founder: The newborn with which its lineage begins.
         start: Step at its start.
         end: Step at its end; the step asked for while it is open.
-        score: Its score, whatever it is; None without one.
+        score: Its score, which may be NaN or infinite; None without a score.
         alive: Whether a member's latest trial descends from it (or is it).
         best: Whether it is in the lineage of the best trial.
-        open: Whether it is still to end.
+        open: Whether it has not ended yet.
     """
 
     trial: int
@@ -116,11 +116,11 @@ class Hop(msgspec.Struct, frozen=True):
     """A checkpoint that went from one member to another.
 
     Attributes:
-        trial: The trial that began with it.
-        step: Where.
-        donor: Row it came from.
-        member: Row it went to.
-        founder: The newborn whose lineage it carries on.
+        trial: The trial that started from it.
+        step: The step of this start.
+        donor: The row of the member that gave it.
+        member: The row of the member that took it.
+        founder: The newborn with which its lineage begins.
         best: Whether it is in the lineage of the best trial.
     """
 
@@ -139,7 +139,7 @@ class TreeSeries(msgspec.Struct, frozen=True):
         segments: A segment for each trial that did not fail, older first.
         hops: A vertical edge for each exploit.
         marks: Trials without a finite score.
-        members: Rows.
+        members: How many rows there are.
         best: Number of the best trial; None if no score is finite.
     """
 

@@ -1,4 +1,4 @@
-"""Families of trials, the best trial and its lineage: what every picture of a population needs to know."""
+"""Families of trials, the best trial and its lineage, which every picture of a population shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Family(msgspec.Struct, frozen=True):
     Attributes:
         founder: Number of the newborn.
         size: Trials in the family, the newborn included.
-        best: Whether the best trial is one of them.
+        best: Whether the best trial belongs to it.
     """
 
     founder: int
@@ -34,7 +34,7 @@ def ordered_trials(trials: Sequence[Trial]) -> list[Trial]:
 def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
     """Return the value of ``metric`` by trial number, non-finite ones too.
 
-    These are the reported values of that name, or the scores that members were ranked by if no trial reported one.
+    If no trial reported the metric, these are the scores that ranked the members.
     """
     if any(metric.name in trial.metrics for trial in trials):
         return {trial.number: trial.metrics[metric.name] for trial in trials if metric.name in trial.metrics}
@@ -42,7 +42,7 @@ def score_of(trials: Sequence[Trial], metric: Metric) -> dict[int, float]:
 
 
 def best_trial(trials: Sequence[Trial], metric: Metric) -> int | None:
-    """Return the number of the trial with the best finite value of ``metric``, the earliest of equals; else None."""
+    """Return the number of the trial with the best finite value of ``metric``, the earliest of equals, or None."""
     sign = 1.0 if metric.mode == "max" else -1.0
     finite = [(sign * score, -number) for number, score in score_of(trials, metric).items() if math.isfinite(score)]
     return -max(finite)[1] if finite else None
@@ -59,7 +59,7 @@ def lineage_numbers(trials: Sequence[Trial], number: int | None) -> tuple[int, .
 
 
 def founders(trials: Sequence[Trial]) -> dict[int, int]:
-    """Return, by trial number, the number of the newborn its lineage begins with."""
+    """Return, by trial number, the number of the newborn that began the lineage."""
     found: dict[int, int] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
         found[trial.number] = trial.number if trial.parent is None else found.get(trial.parent, trial.parent)
@@ -73,7 +73,7 @@ def varied_paths(trials: Iterable[Trial], space: Space) -> tuple[str, ...]:
 
 
 def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
-    """Return the families: the one with the best trial first, then the largest."""
+    """Return the families, the family of the best trial first, then from large to small."""
     founder = founders(trials)
     sizes = Counter(founder.values())
     winner = founder.get(best) if best is not None else None
@@ -82,7 +82,7 @@ def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
 
 
 def surviving(trials: Sequence[Trial]) -> frozenset[int]:
-    """Return the numbers of the trials that a member's latest trial descends from, the latest ones included."""
+    """Return the numbers of the members' latest trials and of all their ancestors."""
     heads: dict[int, int] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
         if trial.end_step is not None or trial.state.open:

@@ -1,4 +1,4 @@
-"""The figure that every plot returns: a notebook shows it by itself."""
+"""The figure that every plot returns, which a notebook shows."""
 
 from __future__ import annotations
 

@@ -29,24 +29,24 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "parameters": parameters,
     "parallel": parallel_coordinates,
 }
-"""Drawing functions by kind: each takes trials, the space if it has such an argument, and a metric."""
+"""The drawing functions by kind. Each takes trials and a metric, and some also the space."""
 
 
 def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **options: Any) -> Figure:
-    """Draw a study, as far as it has come; it may be running.
+    """Draw a study that has ended or still runs.
 
     Args:
         study: The study.
         kind: ``"summary"``, ``"scores"``, ``"schedule"``, ``"lineage"``, ``"parameters"`` or ``"parallel"``.
-        metric: Name of one of the study's metrics; by default the one that members are ranked by.
-        **options: As of the function that draws it: :func:`summary`, :func:`scores`, :func:`schedule`,
+        metric: Name of one of the study's metrics; None for the metric that ranks members.
+        **options: The options of the function that draws this kind: :func:`summary`, :func:`scores`, :func:`schedule`,
             :func:`lineage_tree`, :func:`parameters` or :func:`parallel_coordinates`.
 
     Returns:
-        A figure, which a notebook shows, with ``savefig``.
+        A figure with ``savefig``, which a notebook shows.
 
     Raises:
-        InvalidArgument: There is no such kind, metric or option, or no trial to draw.
+        InvalidArgument: The kind, the metric or an option is unknown, or the study has no trials yet.
         MissingDependency: matplotlib is not installed.
     """
     from phyletic.study.study import Study
@@ -64,10 +64,10 @@ def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **op
 
 
 def metric_of(study: Study, name: str | None) -> Metric:
-    """Return a study's metric by name; for None the one that members are ranked by.
+    """Return a study's metric by name, or for None the metric that ranks members.
 
     Raises:
-        InvalidArgument: It has none of that name.
+        InvalidArgument: The study has no metric of that name.
     """
     if name is None:
         return study.metrics[0]

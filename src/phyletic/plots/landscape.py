@@ -37,14 +37,14 @@ def landscape(
 
     Args:
         trials: The trials of one study.
-        metric: The metric by which the best lineage is chosen.
+        metric: The metric that chooses the best lineage.
         surface: The surface to draw below the paths.
-        coordinates: Names of the two metrics that say where a trial ended.
+        coordinates: Names of the two metrics that give the place where a trial ended.
         origin: Where newborns begin; None if unknown.
         title: The title of the axes.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty.
@@ -89,7 +89,7 @@ def landscape_animation(
         trials: The trials of one study.
         metric: The metric whose best value is in the title.
         surface: The surface to draw below the paths.
-        coordinates: Names of the two metrics that say where a trial ended.
+        coordinates: Names of the two metrics that give the place where a trial ended.
         seconds: From the first frame to the last, from 0.01 to 600.
         width: In inches, of 80 pixels each; from 1 to 40.
 
@@ -161,7 +161,7 @@ def side_by_side(
         runs: The trials of each study, by the name of its column.
         metric: What the lower row shows.
         surface: The surface to draw below the paths.
-        coordinates: Names of the two metrics that say where a trial ended.
+        coordinates: Names of the two metrics that give the place where a trial ended.
         origin: Where newborns begin; None if unknown.
         target: A score to draw as a line, such as the optimum.
         names: Of the two coordinates and the score, on the axes.

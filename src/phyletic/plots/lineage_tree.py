@@ -27,11 +27,11 @@ def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["fo
 
     Args:
         trials: The trials of one study, such as ``study.trials()``.
-        metric: The metric by which the best lineage is chosen, and that ``colour="score"`` shows.
+        metric: The metric that chooses the best lineage, and that ``colour="score"`` shows.
         colour: ``"founder"``: by the newborn that a lineage began with. ``"score"``: by the trial's score.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty, or ``colour`` is not one of the two.
@@ -98,7 +98,7 @@ def draw_lineage_tree(
 
 
 def _score_colours(figure: Figure, axes: Axes, series: TreeSeries, metric: Metric) -> Callable[[float | None], object]:
-    """Draw the colour bar, and return the function from a score to its colour, the better the brighter."""
+    """Draw the colour bar, and return a function from a score to its colour; better scores are brighter."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize

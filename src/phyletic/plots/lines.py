@@ -147,7 +147,7 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2) -> Figure:
         columns: Panels side by side, at least 1.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: There are no panels, or ``columns`` is below 1.

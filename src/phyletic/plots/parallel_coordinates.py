@@ -1,4 +1,4 @@
-"""All hyperparameters of all trials side by side, and the score that each led to."""
+"""All hyperparameters of all trials side by side, and the score that they led to."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def parallel_coordinates(
         trials: The trials of one study, such as ``study.trials()``, or part of them.
         space: The study's space.
         metric: The score, and which way is better.
-        hyperparameters: Flat paths of those to draw, in this order; None for all that had more than one value.
+        hyperparameters: Flat paths of the hyperparameters to draw, in this order; None for all with more than
+            one value.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: No trial has a finite score, or a path is not one of the space's.

@@ -48,13 +48,14 @@ def parameters(
     Args:
         trials: The trials of one study, such as ``study.trials()``.
         space: The study's space.
-        metric: What trials are compared by; None marks no best lineage and colours no standing.
+        metric: The metric that compares trials; None marks no best lineage and colours no standing.
         pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
-        hyperparameters: Flat paths of those to draw against the step; None for all that had more than one value.
-        colour: In a pair: by the newborn that a lineage began with, or by member (of 6 members at most).
+        hyperparameters: Flat paths of the hyperparameters to draw against the step; None for all with more than one
+            value.
+        colour: Of a pair: ``"founder"``, the newborn that began the lineage, or ``"member"`` (of 6 members at most).
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty, a name is not known, or an argument does not go with another.
@@ -88,6 +89,12 @@ def pair_colours(
     trials: Sequence[Trial], metric: Metric | None, made: Sequence[Spot], colour: str
 ) -> tuple[dict[int, str], list[Any]]:
     """Return a colour by trial, and the legend's entries.
+
+    Args:
+        trials: All trials of the study.
+        metric: The metric that chooses the best family; None for none.
+        made: The trials to draw.
+        colour: ``"founder"`` or ``"member"``.
 
     Raises:
         InvalidArgument: ``colour`` is not known, or there are too many members for it.

@@ -16,16 +16,16 @@ Point: TypeAlias = tuple[float, float]
 
 
 class Move(msgspec.Struct, frozen=True):
-    """What one trial did in the plane.
+    """The path of one trial in the plane.
 
     Attributes:
         trial: The trial's number.
         member: Its member.
-        step: Where it ended.
+        step: The step at its end.
         begins: Where it began: its parent's end, or the origin of a newborn; None if unknown.
         ends: Where it ended.
-        left: Where its member was before, if the trial began elsewhere: then the weights jumped from here to
-            ``begins``. None if they did not.
+        left: The place that its member left, if the trial began elsewhere: the weights jumped from here to
+            ``begins``. None without a jump.
     """
 
     trial: int
@@ -89,11 +89,11 @@ def _place(trial: Trial, coordinates: tuple[str, str]) -> Point | None:
 
 
 def moves(trials: Sequence[Trial], coordinates: tuple[str, str], *, origin: Point | None = None) -> tuple[Move, ...]:
-    """Return what each trial did, by number; trials that ended nowhere finite are left out.
+    """Return the paths of the trials by number; leave out trials that ended at no finite place.
 
     Args:
         trials: The trials of one study.
-        coordinates: Names of the two metrics that say where a trial ended.
+        coordinates: Names of the two metrics that give the place where a trial ended.
         origin: Where newborns begin; None if unknown.
     """
     ended = {trial.number: _place(trial, coordinates) for trial in trials}

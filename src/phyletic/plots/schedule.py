@@ -30,11 +30,11 @@ def schedule(
     Args:
         trials: The trials of one study, such as ``study.trials()``, or one lineage: ``study.lineage()``.
         space: The study's space.
-        metric: The metric by which the best lineage is chosen; None marks none.
-        hyperparameters: Flat paths of those to draw; None for all that had more than one value.
+        metric: The metric that chooses the best lineage; None marks no lineage.
+        hyperparameters: Flat paths of the hyperparameters to draw; None for all with more than one value.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty, or a path is not one of the space's.

@@ -28,7 +28,7 @@ def scores(trials: Sequence[Trial], metric: Metric) -> Figure:
         metric: What to draw, and which way is better: one of ``study.metrics``.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty.

@@ -29,7 +29,7 @@ def summary(trials: Sequence[Trial], space: Space, metric: Metric, *, title: str
         title: The title of the figure, such as the study's name.
 
     Returns:
-        A figure, with ``savefig``; no window system is needed.
+        A figure with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty.

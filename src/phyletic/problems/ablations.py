@@ -1,6 +1,6 @@
 """The four algorithms of figure 2 in Jaderberg et al. 2017 (arXiv 1711.09846), on the toy of :mod:`quadratic`.
 
-What PBT does in two moves, each of them taken away: exploiting (copying weights) without exploring, exploring without
+PBT makes two moves, and each ablation leaves one out: exploiting (copying weights) without exploring, exploring without
 exploiting, and neither, which is a grid of fixed hyperparameters.
 """
 
@@ -36,7 +36,7 @@ def ablations(
     """Return the algorithms by the names of the figure's columns, each for two members.
 
     Args:
-        interval: Steps between two exploits, or explorations, or both.
+        interval: Steps between two moves.
         noise: Standard deviation of what exploring adds to h, which is from 0 to 1.
         inherit: What PBT copies. Exploiting alone always copies weights only: with equal h, two members would learn the
             same coordinate.
@@ -64,7 +64,7 @@ def run(
         algorithm: For two members.
         problem: The variant of the toy.
         steps: Steps that each member trains.
-        seed: Of the study.
+        seed: The study's seed.
 
     Example:
         >>> trials = run(ablations()["grid"])
@@ -89,7 +89,7 @@ def run(
 def outcomes(
     algorithm: Algorithm, problem: Quadratic = PAPER, *, steps: int = quadratic.STEPS, seeds: Iterable[int] = range(50)
 ) -> list[float]:
-    """Return the better member's last Q for each seed: what :func:`run` would give, by dry runs.
+    """Return the better member's last Q for each seed, as :func:`run` would give it, by dry runs.
 
     Example:
         >>> [round(outcome, 2) for outcome in outcomes(ablations()["exploit only"], seeds=[0, 1])]
@@ -123,7 +123,7 @@ def draw(runs: Mapping[str, Sequence[Trial]], problem: Quadratic = PAPER, *, tit
 
     Args:
         runs: The trials of each study, by the name of its column.
-        problem: The variant that was trained.
+        problem: The variant that the members trained on.
         title: The title of the figure.
     """
     below = surface(

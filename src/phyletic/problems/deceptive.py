@@ -1,4 +1,4 @@
-"""A problem that deceives a search which looks only a few steps ahead: the noisy quadratic.
+"""The noisy quadratic, which deceives a search that looks only a few steps ahead.
 
 Stochastic gradient descent on ½·Σ aᵢθᵢ² with gradients of variance c·aᵢ changes the mean squares mᵢ = E[θᵢ²] as
 
@@ -135,7 +135,7 @@ def train(
     Args:
         trials: The source of trials.
         problem: The problem.
-        decay: What an optimizer's own schedule multiplies ``lr`` by at each step; None for nothing.
+        decay: The factor by which an optimizer's own schedule multiplies ``lr`` at each step; None for a factor of 1.
     """
     for trial in trials.attach(lambda trial: {"squares": problem.start}):
         for step in trial.range():

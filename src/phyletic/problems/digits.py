@@ -49,12 +49,12 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """The data, cut into three parts in which every digit has the same share.
+    """The data in three parts; every digit has the same share of each.
 
     Attributes:
         train: 1077 images to train with.
-        validation: 360 images to choose members by.
-        held_out: 360 images for the final number alone, which nothing was chosen by.
+        validation: 360 images that choose members.
+        held_out: 360 images for the final number alone; nothing else uses them.
     """
 
     train: Split
@@ -67,7 +67,7 @@ def load(seed: int = 0) -> Digits:
     """Load the data; nothing is downloaded.
 
     Args:
-        seed: Of the cut.
+        seed: The seed of the split.
 
     Raises:
         MissingDependency: scikit-learn is not installed.
@@ -131,7 +131,7 @@ def evaluate(model: Any, split: Split) -> tuple[float, float]:
 def build(trial: LiveTrial) -> dict[str, Any]:
     """Return a member at birth: a network 64-32-10, trained by gradient descent with momentum.
 
-    Its ``random_state`` is left to numpy's global one, which every trial seeds.
+    It draws from numpy's global random state, which every trial seeds.
     """
     from sklearn.neural_network import MLPClassifier
 

@@ -1,8 +1,8 @@
-"""A study without a store: the same trials as a synchronous study in memory, for many seeds in little time.
+"""Dry runs: the trials of a synchronous study without a store, for many seeds in little time.
 
 Small problems train for microseconds, so a study of them spends its time on making checkpoints and results durable. A
 dry run decides by the same algorithm from the same random streams, and hands copies of states from trial to trial in
-memory: its trials have the members, parents, hyperparameters and scores of the study's trials.
+memory. Its trials have the members, parents, hyperparameters and scores of the study's trials.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.space import Space
-from phyletic.workers.attempt import Attempt
-from phyletic.workers.state import State
+from phyletic.workers.attempt import Attempt, State
 from phyletic.workers.trial import LiveTrial, attempt_of
 
 __all__ = ["dry_run"]
@@ -47,10 +46,10 @@ def dry_run(
         train: Called once with a source of trials that has ``attach``.
         space: As for ``Study``.
         metric: Name of the metric whose last report is a trial's score.
-        mode: Which way is better.
+        mode: ``"min"`` if lower scores are better, else ``"max"``.
         algorithm: A synchronous algorithm with an interval of steps.
-        steps: Age in steps at which members end.
-        target: Score at which the dry run ends; None to go on until all members have ended.
+        steps: The age in steps at which members end.
+        target: The score that ends the dry run; None to run until all members have ended.
         seed: As for ``Study``.
         initial: As for ``Study``.
 

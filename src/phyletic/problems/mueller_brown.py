@@ -6,8 +6,8 @@ member trains its position (x, y) by gradient descent on a surrogate with five c
     xx·x² + yy·y² + xy·x·y + x1·x + y1·y,
 
 which are hyperparameters, as the learning rate is; the true potential is only what members are ranked by. A surrogate
-that opens downwards sends its member away without bound, where the potential and then the position are no longer
-finite: such members are rescued.
+that opens downwards sends its member away without bound, until the potential and then the position are no longer
+finite; PBT rescues such members.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A learning rate that must rise and fall: the problem of Ray Tune's example of population based training.
 
 A member's accuracy grows fastest at a learning rate that depends on the accuracy itself: it rises with it from 0.001
-to 0.01 at an accuracy of 100, and falls to 0.001 at 200, where the problem is solved. Far from the best rate nothing is
-learned, and far above it the accuracy falls. Members start at a rate that never learns anything.
+to 0.01 at an accuracy of 100, and falls to 0.001 at 200, which solves the problem. Far from the best rate a member
+learns nothing, and far above it the accuracy falls. Members start at a rate that never learns anything.
 """
 
 from __future__ import annotations

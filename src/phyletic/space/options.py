@@ -49,7 +49,7 @@ def check_options(path: str, field: str, options: Any) -> None:
 
 
 def position(options: tuple[Value, ...], value: object) -> int | None:
-    """Return the index of the option that equals a plain value and has its type; None if there is none.
+    """Return the index of the option that equals a plain value and has its type, or None.
 
     Example:
         >>> position((1, True, "a"), True), position((1, 2), 1.0)

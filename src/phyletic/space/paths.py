@@ -102,7 +102,7 @@ def lookup(values: Mapping[str, Value], path: str) -> Any:
         A parameter's value (for a choice, its option); for a group or an option, a dictionary as in :func:`nest`.
 
     Raises:
-        NotFound: There is no such path; the error suggests the nearest name.
+        NotFound: The path is unknown; the error suggests the nearest name.
 
     Example:
         >>> values = {"optimizer": "sgd", "optimizer.sgd.momentum": 0.9}

@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
     """
     if value is None or type(value) in (float, int, bool, str):
         return value
-    # told without importing numpy: whoever holds one of its scalars has imported it
+    # without importing numpy: code that holds one of its scalars has imported it
     scalar = type(value).__module__ == "numpy" and type(value).__name__ != "ndarray"
     kind = value.dtype.kind if scalar and hasattr(value, "dtype") else ""
     if kind == "b":

@@ -48,7 +48,7 @@ from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, load_study, status_of
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.loop import Build, Trials
-from phyletic.workers.state import Load, Save
+from phyletic.workers.memory import Load, Save
 from phyletic.workers.trial import LiveTrial
 
 if TYPE_CHECKING:

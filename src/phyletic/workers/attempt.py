@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Grant, Heartbeat, Refused
@@ -15,10 +16,7 @@ from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.space.paths import lookup
 from phyletic.workers.apply import Applied
 
-if TYPE_CHECKING:
-    from phyletic.workers.state import State
-
-__all__ = ["LOST", "PREEMPTED", "Attempt", "ReadHyperparameters", "worth_another_attempt"]
+__all__ = ["LOST", "PREEMPTED", "Attempt", "ReadHyperparameters", "State", "worth_another_attempt"]
 
 LOST = "lost"
 """The reason to stop an attempt whose trial belongs to another session now."""
@@ -64,13 +62,32 @@ class ReadHyperparameters(Mapping[str, Value]):
         return repr(self._values)
 
 
+class State(SimpleNamespace):
+    """The namespace ``trial.state``: one attribute for each entry that ``build`` returned.
+
+    Assigning to an attribute replaces the entry, for objects that training does not change in place (JAX trees,
+    boosters).
+
+    Example:
+        >>> state = State()
+        >>> state.weights = [0.9, 0.9]
+        >>> state
+        State(weights=[0.9, 0.9])
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"trial.state has no {name!r}; build returned: {', '.join(sorted(vars(self))) or 'nothing'}"
+        )
+
+
 class Attempt:
     """One attempt at a trial.
 
     Args:
         grant: The trial and the right to run it.
-        load_from: Returns where the checkpoint with some id is.
-        save_to: Returns an empty folder for the checkpoint with some id.
+        load_from: Returns the place of the checkpoint with an id.
+        save_to: Returns an empty folder for the checkpoint with an id.
 
     Attributes:
         record: The facts of the trial.
@@ -123,8 +140,8 @@ class Attempt:
         self.send_heartbeat: Callable[[], None] | None = None
         self.ancestors: Callable[[int], tuple[int, ...]] | None = None
         self.beaten = time.monotonic()
-        self._load_from = load_from
-        self._save_to = save_to
+        self.load_from = load_from
+        self.save_to = save_to
         self._received = 0
 
     @property
@@ -141,19 +158,6 @@ class Attempt:
     def values_applied(self) -> dict[str, Value]:
         """The values that took effect, by path."""
         return {path: value for applied in self.applied for path, value in applied.values.items()}
-
-    @property
-    def load_from(self) -> Path | None:
-        """The parent's checkpoint; None for a newborn."""
-        parent = self.grant.parent
-        return None if parent is None else self._load_from(parent.id)
-
-    @property
-    def save_to(self) -> Path:
-        """An empty folder for the checkpoint."""
-        if self.saved_to is None:
-            self.saved_to = self._save_to(self.grant.checkpoint)
-        return self.saved_to
 
     def heartbeat(self, step: int | None = None) -> Heartbeat:
         """Return a heartbeat with the reports that the owner does not have yet.

@@ -217,7 +217,7 @@ class Fleet:
         self._stopping = self._stopping or kind == "stopped"
         if self._interrupted in (kind, "terminated"):
             return []
-        first, self._interrupted = not self._draining, kind
+        self._interrupted = kind
         for place in self._places:
             place.over = place.over or place.worker is None
         running = sum(worker.lease is not None for worker in self._workers)
@@ -225,7 +225,7 @@ class Fleet:
         if kind == "terminated":
             self._deadline = now + self._patience.hand_back
             return [Announce(f"{by}: {trials} to hand back within {self._patience.hand_back:g} s")]
-        return [Announce(f"finishing {trials}; press Ctrl-C again to stop now")] if first and kind == "drained" else []
+        return [Announce(f"finishing {trials}; press Ctrl-C again to stop now")] if kind == "drained" else []
 
     # Something happened to a worker
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from phyletic.errors import StorageError, Unreachable
-from phyletic.workers.state import Memory
+from phyletic.workers.memory import Memory
 from phyletic.workers.trial import LiveTrial
 
 __all__ = ["Iteration", "Source"]

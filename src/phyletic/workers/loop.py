@@ -21,8 +21,8 @@ from phyletic.records.values import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_attempt
 from phyletic.workers.iteration import Iteration
+from phyletic.workers.memory import Load, Memory, Save
 from phyletic.workers.seeding import seed_everything
-from phyletic.workers.state import Load, Memory, Save
 from phyletic.workers.trial import LiveTrial
 from phyletic.workers.trial_result import result_of
 
@@ -237,9 +237,8 @@ class Trials:
         if result is None:
             self._drop()
             # a trial that is hopeless before its first step is rescued like one that raises
-            cause: Literal["error", "released"] = "error" if attempt.stop == HOPELESS else "released"
             text = f"it was asked to stop ({attempt.stop}), and nothing says how far it came"
-            self._fail(attempt.grant, text, cause)
+            self._fail(attempt.grant, text, "error" if attempt.stop == HOPELESS else "released")
             return None
         with self._beating:
             self._open = None

@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.records import Evaluation, Trial, Value
 from phyletic.records.values import is_unicode, whole_number
 from phyletic.workers.apply import apply
-from phyletic.workers.attempt import Attempt
-
-if TYPE_CHECKING:
-    from phyletic.workers.state import State
+from phyletic.workers.attempt import Attempt, State
 
 __all__ = ["LiveTrial", "attempt_of", "check_metric_name", "check_metric_value", "check_steps"]
 
@@ -99,7 +96,8 @@ class LiveTrial:
     @property
     def load_from(self) -> Path | None:
         """The parent's checkpoint: a folder, or a packed file; None for a newborn. Only read it."""
-        return self._attempt.load_from
+        parent = self._attempt.grant.parent
+        return None if parent is None else self._attempt.load_from(parent.id)
 
     @property
     def save_to(self) -> Path:
@@ -108,7 +106,8 @@ class LiveTrial:
         Raises:
             InvalidArgument: The loop is over ``attach(build)``, which only saves the entries that ``build`` returned.
         """
-        if self._attempt.state is not None:
+        attempt = self._attempt
+        if attempt.state is not None:
             raise InvalidArgument(
                 "trial.save_to",
                 None,
@@ -116,7 +115,9 @@ class LiveTrial:
                 "With build, the checkpoint holds the entries that it returned: put the state there, or write files "
                 "by attach(build, save=..., load=...)",
             )
-        return self._attempt.save_to
+        if attempt.saved_to is None:
+            attempt.saved_to = attempt.save_to(attempt.grant.checkpoint)
+        return attempt.saved_to
 
     @property
     def state(self) -> State:

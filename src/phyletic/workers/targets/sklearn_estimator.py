@@ -72,45 +72,39 @@ def _multilayer_perceptron(estimator: Any) -> Target:
     return Target(kind_of(estimator), settings, refused=refused)
 
 
-def _copied(estimator: Any, name: str, attribute: str) -> Setting:
-    """Return a parameter that the solver copied when the first ``partial_fit`` made it."""
+def _copied(estimator: Any, name: str, *attributes: str) -> Setting:
+    """Return a parameter that the solver copied into attributes when the first ``partial_fit`` made it."""
     own = _parameter(estimator, name)
 
     def read() -> Value:
         solver = getattr(estimator, "_optimizer", None)
-        return own.read() if solver is None else agreed([own.read(), plain(getattr(solver, attribute))])
+        return agreed([own.read(), *(plain(getattr(solver, attribute)) for attribute in attributes if solver)])
 
     def write(value: Value) -> None:
         own.write(value)
         solver = getattr(estimator, "_optimizer", None)
-        if solver is not None:
+        for attribute in attributes if solver else ():
             setattr(solver, attribute, value)
 
     return Setting(read, write)
 
 
 def _learning_rate_init(estimator: Any) -> Setting:
-    copied = _copied(estimator, "learning_rate_init", "learning_rate_init")
+    # training steps by learning_rate, which starts as learning_rate_init; Adam, "adaptive" and "invscaling" change it
+    # by themselves, so that only their base rate counts
     constant = estimator.solver == "sgd" and estimator.learning_rate == "constant"
-
-    def read() -> Value:
-        solver = getattr(estimator, "_optimizer", None)
-        # Adam, "adaptive" and "invscaling" change learning_rate by themselves, so that only their base rate counts
-        if constant and solver is not None:
-            return agreed([copied.read(), plain(solver.learning_rate)])
-        return copied.read()
+    attributes = ["learning_rate_init", "learning_rate"] if constant else ["learning_rate_init"]
+    copied = _copied(estimator, "learning_rate_init", *attributes)
 
     def write(value: Value) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
             raise ApplyFailed(f"learning_rate_init is {value!r}, but must be a number above 0")
         solver = getattr(estimator, "_optimizer", None)
-        if solver is not None:
-            # SGDOptimizer steps by learning_rate, which only starts as learning_rate_init
-            ratio = value / solver.learning_rate_init
-            solver.learning_rate = value if constant else solver.learning_rate * ratio
+        if solver and not constant:
+            solver.learning_rate *= value / solver.learning_rate_init
         copied.write(value)
 
-    return Setting(read, write)
+    return Setting(copied.read, write)
 
 
 def _stochastic_gradient_descent(estimator: Any) -> Target:

@@ -120,6 +120,7 @@ class _BaseRates:
         self._optimizer = optimizer
         self._places = places
         self._parts = _parts(scheduler)
+        self._based = [part for part in self._parts if hasattr(part, "base_lrs")]
         for part in self._parts:
             kinds = ancestry(part, "torch")
             if getattr(part, "optimizer", None) is not optimizer:
@@ -129,16 +130,13 @@ class _BaseRates:
                     f"scheduler is {kind_of(part)}, which keeps a highest and a lowest rate instead of a base rate. "
                     "Write the cycle as a LambdaLR, or set its rates in a function: trial.apply(function)"
                 )
-            if "ReduceLROnPlateau" not in kinds and not hasattr(part, "base_lrs"):
+            if "ReduceLROnPlateau" not in kinds and part not in self._based:
                 raise ApplyFailed(f"scheduler is {kind_of(part)}, but must be a torch scheduler with base_lrs")
 
     def read(self) -> Value:
         """Return the base rate."""
-        found: list[Value] = []
-        for place in self._places:
-            found.append(self._base(place))
-            found.extend(float(part.base_lrs[place]) for part in self._parts if hasattr(part, "base_lrs"))
-        return agreed(found)
+        noted = [float(part.base_lrs[place]) for part in self._based for place in self._places]
+        return agreed([*map(self._base, self._places), *noted])
 
     def write(self, value: Value) -> None:
         """Set the base rate, and the current rate accordingly."""
@@ -167,9 +165,8 @@ class _BaseRates:
         if hasattr(group.get("initial_lr", group["lr"]), "fill_"):
             group.setdefault("initial_lr", group["lr"].clone())
         _set(group, "initial_lr", value)
-        for part in self._parts:
-            if hasattr(part, "base_lrs"):
-                _set(part.base_lrs, place, value)
+        for part in self._based:
+            _set(part.base_lrs, place, value)
 
     def _scheduled(self, place: int) -> float | None:
         """Return the current rate from the schedule's closed form; None if it has none."""

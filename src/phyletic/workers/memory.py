@@ -4,39 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.errors import CheckpointError, StateUnsupported
 from phyletic.records import CheckpointReference, Value
+from phyletic.workers.attempt import State
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial import LiveTrial, attempt_of
 
-__all__ = ["Memory", "State"]
+__all__ = ["Load", "Memory", "Save"]
 
 Save = Callable[[Any, Path], object]
 Load = Callable[[Any, Path], object]
-
-
-class State(SimpleNamespace):
-    """The namespace ``trial.state``: one attribute for each entry that ``build`` returned.
-
-    Assigning to an attribute replaces the entry, for objects that training does not change in place (JAX trees,
-    boosters).
-
-    Example:
-        >>> state = State()
-        >>> state.weights = [0.9, 0.9]
-        >>> state
-        State(weights=[0.9, 0.9])
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"trial.state has no {name!r}; build returned: {', '.join(sorted(vars(self))) or 'nothing'}"
-        )
 
 
 class Memory:
@@ -95,8 +76,7 @@ class Memory:
         """
         attempt, record = attempt_of(trial), trial.record
         attempt.state = self.state
-        in_memory = record.parent is not None and record.parent == self.trial
-        if in_memory and self._reload != "always":
+        if record.parent is not None and record.parent == self.trial and self._reload != "always":
             return None
         self.trial = None
         if record.parent is None or self._fixed != fixed:
