@@ -234,7 +234,13 @@ class Checkpoints:
         return next((key for key in (_packed(id), f"{id}/{MANIFEST}") if self._blobs.exists(key)), None)
 
     def _require_same(self, id: str, key: str, digest: str) -> None:
-        """Raise CheckpointError unless a published checkpoint is published by this blob, with this digest."""
+        """Raise CheckpointError unless a published checkpoint is published by this blob, with this digest.
+
+        Args:
+            id: The checkpoint's id.
+            key: The key of the blob.
+            digest: The digest of the blob.
+        """
         if self._published(id) != key or digest_of_file(self._blobs.get(key)) != digest:
             raise CheckpointError(
                 f"checkpoint {id} is published already with other content in {self.location}; "

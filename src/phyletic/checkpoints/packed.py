@@ -182,7 +182,13 @@ def read_header(file: memoryview, path: str) -> tuple[Manifest, dict[str, Stored
 
 
 def _located(described: dict[str, _Described], start: int, end: int) -> Iterator[tuple[str, Stored]]:
-    """Yield where each array lies, if they fill the file from ``start`` to ``end`` without gap or overlap."""
+    """Yield where each array lies, if they fill the file from ``start`` to ``end`` without gap or overlap.
+
+    Args:
+        described: The header's entries.
+        start: Offset of the first array, in bytes.
+        end: Size of the file, in bytes.
+    """
     reached = start
     for name, each in sorted(described.items(), key=lambda item: item[1].data_offsets):
         size = each.data_offsets[1] - each.data_offsets[0]

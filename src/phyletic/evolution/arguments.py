@@ -26,7 +26,13 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_integer(name: str, value: object, least: int) -> None:
-    """Raise InvalidArgument unless ``value`` is a whole number of at least ``least``."""
+    """Raise InvalidArgument unless ``value`` is a whole number of at least ``least``.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        least: The least allowed value.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
         raise InvalidArgument(name, value, f"a whole number of at least {least}, below 2**53")
 
@@ -34,7 +40,15 @@ def check_integer(name: str, value: object, least: int) -> None:
 def check_number(
     name: str, value: object, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
 ) -> None:
-    """Raise InvalidArgument unless ``value`` is a finite number from ``least`` to ``most``, and above ``above``."""
+    """Raise InvalidArgument unless ``value`` is a finite number from ``least`` to ``most``, and above ``above``.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        least: The least allowed value.
+        above: A value that is too small by itself.
+        most: The largest allowed value.
+    """
     bounds = [f"at least {least:g}"] if least > -math.inf else []
     bounds += [f"above {above:g}"] if above > -math.inf else []
     bounds += [f"at most {most:g}"] if most < math.inf else []
@@ -52,7 +66,13 @@ def check_probability(name: str, value: object) -> None:
 
 
 def check_one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Raise InvalidArgument unless ``value`` is one of some words."""
+    """Raise InvalidArgument unless ``value`` is one of some words.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        allowed: The words.
+    """
     if not isinstance(value, str) or value not in allowed:
         raise InvalidArgument(name, value, "one of " + ", ".join(f'"{word}"' for word in allowed))
 
@@ -72,14 +92,26 @@ def check_instance(name: str, value: object, kind: type[T], allowed: str) -> T:
 
 
 def check_sequence(name: str, value: object, allowed: str) -> tuple[Any, ...]:
-    """Return a sequence, such as a list, as a tuple; text and bytes do not count as sequences."""
+    """Return a sequence, such as a list, as a tuple; text and bytes do not count as sequences.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        allowed: The allowed values, for the error.
+    """
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray, memoryview)):
         raise InvalidArgument(name, value, allowed)
     return tuple(value)
 
 
 def check_mapping(name: str, value: object, allowed: str) -> dict[Any, Any]:
-    """Return a mapping as a dictionary."""
+    """Return a mapping as a dictionary.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        allowed: The allowed values, for the error.
+    """
     if not isinstance(value, Mapping):
         raise InvalidArgument(name, value, allowed)
     return dict(value)

@@ -145,7 +145,13 @@ class PBT:
         return continuation(self, view, decision)
 
     def _judge(self, ranking: Ranking, view: MemberView, stream: RandomStream) -> Verdict:
-        """Ask the exploit rule, then the gate; a member that is alone or too young does not lose."""
+        """Ask the exploit rule, then the gate; a member that is alone or too young does not lose.
+
+        Args:
+            ranking: The members to compare with.
+            view: The member.
+            stream: The source of random numbers.
+        """
         if len(ranking) < 2:
             return Verdict(False, note="no peer to compare with")
         head = view.trial
@@ -161,7 +167,14 @@ class PBT:
         return Verdict(loses and bool(donors), donors, verdict.threshold, note)
 
     def _rescue(self, population: Population, ranking: Ranking, view: MemberView, stream: RandomStream) -> Suggestion:
-        """Give a member a donor from the best, or a fresh start if no member can donate."""
+        """Give a member a donor from the best, or a fresh start if no member can donate.
+
+        Args:
+            population: The view of all members.
+            ranking: The ranking to take the donor from, if one of its members can donate.
+            view: The member in need of rescue.
+            stream: The source of random numbers.
+        """
         note = reason_of_rescue(view)
         rankings = (ranking,) if ranking is population.ranking else (ranking, population.ranking)
         for candidates in rankings:
@@ -185,7 +198,16 @@ class PBT:
         note: str,
         stream: RandomStream,
     ) -> Suggestion:
-        """Copy the donor's weights, hyperparameters or both, and explore the hyperparameters."""
+        """Copy the donor's weights, hyperparameters or both, and explore the hyperparameters.
+
+        Args:
+            population: The view of all members.
+            view: The member that copies.
+            donor: The donor, and the reason.
+            threshold: The score that separated losers from the others; None for a rescue.
+            note: A remark for people who read the decision.
+            stream: The source of random numbers.
+        """
         space, ranking = population.space, donor.ranking
         winner = ranking.members[donor.place]
         head, own = winner.trial, view.trial

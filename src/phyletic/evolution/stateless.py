@@ -204,7 +204,13 @@ def early_stop(
 def _incomplete_generation(
     defined: StudyDefinition, known: Sequence[_Known], study: UnstoredPopulation
 ) -> tuple[UnstoredPopulation, list[int]]:
-    """Return the population before the present generation, and the members that still need a trial of it."""
+    """Return the population before the present generation, and the members that still need a trial of it.
+
+    Args:
+        defined: The definition of the study.
+        known: All trials, by number.
+        study: The population with all of them.
+    """
     counts = [0] * study.size
     generation: dict[int, int] = {}
     for one in known:

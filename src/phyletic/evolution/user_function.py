@@ -73,7 +73,13 @@ class UserFunction:
         return Explored(repaired, how)
 
     def _merge(self, space: Space, values: Mapping[str, Value], returned: object) -> dict[str, Value]:
-        """Check the returned values one by one, and lay them over the inherited ones."""
+        """Check the returned values one by one, and lay them over the inherited ones.
+
+        Args:
+            space: What may vary.
+            values: The inherited values by flat path.
+            returned: The return value of the function.
+        """
         blame = f"The explore function {self.qualified_name} returned it"
         if not isinstance(returned, Mapping):
             raise InvalidSpace("hyperparameters", returned, "a mapping from paths to values", blame)

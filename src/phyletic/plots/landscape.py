@@ -236,7 +236,13 @@ def _check_origin(origin: object) -> Point | None:
 
 
 def _draw_surface(axes: Axes, surface: Surface, *, filled: bool = True) -> None:
-    """Draw contours and the marked places; filled ones have shades that every kind of colour vision tells apart."""
+    """Draw the contours of a surface and its marked places.
+
+    Args:
+        axes: The axes to draw on.
+        surface: The surface.
+        filled: Whether to fill the contours, in shades that every kind of colour vision tells apart.
+    """
     tidy(axes)
     axes.grid(False)
     grid, levels = (surface.xs, surface.ys, surface.heights), surface.levels

@@ -51,7 +51,15 @@ def lineage_tree(trials: Sequence[Trial], metric: Metric, *, colour: Literal["fo
 def draw_lineage_tree(
     figure: Figure, axes: Axes, trials: Sequence[Trial], metric: Metric, colour: Literal["founder", "score"] = "founder"
 ) -> list[Any]:
-    """Draw what :func:`lineage_tree` draws on given axes; return the entries of its legend."""
+    """Draw what :func:`lineage_tree` draws on given axes; return the entries of its legend.
+
+    Args:
+        figure: The figure, for the colour bar.
+        axes: The axes to draw on.
+        trials: The trials of one study.
+        metric: The metric that chooses the best lineage.
+        colour: As for :func:`lineage_tree`.
+    """
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 

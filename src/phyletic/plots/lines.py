@@ -131,7 +131,13 @@ def best_so_far(trials: Sequence[Trial], metric: Metric) -> Points:
 
 
 def steps_to_reach(trials: Sequence[Trial], metric: Metric, target: float) -> int | None:
-    """Return the fewest steps after which a trial's score is the target or better; None if none is."""
+    """Return the fewest steps after which a trial's score is the target or better; None if none is.
+
+    Args:
+        trials: The trials of one study.
+        metric: The score, and which way is better.
+        target: The score to reach.
+    """
     steps, scores = best_so_far(trials, metric)
     for step, score in zip(steps, scores, strict=True):
         if score >= target if metric.mode == "max" else score <= target:

@@ -154,7 +154,14 @@ def _draw(
 
 
 def _draw_rule(axes: Axes, at: int, name: str, ticks: Sequence[tuple[float, str]]) -> None:
-    """Draw one vertical axis with its ticks and its name."""
+    """Draw one vertical axis with its ticks and its name.
+
+    Args:
+        axes: The axes to draw on.
+        at: Its place across.
+        name: Its name.
+        ticks: Heights from 0 to 1, each with its text.
+    """
     axes.plot([at, at], [0, 1], color="#606060", linewidth=1.0, zorder=3)
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
     style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "va": "center", "color": INK, "zorder": 4}

@@ -115,6 +115,12 @@ def moves(trials: Sequence[Trial], coordinates: tuple[str, str], *, origin: Poin
 def lineage_points(
     lineage: Sequence[Trial], coordinates: tuple[str, str], *, origin: Point | None = None
 ) -> tuple[Point, ...]:
-    """Return where the trials of a lineage ended, from its origin on."""
+    """Return where the trials of a lineage ended, from its origin on.
+
+    Args:
+        lineage: The trials, the newborn first; those that ended at no finite place are left out.
+        coordinates: Names of the two metrics that give the place where a trial ended.
+        origin: Where the newborn began; None if unknown.
+    """
     places = [place for trial in lineage if (place := _place(trial, coordinates)) is not None]
     return tuple(places if origin is None else [origin, *places])

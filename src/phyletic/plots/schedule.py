@@ -57,7 +57,13 @@ def schedule(
 
 
 def draw_panel(axes: Axes, panel: Panel, shown: Sequence[Family]) -> None:
-    """Draw one hyperparameter on given axes."""
+    """Draw one hyperparameter on given axes.
+
+    Args:
+        axes: The axes to draw on.
+        panel: The hyperparameter along all lineages.
+        shown: The families, the family of the best trial first.
+    """
     from matplotlib.collections import LineCollection
 
     colour = colours(shown)

@@ -44,7 +44,13 @@ def scores(trials: Sequence[Trial], metric: Metric) -> Figure:
 
 
 def draw_scores(axes: Axes, trials: Sequence[Trial], metric: Metric) -> list[Any]:
-    """Draw what :func:`scores` draws on given axes; return the entries of its legend."""
+    """Draw what :func:`scores` draws on given axes; return the entries of its legend.
+
+    Args:
+        axes: The axes to draw on.
+        trials: The trials of one study.
+        metric: What to draw, and which way it is better.
+    """
     from matplotlib.collections import LineCollection
 
     series = score_series(trials, metric)

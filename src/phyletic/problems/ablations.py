@@ -91,6 +91,12 @@ def outcomes(
 ) -> list[float]:
     """Return the better member's last Q for each seed, as :func:`run` would give it, by dry runs.
 
+    Args:
+        algorithm: For two members.
+        problem: The variant of the toy.
+        steps: Steps that each member trains.
+        seeds: The studies' seeds.
+
     Example:
         >>> [round(outcome, 2) for outcome in outcomes(ablations()["exploit only"], seeds=[0, 1])]
         [1.17, 1.17]
