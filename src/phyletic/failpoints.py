@@ -13,8 +13,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["armed", "failpoint"]
-
 _handler: Callable[[str], None] | None = None
 
 

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["RandomStream", "trial_seed"]
-
 T = TypeVar("T")
 _NORMAL = NormalDist()
 

@@ -18,8 +18,6 @@ from phyletic.coordinator.transitions import end_attempt, grant
 from phyletic.errors import InvalidArgument, PhyleticError
 from phyletic.storage.changes import Changes
 
-__all__ = ["answer", "random_identity"]
-
 MOST_SLOTS = 10_000
 
 

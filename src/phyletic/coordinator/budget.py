@@ -6,8 +6,6 @@ import math
 
 from phyletic.coordinator.state import StudyState
 
-__all__ = ["done", "failure_cap", "may_grant", "nonfinite_cap", "steps_left", "stop_reason", "target_reached"]
-
 
 def target_reached(state: StudyState) -> bool:
     """Whether some completed trial's score is at least as good as the target."""

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from phyletic.coordinator.messages import Command, Reply
 
-__all__ = ["Channel"]
-
 
 class Channel(Protocol):
     """Carries commands to the coordinator and brings back its replies; safe to use from several threads."""

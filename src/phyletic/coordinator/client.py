@@ -28,8 +28,6 @@ from phyletic.coordinator.messages import (
 from phyletic.records import Lease, Trial
 from phyletic.records.values import as_unicode
 
-__all__ = ["Client"]
-
 
 class Client:
     """Speaks to a study's coordinator, and raises what it refuses.

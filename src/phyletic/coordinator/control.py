@@ -16,8 +16,6 @@ from phyletic.evolution.arguments import check_flag, check_instance
 from phyletic.records import Budget, Event, Trial
 from phyletic.storage.changes import Changes
 
-__all__ = ["change", "check_control", "check_count", "pin"]
-
 LARGEST_POPULATION = 100_000
 
 

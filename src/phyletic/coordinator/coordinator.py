@@ -48,8 +48,6 @@ from phyletic.storage.changes import Changes, StaleState
 from phyletic.storage.database import Database
 from phyletic.storage.writing import take_epoch, write
 
-__all__ = ["Coordinator", "Outcome"]
-
 
 class Outcome(msgspec.Struct, frozen=True):
     """What a batch of commands led to.

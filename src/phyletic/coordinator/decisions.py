@@ -17,8 +17,6 @@ from phyletic.space import Space
 from phyletic.space.design import initial_design
 from phyletic.storage.changes import Changes
 
-__all__ = ["close_barrier", "decide_next"]
-
 
 def decide_next(state: StudyState, changes: Changes, number: int, now: float) -> OpenTrial:
     """Decide a member's next trial and insert it as waiting.

@@ -15,8 +15,6 @@ from phyletic.records import StudyChange, Trial
 from phyletic.records.event import DECIDED, RESULTS
 from phyletic.storage.changes import Changes
 
-__all__ = ["Feed", "Follower", "committed"]
-
 _MOST_WAITING = 10_000
 _logger = logging.getLogger("phyletic")
 

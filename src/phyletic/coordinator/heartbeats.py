@@ -13,8 +13,6 @@ from phyletic.evolution.algorithm import hopeless_trials
 from phyletic.evolution.early_stop import MOST_CURVES, TrialCurve
 from phyletic.records import Evaluation, Trial
 
-__all__ = ["curve_of", "given_up_on", "record", "remember_curve"]
-
 
 def record(state: StudyState, command: Heartbeat, now: float) -> Done:
     """Record a heartbeat; the answer says whether the attempt should stop.

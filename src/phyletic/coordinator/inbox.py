@@ -23,8 +23,6 @@ from phyletic.coordinator.messages import Command, Control, Done, Pin, Refused, 
 from phyletic.errors import StorageBusy, StorageError, StorageOwned
 from phyletic.failpoints import failpoint
 
-__all__ = ["Inbox", "InboxChannel", "Request"]
-
 Request: TypeAlias = Control | Pin | Stop
 
 _LOOK_SECONDS = 0.5

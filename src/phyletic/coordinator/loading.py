@@ -24,8 +24,6 @@ from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import Changes, MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 
-__all__ = ["Loaded", "load", "put_members", "void_leases"]
-
 
 @dataclass(frozen=True)
 class Loaded:

@@ -9,29 +9,6 @@ import msgspec
 from phyletic import errors
 from phyletic.records import Budget, CheckpointReference, Evaluation, Lease, Timings, Trial, Value
 
-__all__ = [
-    "HOPELESS",
-    "MOST_EVALUATIONS",
-    "Ancestors",
-    "Ask",
-    "Command",
-    "Control",
-    "Done",
-    "Fail",
-    "Finished",
-    "Grant",
-    "Granted",
-    "Heartbeat",
-    "Join",
-    "Leave",
-    "Pin",
-    "Refused",
-    "Reply",
-    "Stop",
-    "Tell",
-    "Wait",
-]
-
 
 class Join(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A session begins.

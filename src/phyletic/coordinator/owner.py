@@ -30,8 +30,6 @@ from phyletic.space import Space
 from phyletic.storage.changes import SessionRecord, StoredCheckpoint
 from phyletic.storage.database import Database
 
-__all__ = ["NO_RUN", "Owner"]
-
 NO_RUN = "there is no run to stop: Study.run is not at work in the process that owns the study"
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from phyletic.coordinator.messages import Command, Reply
 from phyletic.coordinator.owner import Owner
 
-__all__ = ["OwnerChannel"]
-
 
 class OwnerChannel:
     """Reaches the coordinator of this process; implements :class:`phyletic.coordinator.channel.Channel`.

@@ -15,8 +15,6 @@ from phyletic.coordinator.state import StudyState
 from phyletic.records import Trial
 from phyletic.storage.changes import Changes
 
-__all__ = ["condemn_unneeded", "forget_damaged", "heads", "insert_best", "needed", "rank_best"]
-
 
 def needed(state: StudyState, trial: Trial) -> bool:
     """Whether anything may still need a trial's checkpoint."""

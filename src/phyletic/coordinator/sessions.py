@@ -14,17 +14,6 @@ from phyletic.errors import InvalidArgument
 from phyletic.records.values import is_unicode
 from phyletic.storage.changes import Changes, SessionRecord
 
-__all__ = [
-    "HEARTBEATS_PER_LEASE",
-    "check_lease_seconds",
-    "check_worker",
-    "end_session",
-    "extend_over_gap",
-    "join",
-    "renew",
-    "renew_all",
-]
-
 LONGEST_LEASE = 30 * 24 * 3600.0
 HEARTBEATS_PER_LEASE = 8
 """How often a detached session renews a lease in its time: oftener than ``_GAP`` of it."""

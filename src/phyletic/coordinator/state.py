@@ -22,8 +22,6 @@ from phyletic.records.evaluation import NOTHING_MEASURED
 from phyletic.space import Space
 from phyletic.storage.changes import Counters
 
-__all__ = ["HISTORY", "Member", "OpenTrial", "Progress", "StudyState"]
-
 HISTORY = 64
 """How many scores along a lineage are kept for comparison at equal age."""
 

@@ -15,8 +15,6 @@ from phyletic.errors import InvalidArgument, LeaseLost, MetricMissing, TellConfl
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.storage.changes import Changes
 
-__all__ = ["StoredEnd", "fail", "leave", "tell"]
-
 StoredEnd = Callable[[int], tuple[int, str, str, Trial] | None]
 """Returns (fence, token, digest, trial) of a trial whose latest attempt was told or failed, as it is stored."""
 FAILED = "failed"

@@ -31,8 +31,6 @@ from phyletic.records.event import ENDED_ATTEMPT, GIVEN_UP
 from phyletic.records.values import as_unicode
 from phyletic.storage.changes import Changes, TrialUpdate
 
-__all__ = ["BEYOND", "TAKEN_OUT", "Cause", "complete", "decide", "end_attempt", "give_up", "grant"]
-
 Cause: TypeAlias = Literal["error", "lost", "released", "damaged", "void"]
 """Why an attempt ended without a result: those of a Fail, and ``"void"`` for what a dead owner had granted."""
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from phyletic.errors import PhyleticError, TrainingError
 
-__all__ = ["guarded"]
-
 
 @contextmanager
 def guarded(doing: str) -> Iterator[None]:

@@ -21,8 +21,6 @@ from phyletic.study.study import Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NOISE", "ablations", "best_at_end", "draw", "outcomes", "run"]
-
 NOISE = 0.2
 """Standard deviation of the noise that explores h."""
 

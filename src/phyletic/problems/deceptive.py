@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from phyletic.study.study import Study
     from phyletic.workers.loop import Trials
 
-__all__ = ["SPACE", "STEPS", "NoisyQuadratic", "train"]
-
 Array = npt.NDArray[np.float64]
 
 SPACE = {"lr": Float(0.01, 1.5, log=True, limits=(1e-3, 1.9))}

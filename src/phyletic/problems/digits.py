@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
     from phyletic.workers.trial import LiveTrial
 
-__all__ = ["SPACE", "Digits", "Split", "build", "evaluate", "load", "measure", "train"]
-
 SPACE = {
     "learning_rate_init": Float(1e-4, 1.0, log=True),
     "alpha": Float(1e-6, 1e-1, log=True),

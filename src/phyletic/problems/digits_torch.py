@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
     from phyletic.workers.trial import LiveTrial
 
-__all__ = ["SPACE", "build", "evaluate", "train"]
-
 SPACE = {
     "lr": Float(1e-4, 1.0, log=True),
     "momentum": Float(0.1, 0.99),

@@ -23,8 +23,6 @@ from phyletic.space import Space
 from phyletic.workers.attempt import Attempt, State
 from phyletic.workers.trial import LiveTrial, attempt_of
 
-__all__ = ["dry_run"]
-
 
 def dry_run(
     train: Callable[[Any], object],

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
     from phyletic.workers.trial import LiveTrial
 
-__all__ = ["BOUNDS", "COEFFICIENTS", "MINIMA", "OPTIMUM", "build", "descend", "potential", "space", "train"]
-
 Array = npt.NDArray[np.float64]
 
 MINIMA = ((-0.558224, 1.441726), (0.623499, 0.028038), (-0.050011, 0.466694))

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from phyletic.workers.loop import Trials
     from phyletic.workers.trial import LiveTrial
 
-__all__ = ["INITIAL", "INTERVAL", "OPTIMUM", "PAPER", "RAY", "SPACE", "START", "STEPS", "Quadratic", "build", "train"]
-
 Array = npt.NDArray[np.float64]
 
 OPTIMUM = 1.2

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from phyletic.study.study import Study
     from phyletic.workers.loop import Trials
 
-__all__ = ["NOISE", "SOLVED", "SPACE", "START", "best_learning_rate", "step", "train"]
-
 SPACE = {"lr": Float(1e-4, 0.02)}
 """The range from which learning rates are redrawn."""
 START = {"lr": 1e-4}

@@ -6,8 +6,6 @@ import enum
 
 import msgspec
 
-__all__ = ["CheckpointReference", "CheckpointState"]
-
 
 class CheckpointState(enum.StrEnum):
     """The state of a checkpoint."""

@@ -8,8 +8,6 @@ import msgspec
 
 from phyletic.records.values import Value
 
-__all__ = ["Change", "Decision", "Suggestion"]
-
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """The change of one hyperparameter.

@@ -6,8 +6,6 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Evaluation", "Measured"]
-
 
 class Evaluation(msgspec.Struct, frozen=True):
     """One reported value.

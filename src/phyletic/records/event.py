@@ -8,8 +8,6 @@ import msgspec
 
 from phyletic.records.trial import Trial
 
-__all__ = ["DECIDED", "ENDED_ATTEMPT", "GIVEN_UP", "HEAD", "OWNER", "RESULTS", "Event", "StudyChange"]
-
 DECIDED = "decided"
 """Kind of the change that a trial was decided; the trial itself tells it, so it is no event."""
 RESULTS = ("completed", "partial")

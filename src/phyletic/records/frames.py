@@ -13,8 +13,6 @@ from phyletic.space import Space
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["lineages", "trials_dataframe"]
-
 _FACTS: dict[str, Callable[[Trial], Any]] = {
     "number": attrgetter("number"),
     "member": attrgetter("member"),

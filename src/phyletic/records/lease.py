@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Lease"]
-
 
 class Lease(msgspec.Struct, frozen=True):
     """Names an attempt; every write for the attempt carries its lease.

@@ -10,8 +10,6 @@ import msgspec
 from phyletic.errors import InvalidArgument
 from phyletic.records.values import Value, is_unicode
 
-__all__ = ["Budget", "Metric", "StudyControl", "StudyIdentity"]
-
 _LARGEST = sys.float_info.max
 
 

@@ -12,8 +12,6 @@ from phyletic.records.checkpoint import CheckpointReference
 from phyletic.records.decision import Decision
 from phyletic.records.values import Value
 
-__all__ = ["Timings", "Trial", "TrialState"]
-
 
 class TrialState(enum.StrEnum):
     """The state of a trial."""

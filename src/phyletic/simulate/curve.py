@@ -17,8 +17,6 @@ from phyletic.evolution.arguments import check_integer, check_number
 from phyletic.randomness import RandomStream
 from phyletic.space import Float
 
-__all__ = ["SPACE", "DriftingCurve"]
-
 SPACE = {"lr": Float(1e-5, 1.0, log=True)}
 """Wider than the drift of the default curve by a factor of 10 below and above."""
 _LEAST = 1e-100

@@ -16,8 +16,6 @@ from phyletic.simulate.faults import Faults, Speeds
 from phyletic.simulate.simulation import Simulation, simulate
 from phyletic.space import Choice, Float, Int, Ordinal, Space
 
-__all__ = ["drawn_settings", "simulate_drawn"]
-
 _LR = Float(1e-5, 1.0, log=True)
 _SPACES = (
     Space({"lr": _LR}),

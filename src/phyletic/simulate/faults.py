@@ -8,8 +8,6 @@ from phyletic.coordinator.sessions import LONGEST_LEASE
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_number, check_probability, check_sequence
 
-__all__ = ["Faults", "Speeds"]
-
 _LONGEST = 1e9
 """Seconds: some thirty years."""
 _MOST_LEASES = 1000

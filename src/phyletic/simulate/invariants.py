@@ -23,8 +23,6 @@ from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import Database
 
-__all__ = ["Ledger", "check_invariants", "check_left", "check_stored", "stored_state"]
-
 _STORED = (
     "control",
     "members",

@@ -12,8 +12,6 @@ from phyletic.simulate.observer import Observer
 from phyletic.simulate.worker import Worker
 from phyletic.simulate.world import World
 
-__all__ = ["Answer", "Execute", "Network"]
-
 Execute: TypeAlias = Callable[..., tuple[Reply, ...] | None]
 """Lets the owner decide the commands that it is given; returns None if the owner gives no answer."""
 

@@ -36,8 +36,6 @@ from phyletic.simulate.world import World
 from phyletic.space import Space
 from phyletic.storage import queries
 
-__all__ = ["Observer"]
-
 _DELETIONS_PER_SYNC = 8
 """Fewer than usual: a simulated study is short, and some of its deletions should be confirmed on the way."""
 _PLACES_OF_DEATH = ("coordinator.decided", "storage.begin.before", "storage.commit.before", "storage.commit.after")

@@ -12,8 +12,6 @@ from sqlalchemy import Connection
 from phyletic.checkpoints.blobs import MemoryBlobs
 from phyletic.storage.sqlite_database import SqliteDatabase
 
-__all__ = ["SimulatedBlobs", "SimulatedDatabase"]
-
 _SUFFIX = ".safetensors"
 """By a blob with this name a checkpoint is published."""
 

@@ -17,8 +17,6 @@ from phyletic.simulate.workforce import Workforce
 from phyletic.simulate.world import World
 from phyletic.space import Space
 
-__all__ = ["SimulatedStudy"]
-
 _CHECK_STORED = 48
 """Transactions between two comparisons with all that is stored."""
 _IDLE_EVENTS = 200_000

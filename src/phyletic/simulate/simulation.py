@@ -36,8 +36,6 @@ from phyletic.storage.writing import create_study
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Simulation", "simulate"]
-
 _NAME = "simulation"
 
 

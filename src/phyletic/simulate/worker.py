@@ -11,8 +11,6 @@ from phyletic.randomness import RandomStream
 from phyletic.records import CheckpointReference, Evaluation, Timings
 from phyletic.simulate.world import World
 
-__all__ = ["Attempt", "Fate", "Worker", "draw_attempt", "loss_digest"]
-
 Fate = Literal["ends", "crashes", "sleeps", "raises", "damaged"]
 
 

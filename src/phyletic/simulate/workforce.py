@@ -27,8 +27,6 @@ from phyletic.simulate.observer import Observer
 from phyletic.simulate.worker import Attempt, Worker, draw_attempt, loss_digest
 from phyletic.simulate.world import World
 
-__all__ = ["Workforce"]
-
 _MOST_WORKERS = 32
 _DIE_WITH_OWNER = 0.3
 """Share of the attached workers that die with their owner's process."""

@@ -13,8 +13,6 @@ from phyletic.records import Metric
 from phyletic.simulate.curve import DriftingCurve
 from phyletic.simulate.faults import Faults, Speeds
 
-__all__ = ["Action", "World"]
-
 Action: TypeAlias = Callable[[], None]
 
 

@@ -19,17 +19,6 @@ from phyletic.records import (
     Trial,
 )
 
-__all__ = [
-    "Changes",
-    "Counters",
-    "MemberRow",
-    "SessionRecord",
-    "StaleState",
-    "StoredCheckpoint",
-    "StoredStudy",
-    "TrialUpdate",
-]
-
 
 class StaleState(StorageError):
     """The decision saw a state that is no longer the stored one: drop what is cached and load it again."""

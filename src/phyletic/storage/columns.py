@@ -12,8 +12,6 @@ from sqlalchemy.engine import Dialect
 
 from phyletic.records.values import decode_number, encode_number
 
-__all__ = ["Json", "Metrics", "Number"]
-
 _encode = msgspec.json.Encoder().encode
 _decode_metrics = msgspec.json.Decoder(dict[str, float | int | str]).decode
 

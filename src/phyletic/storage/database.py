@@ -18,8 +18,6 @@ from phyletic.errors import InvalidArgument, StorageUnsupported
 from phyletic.storage.sqlite_database import SUFFIXES, SqliteDatabase
 from phyletic.storage.sqlite_filesystems import refuse_network_file_system
 
-__all__ = ["Database", "open_database"]
-
 
 class Database(Protocol):
     """Where studies are stored. All methods may be called from any thread."""

@@ -14,8 +14,6 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Update
 from sqlalchemy.engine import Dialect
 
-__all__ = ["Cursor", "Prepared"]
-
 Encoder = Callable[[Any], Any]
 
 

@@ -20,29 +20,6 @@ from phyletic.storage import tables
 from phyletic.storage.changes import MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 from phyletic.storage.rows import TRIALS, checkpoint_of, lease_of, member_of, session_of, study_of, trial_of
 
-__all__ = [
-    "best_trials",
-    "checkpoint_state",
-    "checkpoints",
-    "evaluations",
-    "events",
-    "heads_at",
-    "latest_events",
-    "latest_reports",
-    "lineage",
-    "load_study",
-    "members",
-    "open_sessions",
-    "open_trials",
-    "studies",
-    "study_changes",
-    "told_digest",
-    "trial",
-    "trials",
-    "trials_by_number",
-    "trials_of_members",
-]
-
 _LARGEST = 1.7976931348623157e308
 _AT_ONCE = 5000
 

@@ -10,8 +10,6 @@ from phyletic.records import CheckpointReference, CheckpointState, Lease, Trial,
 from phyletic.storage import tables
 from phyletic.storage.changes import Counters, MemberRow, SessionRecord, StoredCheckpoint, StoredStudy
 
-__all__ = ["TRIALS", "checkpoint_of", "lease_of", "member_of", "session_of", "study_of", "trial_of"]
-
 _STATES = {str(state): state for state in TrialState}
 
 _t = tables.trial.c

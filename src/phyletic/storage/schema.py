@@ -12,8 +12,6 @@ from sqlalchemy import Connection
 from phyletic.errors import NotFound, StorageError
 from phyletic.storage.tables import metadata
 
-__all__ = ["HEAD", "check_schema", "prepare_schema", "refuse_foreign"]
-
 HEAD = "0002"
 """The latest revision under ``migrations/versions``; revisions are numbered upwards."""
 _BEFORE_THE_FIRST_RELEASE = "0001"

@@ -17,20 +17,6 @@ from sqlalchemy.pool import NullPool
 
 from phyletic.errors import StorageBusy, StorageError
 
-__all__ = [
-    "DATABASE_ERRORS",
-    "begin",
-    "commit",
-    "connect_memory",
-    "connect_writer",
-    "reader_engine",
-    "roll_back",
-    "set_durable",
-    "translated",
-    "translated_errors",
-    "use_write_ahead_log",
-]
-
 _BUSY_SECONDS = 10.0
 _LOG_BYTES = 16 * 2**20
 # What may pass: another program's lock, a full or failing disk.

@@ -36,8 +36,6 @@ from phyletic.storage.sqlite_connections import (
 )
 from phyletic.storage.sqlite_ownership import Ownership, refused
 
-__all__ = ["SUFFIXES", "SqliteDatabase"]
-
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from phyletic.errors import StorageUnsupported
 
-__all__ = ["mounts_of_this_machine", "refuse_network_file_system"]
-
 # A FUSE file system names itself after the dot; these keep their files on another machine.
 _NETWORK = re.compile(
     r"afpfs|afs|beegfs|ceph|cifs|coda|davfs|gfs2?|glusterfs|gpfs|lustre|ncpfs|nfs[34]?|ocfs2|orangefs|panfs|pvfs2"

@@ -20,8 +20,6 @@ import msgspec
 
 from phyletic.errors import StorageBusy, StorageError, StorageOwned, StorageUnsupported
 
-__all__ = ["Ownership", "refused"]
-
 # A full or failing disk, as for the database itself.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 

@@ -16,8 +16,6 @@ import sqlalchemy as sa
 from phyletic.records import Decision, Measured, StudyControl, StudyIdentity, Timings
 from phyletic.storage.columns import Json, Metrics, Number
 
-__all__ = ["IS_KEPT", "IS_OPEN", "checkpoint", "evaluation", "event", "member", "metadata", "session", "study", "trial"]
-
 metadata = sa.MetaData()
 
 study = sa.Table(

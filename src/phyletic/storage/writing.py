@@ -19,8 +19,6 @@ from phyletic.storage.changes import Changes, Counters, StaleState, StoredStudy,
 from phyletic.storage.columns import Json
 from phyletic.storage.prepared import Cursor, Prepared
 
-__all__ = ["create_study", "take_epoch", "write"]
-
 _COUNTERS = tuple(name for name in Counters.__struct_fields__ if name != "epoch")
 
 _advance = Prepared(

@@ -19,8 +19,6 @@ from phyletic.records import Value
 from phyletic.workers.targets import keras_optimizer, optax_state, sklearn_estimator, torch_optimizer
 from phyletic.workers.targets.target import Setting, Target, describe_mapping, kind_of, plain
 
-__all__ = ["Applied", "apply", "drift", "register"]
-
 T = TypeVar("T")
 
 _Read = Callable[[Any], Mapping[str, Value]]

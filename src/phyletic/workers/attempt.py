@@ -16,8 +16,6 @@ from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.space.paths import lookup
 from phyletic.workers.apply import Applied
 
-__all__ = ["LOST", "PREEMPTED", "Attempt", "ReadHyperparameters", "State", "worth_another_attempt"]
-
 LOST = "lost"
 """The reason to stop an attempt whose trial belongs to another session now."""
 PREEMPTED = "preempted"

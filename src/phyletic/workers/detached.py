@@ -24,8 +24,6 @@ from phyletic.evolution.arguments import check_number
 from phyletic.space import Space
 from phyletic.workers.loop import Trials
 
-__all__ = ["DetachedChannel", "detached_source"]
-
 _logger = logging.getLogger("phyletic")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0

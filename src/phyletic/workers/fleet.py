@@ -32,8 +32,6 @@ from phyletic.records import Lease
 from phyletic.workers.attempt import PREEMPTED
 from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Instruction, Kill, Outcome, Patience, Start
 
-__all__ = ["Fleet"]
-
 _LONGEST_PAUSE = 5.0
 """Seconds between two starts in a place, at most."""
 _SUSPENDED_SECONDS = 1.0

@@ -13,23 +13,6 @@ import msgspec
 
 from phyletic.coordinator.messages import Command, Finished, Join, Refused, Reply
 
-__all__ = [
-    "Announce",
-    "Answer",
-    "Broke",
-    "Died",
-    "End",
-    "Event",
-    "GiveUp",
-    "Instruction",
-    "Kill",
-    "Outcome",
-    "Patience",
-    "Processes",
-    "Said",
-    "Start",
-]
-
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """The times that a fleet grants its workers, in seconds.

@@ -15,8 +15,6 @@ from phyletic.errors import StorageError, Unreachable
 from phyletic.workers.memory import Memory
 from phyletic.workers.trial import LiveTrial
 
-__all__ = ["Iteration", "Source"]
-
 
 class Source(Protocol):
     """The source of a loop's trials; a token identifies the loop."""

@@ -30,8 +30,6 @@ from phyletic.workers.run_fleet import FleetRun
 from phyletic.workers.run_options import RunOptions, worker_environment
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, FramedSocket, Setup
 
-__all__ = ["run_local_workers"]
-
 _REAP_SECONDS = 5.0
 _DYING_SECONDS = 0.02
 """Longest wait for events while a worker has closed its socket, because its death follows soon."""

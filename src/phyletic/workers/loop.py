@@ -26,8 +26,6 @@ from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial import LiveTrial
 from phyletic.workers.trial_result import result_of
 
-__all__ = ["Build", "Trials"]
-
 Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
 

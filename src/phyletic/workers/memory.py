@@ -14,8 +14,6 @@ from phyletic.workers.attempt import State
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial import LiveTrial, attempt_of
 
-__all__ = ["Load", "Memory", "Save"]
-
 Save = Callable[[Any, Path], object]
 Load = Callable[[Any, Path], object]
 

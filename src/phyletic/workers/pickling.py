@@ -19,8 +19,6 @@ from pathlib import Path
 
 from phyletic.errors import InvalidArgument, StudyFailed
 
-__all__ = ["become_program", "check_not_imported_again", "pack", "pack_program", "unpack"]
-
 
 def pack(train: Callable[..., object]) -> bytes:
     """Pickle a training function.

@@ -25,8 +25,6 @@ from phyletic.workers.loop import Trials
 from phyletic.workers.pickling import become_program, unpack
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Request, Setup, receive, send
 
-__all__ = ["SocketChannel", "main"]
-
 
 class SocketChannel:
     """Reaches the coordinator in the owner's process; several threads may use it.

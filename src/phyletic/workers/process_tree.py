@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from phyletic.storage.changes import SessionRecord
 from phyletic.workers import reaper
 
-__all__ = ["Lifeline", "creation_time", "kill_survivors", "kill_tree"]
-
 _CLOCK_TOLERANCE = 1.5
 """Seconds by which a creation time may change when someone sets the system's clock."""
 

@@ -16,8 +16,6 @@ import sys
 import time
 from collections.abc import Mapping
 
-__all__ = ["MARKER", "kill_groups", "members"]
-
 MARKER = "PHYLETIC_SESSION"
 """The environment variable with a worker's session, after those of the workers that it runs under."""
 

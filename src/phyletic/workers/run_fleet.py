@@ -31,8 +31,6 @@ from phyletic.workers.fleet_protocol import (
 )
 from phyletic.workers.interrupts import Interrupts
 
-__all__ = ["FleetRun"]
-
 
 class FleetRun:
     """A run of a fleet.

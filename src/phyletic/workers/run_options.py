@@ -15,8 +15,6 @@ from phyletic.records.values import whole_number
 from phyletic.workers.reaper import MARKER
 from phyletic.workers.trial import check_steps
 
-__all__ = ["THREAD_VARIABLES", "RunOptions", "visible_devices", "worker_environment"]
-
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",

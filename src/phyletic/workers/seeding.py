@@ -10,8 +10,6 @@ import numpy as np
 
 from phyletic.errors import InvalidArgument
 
-__all__ = ["seed_everything"]
-
 
 def seed_everything(seed: int) -> None:
     """Seed Python's ``random``, numpy's global state and, where they are imported, Keras and torch on all its devices.

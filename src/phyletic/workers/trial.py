@@ -13,8 +13,6 @@ from phyletic.records.values import is_unicode, whole_number
 from phyletic.workers.apply import apply
 from phyletic.workers.attempt import Attempt, State
 
-__all__ = ["LiveTrial", "attempt_of", "check_metric_name", "check_metric_value", "check_steps"]
-
 
 class LiveTrial:
     """One trial while it runs: what it is, its hyperparameters and state, and how to report."""

@@ -14,8 +14,6 @@ from phyletic.space import Space
 from phyletic.workers.apply import drift
 from phyletic.workers.attempt import PREEMPTED, Attempt
 
-__all__ = ["result_of"]
-
 
 def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], CheckpointReference | None]) -> Tell | None:
     """Publish the checkpoint of a trial whose body has ended, and return its result.

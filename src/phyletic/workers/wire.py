@@ -17,8 +17,6 @@ import msgspec
 from phyletic.coordinator.messages import Command, Refused, Reply
 from phyletic.failpoints import failpoint
 
-__all__ = ["DISTRUSTED", "TERMINATED", "Answers", "FramedSocket", "Request", "Setup", "receive", "send"]
-
 DISTRUSTED = 75
 """Exit status of a worker that no longer trusts its own process (EX_TEMPFAIL)."""
 TERMINATED = 128 + signal.SIGTERM

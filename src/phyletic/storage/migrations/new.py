@@ -13,8 +13,6 @@ from pathlib import Path
 from phyletic.errors import InvalidArgument
 from phyletic.storage import migrations, schema
 
-__all__ = ["next_revision"]
-
 _TEMPLATE = '''"""{title}.
 
 Revision ID: {revision}

@@ -10,8 +10,6 @@ from phyletic.errors import ApplyFailed
 from phyletic.records import Value
 from phyletic.workers.targets.target import Setting, Target, ancestry, kind_of, plain
 
-__all__ = ["describe"]
-
 _READ_AT_EACH_STEP = ("weight_decay", "momentum", "rho", "beta_1", "beta_2", "epsilon")
 _CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 

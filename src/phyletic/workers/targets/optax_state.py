@@ -10,8 +10,6 @@ from phyletic.errors import ApplyFailed
 from phyletic.records import Value
 from phyletic.workers.targets.target import Setting, Target, agreed, kind_of, plain
 
-__all__ = ["describe"]
-
 
 def describe(target: object, group: int | str | None) -> Target | None:
     """Describe an optax state that holds injected hyperparameters; returns None for anything else.

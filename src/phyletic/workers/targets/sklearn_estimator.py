@@ -13,8 +13,6 @@ from phyletic.errors import ApplyFailed
 from phyletic.records import Value
 from phyletic.workers.targets.target import Setting, Target, agreed, ancestry, kind_of, plain
 
-__all__ = ["describe"]
-
 
 def describe(target: Any) -> Target | None:
     """Describe a scikit-learn estimator; returns None for anything else.

@@ -10,8 +10,6 @@ from typing import Any
 
 from phyletic.records import Value
 
-__all__ = ["Setting", "Target", "agreed", "ancestry", "describe_mapping", "kind_of", "plain"]
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:

@@ -13,8 +13,6 @@ from phyletic.errors import ApplyFailed
 from phyletic.records import Value
 from phyletic.workers.targets.target import Setting, Target, agreed, ancestry, kind_of, plain
 
-__all__ = ["describe"]
-
 _ALIASES = {"beta1": "betas.0", "beta2": "betas.1", "beta_1": "betas.0", "beta_2": "betas.1"}
 
 _NOT_SETTINGS = {
