@@ -15,8 +15,6 @@ from phyletic.cli.shared_options import json_option, study_argument
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["budget", "pause", "pin", "resize", "resume", "stop"]
-
 _Said = tuple[dict[str, Any], str]
 """The output of a command: a JSON document, and one line for people."""
 

@@ -20,8 +20,6 @@ from phyletic.errors import InvalidArgument, MissingDependency
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["demo", "toy"]
-
 _INTERVAL = 2
 """Epochs between two exploits."""
 

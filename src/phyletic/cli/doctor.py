@@ -25,8 +25,6 @@ from phyletic.cli.shared_options import json_option
 from phyletic.errors import PhyleticError, StorageUnsupported
 from phyletic.version import __version__
 
-__all__ = ["Finding", "doctor", "examine"]
-
 _SLOW_FSYNC = 0.03
 _LITTLE_ROOM = 2 * 2**30
 

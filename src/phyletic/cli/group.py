@@ -14,8 +14,6 @@ import click
 from phyletic.errors import PhyleticError
 from phyletic.version import __version__
 
-__all__ = ["CommandGroup", "main"]
-
 
 class CommandGroup(click.Group):
     """A group that imports a command's module when the command is asked for.

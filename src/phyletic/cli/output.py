@@ -14,8 +14,6 @@ import msgspec
 from phyletic.records import Budget
 from phyletic.records.values import encode_number
 
-__all__ = ["budget_text", "echo_json", "echo_table", "moment"]
-
 
 def echo_json(document: object) -> None:
     """Print records, or what JSON can hold, as JSON that every parser reads."""

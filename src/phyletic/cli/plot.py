@@ -14,8 +14,6 @@ from phyletic.errors import InvalidArgument
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["plot"]
-
 
 @click.command(
     short_help="Draw a study.",

@@ -9,8 +9,6 @@ import click
 
 from phyletic.cli.group import main
 
-__all__ = ["commands", "reference"]
-
 _INTRODUCTION = """# Command line
 
 `phyletic` runs studies and shows what they found. Commands that read a study can be used while it runs.

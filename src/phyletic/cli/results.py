@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from phyletic.study.schedule import Schedule
     from phyletic.study.study import Study
 
-__all__ = ["best", "echo_schedule", "schedule"]
-
 
 @click.command(
     short_help="Print the best trial of a study.",

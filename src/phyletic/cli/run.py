@@ -12,8 +12,6 @@ import click
 from phyletic.cli.shared_options import setting
 from phyletic.errors import InvalidArgument
 
-__all__ = ["run"]
-
 _FORM = "not of the form MODULE:NAME, such as train.py:study"
 
 

@@ -11,8 +11,6 @@ import click
 
 from phyletic.errors import NotFound
 
-__all__ = ["FiniteRange", "json_option", "setting", "storage_option", "study_argument"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from phyletic.evolution import Algorithm
     from phyletic.simulate import Simulation
 
-__all__ = ["simulate"]
-
 _FIGURES = ("wall_seconds", "utilisation", "regret", "exploits", "completed", "losses", "member_steps")
 
 

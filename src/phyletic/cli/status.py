@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from phyletic.study.status import StudyStatus
     from phyletic.study.study import Study
 
-__all__ = ["show", "studies"]
-
 
 @click.command(
     short_help="List the studies in a storage.", epilog="Example: phyletic studies --storage sqlite:///digits.db"

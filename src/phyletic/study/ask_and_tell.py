@@ -21,8 +21,6 @@ from phyletic.study.holding import Holding
 from phyletic.workers.attempt import Attempt
 from phyletic.workers.trial import LiveTrial, attempt_of, check_metric_name, check_metric_value, check_steps
 
-__all__ = ["AskAndTell"]
-
 _MOST_AT_ONCE = 10_000
 
 

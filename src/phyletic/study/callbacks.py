@@ -14,8 +14,6 @@ from phyletic.records.event import DECIDED, GIVEN_UP
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["HOOKS", "call_back", "check_callbacks"]
-
 HOOKS = {
     DECIDED: "on_decision",
     "completed": "on_completed",

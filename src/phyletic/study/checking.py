@@ -15,8 +15,6 @@ from phyletic.workers.trial import check_steps
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["check"]
-
 
 def check(study: Study, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
     """Compare a trial continued in memory with the same trial continued from its checkpoint; see :meth:`Study.check`.

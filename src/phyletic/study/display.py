@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-__all__ = ["LiveDisplay", "choose", "render"]
-
 _REFRESH = 0.25
 """Seconds between two pictures of the live table."""
 _PAUSE = 1.0

@@ -14,8 +14,6 @@ from collections.abc import Collection
 from phyletic.coordinator.messages import Leave
 from phyletic.coordinator.owner import Owner
 
-__all__ = ["Holding"]
-
 _PROCESS = secrets.token_hex(8)
 
 

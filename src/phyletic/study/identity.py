@@ -21,8 +21,6 @@ from phyletic.records import Metric, StudyIdentity
 from phyletic.space import Space
 from phyletic.space.paths import flatten
 
-__all__ = ["Arguments", "Sampling", "check_name", "create_identity", "make_metrics", "make_space", "require_same"]
-
 Sampling = Literal["random", "sobol", "latin"]
 
 

@@ -34,8 +34,6 @@ from phyletic.version import __version__
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.process_tree import kill_survivors
 
-__all__ = ["Opened", "about_this_process", "check_folder", "open_or_create", "stored_study"]
-
 _FRAMEWORKS = (
     *("flax", "gymnasium", "jax", "keras", "lightgbm", "lightning", "numpy", "optax", "sklearn"),
     *("stable_baselines3", "tensorflow", "torch", "transformers", "xgboost"),

@@ -10,27 +10,6 @@ import msgspec
 from phyletic.records import Budget, Metric, Timings, Trial, TrialState, Value
 from phyletic.storage.changes import Counters
 
-__all__ = [
-    "MemberProgress",
-    "MemberState",
-    "Progress",
-    "change_text",
-    "damage_text",
-    "duration",
-    "ended_text",
-    "exploit_text",
-    "failure_text",
-    "lineage_text",
-    "number_text",
-    "progress_text",
-    "short_names",
-    "summary_lines",
-    "time_left",
-    "totals_text",
-    "value_text",
-]
-
-
 MemberState = Literal["running", "waiting", "idle", "failed", "done"]
 
 

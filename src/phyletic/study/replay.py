@@ -20,8 +20,6 @@ from phyletic.study.schedule import Schedule, load_schedule
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["ScheduleReplay", "replay"]
-
 
 @dataclass(frozen=True)
 class ScheduleReplay:

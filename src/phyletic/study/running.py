@@ -22,8 +22,6 @@ from phyletic.workers.run_options import RunOptions
 if TYPE_CHECKING:
     from phyletic.study.study import Study
 
-__all__ = ["run"]
-
 
 def run(
     study: Study,

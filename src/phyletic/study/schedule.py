@@ -21,8 +21,6 @@ from phyletic.records.values import whole_number
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Schedule", "Segment"]
-
 
 class Segment(msgspec.Struct, frozen=True):
     """Steps trained with the same hyperparameters.

@@ -14,8 +14,6 @@ from phyletic.records.event import DECIDED, GIVEN_UP, RESULTS
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import MemberProgress, MemberState, Progress
 
-__all__ = ["Snapshots"]
-
 _SHOW_SECONDS = 0.1
 
 

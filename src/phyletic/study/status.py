@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from phyletic.study.study import Study
 
-__all__ = ["StudyDetails", "StudyStatus", "details_of", "load_study", "status_of", "version_changes"]
-
 
 class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A study in a few figures.

@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     import pandas
     from sqlalchemy import Connection
 
-__all__ = ["Study", "studies"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
