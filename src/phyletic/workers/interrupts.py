@@ -21,7 +21,7 @@ class Interrupts:
 
     The first Ctrl-C asks to drain, the second to stop. SIGTERM and SIGHUP ask to hand back the running trials. Only the
     main thread sets handlers, only for signals for which the program has none of its own, and the end of the block
-    restores them. A process that the training code forks handles its first such signal as without a run.
+    restores them. A process that the training code forks has the earlier handlers.
 
     Args:
         study: The uuid of the study that runs meanwhile, by which :meth:`request` finds this object.
@@ -47,7 +47,6 @@ class Interrupts:
         self.terminated: int | None = None
         self._heed = heed
         self._once = once
-        self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -77,15 +76,35 @@ class Interrupts:
         return bool(found)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        forked = os.getpid() != self._process
-        if self._once or forked:
+        if self._once:
             signal.signal(number, self._before[number])
-        if forked:
-            os.kill(os.getpid(), number)
-            return
         if number == signal.SIGINT:
             self.stopping = self.draining
         else:
             self.terminated = self.terminated or number
         self.draining = True
         self._heed(self)
+
+
+_forking = threading.local()
+
+
+def _hold_signals() -> None:
+    # a child would lose a signal that comes before it has the earlier handlers, and multiprocessing ends children so
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_DEFAULTS) if Interrupts.entered else ())
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _restore_in_child() -> None:
+    for interrupts in Interrupts.entered:
+        for number, handler in interrupts._before.items():
+            if signal.getsignal(number) == interrupts._handle:
+                signal.signal(number, handler)
+        interrupts._before.clear()
+    _release_signals()
+
+
+os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_restore_in_child)
