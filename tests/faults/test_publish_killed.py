@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import phyletic as ph
 from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.errors import NotFound
 from phyletic.failpoints import armed
@@ -149,3 +150,23 @@ def test_a_small_publication_costs_two_fsyncs(tmp_path):
     assert [name for name in passed if name.endswith("after")] == [
         "disk.create.after", "disk.write.after", "disk.fsync.after", "disk.rename.after", "disk.fsync_folder.after",
     ]  # fmt: skip
+
+
+def test_results_that_are_told_together_share_the_wait_for_their_names(tmp_path):
+    study = ph.Study(
+        "many",
+        space={"x": ph.Float(0, 1)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(8, 1),
+        storage=tmp_path / "a.db",
+    )
+    counts = []
+    for _ in range(2):  # the folder itself is new at the first
+        trials = study.ask(count=8)
+        passed: list[str] = []
+        with armed(passed.append):
+            study.tell(trials, [{"score": 1.0}] * 8, checkpoint=[{"x": trial["x"]} for trial in trials])
+        counts.append((passed.count("disk.fsync.after"), passed.count("disk.fsync_folder.after")))
+    study.close()
+    assert counts[1] == (8, 1)

@@ -215,6 +215,8 @@ class Opened:
         self.study = ph.Study(**STUDY, storage=folder / "a.db")
         for score in (1.0, 2.0, math.nan):
             self.study.tell(self.study.ask(), {"score": score}, checkpoint={"weights": np.zeros(2)})
+        for kept in (0, 2):  # whatever the examples before have trained since
+            self.study.pin(kept)
         self.trial = self.study.ask()
         self.finished = ph.Study(
             **{**STUDY, "name": "finished", "budget": ph.Budget(trials=1)}, storage=folder / "a.db"
@@ -288,6 +290,7 @@ METHODS: Calls = {
     "lineage": (lambda o, **a: o.study.lineage(**a), {"trial": 0}),
     "schedule": (lambda o, **a: o.study.schedule(**a), {"trial": 0}),
     "evaluations": (lambda o, **a: o.study.evaluations(**a), {"trial": 0}),
+    "changes": (lambda o, **a: o.study.changes(**a), {"since": -1, "limit": 10}),
     "population_at": (lambda o, **a: o.study.population_at(**a), {"trial": 0}),
     "checkpoint_path": (lambda o, **a: o.study.checkpoint_path(**a), {"trial": 1}),
     "restore": (
@@ -309,7 +312,7 @@ METHODS: Calls = {
     "run": (
         lambda o, **a: o.finished.run(**a),
         {"train": nothing, "workers": 0, "devices": None, "threads": 1, "reload": "changed", "verbose": 0,
-         "trial_timeout": None, "grace": 1.0, "environment": None},
+         "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None},
     ),
 }  # fmt: skip
 

@@ -59,7 +59,7 @@ TAKES = {
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
-        heartbeat.trial apply.group apply.scheduler checkpoint_path.trial restore.trial replay.schedule run.threads
+        heartbeat.trial apply.group apply.scheduler replay.schedule run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
         plots.parameters.hyperparameters plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
@@ -68,12 +68,13 @@ TAKES = {
     "True 0": "run.verbose",
     # whole numbers
     "0": "PBT.burn_in Schedule.at.step",
-    "int64(2)": "Int.high",
+    "int64(2)": "Int.high changes.limit",
     "None int64(2)": "Int.step tell.steps_done report.steps_done check.steps",
     "0 int64(2)": """suggest.seed simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
-        population_at.trial""",
-    "None 0 int64(2)": "Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers",
-    "0 -1 int64(2)": "Int.low",
+        population_at.trial pin.trial""",
+    "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers
+        checkpoint_path.trial restore.trial""",
+    "0 -1 int64(2)": "Int.low changes.since",
     # real numbers
     "0.5": "Truncation.fraction TTest.p DriftingCurve.speed",
     "1.5": "plots.landscape_animation.width",

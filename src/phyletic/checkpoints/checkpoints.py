@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 from phyletic.checkpoints.adapters import encode_state
-from phyletic.checkpoints.blobs import Blobs
+from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, open_folder, open_packed
@@ -71,16 +71,39 @@ class Checkpoints:
             CheckpointError: It could not be written (a full disk, another state under the same id); nothing of it is
                 visible.
         """
-        packed = encode_state(state)
-        with self._writing(_checked(id)):
-            if self._published(id):
-                again = Digest()
-                for part in packed.parts():
-                    again.update(part)
-                self._require_same(id, _packed(id), again.text())
-            with contextlib.closing(Digest(packed.size)) as digest:
-                self._blobs.put([(_packed(id), hashed(packed.parts(), digest))])
-        return CheckpointReference(id, digest.text(), digest.size)
+        return self.publish_many({id: state})[0]
+
+    def publish_many(self, states: Mapping[str, Mapping[str, object]]) -> list[CheckpointReference]:
+        """Publish several states, as :meth:`publish` does, with one wait for the names of all.
+
+        Args:
+            states: States by id.
+
+        Returns:
+            A reference for each, in the given order.
+
+        Raises:
+            StateUnsupported: An entry is of a type that cannot be saved; nothing was written.
+            CheckpointError: One could not be written; earlier ones may be published.
+        """
+        encoded = {_checked(id): encode_state(state) for id, state in states.items()}
+        references: list[CheckpointReference] = []
+
+        def files() -> Generator[tuple[str, Content]]:
+            for id, packed in encoded.items():
+                with contextlib.closing(Digest(packed.size)) as digest:
+                    yield _packed(id), hashed(packed.parts(), digest)
+                references.append(CheckpointReference(id, digest.text(), digest.size))
+
+        with self._writing(", ".join(encoded)), contextlib.closing(files()) as written:
+            for id, packed in encoded.items():
+                if self._published(id):
+                    again = Digest()
+                    for part in packed.parts():
+                        again.update(part)
+                    self._require_same(id, _packed(id), again.text())
+            self._blobs.put(written)
+        return references
 
     def publish_folder(self, id: str, folder: Path) -> CheckpointReference:
         """Publish a user's own files. They are complete, visible and durable once this returns.

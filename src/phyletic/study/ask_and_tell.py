@@ -6,7 +6,10 @@ import secrets
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
+
+from msgspec.structs import replace
 
 from phyletic.coordinator.client import Client
 from phyletic.coordinator.control import check_count
@@ -100,22 +103,38 @@ class AskAndTell:
     ) -> Any:
         """Tell one result, or many in one transaction."""
         if not isinstance(trial, Sequence) or isinstance(trial, str):
-            command = self._command(trial, _checked(metrics, values), checkpoint, steps_done, partial)
-            return self._told([trial], [command])[0]
+            return self._tell([trial], [_checked(metrics, values)], [checkpoint], steps_done, partial)[0]
         results = metrics if metrics is not None else [None] * len(trial)
-        folders = checkpoint if checkpoint is not None else [None] * len(trial)
-        for name, given in (("metrics", results), ("checkpoint", folders)):
+        checkpoints = checkpoint if checkpoint is not None else [None] * len(trial)
+        for name, given in (("metrics", results), ("checkpoint", checkpoints)):
             if not isinstance(given, Sequence) or len(given) != len(trial):
                 raise InvalidArgument(name, given, f"a list of {len(trial)}, one for each trial")
         if values:
             raise InvalidArgument("values", dict(values), "given in a list of dictionaries, for a list of trials")
-        told = zip(trial, [_checked(result, {}) for result in results], folders, strict=True)
-        return self._told(trial, [self._command(*one, steps_done, partial) for one in told])
+        return self._tell(trial, [_checked(result, {}) for result in results], checkpoints, steps_done, partial)
 
-    def _told(self, trials: Sequence[Any], results: Sequence[Tell]) -> list[Trial]:
-        told = self._client.tell(results)
-        for trial in trials:
-            self._forget(_attempt(trial))
+    def _tell(
+        self,
+        trials: Sequence[Any],
+        results: Sequence[Mapping[str, float]],
+        checkpoints: Sequence[Any],
+        steps_done: int | None,
+        partial: bool,
+    ) -> list[Trial]:
+        """Publish what the trials leave, then tell their results; each list has an entry for each trial."""
+        attempts = [_attempt(trial) for trial in trials]
+        tells = [self._result(*one, steps_done, partial) for one in zip(attempts, results, strict=True)]
+        # publish nothing for a tell that the coordinator will refuse; it names the missing metric
+        left = [
+            (attempt, checkpoint)
+            for attempt, tell, checkpoint in zip(attempts, tells, checkpoints, strict=True)
+            if partial or any(evaluation.metric == self._metric.name for evaluation in tell.evaluations)
+        ]
+        self._publish(left)
+        references = {attempt.record.number: attempt.published for attempt, _ in left}
+        told = self._client.tell([replace(tell, checkpoint=references.get(tell.lease.trial)) for tell in tells])
+        for attempt in attempts:
+            self._forget(attempt)
         return told
 
     def _forget(self, attempt: Attempt) -> None:
@@ -127,49 +146,53 @@ class AskAndTell:
                 del self._open[session]
                 self._sessions.discard(session)
 
-    def _command(
-        self, trial: Any, values: Mapping[str, float], checkpoint: Any, steps_done: int | None, partial: bool
-    ) -> Tell:
-        live = _attempt(trial)
+    def _result(self, attempt: Attempt, values: Mapping[str, float], steps_done: int | None, partial: bool) -> Tell:
+        """Return what is to be told of an attempt, without its checkpoint."""
         check_flag("partial", partial)
-        done = live.steps_trained if steps_done is None else check_steps("steps_done", steps_done, 1)
+        done = attempt.steps_trained if steps_done is None else check_steps("steps_done", steps_done, 1)
         if done is None:
             raise InvalidArgument("steps_done", None, "given, since the interval is in seconds")
-        end = live.record.start_step + done
+        end = attempt.record.start_step + done
         final = (Evaluation(step=end, metric=name, value=value) for name, value in values.items())
-        evaluations = (*live.evaluations, *final)
-        # publish nothing for a tell that the coordinator will refuse; it names the missing metric
-        complete = partial or any(evaluation.metric == self._metric.name for evaluation in evaluations)
-        reference = self._publish(live, checkpoint) if complete else None
         return Tell(
-            lease=live.grant.lease,
-            evaluations=evaluations,
+            lease=attempt.grant.lease,
+            evaluations=(*attempt.evaluations, *final),
             steps_done=done,
-            checkpoint=reference,
             partial=partial,
-            hopeless=live.hopeless,
+            hopeless=attempt.hopeless,
             # as it was when it was applied: one optimizer may have served other trials since
-            applied=live.values_applied,
+            applied=attempt.values_applied,
         )
 
-    def _publish(self, live: Attempt, checkpoint: Any) -> CheckpointReference | None:
-        # what is published first stays the trial's checkpoint, also if it is told again or by several threads
-        with live.publishing:
-            if live.published is None:
-                live.published = self._publish_now(live, checkpoint)
-            return live.published
+    def _publish(self, left: Sequence[tuple[Attempt, Any]]) -> None:
+        """Publish the checkpoints that trials leave, states together.
 
-    def _publish_now(self, live: Attempt, checkpoint: Any) -> CheckpointReference | None:
-        identity, folder = live.grant.checkpoint, live.saved_to
-        if isinstance(checkpoint, Mapping):
-            _require_unused(live, checkpoint)
-            return self._checkpoints.publish(identity, checkpoint)
+        What is published first stays the trial's checkpoint, also if it is told again or by several threads.
+        """
+        with ExitStack() as locks:
+            for attempt in sorted({attempt for attempt, _ in left}, key=lambda attempt: attempt.record.number):
+                locks.enter_context(attempt.publishing)
+            states: dict[Attempt, Mapping[str, Any]] = {}
+            for attempt, checkpoint in left:
+                if attempt.published is not None or attempt in states:
+                    continue
+                if isinstance(checkpoint, Mapping):
+                    _require_unused(attempt, checkpoint)
+                    states[attempt] = checkpoint
+                else:
+                    attempt.published = self._publish_folder(attempt, checkpoint)
+            published = self._checkpoints.publish_many({one.grant.checkpoint: states[one] for one in states})
+            for attempt, reference in zip(states, published, strict=True):
+                attempt.published = reference
+
+    def _publish_folder(self, attempt: Attempt, checkpoint: Any) -> CheckpointReference | None:
+        folder = attempt.saved_to
         if checkpoint is not None:
             given = local_folder("checkpoint", checkpoint, "a folder, or a dictionary of what is to be saved")
             if folder is None or given.resolve() != folder.resolve():
-                _require_unused(live, checkpoint)
+                _require_unused(attempt, checkpoint)
             folder = given
-        return None if folder is None else self._checkpoints.publish_folder(identity, folder)
+        return None if folder is None else self._checkpoints.publish_folder(attempt.grant.checkpoint, folder)
 
     def fail(self, trial: Any, error: str | BaseException) -> Trial:
         """End an attempt without a result."""
