@@ -67,6 +67,16 @@ class LiveTrial:
         return self._lineage
 
     @property
+    def founder(self) -> int:
+        """The number of the newborn that its lineage begins with; asks as :attr:`lineage` does."""
+        return int(self.lineage.partition(",")[0])
+
+    @property
+    def donor(self) -> int | None:
+        """The number of the donor's trial, whose weights or hyperparameters it took over; None without a donor."""
+        return self.record.decision.donor
+
+    @property
     def newborn(self) -> bool:
         """Whether it starts without a parent's checkpoint."""
         return self.record.newborn

@@ -19,10 +19,13 @@ def test_a_trial_that_was_asked_for_knows_its_lineage() -> None:
     while not isinstance(trial := study.ask(), ph.Finished):
         weights = 0.0 if trial.newborn else float(study.restore(trial.parent)["weights"])
         said[trial.number] = trial.lineage
+        assert (trial.founder, trial.donor) == (int(trial.lineage.split(",")[0]), trial.record.decision.donor)
         weights += trial["lr"]
         study.tell(trial, score=weights, checkpoint={"weights": weights})
     trials = study.trials()
-    assert any(trial.decision.kind == "exploit" for trial in trials)
+    exploits = [trial for trial in trials if trial.decision.kind == "exploit"]
+    assert exploits
+    assert all(trial.decision.donor == trial.parent for trial in exploits)
     assert said[0] == "0,"
     for trial in trials:
         inherited = "" if trial.parent is None else said[trial.parent]

@@ -5,7 +5,20 @@ import pytest
 import phyletic as ph
 
 PUBLIC = {
-    *("number", "member", "generation", "parent", "lineage", "newborn", "start_step", "steps", "seed", "record"),
+    *(
+        "number",
+        "member",
+        "generation",
+        "parent",
+        "lineage",
+        "founder",
+        "donor",
+        "newborn",
+        "start_step",
+        "steps",
+        "seed",
+        "record",
+    ),
     *("hyperparameters", "load_from", "save_to", "state", "loaded", "should_stop", "range", "report", "apply"),
 }
 
