@@ -217,6 +217,7 @@ def test_every_failpoint_is_tried(killing):
     named = set()
     for path in Path(ph.__file__).parent.rglob("*.py"):
         named |= set(re.findall(r'^ +failpoint\("([^"]+)"\)', path.read_text(), re.MULTILINE))
+        named |= points(*(f"disk.{step}" for step in re.findall(r'with _passing\("([^"]+)"\)', path.read_text())))
     assert named == RUN | {point.partition(":")[0] for point in WORKERS} | {*OWNERS, *REQUESTS, *ASKERS}
 
 

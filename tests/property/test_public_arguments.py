@@ -100,7 +100,7 @@ TAKES = {
     "None {}": "report.values run.environment",
     "None {} {'':0}": "tell.checkpoint",
     "[] ()": "Schedule.segments simulate.controls StudyDefinition.initial suggest.trials early_stop.trials",
-    "None [] ()": """Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
+    "None [] ()": """run.callbacks Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
         plots.parallel_coordinates.hyperparameters""",
     "None [] () set()": "trials.states",
     "None [0] ('a/b',1) range(2)": "run.devices",

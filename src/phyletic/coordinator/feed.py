@@ -20,7 +20,7 @@ _logger = logging.getLogger("phyletic")
 
 
 def committed(changes: Changes) -> tuple[StudyChange, ...]:
-    """Return what a commit changed, as followers get it: results, decisions, and everything else, each by number.
+    """Return what a commit changed, as followers get it: results, what else happened, and the decisions that follow.
 
     Each trial is as the commit left it.
     """
@@ -45,7 +45,7 @@ def committed(changes: Changes) -> tuple[StudyChange, ...]:
         )
         for event in changes.events
     ]
-    return (*results, *decisions, *events)
+    return (*results, *events, *decisions)
 
 
 class Follower:

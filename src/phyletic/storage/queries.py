@@ -158,7 +158,7 @@ def trials_by_number(connection: Connection, study_id: int, numbers: Iterable[in
 
 
 def study_changes(connection: Connection, study_id: int, *, since: int, limit: int) -> list[StudyChange]:
-    """Return what was committed after a sequence number: of each write its results, its decisions, and its events.
+    """Return what was committed after a sequence number: of each write its results, its events, and its decisions.
 
     Args:
         connection: Where to read.
@@ -191,8 +191,8 @@ def study_changes(connection: Connection, study_id: int, *, since: int, limit: i
     trials = trials_by_number(connection, study_id, [row.trial for row in events if row.trial is not None])
     found = [
         *[(row.ended, trial.state, trial.finished, trial, {}) for row in results for trial in [trial_of(row)]],
-        *[(row.decided, DECIDED, trial.created, trial, {}) for row in decisions for trial in [trial_of(row)]],
         *[(row.sequence, row.kind, row.at, trials.get(row.trial), row.payload) for row in events],
+        *[(row.decided, DECIDED, trial.created, trial, {}) for row in decisions for trial in [trial_of(row)]],
     ]
     return [
         StudyChange(sequence=sequence, kind=str(kind), at=at or 0.0, trial=trial, payload=payload)
