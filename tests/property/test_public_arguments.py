@@ -68,13 +68,14 @@ TAKES = {
     "True 0": "run.verbose",
     # whole numbers
     "0": "PBT.burn_in Schedule.at.step",
-    "int64(2)": "Int.high changes.limit",
+    "int64(2)": "Int.high",
     "None int64(2)": "Int.step tell.steps_done report.steps_done check.steps",
     "0 int64(2)": """suggest.seed simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
         population_at.trial pin.trial""",
     "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers
         checkpoint_path.trial restore.trial""",
-    "0 -1 int64(2)": "Int.low changes.since",
+    "0 -1": "changes.since",
+    "0 -1 int64(2)": "Int.low",
     # real numbers
     "0.5": "Truncation.fraction TTest.p DriftingCurve.speed",
     "1.5": "plots.landscape_animation.width",

@@ -474,7 +474,7 @@ class Study:
         """
         check_integer("since", since, -1)
         check_integer("limit", limit, 1)
-        return self._read(queries.study_changes, since=int(since), limit=int(limit))
+        return self._read(queries.study_changes, since=since, limit=limit)
 
     def _read(self, query: Callable[Concatenate[Connection, int, P], T], *given: P.args, **named: P.kwargs) -> T:
         """Return what a query finds of the study."""
