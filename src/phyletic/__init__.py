@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from phyletic.study.schedule import Schedule as Schedule
     from phyletic.study.study import Study as Study
     from phyletic.study.study import studies as studies
-    from phyletic.workers.trial import LiveTrial as LiveTrial
+    from phyletic.workers.live_trial import LiveTrial as LiveTrial
 
 # where each public name comes from; nothing is imported before it is used, so that importing phyletic costs nothing
 _HOMES = {
@@ -69,7 +69,7 @@ _HOMES = {
     "phyletic.space": ("Choice", "Float", "Int", "Ordinal", "Space"),
     "phyletic.study.schedule": ("Schedule",),
     "phyletic.study.study": ("Study", "studies"),
-    "phyletic.workers.trial": ("LiveTrial",),
+    "phyletic.workers.live_trial": ("LiveTrial",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = ("errors", "plots", "problems", "testing")

@@ -11,7 +11,7 @@ from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import InvalidArgument, Unreachable
 from phyletic.records import Evaluation
 from phyletic.workers.detached import detached_source
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 LEASE = 0.4
 NEAR = "2" * 32

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from public_calls import MADE, METHODS, SIMULATED, STUDY, Hostile, Opened, empty_folder, files, refused
 
 import phyletic as ph
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 
 class Unshown:

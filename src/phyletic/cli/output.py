@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from phyletic.records import Budget
-from phyletic.records.values import encode_number
+from phyletic.records.encodings import encode_number
 
 
 def echo_json(document: object) -> None:

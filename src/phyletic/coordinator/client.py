@@ -26,7 +26,7 @@ from phyletic.coordinator.messages import (
     Wait,
 )
 from phyletic.records import Lease, Trial
-from phyletic.records.values import as_unicode
+from phyletic.records.encodings import as_unicode
 
 
 class Client:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from phyletic.coordinator.messages import Ask, Command, Done, Fail, Heartbeat, Join, Tell
 from phyletic.coordinator.state import StudyState
 from phyletic.errors import InvalidArgument
-from phyletic.records.values import is_unicode
+from phyletic.records.encodings import is_unicode
 from phyletic.storage.changes import Changes, SessionRecord
 
 LONGEST_LEASE = 30 * 24 * 3600.0

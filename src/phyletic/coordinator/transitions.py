@@ -27,8 +27,8 @@ from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
 from phyletic.evolution import MemberView
 from phyletic.randomness import trial_seed
 from phyletic.records import Decision, Event, Lease, Measured, Suggestion, Trial, TrialState
+from phyletic.records.encodings import as_unicode
 from phyletic.records.event import ENDED_ATTEMPT, GIVEN_UP
-from phyletic.records.values import as_unicode
 from phyletic.storage.changes import Changes, TrialUpdate
 
 Cause: TypeAlias = Literal["error", "lost", "released", "damaged", "void"]

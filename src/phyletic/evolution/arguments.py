@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from phyletic.errors import InvalidArgument
-from phyletic.records.values import whole_number
+from phyletic.records.encodings import whole_number
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_number, check_sequence
 from phyletic.records import Metric, Trial
-from phyletic.records.values import is_unicode
+from phyletic.records.encodings import is_unicode
 from phyletic.space import Space
 
 

@@ -21,8 +21,8 @@ from phyletic.space import Float
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
+    from phyletic.workers.live_trial import LiveTrial
     from phyletic.workers.loop import Trials
-    from phyletic.workers.trial import LiveTrial
 
 SPACE = {
     "learning_rate_init": Float(1e-4, 1.0, log=True),

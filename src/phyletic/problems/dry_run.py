@@ -21,7 +21,7 @@ from phyletic.evolution.unstored_population import UnstoredPopulation, play
 from phyletic.records import Lease, Trial, TrialState
 from phyletic.space import Space
 from phyletic.workers.attempt import Attempt, State
-from phyletic.workers.trial import LiveTrial, attempt_of
+from phyletic.workers.live_trial import LiveTrial, attempt_of
 
 
 def dry_run(

@@ -23,8 +23,8 @@ from phyletic.space import Float
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
+    from phyletic.workers.live_trial import LiveTrial
     from phyletic.workers.loop import Trials
-    from phyletic.workers.trial import LiveTrial
 
 Array = npt.NDArray[np.float64]
 

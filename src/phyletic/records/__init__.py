@@ -7,7 +7,7 @@ from phyletic.records.event import Event, StudyChange
 from phyletic.records.lease import Lease
 from phyletic.records.study import Budget, Metric, StudyControl, StudyIdentity
 from phyletic.records.trial import Timings, Trial, TrialState
-from phyletic.records.values import Hyperparameters, Value
+from phyletic.space.values import Hyperparameters, Value
 
 __all__ = [
     "Budget",

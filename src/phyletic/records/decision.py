@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from phyletic.records.values import Value
+from phyletic.space.values import Value
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):

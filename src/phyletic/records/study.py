@@ -8,7 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.records.values import Value, is_unicode
+from phyletic.records.encodings import is_unicode
+from phyletic.space.values import Value
 
 _LARGEST = sys.float_info.max
 

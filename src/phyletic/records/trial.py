@@ -10,7 +10,7 @@ import msgspec
 from phyletic.errors import InvalidArgument
 from phyletic.records.checkpoint import CheckpointReference
 from phyletic.records.decision import Decision
-from phyletic.records.values import Value
+from phyletic.space.values import Value
 
 
 class TrialState(enum.StrEnum):

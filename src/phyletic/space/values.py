@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 Value: TypeAlias = float | int | str | bool | None
 """One parameter's value. Floats are finite."""
+
+Hyperparameters: TypeAlias = Mapping[str, Value]
+"""Values by flat path (``"optimizer.sgd.momentum"``), in the order of the space."""
 
 EXACT_INTEGERS = 2**53
 """Every reader of JSON keeps whole numbers up to this size exact."""

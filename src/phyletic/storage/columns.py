@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from phyletic.records.values import decode_number, encode_number
+from phyletic.records.encodings import decode_number, encode_number
 
 _encode = msgspec.json.Encoder().encode
 _decode_metrics = msgspec.json.Decoder(dict[str, float | int | str]).decode

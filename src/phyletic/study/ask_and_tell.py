@@ -22,7 +22,7 @@ from phyletic.evolution.arguments import check_flag, check_mapping
 from phyletic.records import CheckpointReference, Evaluation, Metric, Trial
 from phyletic.study.holding import Holding
 from phyletic.workers.attempt import Attempt
-from phyletic.workers.trial import LiveTrial, attempt_of, check_metric_name, check_metric_value, check_steps
+from phyletic.workers.live_trial import LiveTrial, attempt_of, check_metric_name, check_metric_value, check_steps
 
 _MOST_AT_ONCE = 10_000
 

@@ -10,7 +10,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution import RandomSearch
 from phyletic.randomness import RandomStream
 from phyletic.records import Budget
-from phyletic.workers.trial import check_steps
+from phyletic.workers.live_trial import check_steps
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study

@@ -23,7 +23,7 @@ from phyletic.errors import InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, CheckpointState, StudyControl, StudyIdentity
-from phyletic.records.values import is_unicode
+from phyletic.records.encodings import is_unicode
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy

@@ -16,7 +16,7 @@ from phyletic.disk import local_path
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.evolution.arguments import check_instance, check_sequence
 from phyletic.records import Trial, Value
-from phyletic.records.values import whole_number
+from phyletic.records.encodings import whole_number
 
 if TYPE_CHECKING:
     import pandas

@@ -36,7 +36,7 @@ from phyletic.records import (
     Trial,
     TrialState,
 )
-from phyletic.records.values import whole_number
+from phyletic.records.encodings import whole_number
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import open_database
@@ -47,9 +47,9 @@ from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, load_study, status_of
 from phyletic.workers.iteration import Iteration
+from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.memory import Load, Save
-from phyletic.workers.trial import LiveTrial
 
 if TYPE_CHECKING:
     import pandas

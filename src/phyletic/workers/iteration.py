@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from phyletic.errors import StorageError, Unreachable
+from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Memory
-from phyletic.workers.trial import LiveTrial
 
 
 class Source(Protocol):

@@ -17,13 +17,13 @@ from phyletic.coordinator.messages import HOPELESS, Ask, Done, Fail, Finished, G
 from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_one_of
 from phyletic.records import CheckpointReference
-from phyletic.records.values import as_unicode
+from phyletic.records.encodings import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_attempt
 from phyletic.workers.iteration import Iteration
+from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
 from phyletic.workers.seeding import seed_everything
-from phyletic.workers.trial import LiveTrial
 from phyletic.workers.trial_result import result_of
 
 Build = Callable[[LiveTrial], Mapping[str, Any]]

@@ -11,8 +11,8 @@ from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.errors import CheckpointError, StateUnsupported
 from phyletic.records import CheckpointReference, Value
 from phyletic.workers.attempt import State
+from phyletic.workers.live_trial import LiveTrial, attempt_of
 from phyletic.workers.seeding import seed_everything
-from phyletic.workers.trial import LiveTrial, attempt_of
 
 Save = Callable[[Any, Path], object]
 Load = Callable[[Any, Path], object]

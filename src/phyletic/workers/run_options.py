@@ -11,9 +11,9 @@ import msgspec
 import phyletic
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_mapping, check_number, check_one_of
-from phyletic.records.values import whole_number
+from phyletic.records.encodings import whole_number
+from phyletic.workers.live_trial import check_steps
 from phyletic.workers.reaper import MARKER
-from phyletic.workers.trial import check_steps
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -12,7 +12,7 @@ from phyletic import errors
 from phyletic.coordinator.coordinator import Coordinator
 from phyletic.coordinator.messages import Ask, Done, Granted, Refused, Tell
 from phyletic.records import CheckpointReference, Evaluation, Timings, TrialState
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 SESSION = "1" * 32
 

@@ -10,7 +10,7 @@ import phyletic as ph
 from phyletic import errors
 from phyletic.errors import LeaseLost
 from phyletic.records import TrialState
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 
 def make(storage):

@@ -12,7 +12,7 @@ from phyletic import errors
 from phyletic.coordinator.messages import HOPELESS, Ask, Granted, Heartbeat, Join, Tell
 from phyletic.evolution.early_stop import TrialCurve
 from phyletic.records import Evaluation
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 INTERVAL = 1000
 

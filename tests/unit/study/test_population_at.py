@@ -6,7 +6,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.messages import Fail
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 
 def seen_now(study):

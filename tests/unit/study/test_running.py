@@ -11,7 +11,7 @@ import phyletic as ph
 from phyletic.cli import main
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, MetricMissing, StorageError, TrainingError
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 
 def make(tmp_path, **options):

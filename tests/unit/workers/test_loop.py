@@ -8,7 +8,7 @@ import pytest
 import phyletic as ph
 from phyletic import errors
 from phyletic.records import TrialState
-from phyletic.workers.trial import attempt_of
+from phyletic.workers.live_trial import attempt_of
 
 
 def make(algorithm, **budget):

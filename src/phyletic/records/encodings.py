@@ -1,26 +1,9 @@
-"""The values of hyperparameters, and encodings that survive JSON."""
+"""Numbers and texts as JSON and a database keep them."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
-from typing import TypeAlias
-
-from phyletic.space.values import Value
-
-__all__ = [
-    "Hyperparameters",
-    "Value",
-    "as_unicode",
-    "decode_number",
-    "encode_number",
-    "is_unicode",
-    "whole_number",
-]
-
-Hyperparameters: TypeAlias = Mapping[str, Value]
-"""Values by flat path (``"optimizer.sgd.momentum"``), in the order of the space."""
 
 
 def whole_number(value: object) -> int | None:

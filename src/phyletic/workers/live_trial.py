@@ -9,7 +9,7 @@ from typing import Any
 
 from phyletic.errors import InvalidArgument
 from phyletic.records import Evaluation, Trial, Value
-from phyletic.records.values import is_unicode, whole_number
+from phyletic.records.encodings import is_unicode, whole_number
 from phyletic.workers.apply import apply
 from phyletic.workers.attempt import Attempt, State
 
