@@ -16,7 +16,7 @@ import pytest
 from phyletic.errors import StorageError, StorageOwned
 from phyletic.records import Budget, Decision, Metric, StudyControl, StudyIdentity, Trial, TrialState
 from phyletic.storage import Database, open_database, queries
-from phyletic.storage.changes import Changes, Counters
+from phyletic.storage.changes import Changes, Counters, TrialUpdate
 from phyletic.storage.writing import create_study, take_epoch, write
 
 # A process that owns a file and writes one trial after another; each line it prints is a write that was acknowledged.
@@ -75,7 +75,7 @@ def write_next(store: Database, study: int, sequence: int) -> None:
     )
     counters = Counters(next_trial=sequence + 1, sequence=sequence + 1, epoch=1)
     with store.transaction() as connection:
-        write(connection, study, Changes(expected=sequence, counters=counters, inserted=[(trial, None)]))
+        write(connection, study, Changes(expected=sequence, counters=counters, inserted=[TrialUpdate(trial)]))
 
 
 def check(store: Database) -> int:
