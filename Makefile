@@ -1,4 +1,5 @@
 # make demo    a small study from start to end, with its pictures
+# make quick   the tests of the core, in under a minute: what to run at each change
 # make test    the whole test suite
 # make lint    style, types and the direction of imports
 # make clean   remove the virtual environment and every cache
@@ -10,17 +11,26 @@ PYTHON ?= python3
 JOBS ?= 2
 
 BIN := $(VENV)/bin
+# The core's own tests; frameworks, pictures and processes are left to `make test`.
+QUICK := $(addprefix tests/unit/,checkpoints coordinator evolution records space storage) \
+	--ignore tests/unit/checkpoints/test_keras_states.py --ignore tests/unit/checkpoints/test_torch_states.py \
+	tests/unit/study/test_ask_and_tell.py tests/unit/study/test_callbacks.py tests/unit/study/test_opening.py \
+	tests/unit/workers/test_fleet.py tests/unit/workers/test_loop.py tests/conformance/test_algorithms.py \
+	tests/acceptance/test_the_one_idea.py
 # Also read by the isolated environment in which pip builds the package.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint clean
+.PHONY: demo quick test lint clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/phyletic demo
 
 # One thread for each process of the tests: they keep the cores busy without the threads of the numerical libraries.
-test: export OMP_NUM_THREADS := 1
+quick test: export OMP_NUM_THREADS := 1
+quick: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(JOBS) $(QUICK)
+
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
 
