@@ -218,7 +218,7 @@ def compare(folder: Path, plan: Plan) -> tuple[list[str], int]:
     durable = [row for row in rows if row.state is CheckpointState.DURABLE]
     for row in durable:
         wrong += _damage(study, f"the durable checkpoint of trial {row.trial}", row)
-    known = {row.id for row in rows if row.state is not CheckpointState.COLLECTED}
+    known = {row.id for row in rows if row.state is not CheckpointState.COLLECTED} | _publishing(folder / "chaos.db")
     for name in _names(root) - known:
         wrong.append(f"checkpoint {name} is there, and the database does not know it or says that it is gone")
     unpublished = _unfinished(root)
@@ -264,6 +264,12 @@ def _stored(database: Path) -> tuple[Counters, Sequence[Trial], Sequence[StoredC
             queries.checkpoints(connection, stored.id),
             evaluations,
         )
+
+
+def _publishing(database: Path) -> set[str]:
+    """Return the ids under which running attempts may publish."""
+    with open_database(database).read() as connection:
+        return set(connection.exec_driver_sql("SELECT publishes FROM trial WHERE publishes IS NOT NULL").scalars())
 
 
 def _names(root: Path) -> set[str]:
