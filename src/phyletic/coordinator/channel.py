@@ -1,4 +1,4 @@
-"""The way to a study's coordinator: whoever asks for trials, tells results or starts workers has a channel."""
+"""The way to a study's coordinator: all code that asks for trials, tells results or starts workers holds one."""
 
 from __future__ import annotations
 

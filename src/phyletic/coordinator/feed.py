@@ -1,4 +1,4 @@
-"""The feed: after each commit, the committed changes for whoever follows the study.
+"""The feed hands the changes of each commit to the followers of a study.
 
 A follower has a queue. It takes changes from it in its own time, so that nothing it does and nothing it raises reaches
 the code that decides. A follower that is too slow is told that it missed some, and reads on from the store.

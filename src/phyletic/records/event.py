@@ -1,4 +1,4 @@
-"""What happens to a study, as it is stored and as whoever follows the study gets it."""
+"""What happens to a study, as the database stores it and as followers get it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StudyChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One committed change of a study, the same record for whoever follows it while it runs or reads it later.
+    """One committed change of a study: followers get this record while it runs, and readers get the same one later.
 
     Attributes:
         sequence: Number of the write that committed it; several changes of one write share it.
