@@ -80,8 +80,8 @@ def blobs_at(address: str) -> Blobs:
         InvalidArgument: No kind of blobs has such an address.
 
     Example:
-        >>> blobs_at("volatile:/tmp/checkpoints").location
-        '/tmp/checkpoints'
+        >>> blobs_at("volatile:/data/checkpoints").location
+        '/data/checkpoints'
     """
     path = address.removeprefix(_VOLATILE)
     if not path.startswith("/"):

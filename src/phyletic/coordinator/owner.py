@@ -144,8 +144,9 @@ class Owner:
                 raise
             self._begun = True
             self._finish(outcome)
-            with suppress(CheckpointError):
-                # a worker published these, or began to, before it was told that its lease was lost
+            # a worker published these, or began to, before it was told that its lease was lost; the next owner finds
+            # them again if this one cannot
+            with suppress(CheckpointError, StorageError):
                 self._delete(self._coordinator.given_up(self.checkpoints.ids()))
 
     def _prepare(self, loaded: Loaded) -> None:

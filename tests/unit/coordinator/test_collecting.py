@@ -6,6 +6,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.coordinator.messages import Control
+from phyletic.errors import StorageBusy
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointState
 from phyletic.storage import queries
@@ -147,3 +148,16 @@ def test_what_a_member_left_that_was_taken_out_is_not_counted_on_after_a_reopeni
         assert not again.checkpoints.exists(again.trial(2).checkpoint.id)
         again.owner.execute([Control(keep_best=3)])
         assert all(again.checkpoints.exists(trial.checkpoint.id) for trial in again.owner.state.best)
+
+
+def test_remains_that_cannot_be_looked_up_now_keep_nobody_from_beginning(tmp_path, monkeypatch):
+    study = make(tmp_path / "a.db")
+
+    def fail(connection, study_id, ids):
+        raise StorageBusy("the disk is failing")
+
+    monkeypatch.setattr(queries, "given_up", fail)
+    tell(study)
+    assert study.owner.begun
+    study.close()
+    assert not study.database.owned
