@@ -3,7 +3,6 @@
 from phyletic.checkpoints.blobs import Blobs, FolderBlobs, MemoryBlobs, blobs_at
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.collector import Collector
-from phyletic.checkpoints.comparison import difference
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 
 __all__ = [
@@ -14,5 +13,4 @@ __all__ = [
     "MemoryBlobs",
     "OpenCheckpoint",
     "blobs_at",
-    "difference",
 ]

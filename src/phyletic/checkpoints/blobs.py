@@ -144,10 +144,14 @@ class FolderBlobs:
         disk.make_folder(folder, durable=False)
 
     def _write(self, key: str, folder: str, content: Iterable[disk.Part]) -> None:
-        self._make(folder)
         unfinished = self._unfinished(key)
+        if folder != self._folder:
+            self._make(folder)
         try:
             try:
+                descriptor = disk.create_file(unfinished)
+            except FileNotFoundError:
+                self._make(self._folder)
                 descriptor = disk.create_file(unfinished)
             except FileExistsError:  # left by a process that was killed
                 disk.unlink(unfinished)

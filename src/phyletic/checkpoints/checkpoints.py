@@ -12,7 +12,6 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
-from phyletic.checkpoints.adapters import encode_state
 from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
@@ -86,6 +85,9 @@ class Checkpoints:
             StateUnsupported: An entry is of a type that cannot be saved; nothing was written.
             CheckpointError: One could not be written; earlier ones may be published.
         """
+        # imports numpy, which takes long; a study that only opens can do without
+        from phyletic.checkpoints.adapters import encode_state
+
         encoded = {_checked(id): encode_state(state) for id, state in states.items()}
         references: list[CheckpointReference] = []
 
@@ -175,10 +177,9 @@ class Checkpoints:
         if not reference.digest.startswith("sha256:"):
             raise CheckpointError(f"the digest of checkpoint {id} is {reference.digest!r}, but only sha256 is known")
         with reading(f"checkpoint {id} in {self.location}"):
-            key = self._published(id)
-            if key == _packed(id):
-                return open_packed(self._blobs.get(key), reference)
-            if key is not None:
+            with contextlib.suppress(FileNotFoundError):
+                return open_packed(self._blobs.get(_packed(id)), reference)
+            if self._blobs.exists(f"{id}/{MANIFEST}"):
                 return open_folder(self._blobs.get(id), reference)
             if not self._blobs.exists(""):
                 raise CheckpointError(f"the checkpoints' folder {self.location} is missing: is its disk mounted?")

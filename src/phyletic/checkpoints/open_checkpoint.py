@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phyletic.checkpoints.adapters import adapter_named
 from phyletic.checkpoints.digest import digest_of_bytes
 from phyletic.checkpoints.folder import FILES, check_folder, read_manifest
 from phyletic.checkpoints.packed import Manifest, Stored, read_header
 from phyletic.checkpoints.read_errors import unreadable
-from phyletic.checkpoints.tree import Lifting
 from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.records import CheckpointReference
+
+if TYPE_CHECKING:
+    from phyletic.checkpoints.tree import Lifting
 
 _WORTH_A_THREAD = 1 << 20
 
@@ -109,6 +110,8 @@ class OpenCheckpoint:
         self._manifest = Manifest({})
         self._lifting: Lifting | None = None
         if packed is not None:
+            from phyletic.checkpoints.tree import Lifting  # imports numpy, as does the adapters' module
+
             mapped, self._manifest, stored = packed
             self._lifting = Lifting(mapped, stored)
         self.entries: Mapping[str, str] = MappingProxyType(
@@ -157,6 +160,8 @@ class OpenCheckpoint:
         return self._apply(name, lambda adapter, node: adapter.value(self._lifting, node))
 
     def _apply(self, name: str, action: Callable[..., Any]) -> Any:
+        from phyletic.checkpoints.adapters import adapter_named
+
         try:
             adapter = adapter_named(self._manifest.entries[name].adapter)
             if adapter.executes:

@@ -181,9 +181,10 @@ class AskAndTell:
                     states[attempt] = checkpoint
                 else:
                     attempt.published = self._publish_folder(attempt, checkpoint)
-            published = self._checkpoints.publish_many({one.grant.checkpoint: states[one] for one in states})
-            for attempt, reference in zip(states, published, strict=True):
-                attempt.published = reference
+            if states:
+                published = self._checkpoints.publish_many({one.grant.checkpoint: states[one] for one in states})
+                for attempt, reference in zip(states, published, strict=True):
+                    attempt.published = reference
 
     def _publish_folder(self, attempt: Attempt, checkpoint: Any) -> CheckpointReference | None:
         folder = attempt.saved_to

@@ -6,8 +6,6 @@ import random
 import sys
 from typing import Any
 
-import numpy as np
-
 from phyletic.errors import InvalidArgument
 
 
@@ -35,6 +33,8 @@ def seed_everything(seed: int) -> None:
     keras: Any = getattr(sys.modules.get("keras"), "utils", None)
     if hasattr(keras, "set_random_seed"):
         keras.set_random_seed(seed)  # forgets its global generator, which the states below do not reach
+    import numpy as np  # takes long, and a study that only opens needs none
+
     random.seed(seed)
     np.random.seed(seed)
     torch: Any = sys.modules.get("torch")

@@ -11,7 +11,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints.comparison import difference
 from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
 
 ID, OTHER = "a" * 32, "b" * 32

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints.comparison import difference
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument
 from phyletic.failpoints import armed
 

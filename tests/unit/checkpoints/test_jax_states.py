@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints.comparison import difference
 
 jax = pytest.importorskip("jax")
 

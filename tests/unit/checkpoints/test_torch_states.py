@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints.comparison import difference
 from phyletic.errors import CheckpointError
 
 ID, OTHER = "a" * 32, "b" * 32

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as st_numpy
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs, difference
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints.comparison import difference
 from phyletic.errors import StateUnsupported
 
 ID, OTHER = "a" * 32, "b" * 32
