@@ -18,6 +18,7 @@ import msgspec
 from conditions import conditions, parser, show, work_folder
 
 from phyletic.evolution import PBT, Algorithm, BinaryTournament, NoiseGate, Population, RandomSearch, TTest
+from phyletic.evolution.ranking import Standings
 from phyletic.randomness import RandomStream
 from phyletic.space import Choice, Float, Int, Space
 from phyletic.testing.generations import population_of
@@ -57,10 +58,15 @@ def population_with_history(size: int) -> Population:
 
 def measure(algorithm: Algorithm, population: Population, repetitions: int, fresh: bool) -> tuple[float, float]:
     times = []
+    standings = Standings(population.mode)
+    for member in population.members:
+        standings.put(member)
     for repetition in range(repetitions):
-        stream = RandomStream(7, repetition)
-        view = msgspec.structs.replace(population) if fresh else population
+        stream, view = RandomStream(7, repetition), population
         begin = time.perf_counter()
+        if fresh:  # as a coordinator makes it
+            standings.put(population.members[-1])
+            view = msgspec.structs.replace(population, ranked=standings.ranking())
         algorithm.suggest(view, 0, stream)
         times.append((time.perf_counter() - begin) * 1e3)
     return statistics.median(times), statistics.quantiles(times, n=20)[-1]

@@ -73,7 +73,9 @@ def main() -> None:
                 runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
             for name in ("trial", "processor"):
                 low, middle, high = quartiles([run[name] for run in runs])
-                rows.append({"workers": workers, "": f"{name} (ms)", "median": middle, "quartiles": f"{low:.3f}-{high:.3f}"})
+                rows.append(
+                    {"workers": workers, "": f"{name} (ms)", "median": middle, "quartiles": f"{low:.3f}-{high:.3f}"}
+                )
         show("fixed cost of a trial", rows, conditions(folder), as_json=given.json)
 
 

@@ -57,11 +57,6 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
         space=space,
         algorithm=algorithm,
     )
-    known = {trial.number: trial for trial in queries.trials_of_members(connection, stored.id)}
-    best = queries.trials_by_number(connection, stored.id, stored.best)
-    state.best = tuple(best[number] for number in stored.best)
-    rows = queries.checkpoints(connection, stored.id, _KEPT)
-    state.pinned = {row.trial for row in rows if row.pinned and row.state is CheckpointState.DURABLE}
     sessions = queries.open_sessions(connection, stored.id)
     for record in sessions:
         if record.lease_seconds is not None or record.epoch == stored.counters.epoch:
@@ -69,6 +64,34 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
         if record.lease_seconds is not None:
             state.lease_seconds[record.session] = record.lease_seconds
             state.set_deadline(record.session, record.deadline or 0.0)
+    checkpoints = []
+    if stored.counters.next_trial > 0:  # a new study has nothing else
+        checkpoints = queries.checkpoints(connection, stored.id, _KEPT)
+        state.pinned = {row.trial for row in checkpoints if row.pinned and row.state is CheckpointState.DURABLE}
+        _load_members(connection, stored, state)
+    state.set_population()
+    if state.algorithm.reads.curves:
+        state.curves = tuple(
+            curve_of(state, trial, reported, running=False)
+            for trial, reported in queries.latest_reports(connection, stored.id, MOST_CURVES)
+        )
+    return Loaded(state, sessions, checkpoints)
+
+
+_KEPT = [CheckpointState.DURABLE, CheckpointState.CONDEMNED]
+
+
+def _load_members(connection: Any, stored: StoredStudy, state: StudyState) -> None:
+    """Load the members, their open trials, and the best trials into the state.
+
+    Args:
+        connection: An open connection to the database.
+        stored: The study's row.
+        state: The state to complete.
+    """
+    known = {trial.number: trial for trial in queries.trials_of_members(connection, stored.id)}
+    best = queries.trials_by_number(connection, stored.id, stored.best)
+    state.best = tuple(best[number] for number in stored.best)
     members = {row.member: row for row in queries.members(connection, stored.id)}
     open_of: dict[int, Trial] = {}
     for trial, lease, checkpoint in queries.open_trials(connection, stored.id):
@@ -83,16 +106,6 @@ def load(connection: Any, stored: StoredStudy, space: Space, algorithm: Algorith
             )
         )
     state.members = {number: _member(row, known, open_of.get(number)) for number, row in members.items()}
-    state.set_population()
-    if state.algorithm.reads.curves:
-        state.curves = tuple(
-            curve_of(state, trial, reported, running=False)
-            for trial, reported in queries.latest_reports(connection, stored.id, MOST_CURVES)
-        )
-    return Loaded(state, sessions, rows)
-
-
-_KEPT = [CheckpointState.DURABLE, CheckpointState.CONDEMNED]
 
 
 def _member(row: MemberRow, known: dict[int, Trial], opened: Trial | None) -> Member:

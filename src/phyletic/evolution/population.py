@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
@@ -46,8 +45,8 @@ class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {view.member: place for place, view in enumerate(self.members)}
 
     @cached_property
-    def _donating(self) -> list[int]:
-        return [place for place, view in enumerate(self.ranking.members) if self.may_donate(view)]
+    def _able(self) -> dict[Sequence[int], list[int]]:
+        return {}
 
     def donors(self, ranking: Ranking, places: Sequence[int], member: int) -> list[int]:
         """Return the places in a ranking of those that may donate to a member.
@@ -57,12 +56,12 @@ class Population(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             places: Places in it to choose from.
             member: The member that takes; it is no donor of its own.
         """
-        if ranking is self.ranking and isinstance(places, range) and places.step == 1:
-            # found once for a whole generation
-            first, end = (bisect_left(self._donating, place) for place in (places.start, places.stop))
-            able = self._donating[first:end]
-        else:
+        shared = ranking is self.ranking and isinstance(places, range)
+        able = self._able.get(places) if shared else None
+        if able is None:
             able = [place for place in places if self.may_donate(ranking.members[place])]
+            if shared:  # found once for a whole generation
+                self._able[places] = able
         return [place for place in able if ranking.members[place].member != member]
 
     def view(self, member: int) -> MemberView:
