@@ -28,6 +28,8 @@ demo: $(VENV)/.installed-demo
 
 # One thread for each process of the tests: they keep the cores busy without the threads of the numerical libraries.
 quick test: export OMP_NUM_THREADS := 1
+# The tests start hundreds of processes; without bytecode each would compile the package again.
+quick test: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) $(QUICK)
 

@@ -241,7 +241,7 @@ class Coordinator:
                 reply = leave(state, changes, command, now)
             case Control():
                 reply = change(state, changes, command, now)
-        # a user's explore may raise: the result stands all the same, and whoever asks next gets the error
+        # a user's explore may raise: the result stands all the same, and the next session that asks gets the error
         with suppress(PhyleticError):
             close_barrier(state, changes, now)
         return reply

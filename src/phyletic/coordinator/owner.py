@@ -1,7 +1,7 @@
 """The owner of a study in this process: it adds a clock and a lock to a coordinator, and deletes after each commit.
 
-Commands that arrive from several threads within a moment share one commit: whoever gets the lock decides for all that
-wait for it.
+Commands that arrive from several threads within a moment share one commit: the thread that gets the lock decides for
+all that wait for it.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ def rank_best(state: StudyState, without: int | None = None) -> None:
 def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
     """Stop relying on a trial whose checkpoint is not what was published.
 
-    A member whose head it was goes on from its other head, or is rescued if it has none. A pinned checkpoint stays:
-    whoever pinned it may still get something out of it.
+    A member whose head it was goes on from its other head, or is rescued if it has none. A pinned checkpoint stays: the
+    user who pinned it may still get something out of it.
     """
     assert damaged.checkpoint is not None
     if damaged.number not in state.pinned and damaged.number not in state.parents:

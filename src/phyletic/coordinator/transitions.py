@@ -8,8 +8,8 @@
                                                      taken out, or the budget ends before its first step
 
 Each end has its effects in one order: the trial's row, its attempt's checkpoint, its lease, the counters, its member,
-the events, and what retention lets go. Whoever ends a trial does it here: a worker's result or failure, its death, its
-silence, a change of the population or the budget, and a new owner.
+the events, and what retention lets go. All code that ends a trial calls this module: for a worker's result or failure,
+its death, its silence, a change of the population or the budget, and a new owner.
 """
 
 from __future__ import annotations
