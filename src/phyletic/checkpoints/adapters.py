@@ -95,10 +95,24 @@ def _has_state_dict(value: object) -> bool:
 
 
 def _lower_state_dict(lowering: Lowering, entry: str, value: Any) -> Node:
+    """Return the node of an object's ``state_dict()``.
+
+    Args:
+        lowering: Collects the checkpoint's arrays.
+        entry: The entry's name in the state.
+        value: The object to save.
+    """
     return lowering.lower(entry, value.state_dict())
 
 
 def _restore_state_dict(lifting: Lifting, node: Node, live: Any) -> Any:
+    """Load a saved ``state_dict()`` into the live object, and return it.
+
+    Args:
+        lifting: Reads the checkpoint's arrays.
+        node: The entry's node.
+        live: What the state holds in its place now; None if nothing.
+    """
     if not _has_state_dict(live):
         held = "nothing" if live is None else f"a {type(live).__qualname__}"
         raise CheckpointError(
@@ -121,6 +135,13 @@ def _is_estimator(value: object) -> bool:
 
 
 def _lower_estimator(lowering: Lowering, entry: str, value: Any) -> Node:
+    """Return the node of a pickled estimator.
+
+    Args:
+        lowering: Collects the checkpoint's arrays.
+        entry: The entry's name in the state.
+        value: The estimator to save.
+    """
     try:
         pickled = pickle.dumps(value, protocol=5)
     except Exception as error:
@@ -132,7 +153,13 @@ def _lower_estimator(lowering: Lowering, entry: str, value: Any) -> Node:
 
 
 def _restore_estimator(lifting: Lifting, node: Node, live: Any) -> Any:
-    """Return the estimator; a live one of the same class becomes it, so that references to it stay valid."""
+    """Return the estimator; a live one of the same class becomes it, so that references to it stay valid.
+
+    Args:
+        lifting: Reads the checkpoint's arrays.
+        node: The entry's node.
+        live: What the state holds in its place now; None if nothing.
+    """
     try:
         loaded = pickle.loads(lifting.content(node))
     except Exception as error:

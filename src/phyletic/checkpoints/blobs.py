@@ -144,6 +144,13 @@ class FolderBlobs:
         disk.make_folder(folder, durable=False)
 
     def _write(self, key: str, folder: str, content: Iterable[disk.Part]) -> None:
+        """Write a file under a temporary name, then rename it.
+
+        Args:
+            key: The key of the blob.
+            folder: The folder of the file; made if it is missing.
+            content: Its bytes.
+        """
         unfinished = self._unfinished(key)
         if folder != self._folder:
             self._make(folder)

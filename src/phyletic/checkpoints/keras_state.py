@@ -19,7 +19,13 @@ def is_keras(value: object) -> bool:
 
 
 def lower(lowering: Lowering, entry: str, value: Any) -> Node:
-    """Return the node of an optimizer, or of a layer with the random states of its dropout."""
+    """Return the node of an optimizer, or of a layer with the random states of its dropout.
+
+    Args:
+        lowering: Collects the checkpoint's arrays.
+        entry: The entry's name in the state.
+        value: The layer or optimizer to save.
+    """
     state: dict[str, Any] = {"variables": _arrays(value.variables)}
     optimizer = _optimizer(value)
     if optimizer is not None:
@@ -30,6 +36,11 @@ def lower(lowering: Lowering, entry: str, value: Any) -> Node:
 
 def restore(lifting: Lifting, node: Node, live: Any) -> Any:
     """Assign the variables of the live layer or optimizer, and return it.
+
+    Args:
+        lifting: Reads the checkpoint's arrays.
+        node: The entry's node.
+        live: What the state holds in its place now; None if nothing.
 
     Raises:
         CheckpointError: The live object is not from Keras, or has other variables.
@@ -74,6 +85,13 @@ def _arrays(variables: Sequence[Any]) -> list[Any]:
 
 
 def _assign(variables: Sequence[Any], saved: Sequence[Any], what: str) -> None:
+    """Assign saved arrays to variables, or raise CheckpointError if they do not match.
+
+    Args:
+        variables: The live object's variables, in the order of Keras.
+        saved: An array for each variable, of the same shape.
+        what: What the error tells the user to build.
+    """
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [array.shape for array in saved]:
         place = next((i for i, (a, b) in enumerate(zip(shapes, saved, strict=False)) if a != b.shape), None)

@@ -69,6 +69,14 @@ def open_folder(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
 
 
 def _check_packed(path: Path, content: mmap.mmap, digest: str, cancelled: threading.Event) -> None:
+    """Raise CheckpointDamaged unless a packed file has its digest.
+
+    Args:
+        path: The packed file.
+        content: The mapped file.
+        digest: The digest that the file must have.
+        cancelled: Another thread sets it to end this early, without an error.
+    """
     found = digest_of_bytes(content, cancelled)
     if found != digest and not cancelled.is_set():
         raise CheckpointDamaged(f"{path} is damaged: expected {digest}, found {found}")

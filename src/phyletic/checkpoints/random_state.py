@@ -24,6 +24,11 @@ def is_random_state(value: object) -> bool:
 def lower(lowering: Lowering, entry: str, value: Any) -> Node:
     """Return the node of a random generator of Python or numpy.
 
+    Args:
+        lowering: Collects the checkpoint's arrays.
+        entry: The entry's name in the state.
+        value: The generator to save.
+
     Raises:
         StateUnsupported: It is the system's, which has no state.
     """
@@ -45,6 +50,11 @@ def lower(lowering: Lowering, entry: str, value: Any) -> Node:
 
 def restore(lifting: Lifting, node: Node, live: Any) -> Any:
     """Return the random generator; a live one of the same kind takes the state.
+
+    Args:
+        lifting: Reads the checkpoint's arrays.
+        node: The entry's node.
+        live: What the state holds in its place now; None if nothing.
 
     Raises:
         CheckpointError: numpy lacks its bit generator.
@@ -74,6 +84,13 @@ def restore(lifting: Lifting, node: Node, live: Any) -> Any:
 
 
 def _set_bits(bits: Any, state: Any, seed: list[Any] | None) -> None:
+    """Set the state of a bit generator, and its seed sequence if numpy allows it.
+
+    Args:
+        bits: A bit generator of numpy.
+        state: Its state, as numpy gives it.
+        seed: The fields of its seed sequence, in the order of ``_SEED``; None leaves the seed sequence.
+    """
     bits.state = state
     if seed is not None:
         # only unpickling sets the seed sequence; before numpy 2 it is lost
@@ -88,12 +105,24 @@ def is_torch_generator(value: object) -> bool:
 
 
 def lower_torch_generator(lowering: Lowering, entry: str, value: Any) -> Node:
-    """Return the node of a torch generator."""
+    """Return the node of a torch generator.
+
+    Args:
+        lowering: Collects the checkpoint's arrays.
+        entry: The entry's name in the state.
+        value: The generator to save.
+    """
     return lowering.lower(entry, value.get_state())
 
 
 def restore_torch_generator(lifting: Lifting, node: Node, live: Any) -> Any:
-    """Return the torch generator; a live one takes the state."""
+    """Return the torch generator; a live one takes the state.
+
+    Args:
+        lifting: Reads the checkpoint's arrays.
+        node: The entry's node.
+        live: What the state holds in its place now; None if nothing.
+    """
     import torch
 
     generator = live if isinstance(live, torch.Generator) else torch.Generator()

@@ -59,6 +59,14 @@ class Lowering:
         return self._add("array", arrays.lower_numpy, value, path)
 
     def _add(self, kind: str, lower: Callable[[Any, str], tuple[Array, Node]], value: object, path: Any) -> Node:
+        """Collect an array under a name of its own, and return its node.
+
+        Args:
+            kind: The kind of the node.
+            lower: From (value, name) to the array and the rest of its node.
+            value: The array or tensor.
+            path: The entry's name, then the keys that lead to the value.
+        """
         name = stem = "/".join(path).encode("utf-8", "replace").decode()
         count = 1
         while name in self._names:
@@ -203,16 +211,40 @@ class Lifting:
         return stored, self._bytes[stored.start : stored.start + stored.size]
 
     def _items(self, nodes: list[Node], live: object, in_place: bool, views: bool) -> list[Any]:
+        """Return the trees of several nodes.
+
+        Args:
+            nodes: The nodes, in order.
+            live: The list or tuple that the state holds in their place now; ignored if its length differs.
+            in_place: As for :meth:`lift`.
+            views: As for :meth:`lift`.
+        """
         same = isinstance(live, (list, tuple)) and len(live) == len(nodes)
         inner = live if same and isinstance(live, (list, tuple)) else [None] * len(nodes)
         return [self.lift(node, each, in_place=in_place, views=views) for node, each in zip(nodes, inner, strict=True)]
 
     def _named(self, node: Node, live: Any, in_place: bool, views: bool) -> Any:
+        """Return a tuple of the live named tuple's class, or a plain tuple if it does not match.
+
+        Args:
+            node: The node of the named tuple.
+            live: What the state holds in its place now.
+            in_place: As for :meth:`lift`.
+            views: As for :meth:`lift`.
+        """
         items = self._items(node["namedtuple"], live, in_place, views)
         same = isinstance(live, tuple) and hasattr(live, "_fields") and type(live).__qualname__ == node["type"]
         return type(live)(*items) if same and len(live) == len(items) else tuple(items)
 
     def _tensor(self, node: Node, live: Any, in_place: bool, views: bool) -> Any:
+        """Return the tensor of a node.
+
+        Args:
+            node: The node of the tensor.
+            live: What the state holds in its place now.
+            in_place: As for :meth:`lift`.
+            views: As for :meth:`lift`.
+        """
         stored = self._stored[node["tensor"]]
         if not (in_place and arrays.is_tensor(live)):
             return arrays.tensor(stored, self._file, node, views)

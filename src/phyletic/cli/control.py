@@ -50,7 +50,14 @@ def _control(
 
 
 def _changed(setting: str, before: object, after: object, line: str) -> _Said:
-    """Return the output for a setting that was changed, or that already had the value."""
+    """Return the output for a setting that was changed, or that already had the value.
+
+    Args:
+        setting: The setting's name.
+        before: Its value before the command.
+        after: Its value now.
+        line: The text to print.
+    """
     same = " already; nothing was changed" if before == after else ""
     return {"setting": setting, "before": before, "after": after}, line + same
 

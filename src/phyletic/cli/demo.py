@@ -127,7 +127,13 @@ def demo(
 
 
 def _report(study: Study, output: Path, as_json: bool) -> None:
-    """Print the best member and its schedule, and draw the study."""
+    """Print the best member and its schedule, and draw the study.
+
+    Args:
+        study: The study.
+        output: The folder for the picture.
+        as_json: Whether to print JSON instead of text.
+    """
     from phyletic.plots import summary
     from phyletic.problems import digits
     from phyletic.study.progress import lineage_text

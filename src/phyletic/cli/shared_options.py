@@ -30,7 +30,13 @@ class FiniteRange(click.FloatRange):
     """A range of finite numbers; click's own range accepts NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number, or fail unless it is finite."""
+        """Return the number, or fail unless it is finite.
+
+        Args:
+            value: The value given.
+            param: The parameter, for the error; None if unknown.
+            ctx: The context, for the error; None if unknown.
+        """
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)

@@ -74,7 +74,14 @@ def _message(opened: OpenTrial) -> Grant:
 
 
 def _next(state: StudyState, changes: Changes, command: Ask, now: float) -> OpenTrial | Wait | Finished:
-    """Return a waiting trial to grant, or why there is none."""
+    """Return a waiting trial to grant, or why there is none.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: Who asks, and which trials it has in memory.
+        now: Seconds since 1970.
+    """
     reason = done(state)
     if reason:
         return Finished(reason)
@@ -102,7 +109,13 @@ def _next(state: StudyState, changes: Changes, command: Ask, now: float) -> Open
 
 
 def _first_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | None:
-    """Return the first trial, by number, that waits, or whose holder is silent past its deadline."""
+    """Return the first trial, by number, that waits, or whose holder is silent past its deadline.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        now: Seconds since 1970.
+    """
     while True:
         waiting = state.first_waiting() if may_grant(state) else None
         overdue = min((number for session in state.silent for number in state.sessions[session]), default=None)
@@ -118,7 +131,13 @@ def _first_open(state: StudyState, changes: Changes, now: float) -> OpenTrial | 
 
 
 def _furthest_behind(state: StudyState, command: Ask, alive: int) -> Member | None:
-    """Return the idle member with the fewest steps; ties go to weights already in memory, then to the longest idle."""
+    """Return the idle member with the fewest steps; ties go to weights already in memory, then to the longest idle.
+
+    Args:
+        state: The study's state.
+        command: Who asks, and which trials it has in memory.
+        alive: How many trials run in sessions that are not silent.
+    """
     fit = state.furthest_behind(command.in_memory, failed=False)
     failed = state.furthest_behind(command.in_memory, failed=True)
     if state.counters.failures_in_a_row:

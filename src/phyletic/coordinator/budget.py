@@ -45,7 +45,13 @@ def may_grant(state: StudyState) -> bool:
 
 
 def steps_left(state: StudyState, start_step: int, steps: int | None) -> int | None:
-    """Return how many steps a trial may train: what was suggested, cut to the limit."""
+    """Return how many steps a trial may train: what was suggested, cut to the limit.
+
+    Args:
+        state: The study's state.
+        start_step: The step at which the trial starts.
+        steps: The steps that the algorithm suggested; None if the trial's length is in seconds.
+    """
     if state.limit is None:
         return steps
     left = state.limit - start_step

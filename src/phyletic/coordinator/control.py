@@ -20,7 +20,13 @@ LARGEST_POPULATION = 100_000
 
 
 def check_count(name: str, value: object, most: int = LARGEST_POPULATION) -> int:
-    """Return a whole number from 1 to ``most``, or raise InvalidArgument naming it."""
+    """Return a whole number from 1 to ``most``, or raise InvalidArgument naming it.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+        most: The largest allowed value.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise InvalidArgument(name, value, f"a whole number from 1 to {most}")
     return value
@@ -41,6 +47,12 @@ def check_control(command: Control) -> dict[str, Any]:
 
 def change(state: StudyState, changes: Changes, command: Control, now: float) -> Done:
     """Apply a change of control.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: The settings to change.
+        now: Seconds since 1970.
 
     Raises:
         InvalidArgument: A setting is out of its range.
@@ -72,6 +84,13 @@ def _resize(state: StudyState, changes: Changes, size: int, before: int, now: fl
     What a removed member runs goes on to its end; its waiting trial is given up, and it keeps no heads, so its
     checkpoints survive only if they are best or pinned. A member that is brought back begins with a rescue, unless it
     still runs.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        size: The new number of members.
+        before: The number of members until now.
+        now: Seconds since 1970.
     """
     unneeded: list[Trial] = []
     for number in range(size, before):
@@ -90,7 +109,14 @@ def _resize(state: StudyState, changes: Changes, size: int, before: int, now: fl
 
 
 def _cut_waiting(state: StudyState, changes: Changes, limit: int, now: float) -> None:
-    """Give up the waiting trials that would begin at the limit or beyond it; the others are cut when granted."""
+    """Give up the waiting trials that would begin at the limit or beyond it; the others are cut when granted.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        limit: The age in steps at which a member ends.
+        now: Seconds since 1970.
+    """
     for _, opened in sorted(state.open.items()):
         if opened.lease is None and opened.trial.start_step >= limit:
             give_up(state, changes, opened, "budget", BEYOND, now)
@@ -102,6 +128,13 @@ def _plain(value: Any) -> Any:
 
 def pin(state: StudyState, changes: Changes, command: Pin, now: float, found: Trial | None) -> Done:
     """Keep a trial's checkpoint for good, or no longer.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: Which trial, and whether to keep its checkpoint.
+        now: Seconds since 1970.
+        found: The trial; None if the study has no trial of that number.
 
     Raises:
         NotFound: There is no such trial, or its checkpoint is gone.

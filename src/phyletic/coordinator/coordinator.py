@@ -188,6 +188,13 @@ class Coordinator:
             raise
 
     def _execute(self, commands: Sequence[Command], now: float, steady: float) -> Outcome:
+        """Decide a batch on the state in memory, and commit it.
+
+        Args:
+            commands: What sessions said, in the order it arrived.
+            now: The owner's clock, in seconds since 1970.
+            steady: As for :meth:`execute`.
+        """
         state = self.state
         changes = self._changes(state)
         extend_over_gap(state, changes, now)
@@ -222,6 +229,14 @@ class Coordinator:
         self._confirmed.extend(ids)
 
     def _handle(self, state: StudyState, changes: Changes, command: Command, now: float) -> Reply:
+        """Decide one command, and return the reply.
+
+        Args:
+            state: The study's state.
+            changes: Where the rows go.
+            command: The command.
+            now: The owner's clock, in seconds since 1970.
+        """
         match command:
             case Ask():
                 return answer(state, changes, command, now, self._identity)
@@ -253,6 +268,15 @@ class Coordinator:
     def _commit(
         self, state: StudyState, changes: Changes, now: float, *, durable: bool, always: bool = False
     ) -> Outcome:
+        """Write the changes in one transaction.
+
+        Args:
+            state: The study's state.
+            changes: The rows to write.
+            now: The owner's clock, in seconds since 1970.
+            durable: Whether the commit must be on the disk before this returns.
+            always: Whether to commit even if nothing has changed.
+        """
         put_members(state, changes, now)
         if durable:
             changes.collected.extend(self._confirmed)

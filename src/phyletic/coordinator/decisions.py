@@ -59,6 +59,13 @@ def close_barrier(state: StudyState, changes: Changes, now: float) -> bool:
 
 
 def _suggest(state: StudyState, number: int, trial: int) -> Suggestion:
+    """Ask the algorithm for a member's next trial.
+
+    Args:
+        state: The study's state.
+        number: The member.
+        trial: The number that the trial will have.
+    """
     member, stream = state.member(number), RandomStream(state.identity.seed, trial)
     with guarded(f"deciding the next trial of member {number}"):
         if member.latest < 0:
@@ -67,6 +74,13 @@ def _suggest(state: StudyState, number: int, trial: int) -> Suggestion:
 
 
 def _birth(state: StudyState, number: int, stream: RandomStream) -> Suggestion:
+    """Ask the algorithm for a member's first trial.
+
+    Args:
+        state: The study's state.
+        number: The member.
+        stream: The source of random numbers.
+    """
     identity = state.identity
     given = identity.initial[number] if number < len(identity.initial) else None
     first = int(identity.algorithm.get("population") or state.control.population)
@@ -81,16 +95,39 @@ def _birth(state: StudyState, number: int, stream: RandomStream) -> Suggestion:
 
 @lru_cache(maxsize=4)
 def _design(space: Space, count: int, sampling: str, seed: int) -> list[list[float]] | None:
+    """Return the initial design, from a cache if possible; None for random sampling.
+
+    Args:
+        space: The study's space.
+        count: How many points.
+        sampling: ``"random"``, ``"latin"`` or ``"sobol"``.
+        seed: The study's seed.
+    """
     return initial_design(space, count, sampling, seed)  # type: ignore[arg-type]
 
 
 def _insert(state: StudyState, changes: Changes, number: int, suggestion: Suggestion, now: float) -> OpenTrial:
+    """Insert a member's next trial as waiting.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        number: The member.
+        suggestion: What it is to do.
+        now: Seconds since 1970.
+    """
     parent, measured = _parent(state, state.member(number), suggestion.parent)
     return decide(state, changes, number, suggestion, now, parent=parent, measured=measured)
 
 
 def _parent(state: StudyState, member: Member, number: int | None) -> tuple[Trial | None, Measured]:
-    """Return the trial that a new one starts from, with what was measured along its lineage."""
+    """Return the trial that a new one starts from, with what was measured along its lineage.
+
+    Args:
+        state: The study's state.
+        member: The member that gets the new trial.
+        number: The parent's number; None for a newborn.
+    """
     if number is None:
         return None, NOTHING_MEASURED
     if member.tip is not None and member.tip.number == number:

@@ -83,7 +83,13 @@ def given_up_on(state: StudyState, number: int) -> bool:
 
 
 def remember_curve(state: StudyState, trial: Trial, evaluations: Sequence[Evaluation]) -> None:
-    """Keep what an ended trial has reported, for comparison with running ones, if the algorithm reads curves."""
+    """Keep what an ended trial has reported, for comparison with running ones, if the algorithm reads curves.
+
+    Args:
+        state: The study's state.
+        trial: The trial.
+        evaluations: What it reported, in order.
+    """
     if state.algorithm.reads.curves:
         curves = (*state.curves, curve_of(state, trial, evaluations, running=False))
         # by number, and not by the order of their ends, so that the next owner finds the same ones

@@ -109,6 +109,13 @@ def _load_members(connection: Any, stored: StoredStudy, state: StudyState) -> No
 
 
 def _member(row: MemberRow, known: dict[int, Trial], opened: Trial | None) -> Member:
+    """Return a member as its row and its open trial describe it.
+
+    Args:
+        row: Its row.
+        known: The trials that members refer to, by number.
+        opened: Its open trial; None if it has none.
+    """
     # an open trial settles what its member's row says of the trial before it
     return Member(
         view=MemberView(
@@ -132,6 +139,11 @@ def put_members(state: StudyState, changes: Changes, now: float) -> None:
     """Add the rows of all members that changed since the last commit, and an event for each head that was replaced.
 
     A completed trial becomes its member's head, which needs no event; whatever else changes a head is told by one.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        now: Seconds since 1970.
     """
     completed = {
         update.trial.member: update.trial.number
@@ -157,6 +169,11 @@ def _only_decided(state: StudyState, member: Member, before: Member) -> bool:
     """Whether a member that was idle differs from what it was by an open trial alone.
 
     If it had another open trial, its row still holds what was measured along that one's lineage.
+
+    Args:
+        state: The study's state.
+        member: The member now.
+        before: The member as it was at the last commit.
     """
     view, old = member.view, before.view
     return (

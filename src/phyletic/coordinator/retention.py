@@ -29,7 +29,13 @@ def needed(state: StudyState, trial: Trial) -> bool:
 
 
 def condemn_unneeded(state: StudyState, changes: Changes, candidates: Iterable[Trial]) -> None:
-    """Condemn the checkpoints that nothing needs any more, among those of some trials."""
+    """Condemn the checkpoints that nothing needs any more, among those of some trials.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        candidates: The trials to look at.
+    """
     seen: set[int] = set()
     for trial in candidates:
         if trial.checkpoint is None or trial.number in seen:
@@ -84,6 +90,11 @@ def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
 
     A member whose head it was goes on from its other head, or is rescued if it has none. A pinned checkpoint stays: the
     user who pinned it may still get something out of it.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        damaged: The trial.
     """
     assert damaged.checkpoint is not None
     if damaged.number not in state.pinned and damaged.number not in state.parents:
@@ -104,6 +115,13 @@ def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
 
 
 def _before(state: StudyState, trial: Trial, other: Trial) -> bool:
+    """Whether a trial ranks before another, by score and then by number.
+
+    Args:
+        state: The study's state.
+        trial: A trial with a score.
+        other: Another trial with a score.
+    """
     assert trial.score is not None
     assert other.score is not None
     return state.better(trial.score, other.score) or (trial.score == other.score and trial.number < other.number)

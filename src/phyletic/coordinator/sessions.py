@@ -81,7 +81,14 @@ def join(state: StudyState, changes: Changes, command: Join, now: float) -> Done
 
 
 def renew(state: StudyState, changes: Changes, command: Command, now: float) -> None:
-    """Renew the leases of the session that sent a command, if they have a deadline."""
+    """Renew the leases of the session that sent a command, if they have a deadline.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: The command.
+        now: Seconds since 1970.
+    """
     match command:
         case Ask(session=session):
             pass
@@ -96,7 +103,13 @@ def renew(state: StudyState, changes: Changes, command: Command, now: float) -> 
 
 
 def renew_all(state: StudyState, changes: Changes, now: float) -> None:
-    """Give every detached session its whole time anew: while there was no owner, none could renew its leases."""
+    """Give every detached session its whole time anew: while there was no owner, none could renew its leases.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        now: Seconds since 1970.
+    """
     for session, seconds in state.lease_seconds.items():
         deadline = changes.renewed[session] = now + seconds
         state.set_deadline(session, deadline)
@@ -106,6 +119,11 @@ def extend_over_gap(state: StudyState, changes: Changes, now: float) -> None:
     """Move deadlines by a gap in the owner's own time, during which it could hear nobody, or by a step of its clock.
 
     A gap is a sleep of the machine or a suspension of the process.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        now: Seconds since 1970.
     """
     before = state.counters.clock
     if before is None or not state.deadlines:
@@ -122,7 +140,14 @@ def extend_over_gap(state: StudyState, changes: Changes, now: float) -> None:
 
 
 def end_session(state: StudyState, changes: Changes, session: str, now: float) -> None:
-    """Forget a session that holds nothing."""
+    """Forget a session that holds nothing.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        session: Identity of the session.
+        now: Seconds since 1970.
+    """
     if session in state.workers:
         changes.left.append((session, now))
     state.forget_session(session)

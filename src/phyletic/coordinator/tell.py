@@ -60,6 +60,14 @@ def _digest(command: Tell) -> str:
 
 
 def _told_before(changes: Changes, command: Tell, digest: str, stored: StoredEnd) -> Done:
+    """Answer a repeated Tell, or raise if the attempt did not end with this result.
+
+    Args:
+        changes: The rows of this transaction so far.
+        command: The result.
+        digest: The digest of the result.
+        stored: Looks up a result that was told before.
+    """
     found = _ended_before(changes, command.lease, stored)
     if found is None or found[1].state not in (TrialState.COMPLETED, TrialState.PARTIAL):
         raise _lost(command.lease)
@@ -69,7 +77,13 @@ def _told_before(changes: Changes, command: Tell, digest: str, stored: StoredEnd
 
 
 def _ended_before(changes: Changes, lease: Lease, stored: StoredEnd) -> tuple[str, Trial] | None:
-    """Return how the attempt of a lease ended and its trial, if it is the trial's latest attempt and has ended."""
+    """Return how the attempt of a lease ended and its trial, if it is the trial's latest attempt and has ended.
+
+    Args:
+        changes: The rows of this transaction so far.
+        lease: The attempt.
+        stored: Looks up an attempt that was ended before.
+    """
     found = stored(lease.trial)
     for update in changes.updated:
         if update.held is not None and update.digest is not None and update.trial.number == lease.trial:
@@ -84,6 +98,13 @@ def _lost(lease: Lease) -> LeaseLost:
 
 
 def _check(state: StudyState, opened: OpenTrial, command: Tell) -> None:
+    """Raise unless a running trial can have this result.
+
+    Args:
+        state: The study's state.
+        opened: The trial.
+        command: The result.
+    """
     if command.steps_done < 1:
         raise InvalidArgument("steps_done", command.steps_done, "at least 1")
     if command.steps_done >= 2**53:
@@ -134,7 +155,14 @@ def fail(state: StudyState, changes: Changes, command: Fail, now: float, stored:
 
 
 def leave(state: StudyState, changes: Changes, command: Leave, now: float) -> Done:
-    """End a session: its trials are lost with it, or released."""
+    """End a session: its trials are lost with it, or released.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        command: The session, and whether its trials count as lost.
+        now: Seconds since 1970.
+    """
     for number in state.sessions.get(command.session, ()):
         error = command.error or "its worker left"
         end_attempt(state, changes, state.open[number], "lost" if command.lost else "released", error, now)

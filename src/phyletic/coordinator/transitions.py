@@ -182,7 +182,14 @@ def complete(state: StudyState, changes: Changes, opened: OpenTrial, result: Tel
 
 
 def _measured(state: StudyState, opened: OpenTrial, trial: Trial, result: Tell) -> Measured:
-    """Return what the algorithm reads of the lineage that ends with a trial."""
+    """Return what the algorithm reads of the lineage that ends with a trial.
+
+    Args:
+        state: The study's state.
+        opened: The trial while it was open.
+        trial: The trial as it ended.
+        result: What its worker told, already checked.
+    """
     reads, scores, history = state.algorithm.reads, opened.measured.scores, opened.measured.history
     if reads.scores:
         name = state.identity.metric.name
@@ -193,7 +200,14 @@ def _measured(state: StudyState, opened: OpenTrial, trial: Trial, result: Tell) 
 
 
 def _settle(state: StudyState, trial: Trial, measured: Measured, hopeless: bool) -> Sequence[Trial]:
-    """Make a trial its member's tip, and its head if it has a score; returns the trials it may need no longer."""
+    """Make a trial its member's tip, and its head if it has a score; returns the trials it may need no longer.
+
+    Args:
+        state: The study's state.
+        trial: The trial as it ended.
+        measured: What the algorithm reads of its lineage.
+        hopeless: Whether the algorithm ended it early.
+    """
     member = state.member(trial.member)
     if trial.member >= state.control.population:
         # it was taken out while the trial ran
@@ -236,7 +250,15 @@ def _emptied(member: Member) -> Member:
 
 
 def _resume(state: StudyState, changes: Changes, partial: Trial, opened: OpenTrial, now: float) -> None:
-    """Insert the rest of a trial that was handed back early: the same hyperparameters, and no decision."""
+    """Insert the rest of a trial that was handed back early: the same hyperparameters, and no decision.
+
+    Args:
+        state: The study's state.
+        changes: Where the rows go.
+        partial: The trial as it ended.
+        opened: The trial while it was open.
+        now: Seconds since 1970.
+    """
     done = partial.steps_done
     assert done is not None
     suggestion = Suggestion(
@@ -357,7 +379,13 @@ def give_up(
 
 
 def _needs_rescue(member: Member, trial: Trial, cause: str) -> bool:
-    """Whether a member's next decision is a rescue after its trial was given up."""
+    """Whether a member's next decision is a rescue after its trial was given up.
+
+    Args:
+        member: The member.
+        trial: The trial that was given up.
+        cause: Why.
+    """
     if cause == "budget":
         # it goes on from what it has, unless the trial was itself a rescue
         return member.view.trial is None or trial.decision.kind == "rescue"

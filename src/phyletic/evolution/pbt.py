@@ -247,7 +247,13 @@ class _Donor(NamedTuple):
 
 
 def _beyond(better: float, worse: float, ranking: Ranking) -> bool:
-    """Whether the first score is strictly better than the second."""
+    """Whether the first score is strictly better than the second.
+
+    Args:
+        better: The first score.
+        worse: The second score.
+        ranking: The ranking of both; it knows which way is better.
+    """
     return better > worse if ranking.mode == "max" else better < worse
 
 

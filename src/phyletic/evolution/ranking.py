@@ -135,6 +135,13 @@ class Standings:
 
 
 def _key(score: float | None, view: MemberView, mode: Literal["max", "min"]) -> Key:
+    """Return the key that sorts a member.
+
+    Args:
+        score: Its score; None if it has none.
+        view: The member.
+        mode: Which way is better.
+    """
     if score is None or view.failed or not math.isfinite(score):
         return (1, 0.0, view.member)
     return (0, -score if mode == "max" else score, view.member)

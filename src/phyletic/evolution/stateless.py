@@ -235,6 +235,13 @@ def _turn(study: UnstoredPopulation, member: int) -> tuple[bool, int, int, int]:
 
 
 def _resume(study: UnstoredPopulation, member: int, number: int) -> MemberSuggestion:
+    """Suggest the rest of a member's partial trial.
+
+    Args:
+        study: The population.
+        member: The member.
+        number: The number that the trial will have.
+    """
     partial = study.latest(member)
     assert partial is not None
     steps = None if partial.steps is None else max(1, partial.steps - (partial.steps_done or 0))
@@ -253,6 +260,13 @@ def _is_partial(trial: Trial | None) -> bool:
 
 
 def _population(defined: StudyDefinition, known: Sequence[_Known], seed: int) -> UnstoredPopulation:
+    """Return the population after some trials.
+
+    Args:
+        defined: The definition of the study.
+        known: Its trials, by number.
+        seed: The study's seed.
+    """
     study = UnstoredPopulation(defined.algorithm, defined.space, defined.mode, seed, defined.steps, defined.initial)
     for one in known:
         reported = [said.value for said in one.evaluations if said.metric == defined.metric]
@@ -299,6 +313,13 @@ def _check_trials(defined: StudyDefinition, trials: object) -> list[_Known]:
 
 
 def _check_trial(name: str, given: object, space: Space) -> _Known:
+    """Return a trial that the user gave, with its reports.
+
+    Args:
+        name: The argument's name.
+        given: A Trial, or a dictionary of its fields.
+        space: The study's space.
+    """
     if isinstance(given, Trial):
         return _Known(given, (), False)
     fields = check_mapping(name, given, "a trial, or a dictionary of its fields")

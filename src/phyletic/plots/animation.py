@@ -132,6 +132,15 @@ def animate(
 def _growing_pair(
     ended: Sequence[Trial], space: Space, metric: Metric, pair: Sequence[str], colour: str
 ) -> tuple[Figure, Callable[[int], None]]:
+    """Return a plot of two axes, and a function that draws it as of a step.
+
+    Args:
+        ended: The trials that have ended, by number.
+        space: The study's space.
+        metric: The metric that chooses the best lineage.
+        pair: As for :func:`animate`.
+        colour: As for :func:`animate`.
+    """
     x, y = (scale_of(name, ended, space) for name in pair)
     made = spots(ended, metric, x, y)
     tints, entries = pair_colours(ended, metric, made, colour)
@@ -152,7 +161,14 @@ def _growing_pair(
 
 
 def _unveiled(ended: Sequence[Trial], space: Space, metric: Metric, kind: str) -> tuple[Figure, Callable[[int], None]]:
-    """Return a plot against the step, and a function that hides everything after a step."""
+    """Return a plot against the step, and a function that hides everything after a step.
+
+    Args:
+        ended: The trials that have ended, by number.
+        space: The study's space.
+        metric: The metric to draw, and which way it is better.
+        kind: ``"scores"``, ``"schedule"`` or ``"lineage"``.
+    """
     if kind == "schedule":
         # a metric that no trial reported marks no best lineage
         figure = schedule(ended, space, metric if best_trial(ended, metric) is not None else None)
@@ -179,6 +195,15 @@ def _unveiled(ended: Sequence[Trial], space: Space, metric: Metric, kind: str) -
 
 
 def _film(figure: Figure, draw: Callable[[int], None], steps: Sequence[int], each: float, dpi: float) -> bytes:
+    """Return an animated GIF of a figure.
+
+    Args:
+        figure: The figure.
+        draw: Draws the figure as of a step.
+        steps: The step of each frame, rising.
+        each: Seconds that a frame lasts.
+        dpi: Resolution.
+    """
     try:
         from matplotlib.animation import PillowWriter
     except ImportError:

@@ -271,6 +271,15 @@ def _draw_moves(axes: Axes, made: Sequence[Move]) -> None:
 
 
 def _draw_segments(axes: Axes, made: Sequence[Move], *, colour: str, width: float, alpha: float = 1.0) -> None:
+    """Draw each trial as a line from where it began to where it ended.
+
+    Args:
+        axes: The axes to draw on.
+        made: The trials to draw.
+        colour: The colour of the lines.
+        width: Their width in points.
+        alpha: Their opacity, from 0 to 1.
+    """
     from matplotlib.collections import LineCollection
 
     trained = [[move.begins, move.ends] for move in made if move.begins is not None]

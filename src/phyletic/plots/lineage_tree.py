@@ -75,6 +75,15 @@ def draw_lineage_tree(
         return by_founder[segment.founder] if paint is None else paint(segment.score)
 
     def draw(segments: Sequence[Segment], colours: object, width: float, layer: float, style: str = "-") -> None:
+        """Draw segments as lines in the rows of their members.
+
+        Args:
+            segments: The segments to draw.
+            colours: One colour for all of them, or a list with a colour for each.
+            width: Width of the lines in points.
+            layer: Their layer; higher layers cover lower ones.
+            style: Their style, as matplotlib writes it.
+        """
         rows = [[(segment.start, segment.member), (segment.end, segment.member)] for segment in segments]
         axes.add_collection(
             LineCollection(rows, colors=colours, linewidths=width, zorder=layer, linestyles=style, capstyle="butt")
@@ -106,7 +115,14 @@ def draw_lineage_tree(
 
 
 def _score_colours(figure: Figure, axes: Axes, series: TreeSeries, metric: Metric) -> Callable[[float | None], object]:
-    """Draw the colour bar, and return a function from a score to its colour; better scores are brighter."""
+    """Draw the colour bar, and return a function from a score to its colour; better scores are brighter.
+
+    Args:
+        figure: The figure, for the colour bar.
+        axes: The axes beside the colour bar.
+        series: The history, whose scores set the range of the colours.
+        metric: What the scores are of.
+    """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize

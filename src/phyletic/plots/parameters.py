@@ -163,7 +163,13 @@ def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[
 
 
 def _labelled(chain: Sequence[Spot], x: Scale, y: Scale) -> list[Spot]:
-    """Return the places of a lineage that get a label: its end, and a few others that lie apart."""
+    """Return the places of a lineage that get a label: its end, and a few others that lie apart.
+
+    Args:
+        chain: The lineage's trials, by number.
+        x: The axis across.
+        y: The axis upwards.
+    """
     where = [(_straight(spot.place[0], x), _straight(spot.place[1], y)) for spot in chain]
     widths = [max(axis) - min(axis) or 1.0 for axis in zip(*where, strict=True)]
     every = max(1, len(chain) // _LABELS)
@@ -182,6 +188,14 @@ def _straight(value: float, scale: Scale) -> float:
 
 
 def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None, chosen: Sequence[str]) -> Figure:
+    """Draw each hyperparameter against the step, in a panel of its own.
+
+    Args:
+        trials: The trials of one study.
+        space: The study's space.
+        metric: The metric that compares trials; None marks no best lineage and colours no standing.
+        chosen: Flat paths of the hyperparameters to draw; empty for all with more than one value.
+    """
     ended = ordered_trials(trials)
     scales = [scale_of(path, ended, space) for path in chosen or varied_paths(ended, space)]
     figure, grid = panel_grid(len(scales), "Hyperparameters of every trial")
@@ -194,6 +208,13 @@ def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None,
 
 
 def _draw_standings(axes: Axes, made: Sequence[Spot], scale: Scale) -> None:
+    """Draw the trials of one hyperparameter against the step, coloured by their standing.
+
+    Args:
+        axes: The axes to draw on.
+        made: The trials to draw.
+        scale: The axis upwards.
+    """
     tidy(axes)
     set_scale(axes, scale, "y")
     if scale.levels:
@@ -220,6 +241,13 @@ def _places(made: Sequence[Spot], spread: float) -> tuple[list[float], list[floa
 
 
 def _standing_bar(figure: Figure, grid: Sequence[Axes], metric: Metric) -> None:
+    """Add the colour bar of the standings and the legend to a figure.
+
+    Args:
+        figure: The figure.
+        grid: Its panels.
+        metric: The metric that compares trials.
+    """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

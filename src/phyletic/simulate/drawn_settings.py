@@ -93,6 +93,13 @@ def drawn_settings(seed: int) -> dict[str, Any]:
 
 
 def _algorithm(chance: RandomStream, population: int, interval: int) -> Algorithm:
+    """Draw an algorithm: random search, or PBT with drawn rules.
+
+    Args:
+        chance: The source of random numbers.
+        population: Number of members.
+        interval: Steps of one trial.
+    """
     synchronous = chance.random() < 0.5
     if chance.random() < 0.15:
         return RandomSearch(population, interval, synchronous=synchronous)
@@ -111,6 +118,13 @@ def _algorithm(chance: RandomStream, population: int, interval: int) -> Algorith
 
 
 def _budget(chance: RandomStream, population: int, interval: int) -> Budget:
+    """Draw a budget of a few generations.
+
+    Args:
+        chance: The source of random numbers.
+        population: Number of members.
+        interval: Steps of one trial.
+    """
     trials = 12 + 2 * population
     generations = max(2, trials // population)
     kind = chance.random()
@@ -153,6 +167,13 @@ def _faults(chance: RandomStream, population: int) -> Faults:
 
 
 def _controls(chance: RandomStream, population: int, budget: Budget) -> tuple[tuple[float, Control | Pin], ...]:
+    """Draw changes of control and pins, each with its time in seconds from the start.
+
+    Args:
+        chance: The source of random numbers.
+        population: Number of members in the beginning.
+        budget: How far the study goes in the beginning.
+    """
     planned: list[tuple[float, Control | Pin]] = []
     for _ in range(1 + chance.integer(4)):
         at = 30.0 * chance.random()

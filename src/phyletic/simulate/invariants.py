@@ -185,7 +185,13 @@ def _decided(state: StudyState, opened: OpenTrial) -> list[str]:
 
 
 def _barrier(state: StudyState, ledger: Ledger, new: list[Trial]) -> list[str]:
-    """A generation is decided once the previous one has ended: all at once, in the order of the members."""
+    """A generation is decided once the previous one has ended: all at once, in the order of the members.
+
+    Args:
+        state: The coordinator's committed state.
+        ledger: What was seen until now.
+        new: The trials that are open and new to the ledger, by number.
+    """
     decided = [trial for trial in new if trial.decision.kind != "resume"]
     if not decided:
         return []

@@ -99,7 +99,14 @@ class Network:
             self.send(worker, number, worker.request)
 
     def _arrive(self, worker: Worker, session: str, number: int | None, commands: tuple[Command, ...]) -> None:
-        """Have a message decided when it arrives; a session that is known to have ended gets no trial."""
+        """Have a message decided when it arrives; a session that is known to have ended gets no trial.
+
+        Args:
+            worker: The sender.
+            session: Its session when it sent the message.
+            number: The number of the request; None if the worker sends the commands only once.
+            commands: What to decide.
+        """
         world = self._world
         if world.now < self._observer.asleep_until:
             world.at(self._observer.asleep_until, partial(self._arrive, worker, session, number, commands))

@@ -212,6 +212,16 @@ def _check_controls(controls: object) -> list[tuple[float, Control | Pin]]:
 def _create(
     database: SimulatedDatabase, world: World, algorithm: Algorithm, space: Space, control: StudyControl, seed: int
 ) -> None:
+    """Insert the study that the simulation runs.
+
+    Args:
+        database: Where the study is stored.
+        world: The world of the simulation.
+        algorithm: Its algorithm.
+        space: Its search space.
+        control: What may change.
+        seed: The study's seed.
+    """
     identity = StudyIdentity(
         uuid=world.identity(),
         name=_NAME,
@@ -225,6 +235,15 @@ def _create(
 
 
 def _simulation(world: World, study: SimulatedStudy, trials: Sequence[Trial], budget: Budget, seed: int) -> Simulation:
+    """Return the outcome of a run.
+
+    Args:
+        world: The world of the simulation.
+        study: The study after its run.
+        trials: All its trials, by number.
+        budget: How far the study was to go.
+        seed: The study's seed.
+    """
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETED]
     finite = [abs(trial.score or 0.0) for trial in completed if trial.finite]
     steps = budget.steps or max((trial.end_step or 0 for trial in completed), default=0)

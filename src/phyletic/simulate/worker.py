@@ -137,6 +137,14 @@ def draw_attempt(world: World, worker: Worker, grant: Grant, loss: float) -> Att
 
 
 def _train(world: World, grant: Grant, loss: float, steps: int) -> float:
+    """Return the loss after some steps of a trial; NaN or infinite if a fault makes it so.
+
+    Args:
+        world: The world of the simulation.
+        grant: The trial.
+        loss: The loss before it.
+        steps: How many steps to train.
+    """
     if not math.isfinite(loss):
         return loss
     trial, curve = grant.trial, world.curve

@@ -145,6 +145,13 @@ class Workforce:
         self._ask(worker, Fail(lease=lease, error="the parent's checkpoint is missing", cause="damaged"))
 
     def _runs(self, worker: Worker, session: str, attempt: Attempt) -> bool:
+        """Whether a worker still runs an attempt in the same session.
+
+        Args:
+            worker: The worker.
+            session: Its session when the attempt began.
+            attempt: The attempt.
+        """
         return worker.session == session and worker.attempt is attempt and worker.left is None
 
     def _plan_heartbeat(self, worker: Worker, attempt: Attempt) -> None:
@@ -152,12 +159,25 @@ class Workforce:
         self._world.after(seconds, partial(self._keep_lease, worker, worker.session, attempt))
 
     def _keep_lease(self, worker: Worker, session: str, attempt: Attempt) -> None:
-        """Send the heartbeat of a detached worker, and plan the next, for as long as it trains."""
+        """Send the heartbeat of a detached worker, and plan the next, for as long as it trains.
+
+        Args:
+            worker: The worker.
+            session: Its session when the attempt began.
+            attempt: The attempt.
+        """
         if self._runs(worker, session, attempt) and not worker.asleep:
             self._send_heartbeat(worker, session, attempt)
             self._plan_heartbeat(worker, attempt)
 
     def _send_heartbeat(self, worker: Worker, session: str, attempt: Attempt) -> None:
+        """Send a heartbeat if the worker still runs the attempt.
+
+        Args:
+            worker: The worker.
+            session: Its session when the attempt began.
+            attempt: The attempt.
+        """
         if self._runs(worker, session, attempt):
             heartbeat = Heartbeat(lease=attempt.grant.lease, step=attempt.grant.trial.start_step)
             self._network.send(worker, None, (heartbeat,))
@@ -169,7 +189,13 @@ class Workforce:
     # --- the end of an attempt ----------------------------------------------------------------------------------
 
     def _end(self, worker: Worker, session: str, attempt: Attempt) -> None:
-        """End an attempt as it was drawn."""
+        """End an attempt as it was drawn.
+
+        Args:
+            worker: The worker.
+            session: Its session when the attempt began.
+            attempt: The attempt.
+        """
         if not self._runs(worker, session, attempt):
             return
         world, faults = self._world, self._world.faults
@@ -189,6 +215,13 @@ class Workforce:
         world.after(seconds, partial(self._wake_up, worker, session, attempt))
 
     def _wake_up(self, worker: Worker, session: str, attempt: Attempt) -> None:
+        """Wake a suspended worker, which reports the attempt if it still runs it.
+
+        Args:
+            worker: The worker.
+            session: Its session when the attempt began.
+            attempt: The attempt.
+        """
         worker.asleep = False
         if self._runs(worker, session, attempt):
             self._report(worker, attempt)
@@ -275,6 +308,13 @@ class Workforce:
             self._change_workforce(worker)
 
     def _result_answered(self, worker: Worker, command: Tell | Fail, reply: Reply) -> None:
+        """Handle the reply to a Tell or a Fail.
+
+        Args:
+            worker: The worker.
+            command: Its command.
+            reply: The reply to that command.
+        """
         attempt, worker.attempt = worker.attempt, None
         # the budget may have been lowered so that what was handed back is all that was left: then it is trained on
         bounced = isinstance(command, Tell) and command.partial
@@ -287,7 +327,13 @@ class Workforce:
             worker.memory = None
 
     def _heartbeat_answered(self, worker: Worker, command: Command, reply: Reply) -> None:
-        """Stop an attempt whose lease is lost, and ask for another trial."""
+        """Stop an attempt whose lease is lost, and ask for another trial.
+
+        Args:
+            worker: The worker.
+            command: Its command.
+            reply: The reply to that command.
+        """
         attempt = worker.attempt
         if not isinstance(command, Heartbeat) or attempt is None or attempt.grant.lease != command.lease:
             return

@@ -105,6 +105,14 @@ def check_bounds(path: str, domain: Any, kind: type) -> None:
 
 
 def _check_number(path: str, field: str, value: Any, kind: type) -> None:
+    """Raise InvalidSpace unless a field holds a number of this kind.
+
+    Args:
+        path: The parameter's path.
+        field: The field's name.
+        value: Its value.
+        kind: ``float`` or ``int``.
+    """
     if kind is int:
         if type(value) is not int or not -EXACT_INTEGERS <= value <= EXACT_INTEGERS:
             refuse(path, field, value, "a whole number from -2**53 to 2**53")

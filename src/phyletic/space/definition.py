@@ -81,6 +81,14 @@ def read_definition(definition: Any) -> tuple[Parameter | Constant, ...]:
 def _read(
     definition: Mapping[Any, Any], prefix: str, requires: tuple[Condition, ...], depth: int
 ) -> Iterator[Parameter | Constant]:
+    """Yield the parameters and constants of a definition, depth first.
+
+    Args:
+        definition: Maps names to domains, constants, or dictionaries of the same.
+        prefix: Path of the group or option that holds the definition; empty for the whole space.
+        requires: ``(path, option)`` of each choice it is under, outermost first.
+        depth: How many groups and choices the definition is inside of, plus 1.
+    """
     where = f"space[{prefix!r}]" if prefix else "space"
     if depth > DEEPEST:
         hint = "Does a dictionary contain itself?"

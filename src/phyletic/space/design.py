@@ -48,6 +48,13 @@ def initial_design(
 
 
 def _latin(dimensions: int, count: int, stream: RandomStream) -> list[list[float]]:
+    """Return the points of a Latin hypercube.
+
+    Args:
+        dimensions: How many numbers a point has, at least 1.
+        count: How many points, at least 1.
+        stream: The source of random numbers.
+    """
     below_one = 1.0 - 2.0**-53
     columns = []
     for _ in range(dimensions):
@@ -57,6 +64,13 @@ def _latin(dimensions: int, count: int, stream: RandomStream) -> list[list[float
 
 
 def _sobol(dimensions: int, count: int, stream: RandomStream) -> list[list[float]]:
+    """Return the first points of a Sobol' sequence with a random digital shift.
+
+    Args:
+        dimensions: How many numbers a point has, at least 1.
+        count: How many points, at least 1.
+        stream: The source of random numbers.
+    """
     try:
         from scipy.stats import qmc
     except ImportError as error:

@@ -114,6 +114,13 @@ class Int:
         return tuple(dict.fromkeys(map(self._snapped, spread)))
 
     def _towards(self, value: int, target: float, direction: int) -> int:
+        """Move to a target, at least one step of the grid, but not beyond the limits.
+
+        Args:
+            value: A value of this domain.
+            target: Where to go; cut to the limits.
+            direction: 1 up, -1 down, 0 to stay.
+        """
         target = min(max(target, self.limits[0]), self.limits[1])
         lowest, highest = ((bound - self.low) // self.step for bound in self.limits)
         index = scale.moved(self._index(value), self._index(target), direction, lowest, highest)

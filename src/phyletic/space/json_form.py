@@ -86,6 +86,13 @@ def decode(entries: Any, where: str = "space", depth: int = 1) -> dict[str, Any]
 
 
 def _decoded(entry: dict[str, Any], here: str, depth: int) -> Any:
+    """Return the group, domain or constant that an entry encodes.
+
+    Args:
+        entry: The entry.
+        here: The place of the entry, for errors.
+        depth: How many groups and choices the entry is inside of, plus 1.
+    """
     kind = entry.get("type")
     if not isinstance(kind, str) or kind not in _KEYS:
         raise InvalidSpace(f"{here}.type", kind, f"one of {', '.join(_KEYS)}")
@@ -107,6 +114,13 @@ def _decoded(entry: dict[str, Any], here: str, depth: int) -> Any:
 
 
 def _decoded_choice(given: dict[str, Any], here: str, depth: int) -> Choice:
+    """Return the choice with spaces under its options that an entry encodes.
+
+    Args:
+        given: The keys of the entry, except its name and type.
+        here: The place of the entry, for errors.
+        depth: How many groups and choices the entry is inside of, plus 1.
+    """
     labels, spaces = given["options"], given["spaces"]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InvalidSpace(f"{here}.options", labels, "a list of labels")

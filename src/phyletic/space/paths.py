@@ -73,6 +73,14 @@ def flatten(nested: Mapping[str, Any], choices: Collection[str] = ()) -> dict[st
 
 
 def _leaves(nested: Mapping[Any, Any], prefix: str, choices: Collection[str], depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield each value with its flat path.
+
+    Args:
+        nested: Values; a key may be a path with dots.
+        prefix: Path of the dictionary; empty for the outermost one.
+        choices: Paths of the choices with spaces under them.
+        depth: How many dictionaries it is inside of, plus 1.
+    """
     if depth > _DEEPEST:
         hint = "Does a dictionary contain itself?"
         raise InvalidSpace(f"the depth of {prefix}", depth, f"at most {_DEEPEST}", hint)

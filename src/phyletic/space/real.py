@@ -144,6 +144,13 @@ class Float:
         return tuple(dict.fromkeys(map(self._snapped, spread)))
 
     def _towards(self, value: float, target: float, direction: int) -> float:
+        """Move to a target within the limits; on a grid, at least one step unless at a limit.
+
+        Args:
+            value: A value of this domain.
+            target: Where to go; cut to the limits.
+            direction: 1 up, -1 down, 0 to stay; ignored without a grid.
+        """
         target = min(max(target, self.limits[0]), self.limits[1])
         if self.step is None:
             return target + 0.0  # -0.0 becomes 0.0

@@ -44,13 +44,25 @@ def open_trials(connection: Connection, study_id: int) -> list[tuple[Trial, Leas
 
 
 def trial(connection: Connection, study_id: int, number: int) -> Trial | None:
-    """Return one trial; None where there is none of that number."""
+    """Return one trial; None if the study has no trial of that number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        number: The trial's number.
+    """
     row = connection.execute(TRIALS.where(_t.study == study_id, _t.number == number)).first()
     return None if row is None else trial_of(row)
 
 
 def trials(connection: Connection, study_id: int, states: Iterable[TrialState] | None = None) -> list[Trial]:
-    """Return trials by number; only those in some states, unless that is None."""
+    """Return trials by number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        states: Only those in these states; None for all.
+    """
     statement = TRIALS.where(_t.study == study_id).order_by(_t.number)
     if states is not None:
         statement = statement.where(_t.state.in_([str(state) for state in states]))
@@ -58,20 +70,38 @@ def trials(connection: Connection, study_id: int, states: Iterable[TrialState] |
 
 
 def told_digest(connection: Connection, study_id: int, number: int) -> tuple[int, str, str] | None:
-    """Return (fence, token, digest) of the result that a trial was told; None where none was."""
+    """Return (fence, token, digest) of a trial's result; None if it has no result.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        number: The trial's number.
+    """
     statement = sa.select(_t.fence, _t.token, _t.digest).where(_t.study == study_id, _t.number == number)
     row = connection.execute(statement).first()
     return None if row is None or row.digest is None else (row.fence, row.token, row.digest)
 
 
 def lineage(connection: Connection, study_id: int, number: int) -> list[Trial]:
-    """Return a trial and its ancestors, the oldest first; empty if there is none of that number."""
+    """Return a trial and its ancestors, the oldest first; empty if the study has no trial of that number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        number: The trial's number.
+    """
     chosen = {"the_study": study_id, "the_number": number}
     return [trial_of(row) for row in connection.execute(_LINEAGE, chosen)]
 
 
 def lineage_numbers(connection: Connection, study_id: int, number: int) -> list[int]:
-    """Return the numbers of a trial and all its ancestors, the newborn's first."""
+    """Return the numbers of a trial and all its ancestors, the newborn's first.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        number: The trial's number.
+    """
     return sorted(connection.execute(_ANCESTORS, {"the_study": study_id, "the_number": number}).scalars())
 
 
@@ -149,7 +179,13 @@ def heads_at(connection: Connection, study_id: int, sequence: int) -> list[Trial
 
 
 def trials_by_number(connection: Connection, study_id: int, numbers: Iterable[int]) -> dict[int, Trial]:
-    """Return some trials, by their numbers."""
+    """Return some trials, by their numbers.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        numbers: The trials' numbers, in any order.
+    """
     wanted, found = sorted(set(numbers)), dict[int, Trial]()
     for start in range(0, len(wanted), _AT_ONCE):
         part = TRIALS.where(_t.study == study_id, _t.number.in_(wanted[start : start + _AT_ONCE]))
@@ -201,7 +237,13 @@ def study_changes(connection: Connection, study_id: int, *, since: int, limit: i
 
 
 def _first_decided_after(connection: Connection, study_id: int, sequence: int) -> int:
-    """Return the lowest number of a trial decided after a sequence number, which rises with the number."""
+    """Return the lowest number of a trial decided after a sequence number, which rises with the number.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        sequence: A sequence number; -1 for all.
+    """
     decided = sa.select(_t.decided).where(_t.study == study_id)
     highest = connection.execute(sa.select(sa.func.max(_t.number)).where(_t.study == study_id)).scalar()
     numbers = range(0 if highest is None else int(highest) + 1)
@@ -285,7 +327,13 @@ def checkpoints(
 
 
 def checkpoint_state(connection: Connection, study_id: int, identity: str) -> CheckpointState | None:
-    """Return where a checkpoint is in its life; None where there is none of that id."""
+    """Return where a checkpoint is in its life; None if the study has no checkpoint of that id.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        identity: The checkpoint's id.
+    """
     columns = tables.checkpoint.c
     statement = sa.select(columns.state).where(columns.study == study_id, columns.id == identity)
     state = connection.execute(statement).scalar()
@@ -293,7 +341,13 @@ def checkpoint_state(connection: Connection, study_id: int, identity: str) -> Ch
 
 
 def given_up(connection: Connection, study_id: int, ids: Sequence[str]) -> list[str]:
-    """Return those of some checkpoints that this study condemned."""
+    """Return those of some checkpoints that this study condemned.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        ids: The checkpoints' ids.
+    """
     columns = tables.checkpoint.c
     states = [str(CheckpointState.CONDEMNED), str(CheckpointState.COLLECTED)]
     found: list[str] = []
@@ -337,7 +391,13 @@ def events(
 
 
 def latest_events(connection: Connection, study_id: int, most: int) -> list[Event]:
-    """Return the latest events but changes of heads, in order."""
+    """Return the latest events but changes of heads, in order.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        most: At most so many events.
+    """
     columns = tables.event.c
     latest = (
         sa.select(columns.kind, columns.at, columns.trial, columns.payload)

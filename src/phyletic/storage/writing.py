@@ -215,6 +215,13 @@ def write(connection: Connection, study_id: int, changes: Changes) -> None:
 
 
 def _write_trials(cursor: Cursor, study_id: int, changes: Changes) -> None:
+    """Write the trials and their evaluations.
+
+    Args:
+        cursor: The driver's cursor of this write.
+        study_id: The study.
+        changes: All that the decision changes.
+    """
     sequence = changes.counters.sequence
     if changes.inserted:
         _insert_trial.run(cursor, [_inserted_row(study_id, update, sequence) for update in changes.inserted])
@@ -232,6 +239,13 @@ def _write_trials(cursor: Cursor, study_id: int, changes: Changes) -> None:
 
 
 def _write_members(cursor: Cursor, study_id: int, changes: Changes) -> None:
+    """Write the members.
+
+    Args:
+        cursor: The driver's cursor of this write.
+        study_id: The study.
+        changes: All that the decision changes.
+    """
     born: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for member in changes.members:
@@ -259,6 +273,13 @@ def _trial_row(update: TrialUpdate) -> dict[str, Any]:
 
 
 def _inserted_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, Any]:
+    """Return the row of a new trial.
+
+    Args:
+        study_id: The study.
+        update: The trial as it is now, and its holder.
+        sequence: The sequence number of this write.
+    """
     row, lease = _trial_row(update), update.lease
     row["study"] = study_id
     row["fence"], row["token"] = (0, None) if lease is None else (lease.fence, lease.token)
@@ -267,6 +288,13 @@ def _inserted_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str
 
 
 def _update_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, Any]:
+    """Return the parameters that update a trial's row.
+
+    Args:
+        study_id: The study.
+        update: The trial as it is now, and its holder.
+        sequence: The sequence number of this write.
+    """
     row, held, lease = _trial_row(update), update.held, update.lease
     row["the_study"], row["the_number"] = study_id, update.trial.number
     row["ended"] = None if update.trial.state.open else sequence
@@ -278,6 +306,13 @@ def _update_row(study_id: int, update: TrialUpdate, sequence: int) -> dict[str, 
 
 
 def _write_checkpoints(cursor: Cursor, study_id: int, changes: Changes) -> None:
+    """Write new checkpoints, and the new states and pins of others.
+
+    Args:
+        cursor: The driver's cursor of this write.
+        study_id: The study.
+        changes: All that the decision changes.
+    """
     if changes.durable or changes.void:
         named: list[tuple[str, int, int, CheckpointReference | None]] = [
             (reference.id, trial, fence, reference) for reference, trial, fence in changes.durable
@@ -311,6 +346,13 @@ def _write_checkpoints(cursor: Cursor, study_id: int, changes: Changes) -> None:
 
 
 def _write_sessions(cursor: Cursor, study_id: int, changes: Changes) -> None:
+    """Write the sessions and the events.
+
+    Args:
+        cursor: The driver's cursor of this write.
+        study_id: The study.
+        changes: All that the decision changes.
+    """
     for joined in changes.joined:
         row: dict[str, Any] = {
             "worker": joined.worker,
@@ -353,6 +395,14 @@ def _write_sessions(cursor: Cursor, study_id: int, changes: Changes) -> None:
 
 
 def _expect(statement: Prepared, cursor: Cursor, rows: list[dict[str, Any]], what: str) -> None:
+    """Run an update, and raise StaleState unless it met every row.
+
+    Args:
+        statement: The update.
+        cursor: The driver's cursor of this write.
+        rows: The parameters of each row.
+        what: What a row is, for the error.
+    """
     met = statement.run(cursor, rows)
     if met != len(rows):
         raise StaleState(f"{what} that a decision changes is not as the decision saw it ({met} of {len(rows)} are)")

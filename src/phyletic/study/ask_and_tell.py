@@ -101,7 +101,17 @@ class AskAndTell:
         partial: bool,
         values: Mapping[str, float],
     ) -> Any:
-        """Tell one result, or many in one transaction."""
+        """Tell one result, or many in one transaction.
+
+        Args:
+            trial: What :meth:`ask` gave; or a list of these, told in one transaction.
+            metrics: Values by name; a list of these for a list of trials; None for no values beside ``values``.
+            checkpoint: A folder to publish, or a dictionary of objects to save; None for the trial's ``save_to``, if
+                used. A list for a list of trials.
+            steps_done: Steps trained; None for all that were asked for.
+            partial: Whether the caller hands the trial back early.
+            values: Values by name; empty for a list of trials.
+        """
         if not isinstance(trial, Sequence) or isinstance(trial, str):
             return self._tell([trial], [_checked(metrics, values)], [checkpoint], steps_done, partial)[0]
         results = metrics if metrics is not None else [None] * len(trial)
@@ -121,7 +131,16 @@ class AskAndTell:
         steps_done: int | None,
         partial: bool,
     ) -> list[Trial]:
-        """Publish what the trials leave, then tell their results; each list has an entry for each trial."""
+        """Publish what the trials leave, then tell their results; the first three lists have an entry for each trial.
+
+        Args:
+            trials: What :meth:`ask` gave.
+            results: Values by name.
+            checkpoints: Folders to publish, or dictionaries of objects to save; None for a trial's ``save_to``, if
+                used.
+            steps_done: Steps trained in each trial; None for all that were asked for.
+            partial: Whether the caller hands the trials back early.
+        """
         attempts = [_attempt(trial) for trial in trials]
         tells = [self._result(*one, steps_done, partial) for one in zip(attempts, results, strict=True)]
         # publish nothing for a tell that the coordinator will refuse; it names the missing metric
@@ -147,7 +166,14 @@ class AskAndTell:
                 self._sessions.discard(session)
 
     def _result(self, attempt: Attempt, values: Mapping[str, float], steps_done: int | None, partial: bool) -> Tell:
-        """Return what is to be told of an attempt, without its checkpoint."""
+        """Return the Tell for an attempt, without its checkpoint.
+
+        Args:
+            attempt: The attempt at the trial.
+            values: Values by name.
+            steps_done: Steps trained; None for all that were asked for.
+            partial: Whether the caller hands the trial back early.
+        """
         check_flag("partial", partial)
         done = attempt.steps_trained if steps_done is None else check_steps("steps_done", steps_done, 1)
         if done is None:

@@ -22,6 +22,11 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     Two trials are run twice, with the same seeds: once in one call of ``train``, and once in two, so that the second
     trial begins with a loaded checkpoint. What is in the checkpoints and the metrics must be the same.
 
+    Args:
+        study: The study.
+        train: The training code.
+        steps: Steps of each trial; the algorithm's interval by default.
+
     Raises:
         InvalidArgument: The algorithm's interval is in seconds and ``steps`` is not given.
     """
@@ -49,6 +54,13 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
 
 
 def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
+    """Return a study in memory with one member and a budget of one trial.
+
+    Args:
+        study: The study to take the space, the metrics and the seed from.
+        interval: Steps of one trial.
+        checkpoints: Folder of the checkpoints; None for a new one.
+    """
     from phyletic.study.study import Study
 
     return Study(
@@ -65,6 +77,13 @@ def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:
 
 
 def _differences(a: Study, number: int, b: Study) -> list[str]:
+    """Return by name what differs between a trial and the same trial of another study.
+
+    Args:
+        a: The first study.
+        number: The trial's number, in both.
+        b: The second.
+    """
     one, other = a.trial(number), b.trial(number)
     states: list[str] = []
     if one.checkpoint is not None and other.checkpoint is not None:

@@ -264,7 +264,13 @@ def _columns(members: Sequence[MemberProgress], progress: Progress) -> list[_Col
 
 
 def _fit(columns: list[_Column], width: int, widths: dict[str, int]) -> list[_Column]:
-    """Return the columns that fit, without the least important ones; ``widths`` grows to their cells."""
+    """Return the columns that fit, without the least important ones; ``widths`` grows to their cells.
+
+    Args:
+        columns: All columns, in the order in which they stand.
+        width: Columns of the terminal.
+        widths: Widest cell so far by column, which is updated.
+    """
     for column in columns:
         widest = max(len(column.title), *(len(cell.text) for cell in column.cells), 1)
         widths[column.title] = max(widest, widths.get(column.title, 0))

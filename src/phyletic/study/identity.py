@@ -122,7 +122,13 @@ def describe_algorithm(algorithm: Algorithm, space: Space) -> dict[str, Any]:
 
 
 def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population: int) -> tuple[dict[str, Any], ...]:
-    """Return the user's initial values by flat path, checked against the space."""
+    """Return the user's initial values by flat path, checked against the space.
+
+    Args:
+        initial: A dictionary of hyperparameters for each of the first members; it may name only some of them.
+        space: The study's space.
+        population: Number of members.
+    """
     initial = check_sequence("initial", initial, "a list of dictionaries, one for each of the first members")
     if len(initial) > population:
         raise InvalidArgument("initial", f"a list of {len(initial)}", f"no longer than the population, {population}")
@@ -165,6 +171,13 @@ def require_same(stored: StudyIdentity, given: Arguments) -> None:
 
 
 def _first_difference(path: str, stored: Any, given: Any) -> str:
+    """Return a sentence that names the first difference between two values.
+
+    Args:
+        path: The place of the values, with dots.
+        stored: The study's value.
+        given: The value given.
+    """
     if isinstance(stored, Mapping) and isinstance(given, Mapping):
         for name in [*stored, *(name for name in given if name not in stored)]:
             if stored.get(name) != given.get(name):
@@ -173,4 +186,11 @@ def _first_difference(path: str, stored: Any, given: Any) -> str:
 
 
 def _difference(name: str, stored: Any, given: Any) -> str:
+    """Return a sentence that names both values.
+
+    Args:
+        name: What differs.
+        stored: The study's value.
+        given: The value given.
+    """
     return f"{name} is {msgspec.to_builtins(stored)!r} there and {msgspec.to_builtins(given)!r} here"

@@ -97,7 +97,13 @@ def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
 
 
 def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> tuple[Checkpoints, Control]:
-    """Return the study's checkpoints, and the settings to change: also the folder, if the user names another one."""
+    """Return the study's checkpoints, and the settings to change: also the folder, if the user names another one.
+
+    Args:
+        database: The database.
+        stored: The study's row.
+        given: The user's arguments.
+    """
     remembered = stored.control.checkpoints
     before = database.folder("checkpoints") if remembered is None else Path(remembered)
     folder = before if given.checkpoints is None else given.checkpoints
@@ -122,6 +128,13 @@ def stored_study(database: Database, name: str) -> StoredStudy | None:
 
 
 def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
+    """Create a study, or return it if another process has just created it.
+
+    Args:
+        database: The database.
+        space: The study's space.
+        given: The user's arguments.
+    """
     identity = create_identity(given, space)
     first = {"budget": Budget(), "population": identity.algorithm["population"], **check_control(given.control)}
     if given.checkpoints not in (None, database.folder("checkpoints")):
@@ -145,6 +158,15 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
 def _shared_owner(
     database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: Checkpoints
 ) -> Owner:
+    """Return the owner that all Study objects of this process share.
+
+    Args:
+        database: The database, with the study in it.
+        identity: What never changes.
+        space: The study's space.
+        algorithm: The study's algorithm, with the user's own functions if it has any.
+        checkpoints: The study's checkpoints.
+    """
     # two Study objects of one process (a notebook's cell run again) share an owner, which keeps its database alive
     key = (id(database), identity.uuid)
     owner = _owners.get(key)

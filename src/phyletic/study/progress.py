@@ -127,6 +127,11 @@ def number_text(number: float | None, digits: int = 4) -> str:
 def value_text(value: Value, width: int = 12, digits: int = 3) -> str:
     """Write a hyperparameter's value in few characters.
 
+    Args:
+        value: The value.
+        width: Most characters; a longer text is cut.
+        digits: Significant digits of a float.
+
     Example:
         >>> value_text(0.00312345), value_text("nesterov-momentum"), value_text(True)
         ('0.00312', 'nesterov-mo…', 'True')

@@ -76,6 +76,12 @@ def replay(
 ) -> Study:
     """Train once through a schedule; see :meth:`Study.replay`.
 
+    Args:
+        study: The study.
+        train: The training code.
+        schedule: The schedule, or a file of it.
+        seed: Of the training code's randomness; drawn by default.
+
     Raises:
         InvalidArgument: The schedule is empty; for its values, an InvalidSpace that names the parameter.
     """

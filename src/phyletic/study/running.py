@@ -90,7 +90,13 @@ def run(
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
-    """Refuse to wait for trials that only this thread can tell, and announce those that other threads hold."""
+    """Refuse to wait for trials that only this thread can tell, and announce those that other threads hold.
+
+    Args:
+        here: Numbers of the trials that this thread asked for and has not told.
+        elsewhere: Numbers of those that other threads asked for.
+        display: Where to show messages.
+    """
     if here:
         raise TrainingError(
             f"trials that this thread asked for are not told yet: {', '.join(map(str, here))}. The run would wait for "
@@ -101,7 +107,14 @@ def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: 
 
 
 def _run_here(study: Study, train: Callable[[Any], object], source: Trials, display: LiveDisplay) -> None:
-    """Call the training code in this process, again after an exception, until there are no more trials."""
+    """Call the training code in this process, again after an exception, until there are no more trials.
+
+    Args:
+        study: The study.
+        train: The training code.
+        source: The source of trials.
+        display: Where to show messages.
+    """
 
     def heed(interrupts: Interrupts) -> None:
         if interrupts.stopping or interrupts.terminated is not None:
@@ -129,7 +142,13 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
 
 
 def _failures(study: Study, stopped: str, cap: int) -> str:
-    """Return the report of a study that stopped because trials failed."""
+    """Return the report of a study that stopped because trials failed.
+
+    Args:
+        study: The study.
+        stopped: Why it stopped.
+        cap: How many failures to report: the latest.
+    """
     failed = [trial for trial in study.trials() if trial.error and trial.state is not TrialState.COMPLETED]
     lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
     for trial in failed[-cap:]:
@@ -139,6 +158,13 @@ def _failures(study: Study, stopped: str, cap: int) -> str:
 
 
 def _summarise(study: Study, progress: Progress, display: LiveDisplay) -> None:
+    """Show the result of a run: the best trial, its lineage and its checkpoint.
+
+    Args:
+        study: The study.
+        progress: The last snapshot.
+        display: Where to show messages.
+    """
     best = progress.best
     places = {}
     if best is not None and best.checkpoint is not None:

@@ -128,6 +128,13 @@ def status_of(study: Study) -> StudyStatus:
 
 
 def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyStatus:
+    """Return the status of a study.
+
+    Args:
+        connection: An open connection to the database.
+        study: The study.
+        stored: The study's row.
+    """
     opened = Counter(str(trial.state) for trial, _, _ in queries.open_trials(connection, stored.id))
     rows = queries.members(connection, stored.id)
     tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
@@ -172,7 +179,14 @@ def load_study(connection: Connection, study: Study) -> StoredStudy:
 
 
 def _is_done(stored: StoredStudy, ages: list[int], best: Trial | None, mode: str) -> bool:
-    """Whether some limit of the budget is reached."""
+    """Whether some limit of the budget is reached.
+
+    Args:
+        stored: The study's row.
+        ages: Steps that each member has trained, without the unborn.
+        best: The best trial; None if no trial has a finite score.
+        mode: Which way the metric is better.
+    """
     budget, counters = stored.control.budget, stored.counters
     if budget.trials is not None and counters.completed >= budget.trials:
         return True

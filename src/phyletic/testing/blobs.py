@@ -42,9 +42,12 @@ class BlobsConformance(ABC):
         """Return empty blobs; called again in a test, another object on the same blobs."""
 
     def damage(self, blobs: Blobs, key: str, change: str) -> None:
-        """Damage the bytes under a key: ``change`` is ``"flip"``, ``"truncate"``, ``"remove"`` or ``"add"``.
+        """Damage the bytes under a key.
 
-        ``"add"`` puts another blob beside it.
+        Args:
+            blobs: The blobs.
+            key: The key.
+            change: ``"flip"``, ``"truncate"``, ``"remove"``, or ``"add"``, which puts another blob beside it.
         """
         content = bytearray(blobs.get(key).read_bytes())
         if change == "add":
@@ -201,6 +204,13 @@ class BlobsConformance(ABC):
 
     @pytest.mark.parametrize("change", ["flip", "truncate", "remove"])
     def test_damage_is_found(self, blobs: Blobs, checkpoints: Checkpoints, change: str) -> None:
+        """Check that verifying and restoring find a damaged state.
+
+        Args:
+            blobs: Empty blobs.
+            checkpoints: A store of checkpoints in these blobs.
+            change: As for :meth:`damage`.
+        """
         reference = checkpoints.publish(_A, {"x": np.arange(1000)})
         self.damage(blobs, f"{_A}.safetensors", change)
         with pytest.raises(CheckpointDamaged, match=_A):
@@ -246,6 +256,14 @@ class BlobsConformance(ABC):
 
     @pytest.mark.parametrize("change", ["flip", "truncate", "remove", "add"])
     def test_damaged_files_are_found(self, blobs: Blobs, checkpoints: Checkpoints, tmp_path: Path, change: str) -> None:
+        """Check that verifying finds damage to a user's own files.
+
+        Args:
+            blobs: Empty blobs.
+            checkpoints: A store of checkpoints in these blobs.
+            tmp_path: An empty folder.
+            change: As for :meth:`damage`.
+        """
         reference = checkpoints.publish_folder(_A, _files(tmp_path / "mine"))
         self.damage(blobs, f"{_A}/files/deep/weights.bin", change)
         name = "new" if change == "add" else "weights.bin"

@@ -122,7 +122,15 @@ class FailingTrialsConformance(SameTrialsConformance):
         self.check_misuse(tmp_path, body, InvalidArgument, said)
 
     def check_misuse(self, tmp_path: Path, body: Any, error: type[Exception], said: str, **changes: Any) -> None:
-        """Check that the body of a loop ends the run with an error, and that the error counts against no trial."""
+        """Check that the body of a loop ends the run with an error, and that the error counts against no trial.
+
+        Args:
+            tmp_path: An empty folder.
+            body: The body of the loop, called with each trial.
+            error: The class of the error.
+            said: A pattern that the message must match.
+            **changes: Other arguments of :class:`Study`.
+        """
 
         def train(trials: Any) -> None:
             for trial in trials.attach(build):

@@ -79,7 +79,15 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 def completed_trial(
     number: int, score: float | None, values: Mapping[str, Value], *, member: int | None = None, end_step: int = 4
 ) -> Trial:
-    """Return a newborn's completed trial; its member has the trial's number by default."""
+    """Return a newborn's completed trial; its member has the trial's number by default.
+
+    Args:
+        number: The trial's number.
+        score: Its score; None if it has none.
+        values: Its hyperparameters by flat path.
+        member: Its member; None for the number of the trial.
+        end_step: Steps that it trained.
+    """
     return Trial(
         number=number,
         member=number if member is None else member,

@@ -43,7 +43,13 @@ class SameTrialsConformance(ABC):
 
     @abstractmethod
     def run(self, study: Study, train: Train, reload: str = "changed") -> None:
-        """Run a study to the end of its budget."""
+        """Run a study to the end of its budget.
+
+        Args:
+            study: The study.
+            train: The training code.
+            reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
+        """
 
     def run_over(self, study: Study, train: Train) -> int:
         """Run a study until it finishes although its code raises ValueError; return how often the caller saw it."""
@@ -158,6 +164,13 @@ class InterruptedTrialsConformance(SameTrialsConformance):
 
 
 def _run(source: SameTrialsConformance, storage: Path, train: Train) -> None:
+    """Run the example study in a process of its own.
+
+    Args:
+        source: The suite that runs the study.
+        storage: File of its storage.
+        train: The training code.
+    """
     # a shell that starts the tests in the background makes them ignore the signal
     signal.signal(signal.SIGINT, signal.default_int_handler)
     source.run(example_study(storage), train)

@@ -178,6 +178,15 @@ def _apply_function(
     scheduler: object | None,
     names: Mapping[str, str],
 ) -> Applied:
+    """Call the user's function, and check what it returns.
+
+    Args:
+        hyperparameters: Values by flat path.
+        function: Sets the hyperparameters, and returns the values that took effect.
+        group: Must be None.
+        scheduler: Must be None.
+        names: Must be empty.
+    """
     kind = f"the function {getattr(function, '__qualname__', repr(function))}"
     if group is not None or scheduler is not None or names:
         raise ApplyFailed(f"group=, scheduler= and names are not passed on to {kind}: set them inside it")
@@ -193,6 +202,13 @@ def _apply_function(
 
 
 def _describe(target: object, group: int | str | None, scheduler: object | None) -> Target:
+    """Return the settings of a target, or raise ApplyFailed if its kind is unknown.
+
+    Args:
+        target: The target of ``apply``.
+        group: As for :func:`apply`.
+        scheduler: As for :func:`apply`.
+    """
     described = (
         _described_by_user(target)
         or torch_optimizer.describe(target, group, scheduler)
@@ -228,6 +244,13 @@ def _described_by_user(target: Any) -> Target | None:
 
 
 def _named(hyperparameters: Mapping[str, Value], target: Target, names: Mapping[str, str]) -> dict[str, str]:
+    """Return the paths that the user named, by setting.
+
+    Args:
+        hyperparameters: Values by flat path.
+        target: The description of the target.
+        names: Hyperparameter paths by the target's own names: ``{"lr": "head_lr"}``.
+    """
     chosen: dict[str, str] = {}
     for name, path in names.items():
         setting = _known(target, name)

@@ -352,7 +352,13 @@ class Trials:
         return attempt
 
     def _fail(self, grant: Grant, error: str, cause: Literal["error", "released", "damaged"]) -> bool:
-        """End an attempt without a result; return whether this session still held it."""
+        """End an attempt without a result; return whether this session still held it.
+
+        Args:
+            grant: The trial.
+            error: For the person who reads it.
+            cause: As in :class:`~phyletic.coordinator.messages.Fail`.
+        """
         reply = self._client.exchange([Fail(lease=grant.lease, error=as_unicode(error), cause=cause)])[0]
         return not (isinstance(reply, Refused) and reply.error == "LeaseLost")
 

@@ -107,6 +107,11 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
     After an exception, call it anew, because the loop no longer trusts the state in memory. After two exceptions
     without a result between them, return the status of a process that no longer trusts itself (an accelerator's errors
     stay).
+
+    Args:
+        train: The training function.
+        trials: The source of trials.
+        channel: Reaches the coordinator.
     """
     failed_at = -1
     while True:

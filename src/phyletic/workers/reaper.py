@@ -41,7 +41,13 @@ def members(groups: Mapping[int, str]) -> list[int]:
 
 
 def _belongs(entry: str, groups: Mapping[int, str], sessions: set[bytes]) -> bool:
-    """Whether a process, given by its name in ``/proc``, is alive and in one of the groups or sessions."""
+    """Whether a process, given by its name in ``/proc``, is alive and in one of the groups or sessions.
+
+    Args:
+        entry: The process's name in ``/proc``, which is its number.
+        groups: Sessions by the number of their process group.
+        sessions: The same sessions, encoded.
+    """
     try:
         # the name, in parentheses, may contain anything; state, parent and group follow it
         state, _, group, *_ = _read(f"{_PROCESSES}/{entry}/stat").rpartition(b")")[2].split()

@@ -81,6 +81,15 @@ def _places(optimizer: Any, group: int | str | None) -> list[int]:
 
 
 def _setting(optimizer: Any, places: list[int], key: str, position: int | None = None) -> Setting:
+    """Return one setting of some parameter groups.
+
+    Args:
+        optimizer: A ``torch.optim.Optimizer``.
+        places: Indices of the parameter groups.
+        key: The setting's key in a group.
+        position: Index of one element if the group holds a tuple or list; None for the whole value.
+    """
+
     # look up the groups at each use: load_state_dict replaces their dictionaries
     def read() -> Value:
         found = [optimizer.param_groups[place][key] for place in places]
@@ -181,7 +190,13 @@ def _parts(scheduler: Any) -> list[Any]:
 
 
 def _set(container: Any, key: Any, value: Value) -> None:
-    """Set a value; fill a tensor in place, so that captured CUDA graphs see the new value."""
+    """Set a value; fill a tensor in place, so that captured CUDA graphs see the new value.
+
+    Args:
+        container: A parameter group, or a list.
+        key: Key or index of the value.
+        value: The new value.
+    """
     old: Any = container.get(key) if isinstance(container, dict) else container[key]
     if hasattr(old, "fill_"):
         old.fill_(value)
