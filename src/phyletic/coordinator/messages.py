@@ -70,6 +70,7 @@ class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
             knows it from here alone.
         timings: Where the time went.
         applied: What took effect, by path.
+        remarks: What a person should know about how it trained.
     """
 
     lease: Lease
@@ -80,6 +81,7 @@ class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     hopeless: bool = False
     timings: Timings = Timings()
     applied: dict[str, Value] = {}
+    remarks: tuple[str, ...] = ()
 
 
 class Fail(msgspec.Struct, frozen=True, tag=True, kw_only=True):

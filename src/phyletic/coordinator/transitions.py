@@ -160,6 +160,7 @@ def complete(state: StudyState, changes: Changes, opened: OpenTrial, result: Tel
         checkpoint=result.checkpoint,
         timings=result.timings,
         applied=dict(result.applied),
+        remarks=result.remarks,
         finished=now,
     )
     changes.updated.append(TrialUpdate(trial=trial, held=held, lease=held, digest=digest))

@@ -68,6 +68,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         losses: How many attempts were lost with their worker.
         timings: The parts of the completing attempt's time.
         applied: The values that took effect, by path, as ``apply`` read them back.
+        remarks: What a person should know about how it trained, such as a value that nothing could read back.
         error: The error of its latest failed attempt; None if no attempt failed.
         created: When it was decided, in seconds since 1970.
         started: When its latest attempt was granted, in seconds since 1970; None before.
@@ -95,6 +96,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     losses: int = 0
     timings: Timings = Timings()
     applied: dict[str, Value] = {}
+    remarks: tuple[str, ...] = ()
     error: str | None = None
     created: float = 0.0
     started: float | None = None

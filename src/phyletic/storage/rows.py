@@ -37,6 +37,7 @@ TRIALS = sa.select(
     _t.losses,
     _t.timings,
     _t.applied,
+    _t.remarks,
     _t.error,
     _t.created,
     _t.started,
@@ -102,10 +103,11 @@ def trial_of(row: Any) -> Trial:
         losses=row[20],
         timings=row[21],
         applied=row[22],
-        error=row[23],
-        created=row[24],
-        started=row[25],
-        finished=row[26],
+        remarks=row[23],
+        error=row[24],
+        created=row[25],
+        started=row[26],
+        finished=row[27],
     )
 
 

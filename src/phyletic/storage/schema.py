@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from phyletic.errors import NotFound, StorageError
 from phyletic.storage.tables import metadata
 
-HEAD = "0002"
+HEAD = "0003"
 """The latest revision under ``migrations/versions``; revisions are numbered upwards."""
-_BEFORE_THE_FIRST_RELEASE = "0001"
+_FIRST = "0003"
+"""The first revision that this version can read; earlier ones were never released."""
 
 # Written as Alembic itself writes it.
 _VERSION_TABLE = (
@@ -39,7 +40,7 @@ def refuse_foreign(connection: Connection, name: str) -> bool:
         if sa.inspect(connection).get_table_names():
             raise StorageError(f"{name} is a database of another program: give another path")
         return False
-    if revision == _BEFORE_THE_FIRST_RELEASE:
+    if "" < revision < _FIRST:
         raise StorageError(
             f"{name} was made before the first release of phyletic, whose studies this version cannot read: begin the "
             "study anew in another file, or read this one with the version that wrote it"

@@ -63,6 +63,7 @@ trial = sa.Table(
     sa.Column("decision", Json(Decision), nullable=False),
     sa.Column("metrics", Metrics, nullable=False),
     sa.Column("applied", Json(dict[str, Any]), nullable=False),
+    sa.Column("remarks", Json(tuple[str, ...]), nullable=False),
     sa.Column("timings", Json(Timings), nullable=False),
     sa.Column("checkpoint", sa.Text),
     sa.Column("worker", sa.Text),

@@ -188,6 +188,7 @@ class AskAndTell:
             hopeless=attempt.hopeless,
             # as it was when it was applied: one optimizer may have served other trials since
             applied=attempt.values_applied,
+            remarks=attempt.remarks,
         )
 
     def _publish(self, left: Sequence[tuple[Attempt, Any]]) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
-from phyletic.records import StudyChange, TrialState
+from phyletic.records import StudyChange, Trial, TrialState
 from phyletic.study.callbacks import call_back
 from phyletic.study.display import LiveDisplay
+from phyletic.study.first_failure import FirstFailure, last_line
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
 from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Trials
 from phyletic.workers.run_options import RunOptions
+from phyletic.workers.seeding import preserved_random_states
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
+
+Ending = Literal["finished", "stopped", "interrupted", "terminated"]
+"""Why a run ended: the budget was used up, :meth:`Study.stop`, Ctrl-C, or another signal."""
 
 
 def run(
@@ -29,7 +36,8 @@ def run(
     options: RunOptions,
     held: Callable[[], tuple[Sequence[int], Sequence[int]]],
     callbacks: Sequence[Any] = (),
-) -> None:
+    on_signal: Literal["raise", "return"] = "raise",
+) -> Ending:
     """Run the training code until the budget is used up; see :meth:`Study.run`.
 
     Args:
@@ -38,14 +46,17 @@ def run(
         options: How to run it.
         held: Returns the numbers of the trials that were asked for and are not told: in this thread, and in others.
         callbacks: Objects whose methods are called with each committed change.
+        on_signal: Whether a signal that ended the run has its own effect afterwards, or only ends the run.
+
+    Returns:
+        Why the run ended.
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
-    if study.control.budget.unlimited:
-        raise InvalidArgument(
-            "budget", study.control.budget, "limited, to run a study to its end: ph.Budget(steps=...)"
-        )
+    interrupts = Interrupts(study.identity.uuid, once=options.count == 0)
     with LiveDisplay(verbose=options.verbose) as display:
+        if study.control.budget.unlimited:
+            display.line("the study has no budget, so it runs until Ctrl-C: ph.Budget(steps=...) would end it")
         _check_what_is_held(*held(), display)
         source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
         source.enter()
@@ -58,9 +69,10 @@ def run(
         listening = [*([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
+        failures = FirstFailure(study.owner)
         try:
             if options.count == 0:
-                _run_here(study, train, source, display)
+                _run_here(train, source, display, interrupts, failures)
             else:
                 from phyletic.workers.local_workers import run_local_workers
 
@@ -72,7 +84,8 @@ def run(
                     checkpoints=study.checkpoints.address,
                     logs=study.logs,
                     announce=display.line,
-                    study=study.identity.uuid,
+                    interrupts=interrupts,
+                    check=failures.check,
                 )
         finally:
             if not source.forked:
@@ -87,6 +100,30 @@ def run(
         raise StudyFailed(_failures(study, stopped, cap))
     call_back(callbacks, study, "finished")
     _summarise(study, shown.latest, display)
+    return _ended(study, interrupts, display, on_signal)
+
+
+def _ended(study: Study, interrupts: Interrupts, display: LiveDisplay, on_signal: Literal["raise", "return"]) -> Ending:
+    """Say how the study goes on, and let a signal that ended the run have its own effect.
+
+    Args:
+        study: The study.
+        interrupts: What came during the run.
+        display: Where to say it.
+        on_signal: As for :func:`run`.
+    """
+    number = interrupts.signalled
+    ending: Ending = "interrupted" if number == signal.SIGINT else "terminated" if number else "stopped"
+    if not number and study.finished:
+        return "finished"
+    if not study.finished:
+        again = "it is in memory, and lost with this process" if study.database.private else "run it again to go on"
+        display.line(f"{ending} before the end of study {study.name!r}: {again}")
+    if number and on_signal == "raise":
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+    return ending
 
 
 def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: LiveDisplay) -> None:
@@ -106,14 +143,21 @@ def _check_what_is_held(here: Sequence[int], elsewhere: Sequence[int], display: 
         display.line(f"waiting, in the end, for trials that other threads asked for: {', '.join(map(str, elsewhere))}")
 
 
-def _run_here(study: Study, train: Callable[[Any], object], source: Trials, display: LiveDisplay) -> None:
+def _run_here(
+    train: Callable[[Any], object],
+    source: Trials,
+    display: LiveDisplay,
+    interrupts: Interrupts,
+    failures: FirstFailure,
+) -> None:
     """Call the training code in this process, again after an exception, until there are no more trials.
 
     Args:
-        study: The study.
         train: The training code.
-        source: The source of trials.
-        display: Where to show messages.
+        source: Its source of trials.
+        display: Where to show exceptions.
+        interrupts: Requests to end the run; this function enters it.
+        failures: Knows whether an exception is the study's first.
     """
 
     def heed(interrupts: Interrupts) -> None:
@@ -123,7 +167,9 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
             source.draining = True
             display.line("finishing the running trial; press Ctrl-C again to stop now")
 
-    with Interrupts(study.identity.uuid, heed=heed, once=True):
+    interrupts.heed = heed
+    told: Counter[str] = Counter()
+    with preserved_random_states(), interrupts:
         while source.finished is None:
             granted = source.granted
             try:
@@ -131,10 +177,12 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
             except BaseException as error:
                 source.abort(error)
                 # an exception before the first trial would come again; nobody would see one after the last
-                over = source.granted == granted or source.finished is not None
+                over = source.granted == granted or source.finished is not None or failures.is_first
                 if over or source.forked or not worth_another_attempt(error):
                     raise
-                display.line("".join(traceback.format_exception(error)).rstrip())
+                text = "".join(traceback.format_exception(error)).rstrip()
+                told[text] += 1
+                display.line(text if told[text] == 1 else f"the same again, {told[text]} times now: {last_line(text)}")
             else:
                 source.close()
                 if source.finished is None and source.granted == granted:
@@ -142,18 +190,21 @@ def _run_here(study: Study, train: Callable[[Any], object], source: Trials, disp
 
 
 def _failures(study: Study, stopped: str, cap: int) -> str:
-    """Return the report of a study that stopped because trials failed.
+    """Return the report of a study that stopped because trials failed: each error once, with its trials.
 
     Args:
         study: The study.
         stopped: Why it stopped.
-        cap: How many failures to report: the latest.
+        cap: How many of the latest failed trials to report.
     """
     failed = [trial for trial in study.trials() if trial.error and trial.state is not TrialState.COMPLETED]
-    lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
+    by_error: dict[str, list[Trial]] = {}
     for trial in failed[-cap:]:
-        text = (trial.error or "").strip()
-        lines.append(f"\ntrial {trial.number} of member {trial.member}, attempt {trial.attempts}:\n{text}")
+        by_error.setdefault((trial.error or "").strip(), []).append(trial)
+    lines = [f"study {study.name!r} stopped: {stopped}. It goes on when it is run again. The failures:"]
+    for text, trials in by_error.items():
+        who = ", ".join(f"trial {trial.number} of member {trial.member} (attempt {trial.attempts})" for trial in trials)
+        lines.append(f"\n{who}:\n{text}")
     return "\n".join(lines)
 
 

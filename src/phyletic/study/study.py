@@ -13,7 +13,7 @@ from phyletic.coordinator.inbox import InboxChannel, Request
 from phyletic.coordinator.messages import Control, Pin, Stop
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.owner_channel import OwnerChannel
-from phyletic.errors import InvalidArgument, NotFound, StorageOwned
+from phyletic.errors import InvalidArgument, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.algorithm import check_algorithm
 from phyletic.evolution.arguments import (
@@ -46,6 +46,7 @@ from phyletic.study.identity import Arguments, Sampling, check_name, make_metric
 from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, load_study, status_of
+from phyletic.study.user_frames import user_frames
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.loop import Build, Trials
@@ -198,11 +199,17 @@ class Study:
         grace: float = 10.0,
         environment: Mapping[str, str] | None = None,
         callbacks: Sequence[Any] | None = None,
-    ) -> None:
-        """Run the training code until the budget is used up.
+        on_signal: Literal["raise", "return"] = "raise",
+    ) -> Literal["finished", "stopped", "interrupted", "terminated"]:
+        """Run the training code until the budget is used up; without a budget, until Ctrl-C.
 
-        Ctrl-C once lets running trials finish and grants no more; twice stops now, in this process by
-        KeyboardInterrupt. Either way the study goes on when it is run again. A trial that another thread asked for
+        Ctrl-C once lets running trials finish and grants no more; twice stops now. SIGTERM has the running trials
+        handed back. Then the signal has its own effect: KeyboardInterrupt, or the exit status 143 (SIGTERM), so that a
+        script does not go on and a batch system does not take the job for done. The study goes on when it is run
+        again.
+
+        If the first trial fails before any has completed, the run ends at once: in this process with the training
+        code's own exception. A trial that another thread asked for
         (:meth:`ask`) stays with it, and the run waits for its result as for another worker's.
 
         Args:
@@ -221,6 +228,11 @@ class Study:
             callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
                 ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`
                 after its commit, and ``on_finished(study)``, called when the run has ended. Exceptions are logged.
+            on_signal: ``"return"`` returns after a signal, without its own effect.
+
+        Returns:
+            Why the run ended: ``"finished"`` (the budget is used up), ``"stopped"`` (by :meth:`stop`), or with
+            ``on_signal="return"``, ``"interrupted"`` (Ctrl-C) or ``"terminated"`` (SIGTERM, SIGHUP).
 
         Raises:
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
@@ -230,6 +242,8 @@ class Study:
         from phyletic.study.callbacks import check_callbacks
         from phyletic.study.running import run
         from phyletic.workers.run_options import RunOptions
+
+        check_one_of("on_signal", on_signal, ("raise", "return"))
 
         options = RunOptions(
             workers=workers,
@@ -241,7 +255,11 @@ class Study:
             grace=grace,
             environment=environment,
         )
-        run(self, train, options, self._ask_and_tell.held, check_callbacks(callbacks))
+        try:
+            return run(self, train, options, self._ask_and_tell.held, check_callbacks(callbacks), on_signal)
+        except PhyleticError as error:
+            # the frames of phyletic's own say nothing to a user
+            raise error.with_traceback(user_frames(error.__traceback__)) from error.__cause__
 
     # --- ask and tell -------------------------------------------------------------------------------------------
 

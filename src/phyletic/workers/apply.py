@@ -21,6 +21,7 @@ from phyletic.workers.targets.target import Setting, Target, describe_mapping, k
 
 T = TypeVar("T")
 
+ReadBack = Callable[[], Mapping[str, Value]]
 _Read = Callable[[Any], Mapping[str, Value]]
 _Write = Callable[[Any, str, Value], None]
 
@@ -33,13 +34,15 @@ class Applied:
 
     Attributes:
         values: The values that took effect, by hyperparameter path.
-        target: The target; a function has no settings.
+        target: The target; a function has settings only if it can be read back.
         found: Path and value, as read back, by setting of the target.
+        remark: What a person should know about it; empty if nothing.
     """
 
     values: dict[str, Value]
     target: Target
     found: dict[str, tuple[str, Value]]
+    remark: str = ""
 
 
 def apply(
@@ -49,6 +52,9 @@ def apply(
     group: int | str | None = None,
     scheduler: object | None = None,
     names: Mapping[str, str] = {},
+    read: ReadBack | None = None,
+    parent: int | None = None,
+    fresh: bool = False,
 ) -> Applied:
     """Set hyperparameters in an optimizer, an estimator, a mapping, or with a function.
 
@@ -60,19 +66,24 @@ def apply(
         target: A torch optimizer, an optax state with injected hyperparameters, a Keras optimizer, a scikit-learn
             estimator that trains step by step, a mutable mapping, an object of a class taught with :func:`register`,
             or a function that takes a dictionary of the hyperparameters, sets them, and returns by path the values that
-            took effect.
+            took effect (it may return None if ``read`` is given).
         group: One parameter group of a torch optimizer, by index or by its ``"name"`` (of an optax state: one injected
             state, by index); None for all.
         scheduler: The torch learning rate scheduler of ``lr``: the value becomes its base rate, and the current rate
             moves to its place in the schedule of the new base.
         names: Hyperparameter paths by the target's own names: ``{"lr": "head_lr"}``.
+        read: Returns by path the values that are in force, for a target that is a function; called after it, and at the
+            trial's end.
+        parent: The number of the trial whose weights the training continues from; None at birth. Then an optimizer
+            that should have moments and has none is refused.
+        fresh: Whether the optimizer is meant to begin without moments all the same.
 
     Returns:
         The values that took effect, and a way to read them again.
 
     Raises:
         ApplyFailed: The target is of an unknown kind, no hyperparameter matches, two match one setting, a setting would
-            have no effect, or a value did not take.
+            have no effect, a value did not take, or the optimizer has lost its moments.
 
     Example:
         >>> parameters = {"eta": 0.3, "max_depth": 6}
@@ -83,7 +94,13 @@ def apply(
     """
     # not callable(): modules and layers are callable, but nobody means to call one with hyperparameters
     if inspect.isroutine(target) or isinstance(target, functools.partial):
-        return _apply_function(hyperparameters, target, group, scheduler, names)
+        if group is not None or scheduler is not None or names or fresh:
+            raise ApplyFailed(
+                "group=, scheduler=, fresh= and names are not passed on to a function: set them inside it"
+            )
+        return _apply_function(hyperparameters, target, read)
+    if read is not None:
+        raise ApplyFailed(f"read= is for a target that is a function, but the target is {kind_of(target)}")
     described = _describe(target, group, scheduler)
     chosen = _named(hyperparameters, described, names) if names else _matching(hyperparameters, described)
     if scheduler is not None and "lr" not in chosen:
@@ -96,6 +113,12 @@ def apply(
             raise ApplyFailed(
                 f"{path!r} cannot be applied to {setting} of {described.kind}: {described.refused[setting]}"
             )
+    if described.fresh and parent is not None and not fresh:
+        raise ApplyFailed(
+            f"{described.kind} has made no step yet, but the trial continues from trial {parent}: its moments are "
+            "lost. Return the optimizer from build, so that it is saved and loaded, or load its state before apply. "
+            "If it is meant to begin anew in each trial, say so: trial.apply(optimizer, fresh=True)"
+        )
     for setting, path in chosen.items():
         try:
             described.settings[setting].write(hyperparameters[path])
@@ -107,12 +130,15 @@ def apply(
             ) from error
     found = {setting: (path, described.settings[setting].read()) for setting, path in chosen.items()}
     for setting, (path, value) in found.items():
-        if not _took(hyperparameters[path], value):
+        if not took(hyperparameters[path], value):
             raise ApplyFailed(
                 f"{path!r} was applied to {setting} of {described.kind} as {hyperparameters[path]!r}, "
                 f"but it reads back as {value!r}"
             )
-    return Applied(dict(found.values()), described, found)
+    remark = (
+        f"{described.kind} began without moments, as fresh=True says" if described.fresh and parent is not None else ""
+    )
+    return Applied(dict(found.values()), described, found, remark)
 
 
 def drift(applied: Iterable[Applied]) -> HyperparameterDrift | None:
@@ -171,26 +197,18 @@ def register(
     _taught[kind] = (read, write)
 
 
-def _apply_function(
-    hyperparameters: Mapping[str, Value],
-    function: Any,
-    group: int | str | None,
-    scheduler: object | None,
-    names: Mapping[str, str],
-) -> Applied:
-    """Call the user's function, and check what it returns.
+def _apply_function(hyperparameters: Mapping[str, Value], function: Any, read: ReadBack | None) -> Applied:
+    """Call a function that sets values, and read them back if that is possible.
 
     Args:
         hyperparameters: Values by flat path.
-        function: Sets the hyperparameters, and returns the values that took effect.
-        group: Must be None.
-        scheduler: Must be None.
-        names: Must be empty.
+        function: The function; it returns the values that took effect by path, or None if they are read back.
+        read: Returns the values in force by path; None if nothing can read them.
     """
     kind = f"the function {getattr(function, '__qualname__', repr(function))}"
-    if group is not None or scheduler is not None or names:
-        raise ApplyFailed(f"group=, scheduler= and names are not passed on to {kind}: set them inside it")
     returned = function(dict(hyperparameters))
+    if read is not None and returned is None:
+        returned = {path: hyperparameters[path] for path in _in_force(hyperparameters, read)}
     if not isinstance(returned, Mapping) or not returned:
         raise ApplyFailed(
             f"{kind} returned {returned!r}, but must return what took effect: a mapping such as {{'lr': 0.1}}"
@@ -198,7 +216,35 @@ def _apply_function(
     for path in returned:
         if path not in hyperparameters:
             raise ApplyFailed(f"{kind} returned {path!r}, but the hyperparameters are {_listed(hyperparameters)}")
-    return Applied({path: plain(value) for path, value in returned.items()}, Target(kind, {}), {})
+    values = {path: plain(value) for path, value in returned.items()}
+    if read is None:
+        remark = f"{', '.join(map(repr, values))}: set by {kind}, not read back (trial.apply(write, read=...) would)"
+        return Applied(values, Target(kind, {}), {}, remark)
+    in_force = _in_force(hyperparameters, read)
+    for path, value in values.items():
+        if path not in in_force or not took(value, in_force[path]):
+            raise ApplyFailed(
+                f"{path!r} was set by {kind} to {value!r}, but read returns {in_force.get(path, 'no such value')!r}"
+            )
+    settings = {path: _read_only(hyperparameters, read, path) for path in values}
+    return Applied(values, Target(kind, settings), {path: (path, in_force[path]) for path in values})
+
+
+def _in_force(hyperparameters: Mapping[str, Value], read: ReadBack) -> dict[str, Value]:
+    found: object = read()
+    if not isinstance(found, Mapping) or not all(path in hyperparameters for path in found) or not found:
+        raise ApplyFailed(
+            f"read returned {found!r}, but must return a mapping from hyperparameters to the values in force: the "
+            f"hyperparameters are {_listed(hyperparameters)}"
+        )
+    return {path: plain(value) for path, value in found.items()}
+
+
+def _read_only(hyperparameters: Mapping[str, Value], read: ReadBack, path: str) -> Setting:
+    def refuse(value: Value) -> None:
+        raise ApplyFailed("a function is called once")
+
+    return Setting(lambda: _in_force(hyperparameters, read).get(path, "(no such value)"), refuse)
 
 
 def _describe(target: object, group: int | str | None, scheduler: object | None) -> Target:
@@ -290,8 +336,13 @@ def _known(target: Target, name: str) -> str | None:
     return name if name in target.settings or name in target.refused else None
 
 
-def _took(wanted: Value, found: Value) -> bool:
-    """Return whether a value took effect; tensors hold single precision, so the last digits may differ."""
+def took(wanted: Value, found: Value) -> bool:
+    """Return whether a value took effect; tensors hold single precision, so the last digits may differ.
+
+    Example:
+        >>> took(0.1, 0.10000000149011612), took(0.1, 0.2)
+        (True, False)
+    """
     if isinstance(wanted, float) and isinstance(found, (int, float)) and not isinstance(found, bool):
         return math.isclose(wanted, found, rel_tol=1e-6)
     return wanted == found and isinstance(wanted, bool) == isinstance(found, bool)

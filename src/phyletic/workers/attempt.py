@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ from typing import Any
 
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Grant, Heartbeat, Refused
-from phyletic.errors import PhyleticError, TrialFailed
+from phyletic.errors import InvalidArgument, PhyleticError, TrialFailed
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.space.paths import lookup
 from phyletic.workers.apply import Applied
+from phyletic.workers.named_settings import NamedSetting
 
 LOST = "lost"
 """The reason to stop an attempt whose trial belongs to another session now."""
@@ -36,6 +38,8 @@ class ReadHyperparameters(Mapping[str, Value]):
         >>> read = ReadHyperparameters({"lr": 0.1, "optimizer.momentum": 0.9})
         >>> read["optimizer"], sorted(read.paths)
         ({'momentum': 0.9}, ['optimizer.momentum'])
+        >>> read.copy(), sorted(read.paths)
+        ({'lr': 0.1, 'optimizer.momentum': 0.9}, ['optimizer.momentum'])
     """
 
     def __init__(self, values: Mapping[str, Value]) -> None:
@@ -58,6 +62,10 @@ class ReadHyperparameters(Mapping[str, Value]):
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+    def copy(self) -> dict[str, Value]:
+        """Return the values as a plain dictionary, for logging: this counts as reading none of them."""
+        return dict(self._values)
 
 
 class State(SimpleNamespace):
@@ -97,7 +105,7 @@ class Attempt:
         hopeless: Whether the algorithm gave it up.
         refused: The refusal of a heartbeat, which the loop raises at the end of the body.
         applied: The results of ``apply``, in order.
-        evaluations: The reports, in order.
+        settings: The optimizers' settings that have a hyperparameter's name, as they were when the body began.
         steps_counted: Steps that ``range`` counted; None if training code did not use it.
         steps_reported: Steps done according to a report; None if no report said so.
         ranged: When ``range`` ended, in seconds of the monotonic clock.
@@ -124,7 +132,10 @@ class Attempt:
         self.hopeless = False
         self.refused: Refused | None = None
         self.applied: list[Applied] = []
-        self.evaluations: list[Evaluation] = []
+        self.settings: list[NamedSetting] = []
+        self._waiting: deque[tuple[int, str, Any]] = deque()
+        self._evaluations: list[Evaluation] = []
+        self._fetching = threading.Lock()
         self.steps_counted: int | None = None
         self.steps_reported: int | None = None
         self.ranged: float | None = None
@@ -141,6 +152,36 @@ class Attempt:
         self.load_from = load_from
         self.save_to = save_to
         self._received = 0
+
+    def report(self, step: int, metric: str, value: Any) -> None:
+        """Note a measurement.
+
+        Args:
+            step: The step along the lineage.
+            metric: Its name.
+            value: Its value: a number, or an array of one element on a device, which is fetched when it is needed.
+        """
+        self._waiting.append((step, metric, value))
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """The reports, in order; fetches those that still lie on a device."""
+        with self._fetching:
+            while self._waiting:
+                step, metric, value = self._waiting.popleft()
+                self._evaluations.append(Evaluation(step=step, metric=metric, value=_fetched(metric, value)))
+            return self._evaluations
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know about how the trial trained, each once."""
+        remarks = [applied.remark for applied in self.applied if applied.remark]
+        if self.steps_done is None and self.record.steps is not None:
+            remarks.append(
+                "the body neither used trial.range() nor said steps_done, so the whole interval was booked: loop by "
+                "for step in trial.range(), or say trial.report(..., steps_done=n)"
+            )
+        return tuple(dict.fromkeys(remarks))
 
     @property
     def steps_done(self) -> int | None:
@@ -193,6 +234,13 @@ class Attempt:
             if now - self.beaten >= _BEAT_SECONDS:
                 self.beaten = now
                 self.send_heartbeat()
+
+
+def _fetched(metric: str, value: Any) -> float:
+    try:
+        return float(value)
+    except Exception as error:
+        raise InvalidArgument(f"metrics[{metric!r}]", value, "a number") from error
 
 
 def worth_another_attempt(error: BaseException) -> bool:

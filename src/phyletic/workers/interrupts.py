@@ -33,6 +33,7 @@ class Interrupts:
         draining: Whether the run should finish the running trials and begin no other.
         stopping: Whether everything should stop now.
         terminated: The signal that asked this process to end; None before.
+        signalled: The first signal that came; None before, and after requests alone.
     """
 
     entered: ClassVar[list[Interrupts]] = []
@@ -45,7 +46,8 @@ class Interrupts:
         self.draining = False
         self.stopping = False
         self.terminated: int | None = None
-        self._heed = heed
+        self.signalled: int | None = None
+        self.heed = heed
         self._once = once
         self._before: dict[int, Any] = {}
 
@@ -72,18 +74,19 @@ class Interrupts:
         for interrupts in found:
             interrupts.draining = True
             interrupts.stopping = interrupts.stopping or now
-            interrupts._heed(interrupts)
+            interrupts.heed(interrupts)
         return bool(found)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._once:
             signal.signal(number, self._before[number])
+        self.signalled = self.signalled or number
         if number == signal.SIGINT:
             self.stopping = self.draining
         else:
             self.terminated = self.terminated or number
         self.draining = True
-        self._heed(self)
+        self.heed(self)
 
 
 _forking = threading.local()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phyletic.errors import InvalidArgument
-from phyletic.records import Evaluation, Trial, Value
+from phyletic.errors import ApplyFailed, InvalidArgument
+from phyletic.evolution.arguments import check_flag
+from phyletic.records import Trial, Value
 from phyletic.records.encodings import is_unicode, whole_number
 from phyletic.workers.apply import apply
 from phyletic.workers.attempt import Attempt, State
+from phyletic.workers.targets.target import ancestry
 
 
 class LiveTrial:
@@ -185,7 +187,8 @@ class LiveTrial:
     ) -> None:
         """Report measurements, at the trial's end and at any time during it.
 
-        The last value of the study's first metric is the trial's score.
+        The last value of the study's first metric is the trial's score. A tensor on a device is fetched when it is
+        needed (by a heartbeat, or at the trial's end), so reporting at each step does not wait for the device.
 
         Args:
             values: Values by name, for names that cannot be keywords, such as ``{"val/acc": 0.97}``.
@@ -201,15 +204,23 @@ class LiveTrial:
             raise InvalidArgument("metrics", values, 'a dictionary such as {"val/acc": 0.97}')
         attempt = self._attempt
         reported = {**(values or {}), **metrics}
-        checked = {check_metric_name(name): check_metric_value(name, value) for name, value in reported.items()}
+        checked = {check_metric_name(name): _measured(name, value) for name, value in reported.items()}
         if steps_done is not None:
             attempt.steps_reported = check_steps("steps_done", steps_done, 1)
         at = self.start_step + (attempt.steps_trained or 0) if step is None else check_steps("step", step, 0)
-        attempt.evaluations.extend(Evaluation(step=at, metric=name, value=value) for name, value in checked.items())
+        for name, value in checked.items():
+            attempt.report(at, name, value)
         attempt.beat_if_due()
 
     def apply(
-        self, target: object, *, group: int | str | None = None, scheduler: object | None = None, **names: str
+        self,
+        target: object,
+        *,
+        group: int | str | None = None,
+        scheduler: object | None = None,
+        read: Callable[[], Mapping[str, Value]] | None = None,
+        fresh: bool = False,
+        **names: str,
     ) -> dict[str, Value]:
         """Set hyperparameters where the training code reads them, and check that they took effect.
 
@@ -219,17 +230,36 @@ class LiveTrial:
             target: An optimizer, an estimator, a mapping, or a function that takes the hyperparameters and returns a
                 mapping of the values that took effect.
             group: One parameter group of an optimizer, by index or name; all if left out.
-            scheduler: The learning rate scheduler of the optimizer: the value becomes its base rate.
+            scheduler: The learning rate scheduler of the optimizer: the value becomes its base rate. ``build`` must
+                have returned it, so that it is saved and loaded.
+            read: For a function: returns the values in force by path, now and at the trial's end. Without it, the
+                trial's record says that the values were not read back.
+            fresh: Whether the optimizer is meant to begin without moments, although the trial has a parent.
             **names: A target's own name for a hyperparameter, such as ``lr="head_lr"``.
 
         Returns:
             The values that took effect, by path.
 
         Raises:
-            ApplyFailed: The target is of an unknown kind, or did not take a value.
+            ApplyFailed: The target is of an unknown kind or did not take a value, the optimizer has lost its moments,
+                or ``build`` did not return the scheduler.
         """
-        values = dict(self.record.hyperparameters)
-        applied = apply(values, target, group=group, scheduler=scheduler, names=names)
+        values, state = dict(self.record.hyperparameters), self._attempt.state
+        if scheduler is not None and state is not None and not _holds(vars(state), scheduler):
+            raise ApplyFailed(
+                f"scheduler is a {type(scheduler).__name__} that build did not return, so each trial begins its "
+                "schedule anew: return it from build, as in dict(model=..., optimizer=..., scheduler=scheduler)"
+            )
+        applied = apply(
+            values,
+            target,
+            group=group,
+            scheduler=scheduler,
+            names=names,
+            read=read,
+            parent=self.parent,
+            fresh=check_flag("fresh", fresh),
+        )
         self._attempt.applied.append(applied)
         self._attempt.hyperparameters.paths.update(applied.values)
         return dict(applied.values)
@@ -238,6 +268,30 @@ class LiveTrial:
 def attempt_of(trial: LiveTrial) -> Attempt:
     """Return the attempt behind a trial, for the code that runs it."""
     return trial._attempt
+
+
+def _holds(container: object, wanted: object) -> bool:
+    """Whether a state holds an object itself, as an entry or in a list, tuple or dictionary."""
+    if isinstance(container, Mapping):
+        return any(_holds(value, wanted) for value in container.values())
+    if isinstance(container, (list, tuple)):
+        return any(_holds(value, wanted) for value in container)
+    return container is wanted
+
+
+def _measured(name: str, value: Any) -> Any:
+    """Return a reported value: a float, or a copy of an array of one element that lies on a device.
+
+    Raises:
+        InvalidArgument: It is not a number.
+    """
+    if callable(getattr(value, "detach", None)):
+        value = value.detach()
+        if getattr(value, "numel", int)() == 1 and getattr(value.device, "type", "cpu") != "cpu":
+            return value.clone()  # training code may change it in place
+    elif ancestry(value, "jaxlib") and getattr(value, "size", 0) == 1 and value.dtype.kind in "fiub":
+        return value  # JAX computes it in the background, and never changes it
+    return check_metric_value(name, value)
 
 
 def check_metric_name(name: object) -> str:

@@ -45,7 +45,8 @@ def run_local_workers(
     checkpoints: str,
     logs: Path,
     announce: Callable[[str], None] | None = None,
-    study: str = "",
+    interrupts: Interrupts | None = None,
+    check: Callable[[], None] = lambda: None,
     patience: Patience | None = None,
 ) -> Outcome:
     """Run a study's trials in processes of this machine, until none are left.
@@ -58,7 +59,8 @@ def run_local_workers(
         checkpoints: Address of the blobs of checkpoints.
         logs: Folder for the workers' output, one file per worker.
         announce: Shows a line to the person at the terminal; prints it to standard error by default.
-        study: The study's uuid, by which a request to stop finds this run.
+        interrupts: Requests to end the run; this function enters it.
+        check: Called after each exchange with the coordinator; what it raises ends the run.
         patience: Times that the fleet grants its workers; the options' times by default.
 
     Returns:
@@ -90,7 +92,7 @@ def run_local_workers(
     with contextlib.closing(_LocalProcesses(setup, options, logs)) as processes:
         fleet = Fleet(options.count, patience, time.monotonic())
         tell = announce or (lambda text: print(text, file=sys.stderr, flush=True))
-        return FleetRun(channel, processes, fleet, announce=tell).run(Interrupts(study))
+        return FleetRun(channel, processes, fleet, announce=tell, check=check).run(interrupts or Interrupts())
 
 
 @dataclass(eq=False)

@@ -23,6 +23,7 @@ from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_att
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
+from phyletic.workers.named_settings import named_settings
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial_result import result_of
 
@@ -195,6 +196,7 @@ class Trials:
                 values = attempt.record.hyperparameters
                 fixed = {one.path: values[one.path] for one in self._space.active(values) if one.fixed}
                 attempt.opened = self._memory.prepare(trial, fixed)
+                attempt.settings = named_settings(vars(self._memory.state), values)
             else:
                 # a body that loads by itself keeps nothing from the trial before
                 attempt.loaded = True

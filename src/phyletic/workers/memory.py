@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from phyletic.records import CheckpointReference, Value
 from phyletic.workers.attempt import State
 from phyletic.workers.live_trial import LiveTrial, attempt_of
 from phyletic.workers.seeding import seed_everything
+from phyletic.workers.targets.target import ancestry
 
 Save = Callable[[Any, Path], object]
 Load = Callable[[Any, Path], object]
@@ -51,6 +53,7 @@ class Memory:
         self.trial: int | None = None
         self._fixed: dict[str, Value] | None = None
         self._built: frozenset[str] = frozenset()
+        self._born: list[weakref.ref[Any]] = []
 
     def forget(self) -> None:
         """Drop the state, because nothing in memory can be trusted any more."""
@@ -102,9 +105,27 @@ class Memory:
                 f"build returned {type(built).__name__}, but must return a dictionary from names to objects to "
                 "save, such as dict(model=model, optimizer=optimizer)"
             )
+        self._refuse_reused(built)
         vars(self.state).update(built)
         self._fixed = dict(fixed)
         self._built = frozenset(built)
+
+    def _refuse_reused(self, built: Mapping[str, Any]) -> None:
+        """Raise StateUnsupported if ``build`` returned an object again that another member has trained.
+
+        Args:
+            built: What it returned.
+        """
+        trained = list(_trainable(built))
+        before = {id(one) for one in (reference() for reference in self._born) if one is not None}
+        for path, value in trained:
+            if id(value) in before:
+                raise StateUnsupported(
+                    f"build returned the same {type(value).__qualname__} as {path!r} that it had returned for an "
+                    "earlier member, so this one would be born trained: make it inside build"
+                )
+        # weak, since memory must not hold two members
+        self._born = [weakref.ref(value) for _, value in trained]
 
     def _restore(self, reference: CheckpointReference, parent: int) -> OpenCheckpoint:
         opened = self._store.open(reference)
@@ -140,3 +161,23 @@ class Memory:
             # an error of the disk, not of the trial; numpy's errors for a full disk have no errno to recognise them
             raise CheckpointError(f"save could not write checkpoint {checkpoint} to {folder}: {error}") from error
         return self._store.publish_folder(checkpoint, folder)
+
+
+def _trainable(built: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Return the modules, optimizers and arrays of a state, which training changes in place, each with its place."""
+    if isinstance(built, Mapping):
+        for name, value in built.items():
+            yield from _trainable(value, f"{path}.{name}" if path else str(name))
+    elif isinstance(built, (list, tuple)):
+        for place, value in enumerate(built):
+            yield from _trainable(value, f"{path}[{place}]")
+    elif callable(getattr(built, "load_state_dict", None)) or (
+        ancestry(built, "keras") or ancestry(built, "sklearn") or _is_mutable_array(built)
+    ):
+        yield path, built
+
+
+def _is_mutable_array(value: Any) -> bool:
+    if ancestry(value, "torch"):
+        return hasattr(value, "requires_grad")
+    return bool(ancestry(value, "numpy")) and bool(getattr(getattr(value, "flags", None), "writeable", False))

@@ -40,6 +40,7 @@ class FleetRun:
         processes: The workers' processes; the caller closes them.
         fleet: Decides.
         announce: Shows a line to the person at the terminal.
+        check: Called after each exchange with the coordinator; what it raises ends the run.
         clock: Gives the fleet's time in seconds.
     """
 
@@ -50,12 +51,14 @@ class FleetRun:
         fleet: Fleet,
         *,
         announce: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
         self._processes = processes
         self._fleet = fleet
         self._announce = announce
+        self._check = check
         self._clock = clock
         self._broken: Refused | None = None
 
@@ -94,6 +97,7 @@ class FleetRun:
         commands = self._fleet.commands(self._clock())
         replies = self._channel.exchange(commands) if commands else ()
         self._follow(self._fleet.decided(replies, self._clock()))
+        self._check()
         if self._broken is not None:
             # only now, so that no result of the others is lost
             raise self._broken.exception()

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from phyletic.errors import InvalidArgument
+
+
+@contextlib.contextmanager
+def preserved_random_states() -> Iterator[None]:
+    """Put back, after a block, the global random states that :func:`seed_everything` sets: Python's, numpy's, torch's.
+
+    A library that is imported only within the block is left as it is then.
+    """
+    torch: Any = sys.modules.get("torch")
+    python, numpy = random.getstate(), sys.modules.get("numpy.random")
+    arrays = None if numpy is None else numpy.get_state()
+    tensors = torch.get_rng_state() if hasattr(torch, "get_rng_state") else None
+    devices = torch.cuda.get_rng_state_all() if tensors is not None and torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        if numpy is not None:
+            numpy.set_state(arrays)
+        if tensors is not None:
+            torch.set_rng_state(tensors)
+        if devices is not None:
+            torch.cuda.set_rng_state_all(devices)
 
 
 def seed_everything(seed: int) -> None:

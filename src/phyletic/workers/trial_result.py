@@ -13,6 +13,7 @@ from phyletic.records import CheckpointReference, Timings
 from phyletic.space import Space
 from phyletic.workers.apply import drift
 from phyletic.workers.attempt import PREEMPTED, Attempt
+from phyletic.workers.named_settings import unheeded
 
 
 def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], CheckpointReference | None]) -> Tell | None:
@@ -46,6 +47,10 @@ def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], Check
         raise drifted
     if not partial:
         _check_all_used(attempt, space)
+        values, read = attempt.record.hyperparameters, attempt.hyperparameters.paths.difference(attempt.values_applied)
+        ignored = unheeded(attempt.settings, values, read, attempt.record.number)
+        if ignored is not None:
+            raise ignored
     if attempt.opened is not None:
         attempt.opened.verify()
     checked = time.monotonic()
@@ -74,6 +79,7 @@ def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], Check
         hopeless=attempt.hopeless,
         timings=timings,
         applied=attempt.values_applied,
+        remarks=attempt.remarks,
     )
 
 

@@ -51,7 +51,14 @@ def describe(target: Any) -> Target | None:
             refused[name] = "the optimizer was built with momentum 0, without room for it. Build it with one above 0"
         else:
             settings[name] = Setting(partial(_read, target, name), partial(setattr, target, name))
-    return Target(kind_of(target), settings, refused=refused)
+    return Target(kind_of(target), settings, refused=refused, fresh=_is_fresh(target))
+
+
+def _is_fresh(optimizer: Any) -> bool:
+    """Whether an optimizer has made no step, although its kind keeps something between steps."""
+    if optimizer.built and int(optimizer.iterations.numpy()) > 0:
+        return False
+    return not (type(optimizer).__name__ == "SGD" and not optimizer.momentum)
 
 
 def _read(optimizer: Any, name: str) -> Value:

@@ -35,6 +35,7 @@ class Target:
         refused: Names that look like settings but would change nothing, each with the reason and what to do.
         takes: The arguments of ``apply`` that this kind understands: ``"group"``, ``"scheduler"``.
         advice: The usual reason why a value did not stay.
+        fresh: Whether it holds nothing of earlier steps, such as moments, although its kind keeps them.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Target:
     refused: Mapping[str, str] = field(default_factory=dict)
     takes: frozenset[str] = frozenset()
     advice: str = "Something in the training code sets it after apply"
+    fresh: bool = False
 
 
 def kind_of(target: object) -> str:

@@ -24,7 +24,10 @@ _NOT_SETTINGS = {
 }
 
 _TAKES = frozenset({"group", "scheduler"})
-_ADVICE = "If a learning rate scheduler sets it, say so: trial.apply(optimizer, scheduler=scheduler)"
+_ADVICE = (
+    "If a learning rate scheduler sets it, return the scheduler from build, so that it is saved and loaded, and say "
+    "so: trial.apply(optimizer, scheduler=scheduler)"
+)
 
 
 def describe(target: Any, group: int | str | None, scheduler: object | None) -> Target | None:
@@ -45,7 +48,8 @@ def describe(target: Any, group: int | str | None, scheduler: object | None) -> 
         raise ApplyFailed(f"{kind_of(target)} is a module, which has no hyperparameters to set: apply to its optimizer")
     if ancestry(target, "torch") & {"LRScheduler", "_LRScheduler", "ReduceLROnPlateau"}:
         raise ApplyFailed(
-            f"{kind_of(target)} is a scheduler: apply to its optimizer, trial.apply(optimizer, scheduler=scheduler)"
+            f"{kind_of(target)} is a scheduler: return it from build, and apply to its optimizer, "
+            "trial.apply(optimizer, scheduler=scheduler)"
         )
     if not isinstance(target, torch.optim.Optimizer):
         return None
@@ -62,7 +66,17 @@ def describe(target: Any, group: int | str | None, scheduler: object | None) -> 
     if scheduler is not None:
         rates = _BaseRates(target, scheduler, places)
         settings["lr"] = Setting(rates.read, rates.write)
-    return Target(kind_of(target), settings, aliases=_ALIASES, takes=_TAKES, advice=_ADVICE)
+    return Target(kind_of(target), settings, aliases=_ALIASES, takes=_TAKES, advice=_ADVICE, fresh=_is_fresh(target))
+
+
+def _is_fresh(optimizer: Any) -> bool:
+    """Whether an optimizer has made no step, although its kind keeps something between steps."""
+    if any(optimizer.state.values()):
+        return False
+    plain_descent = type(optimizer).__name__ == "SGD" and not any(
+        group.get("momentum") for group in optimizer.param_groups
+    )
+    return not plain_descent
 
 
 def _places(optimizer: Any, group: int | str | None) -> list[int]:

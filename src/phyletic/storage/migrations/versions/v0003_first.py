@@ -1,6 +1,6 @@
 """The first schema.
 
-Revision ID: 0002
+Revision ID: 0003
 Create Date: 2025-01-01
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "0003"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -144,6 +144,7 @@ def _create_trial() -> None:
         sa.Column("decision", sa.Text, nullable=False),
         sa.Column("metrics", sa.Text, nullable=False),
         sa.Column("applied", sa.Text, nullable=False),
+        sa.Column("remarks", sa.Text, nullable=False),
         sa.Column("timings", sa.Text, nullable=False),
         sa.Column("checkpoint", sa.Text),
         sa.Column("worker", sa.Text),
