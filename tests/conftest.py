@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings for every test."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-# The same examples in every run, and none judged by the time it took: a busy machine is no failure.
+# Every run uses the same examples and no deadline: a busy machine must not fail a test.
 settings.register_profile(
     "phyletic", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("phyletic")
 
-# Keras asks when it is imported, here and in the processes that tests start; torch is what the tests install.
+# Keras reads this on import, here and in the processes that tests start. The test extra installs torch.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-# A shell that starts the tests in the background, or nohup, has them and all that they start ignore these signals.
+# If a shell starts the tests in the background or with nohup, they and the processes they start ignore these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""Generational digits: what the example prints is what the algorithm is to do, with each of the three libraries."""
+"""The generational digits example prints the decisions that it should make, with each of the three libraries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINE = re.compile(
 @pytest.mark.parametrize("library", ["sklearn", "torch", "keras"])
 def test_the_best_four_go_on_and_the_fifth_is_a_perturbed_copy_of_the_best(library: str, tmp_path: Path) -> None:
     pytest.importorskip(library)
-    # no MNIST there, whatever the machine has
+    # an empty Keras home, so that the example finds no downloaded MNIST
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"}
     ended = subprocess.run(
         [sys.executable, EXAMPLE, library, "--output", str(tmp_path)],
@@ -55,7 +55,7 @@ def test_the_best_four_go_on_and_the_fifth_is_a_perturbed_copy_of_the_best(libra
         assert match["lineage"] == "".join(f"{number}," for number in ancestors)
     for trial in trials:
         assert 1e-6 <= trial.hyperparameters["learning_rate"] <= 1e-1
-        # what took effect: Keras holds single precision
+        # Keras holds the applied value in single precision
         assert trial.applied["learning_rate"] == pytest.approx(trial.hyperparameters["learning_rate"], rel=1e-6)
     best = study.best
     assert f"best: trial {best.number}, accuracy {best.score:.4f}" in ended.stdout

@@ -1,4 +1,4 @@
-"""Forty members find the deepest minimum; members that are lost are rescued, however wild the births."""
+"""Forty members find the deepest minimum, and PBT rescues every lost member, even with wild births."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom without a person, with local workers, and shows its pictures."""
+"""The notebook runs unattended from top to bottom, with local workers, and shows its pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: one that must rise and fall, one that deceives who looks ahead too little, one shared with a decay."""
+"""Three problems: one needs a rate that rises and falls, one deceives short intervals, one has its own decay."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_no_constant_rate_solves_the_triangle(example):
     assert max(max(example["constant"](rate / 10_000, 0)) for rate in range(1, 201)) < 120
 
 
-def test_with_rays_noise_selecting_luck_solves_it_too(example):
+def test_with_rays_noise_exploiting_lucky_members_solves_the_triangle_too(example):
     assert len(needed(example, "PBT", triangle.NOISE)) == 8
     assert len(needed(example, "exploit only", triangle.NOISE)) == 8
 
@@ -58,7 +58,7 @@ def loss(example, interval, decay="no decay", seeds=3):
     return statistics.median(example["final_loss"](example["learn"](interval, seed, decay)) for seed in range(seeds))
 
 
-def test_a_short_interval_is_deceived_and_one_between_beats_every_constant(example):
+def test_a_short_interval_is_deceived_and_a_medium_one_beats_every_constant(example):
     problem, last = example["PROBLEM"], example["LAST"]
     greedy, constant, falling = (
         problem.run(rates) for rates in (problem.greedy(last), problem.best_constant(last), problem.best_falling(last))
@@ -70,7 +70,7 @@ def test_a_short_interval_is_deceived_and_one_between_beats_every_constant(examp
     assert long == pytest.approx(constant, rel=0.1)
 
 
-def test_pbt_lowers_the_rate_itself_leaves_a_good_decay_alone_and_works_against_one_that_is_too_fast(example):
+def test_pbt_lowers_the_rate_itself_keeps_a_good_decay_and_counters_a_decay_that_is_too_fast(example):
     def change(decay):
         lineage = best_lineage(example["learn"](40, 0, decay), example["LOSS"])
         return lineage[-1].hyperparameters["lr"] / lineage[0].hyperparameters["lr"]

@@ -1,4 +1,4 @@
-"""The toy of figure 2: what each part of PBT does, over many seeds; weights jump only where they are copied."""
+"""The toy of figure 2: each part of PBT over many seeds; weights jump only when a member copies another."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ COORDINATES = ("theta0", "theta1")
         ("grid", RAY, 0.591, 0.593),
     ],
 )
-def test_what_the_better_member_ends_with_over_50_seeds(name, problem, least, most):
-    # exploiting alone and a grid draw nothing: every seed is the same
+def test_the_final_score_of_the_better_member_over_50_seeds(name, problem, least, most):
+    # exploit only and the grid draw no random numbers: every seed gives the same scores
     chance = name in ("PBT", "explore only")
     found = outcomes(ALGORITHMS[name], problem, seeds=range(50 if chance else 2))
     assert least <= statistics.median(found) <= most
@@ -57,7 +57,7 @@ def test_the_grid_learns_one_coordinate_with_each_member():
 
 @pytest.fixture(scope="module", params=list(ALGORITHMS))
 def watched(request):
-    """Trials of a real study, with θ as training really found and left it."""
+    """Return the trials of a real study, and the θ with which training began and ended each of them."""
     begun, left = {}, {}
 
     def train(trials):
@@ -169,7 +169,7 @@ def test_the_commands_options_change_what_is_run(tmp_path):
         assert {name for name in plain if other[name] != plain[name]} == names, options
 
 
-def test_a_value_that_cannot_be_used_is_named_before_anything_is_written(tmp_path):
+def test_an_unusable_option_is_named_before_anything_is_written(tmp_path):
     said = call("--output", str(tmp_path / "out"), "--learning-rate", "nan", code=2)
     assert said.stderr.endswith("Invalid value for '--learning-rate': nan is no finite number.\n")
     assert not (tmp_path / "out").exists()

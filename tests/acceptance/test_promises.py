@@ -1,4 +1,4 @@
-"""The ten promises, one after another; each test fails when its mechanism is taken out."""
+"""The ten promises, in order; each test fails if its mechanism is removed."""
 
 import json
 import math
@@ -91,7 +91,7 @@ def test_a_child_starts_from_its_parents_bytes_with_explored_hyperparameters(tmp
             assert clipped or math.isclose(ratio, 0.8) or math.isclose(ratio, 1.2)
 
 
-# 2. Hyperparameters reach the training code after the load, and what took effect is recorded.
+# 2. Hyperparameters reach the training code after the load, and the study records the values that took effect.
 
 
 def test_an_exploration_is_not_undone_by_the_checkpoint(tmp_path):
@@ -186,7 +186,7 @@ def test_values_stay_in_their_domains_over_a_long_study():
 # 4. A checkpoint that anything may still need is never collected; nothing half-written is ever visible.
 
 
-def test_what_may_still_be_needed_is_kept_and_the_rest_is_not(tmp_path):
+def test_checkpoints_that_may_still_be_needed_are_kept_and_all_others_deleted(tmp_path):
     study = make(storage=tmp_path / "a.db", population=4, steps=100)
     source = study.source(supervised=True)
     seen = 0
@@ -209,14 +209,14 @@ def test_what_may_still_be_needed_is_kept_and_the_rest_is_not(tmp_path):
         trial.report(score=float(trial.state.weights.sum()))
     assert seen == 80
     assert study.checkpoint_path(pinned).exists()
-    # the disk holds O(population): two heads a member, the best, the pinned
+    # the disk holds O(population) checkpoints: two heads per member, the best and the pinned
     assert len(list(Path(study.checkpoints.location).glob("*.safetensors"))) <= 2 * 4 + 2
 
 
 # 5. An acknowledged tell is never lost and never counted twice. Only the holder of the latest grant can write.
 
 
-def test_a_tell_has_one_effect_however_often_it_is_said():
+def test_a_tell_has_one_effect_however_often_it_is_repeated():
     study = make(space={"lr": ph.Float(0, 1)}, budget=ph.Budget(trials=100))
     trial = study.ask()
     first = study.tell(trial, score=float("nan"))
@@ -242,7 +242,7 @@ def test_only_the_latest_grant_can_write(tmp_path):
     assert first.trial(again.number).score == 2.0
 
 
-def test_what_was_told_survives_the_process_that_told_it(tmp_path):
+def test_results_survive_the_process_that_told_them(tmp_path):
     script = textwrap.dedent(
         """
         import os, signal, sys
@@ -267,7 +267,7 @@ def test_what_was_told_survives_the_process_that_told_it(tmp_path):
     assert study.ask().number == 5
 
 
-# 6. A non-finite score ranks worst, never donates, and its member is rescued; it is stored as what it was.
+# 6. A non-finite score ranks worst, never donates, and its member is rescued; it is stored unchanged.
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
@@ -340,7 +340,7 @@ def test_when_every_trial_fails_the_study_stops_with_a_report():
 # 8. The population has exactly the size asked for; the member furthest behind goes first.
 
 
-def test_the_member_furthest_behind_goes_first_and_ties_go_to_what_is_in_memory():
+def test_the_member_furthest_behind_goes_first_and_ties_go_to_the_one_in_memory():
     order = []
 
     def code(trials):

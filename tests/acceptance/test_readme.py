@@ -1,4 +1,4 @@
-"""The documents say what is true: their code runs as it is printed, and their links lead somewhere."""
+"""The code in the documents runs as printed, and every link in them resolves."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BLOCK = re.compile(r"(?:<!-- (?P<note>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<
 
 
 def blocks(document: Path) -> list[tuple[str, str]]:
-    """Return the notes above a document's blocks of Python, and the code."""
+    """Return the note above each Python block of a document, and the code."""
     found = BLOCK.finditer(document.read_text())
     return [(block["note"] or "", block["code"]) for block in found if block["language"] == "python"]
 
 
 def run(code: str, folder: Path, **variables: str) -> str:
-    """Run code as a user would: saved in a file, in a process of its own."""
+    """Run code as a user would: saved in a file, in a separate process."""
     script = folder / "script.py"
     script.write_text(code + "\n")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", **variables}
@@ -56,7 +56,7 @@ def test_the_torch_example_runs_and_its_results_can_be_read(tmp_path: Path, work
         pytest.importorskip(library)
     run(printed("examples/digits_torch_loop.py"), tmp_path, STEPS="200", WORKERS=workers)
     if workers == "0":
-        return  # what is stored is the same; it is read once
+        return  # both runs store the same; read it once
     (results,) = [code for note, code in blocks(ROOT / "README.md") if note == "run: after the example above"]
     said = run(results, tmp_path)
     assert "start_step,end_step,lr,weight_decay,width" in said
@@ -65,7 +65,7 @@ def test_the_torch_example_runs_and_its_results_can_be_read(tmp_path: Path, work
     assert (tmp_path / "schedule.json").stat().st_size > 0
 
 
-def test_the_numpy_example_gives_the_same_in_this_process_and_in_workers(tmp_path: Path) -> None:
+def test_the_numpy_example_prints_the_same_in_this_process_and_in_workers(tmp_path: Path) -> None:
     code = (ROOT / "examples" / "quadratic_arrays.py").read_text()
     alone = run(code, tmp_path, STEPS="40", WORKERS="0")
     assert alone.startswith("q = ")
@@ -79,7 +79,7 @@ def test_the_guides_code_runs_from_top_to_bottom(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[document.name for document in DOCUMENTS])
-def test_relative_links_lead_somewhere(document: Path) -> None:
+def test_relative_links_resolve(document: Path) -> None:
     text = BLOCK.sub("", document.read_text())
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
     for link in links:
@@ -101,12 +101,12 @@ def test_every_reference_is_defined_and_used(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """Return what a document's headings can be linked by."""
+    """Return the anchors of a document's headings."""
     headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", document.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_map_of_the_architecture_has_every_package_in_the_order_of_the_layers() -> None:
+def test_the_architecture_map_lists_every_package_in_layer_order() -> None:
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     layers = [[part.strip().removeprefix("phyletic.") for part in layer.split("|")] for layer in contract["layers"]]
     text = (ROOT / "docs" / "architecture.md").read_text()

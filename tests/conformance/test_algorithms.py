@@ -31,7 +31,7 @@ from phyletic.testing.algorithms import AlgorithmConformance
 
 
 def nudge(hyperparameters, rng):
-    """Redraw nothing, scale every float within reach a little."""
+    """Scale ``x`` down a little unless it is tiny; leave the other hyperparameters as they are."""
     return {
         path: value * rng.uniform(0.999, 1.0) if path == "x" and value > 0.001 else value
         for path, value in hyperparameters.items()
@@ -91,7 +91,7 @@ class TestExploreOnly(AlgorithmConformance):
         return ExploreOnly(population, interval=4)
 
 
-class TestExploreOnlyWithARuleOfItsOwn(AlgorithmConformance):
+class TestExploreOnlyWithItsOwnRule(AlgorithmConformance):
     exploits = False
     explores_alone = True
 
@@ -99,7 +99,7 @@ class TestExploreOnlyWithARuleOfItsOwn(AlgorithmConformance):
         return ExploreOnly(population, interval_seconds=2.0, explore=[Gaussian(0.3), nudge], synchronous=True)
 
 
-# --- the suite itself: each mistake is noticed by the test that is there for it ---
+# --- the suite itself: for each mistake, the test written for it fails ---
 
 
 def _decision(suggestion, **facts):
@@ -157,7 +157,7 @@ def no_rescue(population, member, suggestion):
     return _decision(suggestion, kind="continue", donor=None, donor_member=None, inherited="", changes=(), explored="")
 
 
-def always_afresh(population, member, suggestion):
+def rescues_without_a_donor(population, member, suggestion):
     if suggestion.decision.kind != "rescue":
         return suggestion
     suggestion = msgspec.structs.replace(suggestion, parent=None)
@@ -184,21 +184,21 @@ def hidden_chance(population, member, suggestion):
     return _decision(suggestion, note=str(random.random()))
 
 
-def hands_on_inputs(population, member, suggestion):
+def changes_its_input(population, member, suggestion):
     for view in population.members:
         if view.trial is not None:
             view.trial.hyperparameters["lr"] = 0.01
     return suggestion
 
 
-def shared_values(population, member, suggestion):
+def shares_the_hyperparameters(population, member, suggestion):
     head = population.view(member).trial
     return suggestion if head is None else msgspec.structs.replace(suggestion, hyperparameters=head.hyperparameters)
 
 
 @dataclass(frozen=True)
 class Broken(PBT):
-    """PBT with a mistake: a function that spoils each suggestion."""
+    """PBT with a mistake: a function corrupts each suggestion."""
 
     mistake: ClassVar = staticmethod(lambda population, member, suggestion: suggestion)
 
@@ -208,7 +208,7 @@ class Broken(PBT):
 
 @dataclass(frozen=True)
 class Deaf(PBT):
-    """PBT that ignores what the user gives."""
+    """PBT that ignores given configurations and the initial design."""
 
     def birth(self, space, member, given, design_row, stream):
         return super().birth(space, member, None, None, stream)
@@ -216,7 +216,7 @@ class Deaf(PBT):
 
 @dataclass(frozen=True)
 class Mute(PBT):
-    """PBT that reads curves without a rule to stop trials by."""
+    """PBT that reads curves but has no early-stopping rule."""
 
     reads = Reads(curves=True)
     early_stop = None
@@ -224,7 +224,7 @@ class Mute(PBT):
 
 @dataclass(frozen=True)
 class Forgetful(PBT):
-    """PBT with a field that is lost in its JSON form."""
+    """PBT with a field that its JSON form loses."""
 
     memory: str = field(default="", compare=False)
 
@@ -233,7 +233,7 @@ class Forgetful(PBT):
 
 
 class Eager(PBT):
-    """PBT that stops trials it was not asked about."""
+    """PBT that stops trials it was not shown."""
 
     reads = Reads(curves=True)
 
@@ -251,14 +251,14 @@ MISTAKES = {
     no_explanation: "test_changes_explain_the_difference",
     idle_changes: "test_changes_explain_the_difference",
     no_rescue: "test_members_in_need_are_rescued",
-    always_afresh: "test_members_in_need_are_rescued",
+    rescues_without_a_donor: "test_members_in_need_are_rescued",
     wrong_sequence: "test_decisions_say_what_they_saw",
     wrong_rank: "test_decisions_say_what_they_saw",
     infinite_threshold: "test_decisions_say_what_they_saw",
     endless_trials: "test_decisions_say_what_they_saw",
     hidden_chance: "test_the_same_stream_gives_the_same_decision",
-    hands_on_inputs: "test_nothing_is_changed",
-    shared_values: "test_nothing_is_changed",
+    changes_its_input: "test_nothing_is_changed",
+    shares_the_hyperparameters: "test_nothing_is_changed",
 }
 
 
@@ -289,7 +289,7 @@ def test_the_suite_notices_a_broken_class(make, test):
         getattr(suite, test)()
 
 
-def test_the_suite_says_what_is_to_be_overridden():
+def test_the_suite_says_which_method_to_override():
     with pytest.raises(InvalidArgument, match="overridden"):
         AlgorithmConformance().test_a_member_can_be_alone()
 

@@ -1,4 +1,4 @@
-"""What ships passes the suite for blobs."""
+"""The blob stores of phyletic pass the suite that ships with the package."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every source of trials gives the same trials, and keeps what the loop promises."""
+"""Every source of trials gives the same trials and keeps the promises of the training loop."""
 
 import pytest
 

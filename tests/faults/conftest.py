@@ -1,4 +1,4 @@
-"""Faults that several tests make."""
+"""Fixtures for faults that several test files need."""
 
 import ctypes
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 OVERRIDE = 1 << 1 | 1 << 2
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which rights do not bind root."""
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which let root ignore file permissions."""
 
 
 @pytest.fixture
 def rights_bind():
-    """Make rights bind also where root runs the tests."""
+    """Make file permissions apply even if root runs the tests."""
     if os.geteuid() != 0:
         yield
         return
@@ -34,7 +34,7 @@ def rights_bind():
 
 @pytest.fixture
 def closed(rights_bind):
-    """A function that takes all rights to a folder or file away, until the test ends or ``closed.open()``."""
+    """Return a function that removes all permissions from a path until ``closed.open()`` or the end of the test."""
     paths = []
 
     def close(path):
@@ -53,7 +53,7 @@ def closed(rights_bind):
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """A folder in memory where there is one: nothing here is about waiting for a disk."""
+    """Return a folder in memory if the system has one: these tests need no real disk."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path_factory.mktemp("quick")

@@ -1,4 +1,4 @@
-"""Whatever a session says and whatever lies in the inbox: it is cleaned or refused, and the owner goes on."""
+"""The owner cleans or refuses bad messages from sessions and bad files in the inbox, and goes on."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ def study(tmp_path):
 
 
 def say_beside_others(study, command):
-    """Return the answer to a command that comes in one batch with those of another session, which must be answered."""
+    """Send a command in one batch with another session's; check that the latter are answered; return its answer."""
     joined, reply, granted = study.owner.execute([JOIN, command, Ask(session=OTHER)])
     assert joined == Done()
     assert isinstance(granted, Granted)
@@ -40,7 +40,7 @@ def say_beside_others(study, command):
     [("a\0b", "a\\x00b"), ("half \ud800 a pair", "half \\ud800 a pair"), ("x" * 10**7 + "end", "x" * 99_997 + "end")],
     ids=["NUL", "surrogate", "ten million characters"],
 )
-def test_an_errors_text_is_stored_as_text_of_bounded_length(study, word, error, stored):
+def test_error_text_is_stored_cleaned_and_cut_to_a_maximum_length(study, word, error, stored):
     grant = study.owner.execute([Ask(session=SESSION)])[0].first
     command = Fail(lease=grant.lease, error=error) if word == "fail" else Leave(session=SESSION, error=error)
     assert isinstance(say_beside_others(study, command), Done)
@@ -52,7 +52,7 @@ def test_an_errors_text_is_stored_as_text_of_bounded_length(study, word, error, 
 
 
 @pytest.mark.parametrize("worker", ["x" * 2**20, "", "a\0b", "\ud800"], ids=["1 MB", "none", "NUL", "surrogate"])
-def test_a_worker_with_such_a_name_is_refused(study, worker):
+def test_a_bad_worker_name_is_refused(study, worker):
     reply = say_beside_others(study, Join(session=SESSION, worker=worker))
     assert isinstance(reply, Refused)
     assert (reply.error, reply.name) == ("InvalidArgument", "worker")
@@ -82,7 +82,7 @@ def in_time(function):
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "link to a FIFO", "folder", "link to nothing"])
-def test_a_file_of_another_kind_in_the_inbox_blocks_nothing(tmp_path, kind):
+def test_an_inbox_entry_that_is_not_a_regular_file_blocks_nothing(tmp_path, kind):
     inbox, odd = tmp_path / "inbox", tmp_path / "inbox" / "s-0000000000000000.command"
     inbox.mkdir()
     if kind == "folder":

@@ -1,4 +1,4 @@
-"""A checkpoint whose bytes changed is found before the trial that loaded it is told."""
+"""Damage to a checkpoint is found before the result of a trial that loaded it counts."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, w
     assert worst.number != middle.number
     # a parent is never changed
     assert study.trial(middle.number) == middle
-    # whoever looks on is told of both: what is damaged, and what takes its place
+    # the run prints both: the damaged checkpoint and the trial that takes its place
     said = capsys.readouterr().err
     assert str(Path(study.checkpoints.location) / middle.checkpoint.id) in said
     assert f"warning: the checkpoint of trial {middle.number} is damaged, so trial {failed.number} of member" in said
@@ -99,7 +99,7 @@ def test_with_no_other_head_and_no_donor_a_member_starts_afresh(tmp_path, capsys
     assert first.checkpoint is not None
 
 
-def test_what_was_pinned_is_not_deleted_though_it_is_damaged(tmp_path):
+def test_a_pinned_checkpoint_is_kept_even_if_it_is_damaged(tmp_path):
     study = make(tmp_path, population=1)
     study.set_budget(ph.Budget(steps=1))
     train(study)
@@ -114,7 +114,7 @@ def test_what_was_pinned_is_not_deleted_though_it_is_damaged(tmp_path):
 
 @pytest.mark.parametrize("damaged", [1, 2])
 @pytest.mark.parametrize("reopened", [False, True])
-def test_a_member_alone_goes_on_from_its_other_head_and_without_one_starts_afresh(tmp_path, damaged, reopened):
+def test_a_lone_member_continues_from_its_other_head_or_starts_afresh_if_both_are_damaged(tmp_path, damaged, reopened):
     study = make(tmp_path, population=1)
     study.set_budget(ph.Budget(steps=3))
     train(study)
@@ -165,8 +165,8 @@ def train_functions(trials):
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("train", [train_arrays, train_files, train_functions])
 @pytest.mark.parametrize("how", ["flipped", "truncated"])
-def test_what_only_the_digest_tells_is_found_before_the_result_counts(tmp_path, train, workers, how):
-    """A flipped bit of a weight is a number as good as any, and what fails to load is no fault of the training code."""
+def test_damage_that_only_the_digest_shows_is_found_before_the_result_counts(tmp_path, train, workers, how):
+    """A flipped bit in a weight loads without an error; a load that fails must not count as a failure of the code."""
     study = make(tmp_path, population=1)
     study.set_budget(ph.Budget(steps=2))
     study.run(train, workers=workers, verbose=0)

@@ -1,4 +1,4 @@
-"""A session in this process that its owner cannot look at: its leases have deadlines, and links fail."""
+"""Detached sessions: the owner cannot observe their processes, so leases have deadlines, and links may fail."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ NEAR = "2" * 32
 
 
 class Link:
-    """A way to the owner that can be cut: nothing of what is said arrives, or no answer does."""
+    """A link to the owner that can be cut: either no command arrives, or no answer comes back."""
 
     def __init__(self, owner, answers_only=False):
         self.channel = OwnerChannel(owner)
@@ -61,7 +61,7 @@ def given(replies):
 
 
 def near(study, *commands):
-    """Say something as another session, and give the last answer."""
+    """Execute commands as another session; return the last answer."""
     return study.owner.execute([Join(session=NEAR, worker="near"), *commands])[-1]
 
 
@@ -84,7 +84,7 @@ def test_a_worker_that_trains_for_longer_than_its_lease_keeps_its_trial(tmp_path
         for trial in trials.attach(build):
             trial["lr"]
             if trial.number == 0:
-                # one long step, in which the training code says nothing; others ask all the time
+                # one long step without a sign of life from the training code, while other sessions keep asking
                 other = near(study, Ask(session=NEAR)).first
                 assert other.trial.number == 1
                 for _ in range(30):
@@ -98,7 +98,7 @@ def test_a_worker_that_trains_for_longer_than_its_lease_keeps_its_trial(tmp_path
 
 @pytest.mark.parametrize("answers_only", [False, True])
 def test_a_worker_that_cannot_renew_keeps_training_and_its_result_counts(tmp_path, answers_only):
-    """Nobody else wanted the trial meanwhile: a deadline that has passed takes nothing away by itself."""
+    """No other session wanted the trial meanwhile: a passed deadline alone does not revoke a lease."""
     study = make(tmp_path)
     link = Link(study.owner, answers_only)
     with study, detached(study, link) as trials:
@@ -108,7 +108,7 @@ def test_a_worker_that_cannot_renew_keeps_training_and_its_result_counts(tmp_pat
                 link.cut.set()
                 for _ in trial.range():
                     time.sleep(LEASE / 2)
-                # the connection comes back only after the result was said for the first time
+                # the connection comes back only after the worker first sent the result
                 threading.Timer(LEASE, link.cut.clear).start()
                 trial.state.weights[0] = 7.0
             trial.report(score=float(trial.number))
@@ -120,7 +120,7 @@ def test_a_worker_that_cannot_renew_keeps_training_and_its_result_counts(tmp_pat
 
 
 def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
-    """Its lease was granted again: what it says is refused, the trial is dropped, and the loop goes on."""
+    """Another session got its trial: the owner refuses its messages, it drops the trial, and its loop goes on."""
     study = make(tmp_path)
     link = Link(study.owner)
     seen = {}
@@ -132,7 +132,7 @@ def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
                 taken, end = [], time.monotonic() + 30
                 while not any(grant.trial.number == trial.number for grant in taken):
                     assert time.monotonic() < end
-                    # other workers ask, take what there is, and wait; so the owner is never silent itself
+                    # other workers keep asking, so that the owner is never idle
                     for place in range(3):
                         session = f"{place:032x}"
                         taken += given(
@@ -145,7 +145,7 @@ def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
                 assert not trial.should_stop
                 link.cut.clear()
                 until(lambda trial=trial: trial.should_stop)
-                # all that a stale worker may say is refused by one error
+                # the owner refuses every message of a stale worker with the same error
                 stale = attempt_of(trial).grant.lease
                 told = tell(attempt_of(trial).grant, 99.0)
                 for late in (Heartbeat(lease=stale), Fail(lease=stale, error="late"), told):
@@ -167,7 +167,7 @@ def test_a_silent_worker_loses_its_trial_but_not_its_process(tmp_path):
 
 
 def test_a_stale_worker_that_is_saving_loses_its_trial_but_not_its_process(tmp_path):
-    """What it was saving is deleted while it saves: that is no failure of the disk."""
+    """Its checkpoint is deleted while it saves; the worker must not report a disk failure."""
     study = make(tmp_path, population=1, steps=3)
     link = Link(study.owner)
 
@@ -192,7 +192,7 @@ def test_a_stale_worker_that_is_saving_loses_its_trial_but_not_its_process(tmp_p
     assert study.checkpoints.ids() == []
 
 
-def test_a_checkpoint_that_comes_after_it_was_given_up_is_deleted(tmp_path):
+def test_a_checkpoint_published_after_its_lease_was_lost_is_deleted(tmp_path):
     study = make(tmp_path)
     with study:
         study.owner.execute([Join(session="1" * 32, worker="far", lease_seconds=LEASE)])
@@ -203,7 +203,7 @@ def test_a_checkpoint_that_comes_after_it_was_given_up_is_deleted(tmp_path):
         reply = study.owner.execute([Tell(lease=first.lease, evaluations=(), steps_done=3, checkpoint=told_late)])[0]
         assert reply.error == "LeaseLost"
         assert study.checkpoints.ids() == []
-    # and what is not this study's is left alone
+    # a checkpoint that does not belong to this study stays
     for late in (second.checkpoint, "f" * 32):
         study.checkpoints.publish(late, {"weights": [1.0]})
     with make(tmp_path) as again:
@@ -212,7 +212,7 @@ def test_a_checkpoint_that_comes_after_it_was_given_up_is_deleted(tmp_path):
         assert again.checkpoints.ids() == ["f" * 32]
 
 
-def test_a_session_that_was_forgotten_may_come_back(tmp_path):
+def test_a_forgotten_session_may_come_back(tmp_path):
     study = make(tmp_path)
     with study:
         study.owner.execute([Join(session="1" * 32, worker="far", lease_seconds=0.05)])
@@ -230,7 +230,7 @@ def test_a_session_that_was_forgotten_may_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "5", None, True])
-def test_a_bad_length_of_leases_is_named(tmp_path, seconds):
+def test_a_bad_lease_length_is_named(tmp_path, seconds):
     study = make(tmp_path)
     with pytest.raises(InvalidArgument, match="lease_seconds is"):  # noqa: SIM117
         with detached(study, Link(study.owner), lease_seconds=seconds):

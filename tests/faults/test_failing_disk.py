@@ -1,4 +1,4 @@
-"""A disk or a database that fails at any moment gives a typed error; reopened, the study ends as it would have."""
+"""A disk or database failure at any moment gives a typed error; the reopened study ends as if it never happened."""
 
 import contextlib
 import errno
@@ -72,7 +72,7 @@ def make(folder, synchronous=True, steps=4, **options):
 # --- the nth operation of each kind -----------------------------------------------------------------------------------
 
 WHOLE = os.environ.get("PHYLETIC_ALL_FAULTS") == "1"
-"""Whether to try all combinations; else a spread that has each N, and each kind with all that it is tried with."""
+"""Whether to try all combinations; else a sample that covers each N and each choice for each kind."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 KINDS = {
@@ -92,7 +92,7 @@ def disk_error(number):
 
 
 def database_error(code, text="it cannot be used"):
-    """What SQLite's driver raises, with the name of SQLite's own code."""
+    """Return a function that makes an error as SQLite's driver raises it, with the name of SQLite's own code."""
 
     def make_error():
         error = sqlite3.OperationalError(text)
@@ -106,13 +106,13 @@ LOCKED = database_error("SQLITE_BUSY", "database is locked")
 
 
 class Failing:
-    """Raises at the nth operation of a kind: before it is done, or though it was done.
+    """Raises at the nth operation of a kind, before or after it is performed.
 
     Args:
-        kind: How the names of its failpoints begin.
+        kind: The prefix of its failpoints' names.
         nth: From 1.
-        error: Makes what is raised.
-        times: So many operations in a row fail.
+        error: Makes the error to raise.
+        times: How many operations in a row fail.
         when: ``"before"`` or ``"after"``.
     """
 
@@ -129,12 +129,12 @@ class Failing:
 
 
 class Undoing:
-    """Changes the database's surroundings before the nth transaction begins; one or all later ones meet the change.
+    """Changes the conditions around the database before the nth transaction, for one or more transactions.
 
     Args:
         nth: From 1.
-        times: So many transactions in a row meet it.
-        change: Makes the change; returns what undoes it.
+        times: How many transactions in a row meet the change.
+        change: Makes the change; returns a function that undoes it.
     """
 
     def __init__(self, nth, times, change):
@@ -159,7 +159,7 @@ class Undoing:
 
 
 def locking(database):
-    """Have another connection hold the right to write."""
+    """Make another connection hold the write lock."""
 
     def change():
         other = sqlite3.connect(database, timeout=0, isolation_level=None)
@@ -170,14 +170,14 @@ def locking(database):
 
 
 def setting(database, pragma, value, before):
-    """Have the connection that writes meet a limit of SQLite's own."""
+    """Set one of SQLite's own limits on the writing connection."""
 
     def change():
         driver = open_database(database)._writer.connection.driver_connection
         driver.execute(f"PRAGMA {pragma}={value}")
 
         def undo():
-            with contextlib.suppress(sqlite3.ProgrammingError):  # closed meanwhile
+            with contextlib.suppress(sqlite3.ProgrammingError):  # the connection may be closed already
                 driver.execute(f"PRAGMA {pragma}={before}")
 
         return undo
@@ -186,7 +186,7 @@ def setting(database, pragma, value, before):
 
 
 class Undisturbed:
-    """Studies that nothing disturbs: their facts, and how often they pass each failpoint."""
+    """The facts of undisturbed studies, and how often these pass each failpoint."""
 
     def __init__(self, folder):
         self.folder, self.known = folder, {}
@@ -201,7 +201,7 @@ class Undisturbed:
         return self.known[layout, steps][0]
 
     def steps(self, layout, kind, nth):
-        """Return the least budget in which the nth operation of a kind comes, with a generation after it; or None."""
+        """Return the smallest budget with the nth operation of a kind and one more generation, or None."""
         for steps in range(1, 22):
             self(layout, steps)
             passed = self.known[layout, steps][1]
@@ -216,11 +216,11 @@ def undisturbed(quick):
 
 
 def run_failing(folder, failing, code, **options):
-    """Create and run a study in a failing world; returns the error that it ended with, if any."""
+    """Create and run a study while operations fail; return the error that ended it, if any."""
     workers = options.pop("workers", 0)
     with armed(failing):
         try:
-            study = make(folder, **options)  # outlives the failing world, so that its finalizer runs in a sound one
+            study = make(folder, **options)  # outlives the failures, so that its finalizer meets none
             study.run(code, workers=workers, verbose=0)
         except PhyleticError as error:
             return error
@@ -228,12 +228,12 @@ def run_failing(folder, failing, code, **options):
 
 
 def check_visible(folder, expected):
-    """Nothing half-written is to be seen, before anybody has put anything in order."""
-    assert not open_database(folder / "study.db").owned  # nothing is held on to, so another process could go on
+    """Check that nothing half-written is visible, even before a new owner cleans up."""
+    assert not open_database(folder / "study.db").owned  # so another process could go on
     root = folder / "study.checkpoints"
     for path in root.iterdir() if root.exists() else ():
         if path.suffix == ".safetensors":
-            load_file(path)  # raises where bytes are missing
+            load_file(path)  # raises if bytes are missing
         elif (path / "manifest.json").exists():
             check_folder(path, digest_of_file(path / "manifest.json"))
     try:
@@ -244,7 +244,7 @@ def check_visible(folder, expected):
 
 
 def check_files(study):
-    """Every durable checkpoint is as it was published, and nothing else is there; leaves the study open."""
+    """Check that every durable checkpoint is intact and the folder holds no others; leave the study open."""
     study.source()
     study.owner.begin()
     with open_database(study.storage).read() as connection:
@@ -259,7 +259,7 @@ def check_files(study):
 
 
 def check_goes_on(folder, layout, steps, expected):
-    """What was left is sound; opened again, the study ends as one that nothing disturbed."""
+    """Check that the files are sound, and that the reopened study ends like an undisturbed one."""
     check_visible(folder, expected)
     with make(folder, steps=steps) as study:
         check_files(study)
@@ -270,7 +270,7 @@ def check_goes_on(folder, layout, steps, expected):
 
 
 def spread(nths, *choices):
-    """Yield (nth, one of each of the choices): all there are for N = 1..50, or one for each N that is given."""
+    """Yield (nth, one value of each choice): all combinations for N = 1..50, or one for each given N."""
     combinations = list(itertools.product(*choices))
     if WHOLE:
         yield from ((nth, *chosen) for nth in range(1, LAST + 1) for chosen in combinations)
@@ -296,7 +296,7 @@ def test_the_nth_operation_on_the_disk_fails(quick, undisturbed, kind):
         assert raised is None or os.strerror(error) in str(raised), case
         check_goes_on(quick / case, layout, steps, undisturbed(layout, steps))
         met[raised is not None] += 1
-    # what cannot be removed keeps nobody from training; what cannot be written is said
+    # a file that cannot be deleted does not stop training; a failed write is reported
     assert met[True] == 0 if kind == "unlink" else met[True] > met[False]
     assert kind not in ("create", "mkdir", "write") or met[False] == 0
 
@@ -317,7 +317,7 @@ def test_the_database_is_locked_at_the_nth_begin(quick, undisturbed, monkeypatch
 
 @pytest.fixture
 def at_the_driver(monkeypatch):
-    """Has the driver's own commit raise what is raised before it; the transaction stays open in the database."""
+    """Make the driver's own commit raise the error, so that the transaction stays open in the database."""
     pending, commit = [], sqlite_database.commit
 
     def failing_commit(connection):
@@ -377,7 +377,7 @@ def test_the_database_fails_in_other_ways(quick, undisturbed, point, when, code,
     ],
 )
 @pytest.mark.parametrize("times", [ONCE, FOR_GOOD])
-def test_the_database_itself_refuses_what_is_written(quick, undisturbed, pragma, value, before, kind, text, times):
+def test_the_database_itself_refuses_a_write(quick, undisturbed, pragma, value, before, kind, text, times):
     raised = []
     nths = range(2, LAST + 1, 8)
     for nth in nths:
@@ -397,7 +397,7 @@ def test_the_database_itself_refuses_what_is_written(quick, undisturbed, pragma,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_operation_fails_though_it_was_done(quick, undisturbed, kind):
+def test_an_operation_reports_an_error_although_it_was_performed(quick, undisturbed, kind):
     for nth in (1, 2, 5):
         layout = "packed" if nth % 2 and kind != "mkdir" else "folders"
         folder = quick / f"{kind} done {nth}"
@@ -482,7 +482,7 @@ def test_the_database_fails_under_local_workers(quick, undisturbed, kind, nth, t
     check_goes_on(folder, "packed", 4, undisturbed("packed"))
 
 
-def test_what_cannot_be_removed_keeps_nobody_from_training(tmp_path, undisturbed):
+def test_files_that_cannot_be_deleted_do_not_stop_training(tmp_path, undisturbed):
     make(tmp_path, steps=2).run(train, workers=0, verbose=0)
     there = set((tmp_path / "study.checkpoints").iterdir())
     assert run_failing(tmp_path, Failing("disk.unlink", 1, disk_error(errno.EIO), FOR_GOOD), train) is None
@@ -494,7 +494,7 @@ def test_what_cannot_be_removed_keeps_nobody_from_training(tmp_path, undisturbed
 
 @contextlib.contextmanager
 def no_file_larger_than(size):
-    """The system itself refuses writes: what a full disk does, to whoever writes next."""
+    """Make the system itself refuse writes, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -532,7 +532,7 @@ def test_a_told_result_that_could_not_be_written_can_be_told_again(tmp_path, at_
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_a_study_that_cannot_write_its_last_word_lets_go_all_the_same(tmp_path, held):
+def test_a_study_that_cannot_write_on_closing_still_releases_the_database(tmp_path, held):
     study = make(tmp_path)
     for _ in range(9):
         trial = study.ask()
@@ -550,7 +550,7 @@ def test_a_study_that_cannot_write_its_last_word_lets_go_all_the_same(tmp_path, 
     check_files(again)
 
 
-def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged_and_not_deleted(tmp_path):
+def test_a_temporarily_unreadable_checkpoint_is_neither_called_damaged_nor_deleted(tmp_path):
     study = make(tmp_path, steps=1)
     study.run(train, workers=0, verbose=0)
     (first, *_) = study.trials()

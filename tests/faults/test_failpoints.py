@@ -1,4 +1,4 @@
-"""A run that is killed at any write, fsync, rename, commit or message, and resumed, ends as one never interrupted."""
+"""A run killed at any write, fsync, rename, commit or message, then resumed, ends like an uninterrupted run."""
 
 import contextlib
 import json
@@ -27,9 +27,9 @@ from phyletic.records import TrialState
 from phyletic.testing.example import facts
 
 WHOLE = os.environ.get("PHYLETIC_ALL_FAULTS") == "1"
-"""Whether to kill at every passing of every failpoint; else at one for each (failpoint, what it was passed for)."""
+"""Whether to kill each time a failpoint is passed; else once for each pair of failpoint and cause."""
 
-# a study whose trials depend on every earlier one, by weights, hyperparameters and random numbers
+# each trial of this study depends on all earlier ones, through weights, hyperparameters and random numbers
 STUDY = """
 import numpy as np
 import phyletic as ph
@@ -83,8 +83,8 @@ names: dict = {}
 exec(STUDY, names)
 make, TRAIN = names["make"], names["TRAIN"]
 
-# Forks a child for every kill, since a new interpreter for each would take a hundred times as long. What kills is the
-# same as for a process started with PHYLETIC_FAILPOINT, as the tests of messages start them.
+# Forks a child for every kill, since a new interpreter for each would take a hundred times as long. The same code
+# kills a process that is started with PHYLETIC_FAILPOINT, as in the tests of messages below.
 KILLING = """
 import json, os, sys
 from pathlib import Path
@@ -128,7 +128,7 @@ def kill(folder, point):
     live(folder / "study.db", layout)
 
 top, layout = Path(sys.argv[1]), sys.argv[2]
-make(None).run(TRAIN[layout], workers=0, verbose=0)  # so that no child has to import what is imported when used
+make(None).run(TRAIN[layout], workers=0, verbose=0)  # so that the children need no lazy import
 assert forked(count) == 0
 print("counted", flush=True)
 for line in sys.stdin:
@@ -139,7 +139,7 @@ for line in sys.stdin:
 
 
 class Killing:
-    """Kills runs of one layout at named places."""
+    """Kills runs of one checkpoint layout at named failpoints."""
 
     def __init__(self, top, layout):
         self.top, self.layout = top, layout
@@ -159,7 +159,7 @@ class Killing:
         self.process.communicate()
 
     def places(self):
-        """Return (point, nth) of every passing, or of one for each point and what it was passed for."""
+        """Return (point, nth) for every time a point is passed, or for one time per pair of point and cause."""
         counts, found = Counter(), []
         for point, cause in self.passed:
             counts[point] += 1
@@ -168,13 +168,13 @@ class Killing:
             return [(point, nth) for point, nth, _ in found]
         random.Random(0).shuffle(found)
         drawn = {(point, cause): (point, nth) for point, nth, cause in found}
-        # what is done in the database is the same for both layouts
+        # both layouts do the same in the database
         return [
             place for (_, cause), place in drawn.items() if self.layout == "packed" or cause.startswith("Checkpoints")
         ]
 
     def kill(self, point, nth):
-        """Run and kill; returns the folder."""
+        """Run a study, kill it there, and return its folder."""
         folder = self.top / f"{point}:{nth}"
         print(json.dumps([str(folder), f"{point}:{nth}"]), file=self.process.stdin, flush=True)
         status = json.loads(self.process.stdout.readline())
@@ -199,7 +199,7 @@ RUN = {"coordinator.decided"} | points(
 WORKERS = ("channel.send.before:3", "channel.send.after:2", "channel.receive.before:3", "channel.receive.after:1",
            "channel.receive.after:4")  # fmt: skip
 OWNERS = sorted(points("owner.send", "owner.receive"))
-# where an owner is killed at a request, what its asker is told, and whether it was done
+# the point at which an owner is killed, what the asker is told, and whether the request was executed
 REQUESTS = {
     "inbox.take.before": ("nothing was changed", False),
     "inbox.take.after": ("may have been done, or not", False),
@@ -222,11 +222,11 @@ def test_every_failpoint_is_tried(killing):
 
 
 def check_visible(database, expected):
-    """Nothing half-written is to be seen, before anybody has put anything in order."""
+    """Check that nothing half-written is visible, even before a new owner cleans up."""
     root = database.with_suffix(".checkpoints")
     for path in root.iterdir() if root.exists() else ():
         if path.suffix == ".safetensors":
-            load_file(path)  # raises where bytes are missing
+            load_file(path)  # raises if bytes are missing
         elif (path / "manifest.json").exists():
             check_folder(path, digest_of_file(path / "manifest.json"))
     with contextlib.suppress(NotFound):
@@ -235,7 +235,7 @@ def check_visible(database, expected):
 
 
 def check_resumed(study, layout, expected):
-    """Resume a study that was killed; it ends as one never interrupted, and nothing unfinished is left."""
+    """Resume a killed study; check that it ends like an uninterrupted one and leaves nothing unfinished."""
     study.run(TRAIN[layout], workers=0, verbose=0)
     assert facts(study) == expected
     with study:
@@ -247,7 +247,7 @@ def check_resumed(study, layout, expected):
 
 
 @pytest.mark.parametrize("layout", TRAIN)
-def test_killed_anywhere_and_resumed_it_ends_the_same(killing, layout):
+def test_a_study_killed_anywhere_and_resumed_ends_the_same(killing, layout):
     each = killing[layout]
     causes = {cause for _, cause in each.passed}
     assert causes >= {"create", "Ask", "Ask+Tell", "Fail", "Control", "Coordinator.begin", "Coordinator.end"}
@@ -269,7 +269,7 @@ if __name__ == "__main__":
 
 
 def killed_at(folder, point):
-    """Run with two workers in a process that passes a failpoint, as do its workers; returns how it ended."""
+    """Run with two workers in a process in which, as in the workers, a failpoint kills; return its exit status."""
     folder.mkdir()
     program = folder / "program.py"
     program.write_text(STUDY + RUN_WITH_WORKERS)
@@ -280,22 +280,22 @@ def killed_at(folder, point):
 
 @pytest.mark.parametrize("point", WORKERS)
 def test_workers_killed_at_a_message_are_replaced_and_the_study_ends_the_same(quick, killing, point):
-    # each worker passes the points of its own messages, so those that take its place are killed too
+    # each worker counts its own messages, so the point kills the replacement workers too
     folder = quick / point
     ended = killed_at(folder, point)
     study = make(folder / "study.db")
     assert (study.logs / "worker-0.log").read_text().count("=== worker-0, pid") > 1
-    # a worker that dies of the owner's first message never asks for a trial, and the run gives up
+    # a worker that dies at the owner's first message never asks for a trial, and the run gives up
     assert (ended == 0) == (point != "channel.receive.after:1")
     check_resumed(study, "packed", killing["packed"].expected)
-    # what is lost with a worker counts as that, and as no failure; one trial fails by itself
+    # a trial lost with its worker counts as a loss, not as a failure; only trial 4 fails by itself
     assert {trial.number for trial in study.trials() if trial.failures} <= {4}
     assert sum(trial.losses for trial in study.trials()) > 0 or point == "channel.receive.after:1"
 
 
 @pytest.mark.parametrize("point", OWNERS)
 def test_an_owner_killed_at_a_message_is_replaced_and_the_study_ends_the_same(quick, killing, point):
-    # the owner sends one message more to each worker than it receives: what to do
+    # the owner sends each worker one more message than it receives: the first says what to do
     for nth in range(1, 16) if WHOLE else ((1, 9) if point.endswith("after") else (4,)):
         folder = quick / f"{point}:{nth}"
         assert killed_at(folder, f"{point}:{nth}") == -signal.SIGKILL
@@ -319,7 +319,7 @@ make(sys.argv[1]).run(TRAIN["packed"], workers=0, verbose=0)
 
 
 @pytest.mark.parametrize("point", REQUESTS)
-def test_an_owner_killed_at_a_request_did_what_the_asker_is_told(quick, killing, point):
+def test_after_an_owner_is_killed_at_a_request_the_asker_is_told_the_truth(quick, killing, point):
     said, paused = REQUESTS[point]
     database = quick / point / "study.db"
     study = make(database)
@@ -354,7 +354,7 @@ def test_an_owner_killed_at_a_request_did_what_the_asker_is_told(quick, killing,
 
 
 @pytest.mark.parametrize("point", ASKERS)
-def test_who_is_killed_while_asking_has_asked_or_not(quick, killing, point):
+def test_a_process_killed_while_asking_has_either_asked_or_not(quick, killing, point):
     database, asked = quick / point / "study.db", point == "inbox.ask.after"
     study = make(database)
     command = [sys.executable, "-c", ASK, str(database.with_suffix(".inbox")), study.identity.uuid]

@@ -1,4 +1,4 @@
-"""Machines are taken away and come back, members and workers come and go: at most the interval that ran is lost."""
+"""Machines, members and workers come and go: a study loses at most the interval that was running."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def train(trials):
         weights, lr = trial.state.weights, trial["lr"]
         if style == "deaf":
             time.sleep(600)
-        elif style == "fit":  # says how far it came by itself
+        elif style == "fit":  # reports how far it came
             epochs = 0
             while epochs < trial.steps and not trial.should_stop:
                 weights[0] += lr
                 epochs += 1
                 time.sleep(0.15)
             trial.report(score=weights[0], steps_done=max(1, epochs))
-        elif style == "mute":  # heeds the request, and does not say how far it came
+        elif style == "mute":  # obeys the request, but does not report how far it came
             for _ in range(trial.steps):
                 if trial.should_stop:
                     break
@@ -67,7 +67,7 @@ print("returned", flush=True)
 
 
 class Machine:
-    """A process that runs a study, with all that it started."""
+    """A process that runs a study, and the processes that it started."""
 
     def __init__(self, folder: Path, workers: int, style: str, grace: float) -> None:
         self.folder = folder
@@ -125,7 +125,7 @@ def train(trials: Any) -> None:
 
 
 def finish(folder: Path) -> ph.Study:
-    """Come back: run the study to its end, and check that it is one that was never left."""
+    """Run the study to its end, and check that no interruption shows in its trials."""
     study = ph.Study("toy", storage=folder / "toy.db")
     study.run(train, workers=0, verbose=0)
     trials = {trial.number: trial for trial in study.trials()}
@@ -142,7 +142,7 @@ def finish(folder: Path) -> ph.Study:
             assert (partial.steps_done or 0) + (trial.steps_done or 0) == partial.steps
             assert trial.member == partial.member
         if trial.state is TrialState.COMPLETED:
-            # the weights are the sum of what each trial of the lineage added: nothing is lost, nothing counted twice
+            # each trial of the lineage added its share to the weights exactly once
             lineage = study.lineage(trial.number)
             total = sum((one.steps_done or 0) * float(one.hyperparameters["lr"] or 0) for one in lineage)
             assert trial.score == pytest.approx(total)
@@ -154,7 +154,7 @@ def left(folder: Path) -> list[ph.Trial]:
 
 
 @pytest.mark.parametrize(("workers", "style"), [(0, "range"), (2, "range"), (0, "fit")])
-def test_what_runs_is_handed_back_at_sigterm_and_continued(
+def test_running_trials_are_handed_back_at_sigterm_and_continued(
     start: Start, tmp_path: Path, workers: int, style: str
 ) -> None:
     machine = start(workers, style)
@@ -171,7 +171,7 @@ def test_what_runs_is_handed_back_at_sigterm_and_continued(
 
 
 @pytest.mark.parametrize(("workers", "style"), [(2, "deaf"), (0, "mute"), (2, "broken")])
-def test_what_is_not_handed_back_is_released_and_counts_as_no_failure(
+def test_trials_not_handed_back_in_time_are_released_without_a_failure(
     start: Start, tmp_path: Path, workers: int, style: str
 ) -> None:
     machine = start(workers, style)
@@ -198,8 +198,8 @@ def test_a_second_sigterm_ends_this_process_at_once(start: Start, tmp_path: Path
     finish(tmp_path)
 
 
-def test_a_whole_machine_that_is_taken_away_hands_back_what_it_has(start: Start, tmp_path: Path) -> None:
-    # the system asks every process to end: the owner and its workers hear it at the same time
+def test_a_whole_machine_that_is_taken_away_hands_back_its_running_trials(start: Start, tmp_path: Path) -> None:
+    # the system asks every process to end, the owner and its workers at the same time
     machine = start(2, "range")
     machine.wait_for("stepped-*", 2)
     for pid in machine.workers():
@@ -211,7 +211,7 @@ def test_a_whole_machine_that_is_taken_away_hands_back_what_it_has(start: Start,
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_machine_that_goes_without_a_word_loses_the_interval_that_ran(
+def test_a_machine_that_vanishes_without_warning_loses_only_the_running_interval(
     start: Start, tmp_path: Path, workers: int
 ) -> None:
     machine = start(workers, "range")
@@ -291,7 +291,7 @@ def test_workers_join_and_leave_while_the_study_runs(tmp_path: Path) -> None:
                 trial.state.weights[0] += trial["lr"]
                 time.sleep(0.002)
             if done == leave_after:
-                break  # gone in the middle of its trial
+                break  # the worker leaves in the middle of its trial
             trial.report(score=trial.state.weights[0])
 
     with study:
@@ -327,7 +327,7 @@ def test_each_run_may_have_another_number_of_workers_and_a_higher_budget(tmp_pat
     ]
 
 
-def test_a_trial_beyond_a_budget_lowered_meanwhile_is_released_when_it_is_handed_back(tmp_path: Path) -> None:
+def test_a_handed_back_trial_beyond_a_lowered_budget_is_released(tmp_path: Path) -> None:
     study = make(tmp_path, population=1, steps=12)
     source = study.source(supervised=True)
     for trial in source.attach(build):
@@ -354,7 +354,7 @@ def test_a_trial_granted_at_the_moment_of_the_signal_is_given_back_untouched(
 
     def granting(commands: Any) -> Any:
         replies = execute(commands)
-        # a signal that comes between the decision and its answer
+        # a signal arrives between the decision and its answer
         source.preempt()
         return replies
 

@@ -1,4 +1,4 @@
-"""Workers die at any moment; every trial is told once, and the others go on."""
+"""Workers die at any moment; every trial is told exactly once, and the other workers go on."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def wait_for(path: Path, seconds: float = 20.0) -> None:
 
 
 @pytest.mark.parametrize("point", ["channel.send.after:2", "channel.receive.after:3"])
-def test_a_run_whose_workers_are_killed_again_and_again_gives_what_an_undisturbed_one_gives(
-    tmp_path: Path, point: str
-) -> None:
+def test_a_run_whose_workers_are_killed_repeatedly_ends_like_an_undisturbed_run(tmp_path: Path, point: str) -> None:
     algorithm = ph.PBT(population=2, interval=4, synchronous=True)
     study = make_study(tmp_path, algorithm=algorithm, max_losses=100)
     undisturbed = make_study(tmp_path, "undisturbed", algorithm=algorithm)
@@ -77,7 +75,7 @@ def test_a_killed_worker_is_named_with_its_signal_and_replaced(tmp_path: Path) -
         for trial in trials.attach(build):
             if trial.number == 1 and trial.record.losses == 0:
                 if os.fork() == 0:
-                    time.sleep(600)  # a child that lives on does not hide its parent's death
+                    time.sleep(600)  # a child that survives does not hide its parent's death
                 os.kill(os.getpid(), signal.SIGSEGV)
             for _ in trial.range():
                 trial.state.weights[0] += trial["lr"]
@@ -92,7 +90,7 @@ def test_a_killed_worker_is_named_with_its_signal_and_replaced(tmp_path: Path) -
     assert psutil.Process().children(recursive=True) == []
 
 
-def test_what_a_worker_that_died_by_itself_has_started_is_ended_before_its_trial_is_tried_again(tmp_path: Path) -> None:
+def test_processes_that_a_dead_worker_started_are_killed_before_its_trial_is_retried(tmp_path: Path) -> None:
     def dying(trials: Any) -> None:
         for trial in trials.attach(build):
             if trial.number == 0 and trial.record.losses == 0:
@@ -124,7 +122,7 @@ def test_what_a_worker_that_died_by_itself_has_started_is_ended_before_its_trial
     assert study.trials()[0].losses == 1
 
 
-def test_a_trial_that_takes_too_long_is_killed_with_its_tree_and_tried_again(tmp_path: Path) -> None:
+def test_a_trial_that_takes_too_long_is_killed_with_its_process_tree_and_retried(tmp_path: Path) -> None:
     def slow(trials: Any) -> None:
         for trial in trials.attach(build):
             for _ in trial.range():
@@ -145,7 +143,7 @@ def test_a_trial_that_takes_too_long_is_killed_with_its_tree_and_tried_again(tmp
 
 
 class Calls:
-    """A channel that is a function."""
+    """A channel that calls a function."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -199,7 +197,7 @@ def test_a_suspended_worker_is_reclaimed(tmp_path: Path) -> None:
     assert "was suspended" in (study.trials()[0].error or "")
 
 
-def test_what_a_worker_told_before_it_died_counts_and_what_it_asked_does_not(tmp_path: Path) -> None:
+def test_a_dead_workers_result_counts_but_its_request_for_a_trial_does_not(tmp_path: Path) -> None:
     study = make_study(tmp_path, algorithm=ph.PBT(population=2, interval=4), budget=ph.Budget(steps=4))
 
     def dying(trials: Any) -> None:
@@ -271,7 +269,7 @@ def test_a_worker_asked_to_end_hands_its_trial_back_and_is_replaced(tmp_path: Pa
 
 
 @pytest.mark.parametrize("then", [signal.SIGTERM, signal.SIGKILL])
-def test_a_worker_asked_to_end_that_does_not_heed_it_is_lost_only_if_it_is_killed(tmp_path: Path, then: int) -> None:
+def test_a_worker_that_ignores_the_request_to_end_is_lost_only_if_it_is_killed(tmp_path: Path, then: int) -> None:
     def deaf(trials: Any) -> None:
         for trial in trials.attach(build):
             (tmp_path / f"begun-{trial.number}-{trial.record.attempts}").write_text(str(os.getpid()))
@@ -301,7 +299,7 @@ def test_a_worker_asked_to_end_that_does_not_heed_it_is_lost_only_if_it_is_kille
     assert study.finished
 
 
-def test_a_grant_on_its_way_to_a_worker_asked_to_end_counts_as_nothing(tmp_path: Path) -> None:
+def test_a_grant_on_its_way_to_a_worker_asked_to_end_counts_as_no_loss_or_failure(tmp_path: Path) -> None:
     def asked(trials: Any) -> None:
         passed = []
 
@@ -364,7 +362,7 @@ def test_a_waiting_worker_asked_to_end_does_so_at_once(tmp_path: Path) -> None:
 def test_a_process_is_not_trusted_after_errors_that_may_stay_in_it(
     tmp_path: Path, raised: str, same: list[bool]
 ) -> None:
-    """Each attempt but the last raises; ``same`` says whether the next one is in the same process."""
+    """Every attempt except the last raises; ``same`` says whether the next one runs in the same process."""
 
     def raising(trials: Any) -> None:
         for trial in trials.attach(build):
@@ -393,7 +391,7 @@ def test_a_worker_sends_heartbeats_while_its_code_is_busy(tmp_path: Path) -> Non
         for trial in trials.attach(build):
             asked.touch()
             deadline = time.monotonic() + 5
-            # nothing is asked of the trial meanwhile
+            # the code makes no call on the trial meanwhile
             while not heard.exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             (tmp_path / ("before" if heard.exists() else "never")).touch()

@@ -1,4 +1,4 @@
-"""The owner ends in every way there is; nothing of its workers outlives it, and the study goes on at once."""
+"""However the owner ends, no process of its workers outlives it, and the study can be resumed at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Samples:
 
     def __getitem__(self, index):
         if index > 0:
-            time.sleep(600)  # fetched ahead, from a disk that does not answer
+            time.sleep(600)  # prefetching from a disk that does not answer
         return float(index)
 
 def start_loader():
@@ -98,7 +98,7 @@ if __name__ == "__main__":
 
 
 class Owner:
-    """A script that runs a study in two workers, in a process of its own."""
+    """A process that runs a study in two workers."""
 
     def __init__(self, folder: Path, slow: float, population: int, *words: str) -> None:
         self.folder = folder
@@ -153,7 +153,7 @@ def _clean(owner: Owner) -> None:
 
 
 def alive(pids: list[int], seconds: float = 10.0) -> list[int]:
-    """Return the processes that run on, once they have had time to end."""
+    """Return the processes that still run after they had time to end."""
     deadline = time.monotonic() + seconds
     while True:
         left = [pid for pid in pids if _alive(pid)]
@@ -186,10 +186,10 @@ def finish(study: ph.Study) -> None:
 
 @pytest.mark.parametrize(("children", "count"), [("processes", 3), ("loader", 1), ("environments", 4)])
 @pytest.mark.parametrize("suspended", [False, True])
-def test_nothing_outlives_an_owner_that_was_killed(
+def test_no_process_outlives_a_killed_owner(
     start: Start, tmp_path: Path, suspended: bool, children: str, count: int
 ) -> None:
-    """Children that training code starts, the process of a DataLoader, and environments behind pipes."""
+    """The children are started by training code, by a DataLoader, or as environments behind pipes."""
     owner = start(slow=60.0, words=(children,))
     owner.wait_for("began-*", 2)
     trees = owner.trees()
@@ -208,7 +208,7 @@ def test_nothing_outlives_an_owner_that_was_killed(
     assert all(trial.losses == 0 and trial.failures == 0 for trial in study.trials())
 
 
-def test_workers_end_with_their_owner_also_without_the_reaper(start: Start) -> None:
+def test_workers_end_with_their_owner_even_without_the_reaper(start: Start) -> None:
     owner = start(slow=60.0)
     owner.wait_for("began-*", 2)
     for child in psutil.Process(owner.process.pid).children():
@@ -218,7 +218,7 @@ def test_workers_end_with_their_owner_also_without_the_reaper(start: Start) -> N
     assert alive(owner.workers()) == []
 
 
-def test_the_first_interrupt_finishes_what_runs(start: Start, tmp_path: Path) -> None:
+def test_the_first_interrupt_lets_running_trials_finish(start: Start, tmp_path: Path) -> None:
     owner = start(slow=0.1)
     owner.wait_for("began-*", 2)
     owner.signal(signal.SIGINT)
@@ -260,7 +260,7 @@ def test_a_terminated_owner_has_running_trials_handed_back(start: Start, tmp_pat
     assert all(0 < (trial.steps_done or 0) < 5 for trial in begun)
 
 
-def test_a_terminated_owner_kills_what_does_not_hand_back_in_time(start: Start, tmp_path: Path) -> None:
+def test_a_terminated_owner_kills_workers_that_do_not_hand_back_in_time(start: Start, tmp_path: Path) -> None:
     owner = start(slow=60.0, words=("stubborn",))
     owner.wait_for("began-*", 2)
     owner.signal(signal.SIGTERM)
@@ -272,7 +272,7 @@ def test_a_terminated_owner_kills_what_does_not_hand_back_in_time(start: Start, 
 
 @pytest.fixture
 def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Three processes that lead groups of their own, as workers do; the last one is suspended."""
+    """Start three processes that lead their own process groups, as workers do; suspend the last one."""
     processes = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(3)]
     os.kill(processes[2].pid, signal.SIGSTOP)
     yield processes
@@ -281,17 +281,17 @@ def sleepers() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
-def test_a_new_owner_ends_the_workers_that_are_recorded_and_run_on(
+def test_a_new_owner_kills_recorded_workers_that_still_run(
     tmp_path: Path, sleepers: list[subprocess.Popen[bytes]]
 ) -> None:
-    """As when the lifeline and the reaper were killed with the owner."""
+    """Workers survive like this only if the lifeline and the reaper were killed with the owner."""
     stranger, *survivors = sleepers
     settings = {"space": {"lr": ph.Float(1e-3, 1e-1)}, "metric": "score", "mode": "max", "seed": 0}
     study = ph.Study("toy", storage=tmp_path / "toy.db", algorithm=ph.PBT(population=2, interval=5), **settings)
     for number, process in enumerate(sleepers):
         created = creation_time(process.pid)
         assert created is not None
-        # the number of a worker that died may be another process's by now, which was created later
+        # another process, created later, may have the pid of a worker that died
         created -= 60.0 * (process is stranger)
         session = f"{number}" * 32
         join = Join(session=session, worker=f"worker-{number}", pid=process.pid, created=created)
@@ -299,7 +299,7 @@ def test_a_new_owner_ends_the_workers_that_are_recorded_and_run_on(
         assert isinstance(grant, Granted) is (number < 2)
     study.close()
     study = reopen(tmp_path)
-    assert [process.poll() for process in sleepers] == [None] * 3  # who only looks on ends nobody
+    assert [process.poll() for process in sleepers] == [None] * 3  # opening a study without owning it kills no process
     assert study.owner.state.sessions == {}
     assert [process.wait(10) for process in survivors] == [-signal.SIGKILL] * 2
     assert stranger.poll() is None

@@ -1,4 +1,4 @@
-"""Rights to the folder of checkpoints that are lost, and come back: an expired ticket, an admin's mistake."""
+"""Access to the checkpoint folder is lost and comes back, as after an expired ticket or an admin's mistake."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def check_refused(use):
 
 
 @pytest.mark.parametrize(("train", "closing"), [(packed, "all"), (folders, "all"), (folders, "the best")])
-def test_what_cannot_be_looked_for_is_neither_missing_nor_damaged(tmp_path, closed, undisturbed, train, closing):
+def test_an_inaccessible_checkpoint_is_neither_missing_nor_damaged(tmp_path, closed, undisturbed, train, closing):
     study = make(tmp_path, steps=2)
     study.run(train, verbose=0)
     best, root = study.best, Path(study.checkpoints.location)
@@ -93,7 +93,7 @@ def test_what_cannot_be_looked_for_is_neither_missing_nor_damaged(tmp_path, clos
 
 @pytest.mark.parametrize("train", [packed, folders])
 @pytest.mark.parametrize("commits", [6, 8, 11])
-def test_rights_that_are_lost_while_a_study_runs_count_against_no_trial(tmp_path, closed, undisturbed, train, commits):
+def test_access_lost_while_a_study_runs_counts_against_no_trial(tmp_path, closed, undisturbed, train, commits):
     study = make(tmp_path)
     left = commits
 
@@ -112,7 +112,7 @@ def test_rights_that_are_lost_while_a_study_runs_count_against_no_trial(tmp_path
     assert facts(study) == undisturbed[train]
 
 
-def test_a_run_ends_well_though_the_best_checkpoint_cannot_be_looked_for(tmp_path, closed, capsys):
+def test_a_run_ends_well_even_if_the_best_checkpoint_is_inaccessible(tmp_path, closed, capsys):
     study = make(tmp_path)
 
     def close_at_the_end(name):
@@ -125,7 +125,7 @@ def test_a_run_ends_well_though_the_best_checkpoint_cannot_be_looked_for(tmp_pat
     assert "checkpoint: " in capsys.readouterr().err
 
 
-def test_what_cannot_be_deleted_or_read_for_a_copy_is_said(tmp_path, closed):
+def test_a_denied_deletion_or_copy_is_reported(tmp_path, closed):
     store = Checkpoints(FolderBlobs(tmp_path / "a" / "checkpoints"))
     reference = store.publish("0" * 32, {"x": 1})
     (tmp_path / "mine" / "inside").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Whatever a member or a worker does, the others go on, and nothing hangs: with two local workers."""
+"""With two local workers: whatever a member or worker does, the others go on, and nothing hangs."""
 
 import contextlib
 import math
@@ -22,7 +22,7 @@ from phyletic.testing.example import facts
 from phyletic.workers.detached import detached_source
 
 STEPS = 4
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import all that tests import
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import this module
 
 
 def make(folder, synchronous, **options):
@@ -43,7 +43,7 @@ def build(trial):
 
 
 def step(trial):
-    """Train a trial as all do here that behave; returns its score."""
+    """Train a trial as a well-behaved member does; return its score."""
     for _ in trial.range():
         trial.state.weights = trial.state.weights + trial["lr"] * np.random.standard_normal(3)
     return float(trial.state.weights.sum())
@@ -60,7 +60,7 @@ def wait_for(path):
 
 
 def until(held, seconds=30.0):
-    """Wait for something, and fail where it does not come: nothing here is judged by its time."""
+    """Wait until a condition holds; fail only after a generous limit, as no test here measures time."""
     deadline = time.monotonic() + seconds
     while not held():
         if time.monotonic() > deadline:
@@ -76,7 +76,7 @@ def undisturbed(tmp_path, **options):
 
 
 def check_ended(study):
-    """Every member reached the end, nothing is open, and no process is left."""
+    """Check that every member reached the end, no trial is open, and no process is left."""
     trials = study.trials()
     ended = {trial.member for trial in trials if trial.end_step == STEPS and trial.state is TrialState.COMPLETED}
     assert ended == {0, 1, 2, 3}
@@ -91,12 +91,12 @@ def test_members_that_raise_hang_and_die_are_tried_again(tmp_path, synchronous):
             first = trial.record.failures + trial.record.losses == 0
             score = step(trial)
             if first and trial.number == 1:
-                trial.state.weights[:] = 1e9  # what a failed attempt did to the state is never seen again
+                trial.state.weights[:] = 1e9  # no later attempt may see this
                 raise RuntimeError("the data could not be read")
             if first and trial.number == 2:
                 time.sleep(600)
             if first and trial.number in (3, 6):
-                os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory runs out
+                os.kill(os.getpid(), signal.SIGKILL)  # as the system does when memory runs out
             trial.report(score=score)
 
     study = make(tmp_path, synchronous)
@@ -120,7 +120,7 @@ def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path,
 
     def misbehave(trials):
         for trial in trials.attach(build):
-            assert np.isfinite(trial.state.weights).all()  # nobody goes on from what exploded
+            assert np.isfinite(trial.state.weights).all()  # no member continues from exploded weights
             score = step(trial)
             if trial.generation == 1 and trial.member in bad:
                 trial.state.weights[:] = bad[trial.member]
@@ -144,11 +144,11 @@ def test_scores_and_weights_that_are_not_finite_stay_with_their_member(tmp_path,
 
 
 @pytest.mark.parametrize("of_each_owner", [1, 7, 50])
-def test_a_study_of_scores_that_are_not_finite_ends_after_50_in_a_row_whoever_owns_it(tmp_path, of_each_owner):
+def test_a_study_ends_after_50_non_finite_scores_in_a_row_across_changes_of_owner(tmp_path, of_each_owner):
     study = make(tmp_path, False, algorithm=ph.PBT(2, 1), budget=ph.Budget(steps=1000))
     told = 0
     while isinstance(trial := study.ask(), ph.LiveTrial):
-        # the 20th has a score, and the count begins anew
+        # the 20th trial has a finite score, which resets the count
         study.tell(trial, score=0.5 if told == 19 else (math.nan, math.inf)[told % 2], checkpoint={"w": [0]})
         told += 1
         assert told <= 70, "it goes on for ever"
@@ -158,14 +158,14 @@ def test_a_study_of_scores_that_are_not_finite_ends_after_50_in_a_row_whoever_ow
     assert told == 70
     assert trial.failed
     assert "50 trials one after another ended without a finite score" in trial.reason
-    # a person who opens it again has seen why it stopped, so it goes on
+    # the study had stopped and a person opens it again, so the count is reset and the study goes on
     study.close()
     assert isinstance(ph.Study("study", storage=tmp_path / "study.db").ask(), ph.LiveTrial)
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
 @pytest.mark.parametrize(("how", "said"), [("raises", "cursed"), ("dies", "SIGKILL")])
-def test_a_member_that_always_fails_lets_the_others_reach_the_end_and_is_reported(tmp_path, synchronous, how, said):
+def test_a_member_that_always_fails_is_reported_and_the_others_reach_the_end(tmp_path, synchronous, how, said):
     def misbehave(trials):
         for trial in trials.attach(build):
             score = step(trial)
@@ -202,7 +202,7 @@ def test_when_all_fail_at_once_each_failure_is_reported(tmp_path, synchronous):
         assert f"member {member} lost its data" in str(caught.value)
     assert [trial.generation for trial in study.trials() if trial.state is TrialState.COMPLETED] == [0] * 4
     assert psutil.Process().children(recursive=True) == []
-    # with the code mended it goes on from where it was
+    # with fixed code the study goes on from there
     study.run(train, workers=0, verbose=0)
     check_ended(study)
 
@@ -237,13 +237,13 @@ def test_when_all_hang_or_die_at_once_the_study_stops_and_says_how(tmp_path, syn
     completed = [trial.generation for trial in study.trials() if trial.state is TrialState.COMPLETED]
     assert completed == ([] if how == "hang" else [0, 0])
     assert psutil.Process().children(recursive=True) == []
-    # with the code mended it goes on from where it was
+    # with fixed code the study goes on from there
     study.run(train, workers=0, verbose=0)
     ended = {trial.member for trial in study.trials() if trial.end_step == STEPS}
     assert ended == {0, 1}
 
 
-def test_a_straggler_holds_nobody_in_an_asynchronous_study(tmp_path):
+def test_a_straggler_delays_no_member_of_an_asynchronous_study(tmp_path):
     def misbehave(trials):
         for trial in trials.attach(build):
             score = step(trial)
@@ -317,7 +317,7 @@ def test_workers_that_are_killed_from_outside_are_replaced(tmp_path, synchronous
 
 @pytest.mark.parametrize("synchronous", [True, False])
 def test_workers_join_and_leave_while_the_study_runs(tmp_path, synchronous):
-    """Local ones are asked to end, and replaced; others join, and leave after a trial or in the middle of one."""
+    """Local workers are asked to end and replaced; others join, and leave after a trial or in the middle of one."""
     budget = ph.Budget(steps=2 * STEPS)
 
     def staying(trials):

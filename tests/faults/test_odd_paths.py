@@ -1,4 +1,4 @@
-"""Names of files that are no Unicode or mean something in a URL, and a current folder that is gone."""
+"""File names that are not Unicode or contain URL syntax, and a current folder that was deleted."""
 
 import io
 import json
@@ -33,20 +33,20 @@ def folder(request, tmp_path):
     try:
         folder.mkdir()
     except OSError:
-        pytest.skip("this file system takes no such names")
+        pytest.skip("this file system does not accept such a name")
     return folder
 
 
 @pytest.fixture
 def gone(tmp_path, monkeypatch):
-    """Make the current folder one that is gone."""
+    """Delete the current folder."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_study_in_a_folder_and_a_file_of_such_a_name(folder, workers):
+def test_a_study_runs_in_a_folder_and_file_with_an_odd_name(folder, workers):
     storage = folder / f"{folder.name}.db"
     study = make(storage)
     study.run(train, workers=workers, verbose=1)
@@ -59,7 +59,7 @@ def test_a_study_in_a_folder_and_a_file_of_such_a_name(folder, workers):
     assert {path.name for path in folder.iterdir()} <= {f"{folder.name}.{end}" for end in BESIDE}
 
 
-def test_a_worker_has_the_arguments_and_paths_of_its_owner_to_the_byte(folder, monkeypatch):
+def test_a_worker_gets_exactly_the_arguments_and_paths_of_its_owner(folder, monkeypatch):
     seen = folder / "seen"
 
     def note(trials):
@@ -76,7 +76,7 @@ def test_a_worker_has_the_arguments_and_paths_of_its_owner_to_the_byte(folder, m
     assert seen.read_text() == ascii((sys.argv, path, str(folder), str(folder / "script.py")))
 
 
-def test_commands_show_it_whatever_the_terminal_takes(folder, monkeypatch):
+def test_commands_print_an_odd_path_to_a_strict_utf8_terminal(folder, monkeypatch):
     storage = str(folder / "study.db")
     make(storage).run(train, verbose=0)
     for command in ("studies", "show study", "show study --json", "best study", "best study --json"):
@@ -90,7 +90,7 @@ def test_commands_show_it_whatever_the_terminal_takes(folder, monkeypatch):
             assert json.loads(text)["checkpoint_path"].startswith(str(folder))
 
 
-def test_where_the_current_folder_is_gone_a_relative_path_is_refused(gone):
+def test_if_the_current_folder_is_gone_a_relative_path_is_refused(gone):
     for use in (
         lambda: make("study.db"),
         lambda: make("sqlite:///study.db"),
@@ -101,7 +101,7 @@ def test_where_the_current_folder_is_gone_a_relative_path_is_refused(gone):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_where_the_current_folder_is_gone_a_study_runs_elsewhere(gone, tmp_path, workers, monkeypatch):
+def test_if_the_current_folder_is_gone_a_study_runs_elsewhere(gone, tmp_path, workers, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setattr(sys, "path", ["", "relative", *sys.path])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)

@@ -1,4 +1,4 @@
-"""A database that was put back from an older copy, or that shares a folder, loses no checkpoint that it knows."""
+"""A database restored from an older copy, or sharing a checkpoint folder, loses no checkpoint that it knows."""
 
 import shutil
 from pathlib import Path
@@ -55,7 +55,7 @@ def make(folder, synchronous=True, steps=4, **options):
 
 @pytest.mark.parametrize("synchronous", [True, False])
 @pytest.mark.parametrize("states", TRAIN)
-def test_an_older_copy_of_the_database_goes_on_from_what_is_there(tmp_path, synchronous, states):
+def test_an_older_copy_of_the_database_goes_on_from_the_remaining_checkpoints(tmp_path, synchronous, states):
     study = make(tmp_path, synchronous, steps=3)
     study.run(TRAIN[states], workers=0, verbose=0)
     shutil.copy(tmp_path / "study.db", tmp_path / "older.db")
@@ -67,14 +67,14 @@ def test_an_older_copy_of_the_database_goes_on_from_what_is_there(tmp_path, sync
     again = make(tmp_path, synchronous, steps=6)
     again.run(TRAIN[states], workers=0, verbose=0)
     trials = {trial.number: trial for trial in again.trials()}
-    # what it knew it still says, what is missing was found to be so, and every member reached the end
+    # its known trials are unchanged, it found the missing checkpoints, and every member reached the end
     assert {number: trials[number] for number in known} == known
     ended = [trial for trial in trials.values() if trial.state is TrialState.COMPLETED and trial.end_step == 6]
     assert {trial.member for trial in ended} == {0, 1, 2}
     failed = [trial for trial in trials.values() if trial.state is TrialState.FAILED]
     assert all("missing" in trial.error and trial.failures == 0 for trial in failed)
     assert {event.payload["cause"] for event in again.events() if event.kind == "trial given up"} <= {"damaged"}
-    # bytes that this database never condemned are left alone
+    # files that this database never condemned stay
     condemned = {trial.checkpoint.id for trial in trials.values() if trial.checkpoint}
     left = {path.name.partition(".")[0] for path in root.iterdir()}
     assert newer - condemned <= left
@@ -91,19 +91,19 @@ def test_an_older_copy_loses_no_checkpoint_that_is_still_there(tmp_path):
     shutil.copy(tmp_path / "older.db", tmp_path / "study.db")
     again = make(tmp_path, steps=8)
     again.run(train, workers=0, verbose=0)
-    # pinned in both, so the heads are there: nothing is damaged, and it ends as it would have
+    # both databases pinned the heads, so nothing is damaged, and the study ends like an undisturbed one
     whole = make(tmp_path / "whole", steps=8)
     whole.run(train, workers=0, verbose=0)
     assert facts(again) == facts(whole)
 
 
-def test_two_databases_with_one_folder_delete_nothing_of_each_other(tmp_path):
+def test_two_databases_with_one_folder_do_not_delete_each_others_checkpoints(tmp_path):
     folder = tmp_path / "checkpoints"
     studies = [make(tmp_path / name, steps=3, checkpoints=folder, seed=seed) for seed, name in enumerate("ab")]
     for study in studies:
         study.run(train, workers=0, verbose=0)
     first = [trial.checkpoint for trial in studies[0].trials()[-3:]]
-    staged = studies[0].checkpoints.staging("f" * 32)  # unfinished, of a process that lives
+    staged = studies[0].checkpoints.staging("f" * 32)  # an unfinished checkpoint of a live process
     for study in [make(tmp_path / name, steps=6, checkpoints=folder, seed=seed) for seed, name in [(1, "b"), (1, "b")]]:
         study.run(train, workers=0, verbose=0)
     for reference in first:

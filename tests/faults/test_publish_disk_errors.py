@@ -1,4 +1,4 @@
-"""A disk that fails or is full at any point of a publication gives a typed error, and nothing half-written."""
+"""A failing or full disk at any point of a publication gives a typed error and leaves nothing half-written."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ AGAIN = {"staged": lambda store: store.publish_folder(ID, store.path(ID))}
 
 
 class FailingDisk:
-    """Raises an error at the nth failpoint that is passed."""
+    """Raises an error at the nth failpoint."""
 
     def __init__(self, nth, number):
         self.left, self.number, self.name = nth, number, None
@@ -53,7 +53,7 @@ class FailingDisk:
 
 
 def outcome(disk, action):
-    """Return what an action returns and None, or None and the error that it raises."""
+    """Call an action; return (its result, None), or (None, its error)."""
     with armed(disk):
         try:
             return action(), None
@@ -75,11 +75,11 @@ def test_each_failing_step_is_a_typed_error_and_leaves_nothing_half_written(stor
         assert ID in str(error)
         names.add(disk.name)
         if kind == "staged" and not store.exists(ID):
-            store.delete(ID)  # what a user wrote is kept for another try
+            store.delete(ID)  # the store keeps files that a user wrote, for another try
         assert store.ids() in ([OTHER], [ID, OTHER] if store.exists(ID) else None), disk.name
         assert [path for path in Path(store.location).iterdir() if path.suffix == ".part"] == []
         if store.exists(ID):
-            # Complete, but not known to be durable: publishing again makes sure.
+            # complete, but perhaps not durable; publishing again makes it durable
             assert disk.name.startswith(("disk.fsync_folder", "disk.rename.after"))
             store.verify(AGAIN.get(kind, PUBLICATIONS[kind])(store))
             store.delete(ID)
@@ -101,7 +101,7 @@ def test_an_interrupted_publication_leaves_nothing(store):
     assert [thread.name for thread in threading.enumerate() if "digest" in thread.name] == []
 
 
-def test_a_root_that_cannot_be_made_is_a_typed_error(tmp_path):
+def test_a_root_folder_that_cannot_be_created_is_a_typed_error(tmp_path):
     (tmp_path / "file").touch()
     store = Checkpoints(FolderBlobs(tmp_path / "file" / "checkpoints"))
     for use in (lambda: store.publish(ID, {"x": 1}), lambda: store.staging(ID)):

@@ -1,4 +1,4 @@
-"""A process that is killed anywhere in a publication leaves a whole checkpoint, or one that is not there."""
+"""A process killed anywhere in a publication leaves either a whole checkpoint or none."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from phyletic.records import CheckpointReference
 ID, OTHER = "a" * 32, "b" * 32
 
 # Forks a child for every failpoint on the way, since a new interpreter for each would take a hundred times as long.
-# What kills is the same as for a process started with PHYLETIC_FAILPOINT; the last test starts one.
+# The same code kills a process that is started with PHYLETIC_FAILPOINT; one test below starts such a process.
 PROGRAM = """
 import itertools, json, os, sys
 from pathlib import Path
@@ -69,7 +69,7 @@ for count, name in enumerate(passed):
 
 
 def killed_everywhere(tmp_path, kind):
-    """Run the program; return the reference of a whole run, and (name, root) for each place at which it was killed."""
+    """Run the program; return the reference of an undisturbed run, and (failpoint, root) for each kill."""
     run = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path, kind], capture_output=True, text=True, check=True)
     first, *lines = map(json.loads, run.stdout.splitlines())
     assert {status for _, status in lines} == {signal.SIGKILL}
@@ -100,11 +100,11 @@ def test_a_killed_publication_is_whole_or_absent(tmp_path, kind):
     for step in ("write", "fsync", "rename", "fsync_folder"):
         assert {f"disk.{step}.before", f"disk.{step}.after"} <= {name for name, _ in seen}
     assert ("disk.rename.before", False) in seen
-    assert ("disk.rename.after", True) in seen, "the rename is what makes it visible"
+    assert ("disk.rename.after", True) in seen, "the rename makes it visible"
     assert not any(visible for name, visible in seen if name.startswith("disk.write"))
 
 
-def test_a_publication_that_was_killed_can_be_made_again(tmp_path):
+def test_a_killed_publication_can_be_repeated(tmp_path):
     _, killed = killed_everywhere(tmp_path, "state")
     state = {"x": np.arange(3), "large": np.arange(400_000), "y": [1, 2]}
     for _, root in killed:
@@ -112,7 +112,7 @@ def test_a_publication_that_was_killed_can_be_made_again(tmp_path):
         store.verify(store.publish(ID, state))
 
 
-def test_a_killed_deletion_can_be_made_again(tmp_path):
+def test_a_killed_deletion_can_be_repeated(tmp_path):
     _, killed = killed_everywhere(tmp_path, "delete")
     assert "disk.unlink.after" in {name for name, _ in killed}
     for _, root in killed:
@@ -152,7 +152,7 @@ def test_a_small_publication_costs_two_fsyncs(tmp_path):
     ]  # fmt: skip
 
 
-def test_results_that_are_told_together_share_the_wait_for_their_names(tmp_path):
+def test_results_told_together_share_one_fsync_of_the_folder(tmp_path):
     study = ph.Study(
         "many",
         space={"x": ph.Float(0, 1)},
@@ -162,7 +162,7 @@ def test_results_that_are_told_together_share_the_wait_for_their_names(tmp_path)
         storage=tmp_path / "a.db",
     )
     counts = []
-    for _ in range(2):  # the folder itself is new at the first
+    for _ in range(2):  # the first round also creates the folder
         trials = study.ask(count=8)
         passed: list[str] = []
         with armed(passed.append):

@@ -1,6 +1,6 @@
-"""The invariants of simulated studies can fail: sabotage each mechanism, and a simulation names the broken invariant.
+"""The invariants of simulated studies can fail: if a mechanism is sabotaged, a simulation names the broken invariant.
 
-Without a sabotage they hold for all of these seeds: see ``test_simulated_studies.py``.
+Without sabotage they hold for all of these seeds: see ``test_simulated_studies.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phyletic.simulate import simulate_drawn
 SEEDS = range(100)
 
 
-def compare_no_fence(patch):
+def ignore_the_fence(patch):
     def held(self, lease):
         opened = self.open.get(lease.trial)
         return None if opened is None or opened.lease is None else opened
@@ -29,7 +29,7 @@ def compare_no_fence(patch):
     patch.setattr(StudyState, "held", held)
 
 
-def take_no_gap_for_a_sleep(patch):
+def do_not_extend_leases_over_a_sleep(patch):
     patch.setattr(coordinator, "extend_over_gap", lambda state, changes, now: None)
 
 
@@ -54,7 +54,7 @@ def let_a_head_be_deleted(patch):
     patch.setattr(retention, "needed", needed)
 
 
-def wait_for_no_disk(patch):
+def do_not_wait_for_the_disk(patch):
     original = Coordinator._commit
 
     def commit(self, state, changes, now, **options):
@@ -63,7 +63,7 @@ def wait_for_no_disk(patch):
     patch.setattr(Coordinator, "_commit", commit)
 
 
-def leave_what_came_late(patch):
+def keep_late_checkpoints(patch):
     patch.setattr(Coordinator, "given_up", lambda self, ids: [])
 
 
@@ -118,13 +118,13 @@ def count_a_repeated_tell(patch):
 @pytest.mark.parametrize(
     ("sabotage", "said"),
     [
-        (compare_no_fence, "was refused|was answered Refused|was taken from"),
-        (take_no_gap_for_a_sleep, "was taken from a worker that was silent for"),
+        (ignore_the_fence, "was refused|was answered Refused|was taken from"),
+        (do_not_extend_leases_over_a_sleep, "was taken from a worker that was silent for"),
         (grant_again_under_the_same_fence, "does not rise above"),
         (let_leases_expire_early, "was taken from a worker that was silent for"),
         (let_a_head_be_deleted, "is gone, but it is a head of member"),
-        (wait_for_no_disk, "trials are counted as completed"),
-        (leave_what_came_late, "its bytes are still there"),
+        (do_not_wait_for_the_disk, "trials are counted as completed"),
+        (keep_late_checkpoints, "its bytes are still there"),
         (delete_before_the_commit, "is gone"),
         (never_delete_again, "its deletion was never confirmed"),
         (never_confirm_a_deletion, "its deletion was never confirmed"),
@@ -132,7 +132,7 @@ def count_a_repeated_tell(patch):
         (count_a_repeated_tell, "trials are counted as completed"),
     ],
 )
-def test_a_sabotage_is_noticed(sabotage, said, monkeypatch):
+def test_an_invariant_notices_the_sabotage(sabotage, said, monkeypatch):
     sabotage(monkeypatch)
     found = []
     for seed in SEEDS:

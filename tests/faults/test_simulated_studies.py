@@ -1,4 +1,4 @@
-"""Studies under a virtual clock in which everything goes wrong; the invariants are checked after every event."""
+"""Everything goes wrong in studies under a virtual clock, and the invariants hold after every event."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_invariants_hold_whatever_goes_wrong(part):
         simulation = simulate_drawn(seed)
         assert not simulation.violations, f"simulate_drawn({seed}): {simulation.violations}"
         incidents.update(asdict(simulation.incidents))
-    # each kind of fault has happened, or surviving all of them would say little
+    # each kind of fault happened; otherwise this test would prove little
     assert not [name for name, times in incidents.items() if not times]
 
 
-def test_the_seeds_ask_for_every_fault_in_studies_of_every_kind():
+def test_the_seeds_draw_every_fault_in_every_kind_of_study():
     settings = [drawn_settings(seed) for seed in range(SEEDS)]
     faults = [one["faults"] for one in settings]
     few = ("cursed", "detached", "lease", "detection", "again")
@@ -72,7 +72,7 @@ def test_the_seeds_ask_for_every_fault_in_studies_of_every_kind():
     ],
 )
 def test_each_fault_leads_to_its_incidents_and_to_no_others(faults, names):
-    """The faults that were asked for happen over a few seeds, and no others."""
+    """A few seeds suffice for every expected incident to happen."""
     incidents = Counter()
     for seed in range(4):
         simulation = simulate(
@@ -93,7 +93,7 @@ def test_a_seed_is_repeated_exactly(seed):
 
 
 def test_a_seed_is_repeated_exactly_by_another_process():
-    """Its sets are in another order, since texts have other hashes there."""
+    """Strings hash differently there, so sets have another order."""
     seeds = [3, 77, 99]
     code = f"from phyletic.simulate import simulate_drawn; print(*[simulate_drawn(s).digest for s in {seeds}])"
     digests = [simulate_drawn(seed).digest for seed in seeds]
@@ -163,7 +163,7 @@ def test_stragglers_do_not_hold_up_an_asynchronous_study():
     assert free.wall_seconds < bound.wall_seconds / 3
 
 
-def test_the_figures_are_those_of_the_trials():
+def test_the_figures_follow_from_the_trials():
     simulation = simulate(
         PBT(population=8, interval=10), workers=4, budget=Budget(steps=100), speeds=Speeds(overhead=2)
     )

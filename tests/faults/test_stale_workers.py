@@ -1,4 +1,4 @@
-"""A worker whose trial went to another loses that trial, and nothing else: it goes on with the next one."""
+"""A worker whose trial was given to another loses only that trial, and goes on with the next one."""
 
 import sys
 import threading
@@ -17,7 +17,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def holding(journal, taken, how):
-    """Training code whose first attempt at a trial goes on after the trial was taken from it."""
+    """Return training code whose first attempt at one trial continues after the owner took the trial away."""
 
     def during(trial):
         journal.note(trial=trial.number, attempt=trial.record.attempts)
@@ -35,7 +35,7 @@ def holding(journal, taken, how):
 
 
 def taking(study, then):
-    """Watch a study's owner: take a trial from whoever is the first to get it, then call ``then``."""
+    """Watch a study's owner: take a trial from the first session that gets it, then call ``then``."""
     takers, lost = [], []
 
     def take(lease):
@@ -64,7 +64,7 @@ def taking(study, then):
 
 @pytest.mark.parametrize("how", ["heartbeat", "tell"])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_lease_that_was_lost_ends_its_trial_and_not_its_process(tmp_path, workers, how):
+def test_a_lost_lease_ends_its_trial_but_not_its_process(tmp_path, workers, how):
     journal, taken = Journal(tmp_path / "notes"), tmp_path / "taken"
     study = example_study(tmp_path / "study.db")
     over = taking(study, taken.touch)
@@ -72,9 +72,10 @@ def test_a_lease_that_was_lost_ends_its_trial_and_not_its_process(tmp_path, work
     over()
     notes = journal.notes()
     (stale,) = [note for note in notes if "stopped" in note]
-    # in a process of its own a heartbeat may come before the result
-    assert stale["stopped"] if how == "heartbeat" else True
-    # the same process has the trial again, from its beginning, and all that follow
+    # in a separate process a heartbeat may come before the result
+    if how == "heartbeat":
+        assert stale["stopped"]
+    # the same process gets the trial again, from its beginning, and all later trials
     assert notes[notes.index(stale) + 1]["attempt"] == 2
     assert {note["process"] for note in notes} == {stale["process"]}
     for place in range(workers):
@@ -85,8 +86,8 @@ def test_a_lease_that_was_lost_ends_its_trial_and_not_its_process(tmp_path, work
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_a_stale_attempt_left_in_memory_is_nobodys(tmp_path, workers):
-    """Another session ends the trial: its child starts from what that one published."""
+def test_no_trial_uses_the_state_that_a_stale_attempt_left_in_memory(tmp_path, workers):
+    """Another session finishes the trial; the child starts from the checkpoint of that session."""
     journal, taken = Journal(tmp_path / "notes"), tmp_path / "taken"
     study = example_study(tmp_path / "study.db", algorithm=PBT(1, 1), steps=TAKEN + 3)
 

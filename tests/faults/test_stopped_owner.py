@@ -1,4 +1,4 @@
-"""The owner's process is really stopped and continued (SIGSTOP, SIGCONT), for longer than any deadline: nobody pays."""
+"""SIGSTOP halts the owner's process for longer than any deadline, then SIGCONT continues it; no trial is lost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from phyletic.workers.wire import Answers, FramedSocket
 folder = pathlib.Path(sys.argv[1])
 
 def serve(connection):
-    # what stands between a worker of another machine and its owner: commands in, replies out
+    # connects a worker on another machine to its owner: commands in, replies out
     framed = FramedSocket(connection)
     while not framed.ended:
         for request in framed.receive():
@@ -77,7 +77,7 @@ threading.Thread(target=accept, daemon=True).start()
 (folder / "port").write_text(str(listening.getsockname()[1]))
 while not (folder / "granted").exists():
     time.sleep(0.01)
-for trial in study.attach(lambda trial: {"weights": [0.0]}):  # it trains, too, and takes all that it can get
+for trial in study.attach(lambda trial: {"weights": [0.0]}):  # the owner trains every trial that it can get
     trial.report(score=trial["lr"])
 time.sleep(60)
 """
@@ -110,7 +110,7 @@ def wait_until(held: Callable[[], object]) -> None:
 def test_local_workers_lose_nothing_while_their_owner_is_stopped(
     tmp_path: Path, synchronous: bool, workers_too: bool
 ) -> None:
-    """For twice as long as a trial may take: by Ctrl-Z, or with its workers, as where a machine sleeps."""
+    """The stop lasts twice as long as a trial may take. It hits the owner alone (Ctrl-Z) or all (a machine sleeps)."""
     mode = "synchronous" if synchronous else "asynchronous"
     with owner(tmp_path, OWNER_OF_WORKERS, mode, str(TIMEOUT)) as process:
         wait_until(lambda: len(list(tmp_path.glob("began*"))) == 2)
@@ -121,18 +121,18 @@ def test_local_workers_lose_nothing_while_their_owner_is_stopped(
         time.sleep(2 * TIMEOUT)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
-        time.sleep(0.5)  # it looks at its workers before they say anything
+        time.sleep(0.5)  # the owner checks its workers before they send anything
         (tmp_path / "continued").touch()
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
     trials = ph.Study("study", storage=tmp_path / "study.db").trials()
     assert [(trial.attempts, trial.losses, trial.failures) for trial in trials[:4]] == [(1, 0, 0)] * 4, said
-    # nor was a worker taken away between two trials
+    # no worker was replaced between two trials
     assert {path.name.split()[2] for path in tmp_path.glob("began*")} == set(map(str, workers))
 
 
 class Link:
-    """A way to the owner in another process, that can be cut."""
+    """A link to the owner in another process that can be cut."""
 
     def __init__(self, port: int) -> None:
         self._connection = socket.create_connection(("127.0.0.1", port))
@@ -156,7 +156,7 @@ class Link:
 
 
 def test_a_detached_session_in_another_process_loses_nothing_while_its_owner_is_stopped(tmp_path: Path) -> None:
-    """For longer than its lease; and when it goes on, the owner asks for the trial before it hears the session."""
+    """The stop outlasts the lease; the continued owner asks for a trial itself before it hears the session."""
     with owner(tmp_path, OWNER_OF_LEASES) as process:
         wait_until(lambda: (tmp_path / "port").exists() and (tmp_path / "port").read_text())
         link = Link(int((tmp_path / "port").read_text()))
@@ -167,7 +167,7 @@ def test_a_detached_session_in_another_process_loses_nothing_while_its_owner_is_
                 if not (tmp_path / "granted").exists():
                     (tmp_path / "granted").touch()
                     first = trial.number
-                    # until its owner has trained the other member, and asks for more again and again
+                    # until the owner has trained the other member and keeps asking for more
                     wait_until(lambda: {one.end_step for one in study.trials()} >= {None, 2})
                     stop(process, link, tmp_path / "asked")
                     assert not trial.should_stop
@@ -180,9 +180,9 @@ def test_a_detached_session_in_another_process_loses_nothing_while_its_owner_is_
 
 
 def stop(process: subprocess.Popen[str], link: Link, asked: Path) -> None:
-    """Stop the owner for longer than a lease, and be heard again once it has asked for a trial itself."""
+    """Stop the owner for longer than a lease; restore the link after it has asked for a trial itself."""
     link.cut.set()
-    with link.speaking:  # nothing is on its way
+    with link.speaking:  # no message is on its way
         process.send_signal(signal.SIGSTOP)
     time.sleep(1.5 * LEASE)
     before = asked.stat().st_size

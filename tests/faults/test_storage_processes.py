@@ -1,4 +1,4 @@
-"""Storage when processes are killed, forked, or meet on one file."""
+"""Storage when processes are killed, fork, or share one file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from phyletic.storage import Database, open_database, queries
 from phyletic.storage.changes import Changes, Counters, TrialUpdate
 from phyletic.storage.writing import create_study, take_epoch, write
 
-# A process that owns a file and writes one trial after another; each line it prints is a write that was acknowledged.
+# A process that owns a file and writes one trial after another; it prints a line after each acknowledged write.
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -60,7 +60,7 @@ def begin(store: Database) -> int:
 
 
 def write_next(store: Database, study: int, sequence: int) -> None:
-    """Write a trial and the counters that count it."""
+    """Write a trial and the counters that include it."""
     trial = Trial(
         number=sequence,
         member=0,
@@ -79,7 +79,7 @@ def write_next(store: Database, study: int, sequence: int) -> None:
 
 
 def check(store: Database) -> int:
-    """Return the stored sequence number, having checked that its trials are there."""
+    """Check that the stored trials match the stored sequence number; return that number."""
     with store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
         stored = queries.load_study(connection, "digits")
@@ -107,7 +107,7 @@ def python(script: str, *arguments: object, **environment: str) -> Iterator[subp
 
 
 def rival(path: Path) -> str:
-    """Return what another process is told that tries to own a file; "" where it can."""
+    """Try to own a file in another process; return the text of the refusal, or "" if it succeeds."""
     done = subprocess.run([sys.executable, "-c", RIVAL, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 3), done.stderr
     assert (done.returncode == 3) == bool(done.stdout)
@@ -115,7 +115,7 @@ def rival(path: Path) -> str:
 
 
 def in_a_fork(function: Callable[[], None]) -> None:
-    """Run a function in a forked child and fail where it fails."""
+    """Run a function in a forked child; fail if it fails there."""
     receiving, sending = os.pipe()
     child = os.fork()
     if child == 0:
@@ -135,7 +135,7 @@ def in_a_fork(function: Callable[[], None]) -> None:
 @pytest.mark.parametrize("name", ["begin.before", "begin.after", "commit.before", "commit.after"])
 def test_a_killed_writer_leaves_the_old_state_or_the_new(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.db"
-    # the database's and the study's creation pass the failpoint once each, each write once more
+    # creating the database passes the failpoint once, creating the study once, and each write once
     with python(
         WRITER, Path(__file__).parent, path, 100, PHYLETIC_FAILPOINT=f"storage.{name}:9", PYTHONDONTWRITEBYTECODE="1"
     ) as writer:
@@ -182,7 +182,7 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
         assert check(store) == 3
         writer.kill()
         writer.wait()
-        # the lock ends with its process: nothing is waited for
+        # the lock ends with its process, without a wait
         store.own()
         write_next(store, 1, 3)
         store.release()
@@ -195,7 +195,7 @@ def test_the_file_stays_owned_when_this_process_closes_it_elsewhere(tmp_path: Pa
     study = begin(store)
     path.read_bytes()
     assert f"process {os.getpid()} " in rival(path)
-    # a copy of the folder closes a descriptor of the lock's file, and with it drops the lock: the next write takes it
+    # reading the lock file, as a copy of the folder does, drops the lock; the next write takes it again
     Path(f"{path}.owner").read_bytes()
     write_next(store, study, 0)
     assert f"process {os.getpid()} " in rival(path)
@@ -248,7 +248,7 @@ def test_a_store_is_not_used_across_a_fork(tmp_path: Path) -> None:
         # the file was open in the parent, so SQLite cannot open it here
         with pytest.raises(StorageError, match="fork"), open_database(path).read():
             pass
-        # another file is free
+        # the child may own another file
         other = open_database(tmp_path / "b.db")
         other.own()
         other.release()
@@ -262,7 +262,7 @@ def test_a_store_is_not_used_across_a_fork(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_child_may_own_what_the_parent_had_closed(tmp_path: Path) -> None:
+def test_a_forked_child_may_own_a_file_that_its_parent_released(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     store = open_database(path)
     store.own()

@@ -1,4 +1,4 @@
-"""Where the system refuses what taking ownership needs, the error's type says so, and the study goes on later."""
+"""If the system prevents a process from owning a study, the error type says why, and the study can go on later."""
 
 import contextlib
 import errno
@@ -36,7 +36,7 @@ COMMANDS = {
 
 @contextlib.contextmanager
 def full_disk():
-    """No file can be made larger, as where the disk is full."""
+    """Prevent every file from growing, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -55,7 +55,7 @@ def check_goes_on(storage):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_full_disk(tmp_path, command):
+def test_a_full_disk_is_reported_as_busy(tmp_path, command):
     study = make(tmp_path / "study.db")
     study.close()
     with full_disk(), pytest.raises(StorageBusy, match=r"study\.db could not be used: "):
@@ -64,7 +64,7 @@ def test_a_full_disk(tmp_path, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_disk_that_fills_up_and_has_no_room_for_the_note_of_the_owner(tmp_path, command, monkeypatch):
+def test_a_study_runs_even_if_the_full_disk_has_no_room_for_the_owners_note(tmp_path, command, monkeypatch):
     make(tmp_path / "study.db").close()
 
     def no_room(*arguments):
@@ -80,7 +80,7 @@ def test_a_disk_that_fills_up_and_has_no_room_for_the_note_of_the_owner(tmp_path
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, StorageBusy), (errno.EROFS, StorageError)])
-def test_a_disk_on_which_the_lock_cannot_be_made(tmp_path, number, kind, monkeypatch):
+def test_a_lock_file_that_cannot_be_created_is_a_typed_error(tmp_path, number, kind, monkeypatch):
     opened = os.open
 
     def refuse(path, *arguments, **options):
@@ -98,7 +98,7 @@ def test_a_disk_on_which_the_lock_cannot_be_made(tmp_path, number, kind, monkeyp
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("what", ["the lock", "the database", "the folder"])
-def test_what_may_not_be_used(tmp_path, closed, command, what):
+def test_missing_permissions_are_a_storage_error(tmp_path, closed, command, what):
     folder = tmp_path / "inside"
     study = make(folder / "study.db")
     study.close()
@@ -113,7 +113,7 @@ def test_what_may_not_be_used(tmp_path, closed, command, what):
     check_goes_on(folder / "study.db")
 
 
-def test_a_database_that_is_read_only_is_read_and_not_written(tmp_path, rights_bind):
+def test_a_read_only_database_can_be_read_but_not_written(tmp_path, rights_bind):
     study = make(tmp_path / "study.db")
     study.close()
     (tmp_path / "study.db").chmod(0o400)
@@ -134,7 +134,7 @@ def test_a_database_that_another_program_has_locked_is_busy(tmp_path, monkeypatc
     check_goes_on(tmp_path / "study.db")
 
 
-def test_a_study_in_memory_without_a_place_for_its_checkpoints(tmp_path, monkeypatch):
+def test_a_study_in_memory_without_a_temporary_folder_is_a_storage_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(StorageError, match=r"needs a temporary folder; .*missing.* cannot be made: No such file"):
         make(None)

@@ -1,4 +1,4 @@
-"""All that is public and takes arguments: how it is called, with arguments that are good, and what else it takes."""
+"""How to call each public function, with good arguments, and a collection of wrong values for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Calls = dict[str, tuple[Call, dict[str, Any]]]
 
 
 class Hostile:
-    """An object whose every method that a check may call raises, but for its ``repr``."""
+    """An object that raises in every method that a check may call, except ``repr``."""
 
     def __repr__(self) -> str:
         return "Hostile()"
@@ -39,7 +39,7 @@ class Hostile:
     __hash__ = None  # type: ignore[assignment]
 
 
-# by label: what is wrong for most arguments; each label names one value
+# values that are wrong for most arguments, by label
 WRONG: dict[str, Any] = {
     **{repr(value): value for value in (None, True, 0, -1, 0.5, 1.5, math.inf, 1j)},
     "10**30": 10**30,
@@ -87,7 +87,7 @@ NAN: dict[str, Any] = {
 
 
 def refused(function: Call, *arguments: Any, **named: Any) -> PhyleticError | None:
-    """Call a function; returns the error of phyletic that it raised. Any other is the test's failure."""
+    """Call a function; return the phyletic error that it raised, if any. Any other error fails the test."""
     try:
         function(*arguments, **named)
     except PhyleticError as error:
@@ -100,7 +100,7 @@ def refused(function: Call, *arguments: Any, **named: Any) -> PhyleticError | No
 
 @contextmanager
 def empty_folder() -> Iterator[Path]:
-    """Work in a folder of its own, so that a text that is taken for a path leads nowhere else."""
+    """Work in a new folder, so that text that is taken for a relative path stays inside it."""
     before = Path.cwd()
     folder = Path(tempfile.mkdtemp()).resolve()
     inside = folder / "a" / "b"
@@ -117,7 +117,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-# --- what is made without a study ---------------------------------------------------------------------------------
+# --- calls that need no study -------------------------------------------------------------------------------------
 
 BY_INTERVAL = {"interval": 5, "interval_seconds": None, "synchronous": True}
 DEFINITION: dict[str, Any] = {
@@ -208,14 +208,14 @@ STUDY: dict[str, Any] = {
 
 
 class Opened:
-    """A study on disk, with a trial that runs and some that are complete; and another, which is finished."""
+    """A study on disk with a running trial and some completed ones, and a second study that is finished."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.study = ph.Study(**STUDY, storage=folder / "a.db")
         for score in (1.0, 2.0, math.nan):
             self.study.tell(self.study.ask(), {"score": score}, checkpoint={"weights": np.zeros(2)})
-        for kept in (0, 2):  # whatever the examples before have trained since
+        for kept in (0, 2):  # so that they stay, whatever earlier examples train
             self.study.pin(kept)
         self.trial = self.study.ask()
         self.finished = ph.Study(
@@ -224,7 +224,7 @@ class Opened:
         self.finished.run(nothing, verbose=0)
 
     def renew(self) -> None:
-        """Have a trial that runs, whatever the last example did to it; failures in a row are ended by a result."""
+        """Ensure a running trial without failures, whatever the last example did; a result ends a row of failures."""
         running = {trial.number for trial in self.study.trials(states=[ph.TrialState.RUNNING])}
         control = self.study.control
         if control.budget != STUDY["budget"] or control.population != 2 or control.paused:
@@ -238,7 +238,7 @@ class Opened:
             running = {self.trial.number}
 
     def rows(self) -> dict[str, list[Any]]:
-        """Return all that is stored but for the counters of who looked, and the names of the files beside it."""
+        """Return all stored rows except those of sessions, and the names of the files beside the database."""
         with self.study.database.read() as connection:
             tables = [name for name in sa.inspect(connection).get_table_names() if name != "session"]
             stored = {
@@ -254,8 +254,8 @@ def nothing(trials: Any) -> None:
         trial.report(score=1.0)
 
 
-# by what is called first: how, with a study and its running trial; the arguments are good, but for what has them all
-# refused without an effect
+# how to call each method on a study and its running trial; the arguments are good, except for entries whose good
+# arguments the method refuses without an effect
 METHODS: Calls = {
     "ask": (lambda o, **a: o.study.ask(**a), {"worker": "w", "count": None}),
     "tell": (
@@ -321,7 +321,7 @@ METHODS: Calls = {
 
 
 def drawn_study() -> ph.Study:
-    """Return a study that is small and has what every picture shows."""
+    """Return a small study with the data that every picture needs."""
     study = ph.Study(
         "drawn",
         space={"lr": ph.Float(0.1, 1)},
@@ -337,7 +337,7 @@ def drawn_study() -> ph.Study:
 
 
 def pictures() -> Calls:
-    """Return what draws."""
+    """Return the calls of the functions that draw."""
     study = drawn_study()
     trials = {"trials": study.trials()}
     metric = {"metric": study.metrics[0]}

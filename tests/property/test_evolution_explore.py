@@ -1,4 +1,4 @@
-"""Whatever the space, the values and the rule: explored values stay in the space and the story of them is true."""
+"""For any space, values and rule, explored values stay in the space, and their recorded changes are true."""
 
 from __future__ import annotations
 

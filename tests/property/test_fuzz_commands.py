@@ -1,4 +1,4 @@
-"""Whatever is typed after ``phyletic``: a command does it, or says in a line what is wrong and leaves nothing."""
+"""Given any arguments, a command either works or says in one line what is wrong and writes nothing."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ OPTIONS = {
     name: [option for parameter in command.params for option in parameter.opts if option.startswith("-")]
     for name, command in COMMANDS.items()
 }
-# what keeps a command that would do much from doing more than a little; later options take the place of these
+# options that keep long commands short; later options override them
 SMALL = {
     "simulate": ["--population", "2", "--steps", "2", "--seeds", "1"],
     "plot": ["--dpi", "20", "--output", "a.png"],
 }
-# have no study as an argument
+# these take no study as an argument
 ALONE = ("studies", "doctor", "run", "simulate", "demo", "demo toy")
-# these take seconds to do what they are told: only what they are told wrongly is tried here
+# these take seconds if they succeed, so only bad options are tried here
 LONG = ("demo", "demo toy")
 
 
 def call(name: str, *arguments: str) -> Result:
-    """Run a command; what ends it is no exception, but a line of its own."""
+    """Run a command; check that it ends with its own message, not with an exception."""
     result = CliRunner().invoke(main, [*name.split(), *arguments])
     assert result.exit_code in (0, 1, 2), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -52,7 +52,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in LONG])
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_command_ends_well_or_says_in_a_line_what_is_wrong(name: str, data: st.DataObject, opened: Opened) -> None:
+def test_a_command_works_or_says_in_one_line_what_is_wrong(name: str, data: st.DataObject, opened: Opened) -> None:
     arguments = data.draw(st.lists(WORDS, max_size=2))
     if name not in ALONE and data.draw(st.booleans()):
         arguments = ["study", *arguments[:1]]
@@ -74,7 +74,7 @@ def test_a_command_ends_well_or_says_in_a_line_what_is_wrong(name: str, data: st
 
 @pytest.mark.parametrize("word", ["", "a\x00b", "\ud800", "x" * 300, "x" * 5000, "no/such/folder", "."])
 @pytest.mark.parametrize("ending", ["", ".png", ".gif"])
-def test_a_picture_is_drawn_into_a_file_that_can_be(word: str, ending: str, opened: Opened) -> None:
+def test_an_unusable_output_path_is_named_and_nothing_is_written(word: str, ending: str, opened: Opened) -> None:
     with empty_folder() as elsewhere:
         around = files(elsewhere)
         result = call("plot", "study", "--output", word + ending, "--dpi", "20", "--storage", str(opened.study.storage))
@@ -93,7 +93,7 @@ def test_a_picture_is_drawn_into_a_file_that_can_be(word: str, ending: str, open
         if option.startswith("--")
     ],
 )
-def test_an_option_that_is_refused_is_named_and_nothing_is_made(name: str, option: str) -> None:
+def test_a_refused_option_is_named_and_nothing_is_written(name: str, option: str) -> None:
     parameter = next(parameter for parameter in COMMANDS[name].params if option in parameter.opts)
     if getattr(parameter, "is_flag", False) or option == "--help":
         return

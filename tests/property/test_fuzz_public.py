@@ -1,4 +1,4 @@
-"""Whatever is passed to whatever is public: an error of phyletic that says what is wrong, and nothing is written."""
+"""Given any arguments, every public function works, or raises a phyletic error and writes nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from phyletic.workers.live_trial import attempt_of
 
 
 class Unshown:
-    """An object that cannot even be shown."""
+    """An object whose ``repr`` raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
 
 class Odd(dict):  # type: ignore[type-arg]
-    """A mapping of another class."""
+    """A subclass of ``dict``."""
 
 
 TEXTS = st.one_of(
@@ -74,7 +74,7 @@ FEW = settings(
 
 
 def one_wrong(data: st.DataObject, good: dict[str, Any], wrong: st.SearchStrategy[Any] = ANYTHING) -> dict[str, Any]:
-    """Draw good arguments of which one or two are replaced."""
+    """Draw the good arguments with one or two of them replaced."""
     names = data.draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=2, unique=True))
     return {**good, **{name: data.draw(wrong, label=name) for name in names}}
 
@@ -82,7 +82,7 @@ def one_wrong(data: st.DataObject, good: dict[str, Any], wrong: st.SearchStrateg
 @pytest.mark.parametrize(
     "value", [10**5000, Unshown(), "x" * 10**6, "\ud800"], ids=["long", "unshown", "huge", "surrogate"]
 )
-def test_what_cannot_be_shown_is_refused_all_the_same(value: Any) -> None:
+def test_a_value_that_cannot_be_printed_is_refused_with_its_argument_named(value: Any) -> None:
     for function in (ph.Budget, ph.RandomSearch):
         name = "trials" if function is ph.Budget else "population"
         error = refused(function, **{name: value})
@@ -91,7 +91,7 @@ def test_what_cannot_be_shown_is_refused_all_the_same(value: Any) -> None:
         str(error).encode()
 
 
-# --- what is made without a study ---------------------------------------------------------------------------------
+# --- calls that need no study -------------------------------------------------------------------------------------
 
 CONFIGURED = {**MADE, **SIMULATED}
 
@@ -99,7 +99,7 @@ CONFIGURED = {**MADE, **SIMULATED}
 @pytest.mark.parametrize("name", CONFIGURED)
 @FEW
 @given(data=st.data())
-def test_what_is_configured_is_made_or_refused(name: str, data: st.DataObject) -> None:
+def test_each_configuration_is_created_or_refused_without_a_trace(name: str, data: st.DataObject) -> None:
     function, good = CONFIGURED[name]
     given_ = one_wrong(data, good)
     with empty_folder() as elsewhere:
@@ -110,7 +110,7 @@ def test_what_is_configured_is_made_or_refused(name: str, data: st.DataObject) -
 
 @FEW
 @given(data=st.data(), text=TEXTS)
-def test_a_document_that_is_no_schedule_is_refused(data: st.DataObject, text: str) -> None:
+def test_a_document_that_is_not_a_schedule_is_refused(data: st.DataObject, text: str) -> None:
     segment = {"start_step": 0, "end_step": 5, "hyperparameters": {"lr": 0.5}}
     document: dict[str, Any] = {"segments": [one_wrong(data, segment, st.one_of(st.integers(), TEXTS, st.none()))]}
     refused(ph.Schedule.from_json, json.dumps(document))
@@ -128,7 +128,7 @@ DOMAINS = st.sampled_from(
     st.dictionaries(KEYS, st.one_of(DOMAINS, ANYTHING, st.dictionaries(KEYS, DOMAINS, max_size=2)), max_size=3),
     ANYTHING,
 )
-def test_a_space_is_made_or_refused_and_so_are_values_for_it(definition: dict[Any, Any], values: Any) -> None:
+def test_a_space_and_values_for_it_are_accepted_or_refused(definition: dict[Any, Any], values: Any) -> None:
     made = []
     if refused(lambda: made.append(ph.Space(definition))) is None:
         (space,) = made
@@ -144,7 +144,7 @@ def test_a_space_is_made_or_refused_and_so_are_values_for_it(definition: dict[An
 
 @settings(FEW, max_examples=60)
 @given(data=st.data())
-def test_a_study_that_is_refused_leaves_no_trace(data: st.DataObject) -> None:
+def test_a_refused_study_leaves_no_trace(data: st.DataObject) -> None:
     with empty_folder() as folder:
         before = files(folder)
         given_ = one_wrong(data, {**STUDY, "storage": folder / "a.db", "checkpoints": None})
@@ -159,9 +159,9 @@ def test_a_study_that_is_refused_leaves_no_trace(data: st.DataObject) -> None:
         TEXTS, TEXTS.map(lambda text: f"sqlite:///{text}"), TEXTS.map(lambda text: f"{text}.db"), ANYTHING
     )
 )
-def test_a_storage_that_is_refused_leaves_no_trace(storage: Any) -> None:
+def test_a_refused_storage_leaves_no_trace(storage: Any) -> None:
     if isinstance(storage, (str, Path)) and str(storage).removeprefix("sqlite://").lstrip("/").startswith("~"):
-        return  # a home folder is a good place
+        return  # a path in the home folder is valid
     with empty_folder() as folder:
         before = files(folder)
         refused(ph.studies, storage)
@@ -172,7 +172,7 @@ def test_a_storage_that_is_refused_leaves_no_trace(storage: Any) -> None:
 
 @settings(FEW, max_examples=60)
 @given(data=st.data())
-def test_opening_with_something_else_changes_nothing(data: st.DataObject, opened: Opened) -> None:
+def test_a_refused_opening_changes_nothing(data: st.DataObject, opened: Opened) -> None:
     study = opened.study
     before = opened.rows()
     wrong = one_wrong(data, {name: value for name, value in STUDY.items() if name != "name"})
@@ -189,14 +189,12 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 @pytest.mark.parametrize("name", METHODS)
 @settings(FEW, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_what_a_study_is_told_is_done_or_refused_without_a_trace(
-    name: str, data: st.DataObject, opened: Opened
-) -> None:
+def test_each_method_works_or_refuses_without_a_trace(name: str, data: st.DataObject, opened: Opened) -> None:
     call, good = METHODS[name]
     opened.renew()
     given_ = one_wrong(data, good)
     if name == "run":
-        given_["workers"] = 0  # no process for each of so many
+        given_["workers"] = 0  # a process for each example would take too long
     with empty_folder() as elsewhere:
         before, around = opened.rows(), files(elsewhere)
         error = refused(call, opened, **given_)
@@ -205,11 +203,11 @@ def test_what_a_study_is_told_is_done_or_refused_without_a_trace(
             assert files(elsewhere) == around
 
 
-# what was let pass once would be stored without a complaint, and be found much later
+# --- bad values that would otherwise be stored without an error -----------------------------------------------------
 
 
 @pytest.mark.parametrize("worker", ["", "x" * 201, "\ud800", "a\udcff"])
-def test_a_name_that_no_worker_can_have_is_named(worker: str, opened: Opened) -> None:
+def test_a_bad_worker_name_is_refused(worker: str, opened: Opened) -> None:
     before = opened.rows()
     error = refused(opened.study.ask, worker=worker)
     assert isinstance(error, ph.errors.InvalidArgument)
@@ -222,7 +220,7 @@ def test_a_name_that_no_worker_can_have_is_named(worker: str, opened: Opened) ->
     ["0.5", "nan", b"1", None, bytearray(b"1"), memoryview(b"1"), np.array("0.5"), np.complex128(1j), np.array([b"1"])],
     ids=lambda value: type(value).__name__,
 )
-def test_text_is_no_value_of_a_metric_though_it_reads_like_a_number(value: Any, opened: Opened) -> None:
+def test_a_metric_value_that_is_not_a_number_is_refused(value: Any, opened: Opened) -> None:
     opened.renew()
     before, reported = opened.rows(), list(attempt_of(opened.trial).evaluations)
     calls: list[Callable[[], Any]] = [
@@ -240,7 +238,7 @@ def test_text_is_no_value_of_a_metric_though_it_reads_like_a_number(value: Any, 
 
 
 @pytest.mark.parametrize(("seed", "good"), [(0, True), (2**63 - 1, True), (-1, False), (2**63, False)])
-def test_the_seeds_are_those_that_can_be_stored(seed: int, good: bool) -> None:
+def test_exactly_the_storable_seeds_are_accepted(seed: int, good: bool) -> None:
     with empty_folder() as folder:
         before = files(folder)
         error = refused(lambda: ph.Study(**{**STUDY, "seed": seed}, storage=folder / "a.db").close())
@@ -254,7 +252,7 @@ def test_the_seeds_are_those_that_can_be_stored(seed: int, good: bool) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_whose_text_is_no_unicode_is_recorded(tmp_path: Path, workers: int) -> None:
+def test_an_error_whose_text_is_not_unicode_is_recorded(tmp_path: Path, workers: int) -> None:
     def broken(trials: Any) -> None:
         for trial in trials.attach(lambda trial: {"x": 0.0}):
             dict(trial.hyperparameters)

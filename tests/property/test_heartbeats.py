@@ -1,4 +1,4 @@
-"""What a trial reports on its way is known once and in order, whatever becomes of its heartbeats and of the owner."""
+"""The owner gets each progress report once and in order, whatever happens to heartbeats and owners."""
 
 import itertools
 
@@ -61,7 +61,7 @@ def test_reports_are_known_once_and_in_order(fates):
             answer = say(beat)
             if fate == "said twice":
                 say(beat)
-            # what was on its way arrives now
+            # late heartbeats arrive now
             while late:
                 say(late.pop())
             if fate != "answer lost":

@@ -1,4 +1,4 @@
-"""Each argument of all that is public: what it takes is in a table, and whatever else is refused without a trace."""
+"""A table lists the values that each public argument takes; all others are refused without a trace."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _numbers = itertools.count()
 
 
 def created(**given: Any) -> None:
-    """Create a study in a new file of this folder, or in the storage that is given."""
+    """Create a study in a new file of this folder, or in the given storage."""
     ph.Study(**{"storage": f"{next(_numbers)}.db", **given}).close()
 
 
@@ -47,7 +47,7 @@ CREATED: dict[str, tuple[Call, dict[str, Any]]] = {
 }
 ALONE = {**MADE, **SIMULATED, **PICTURES}
 
-# the wrong values that are right for some arguments, and these arguments; an argument in no line takes none of them
+# labels of the wrong values that some arguments take, and these arguments; an unlisted argument takes none of them
 TAKES = {
     "'a/b'": "Study.name Study.metric StudyDefinition.metric",
     "'' 'a/b' 'xxx'": "plots.summary.title plots.landscape.title plots.side_by_side.title",
@@ -118,10 +118,10 @@ TAKES = {
     " ".join(WRONG): "restore.state",
 }
 TAKEN = {argument: set(labels.split()) for labels, arguments in TAKES.items() for argument in arguments.split()}
-# values that were measured, and whatever a checkpoint is loaded into
+# metric values, and the state that a checkpoint is loaded into, may be NaN
 SCALARS = {label for label, value in NAN.items() if np.ndim(value) == 0}
 TAKES_NAN = {"tell.loss": SCALARS, "report.loss": SCALARS, "restore.state": set(NAN)}
-# what an error names instead of the argument, or beside it
+# names that an error uses instead of the argument
 NAMES = {
     "report.values": ["metrics"],
     "trial.number": ["trial"],
@@ -133,7 +133,7 @@ NAMES = {
     "tell.trial": ["trial", "metrics"],
     "tell.checkpoints": ["checkpoint"],
 }
-# where there is something else to say than what is allowed
+# other errors that need not say what is allowed
 ERRORS: dict[str, tuple[type[PhyleticError], ...]] = {
     "Study.space": (ph.errors.NotFound,),
     "tell.metrics": (ph.errors.MetricMissing,),
@@ -153,16 +153,16 @@ def check_each(
     before: Callable[[], None] = lambda: None,
     give: tuple[Any, ...] = (),
 ) -> None:
-    """Call something with each argument replaced by each value: those it takes, and no others, are taken.
+    """Call a function with each argument replaced by each value; check that it takes exactly the expected ones.
 
     Args:
-        name: What is called, of the table.
-        table: How it is called.
-        values: What is given, by label.
-        taken: The labels of what an argument takes.
-        around: Returns all that a call could have written.
+        name: The entry of the table to call.
+        table: The calls with good arguments.
+        values: The values to try, by label.
+        taken: Returns the labels of the values that an argument takes.
+        around: Returns everything that a call could have written.
         before: Called before each call.
-        give: What the call takes besides.
+        give: Positional arguments of every call.
     """
     call, good = table[name]
     before()
@@ -172,7 +172,7 @@ def check_each(
         took = set()
         for label, value in values.items():
             if argument in ("train", "build") and callable(value):
-                continue  # is called, and what it does then is its own
+                continue  # the study would call it
             before()
             seen = around()
             error = refused(call, *give, **{**good, argument: value})
@@ -201,14 +201,14 @@ VALUES = pytest.mark.parametrize(("values", "taken"), [(WRONG, right), (NAN, not
 
 @VALUES
 @pytest.mark.parametrize("name", ALONE)
-def test_what_needs_no_study_takes_what_is_in_the_table(name: str, values: dict[str, Any], taken: Any) -> None:
+def test_calls_without_a_study_take_the_values_in_the_table(name: str, values: dict[str, Any], taken: Any) -> None:
     with empty_folder() as elsewhere:
         check_each(name, ALONE, values, taken, around=lambda: files(elsewhere))
 
 
 @VALUES
 @pytest.mark.parametrize("name", CREATED)
-def test_a_study_is_created_with_what_is_in_the_table(name: str, values: dict[str, Any], taken: Any) -> None:
+def test_a_study_is_created_with_the_values_in_the_table(name: str, values: dict[str, Any], taken: Any) -> None:
     with empty_folder() as elsewhere:
         check_each(name, CREATED, values, taken, around=lambda: files(elsewhere))
 
@@ -220,7 +220,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 @VALUES
 @pytest.mark.parametrize("name", METHODS)
-def test_each_method_takes_what_is_in_the_table(
+def test_each_method_takes_the_values_in_the_table(
     name: str, values: dict[str, Any], taken: Any, opened: Opened, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with empty_folder() as elsewhere:
@@ -235,9 +235,9 @@ def test_each_method_takes_what_is_in_the_table(
         )
 
 
-# --- nothing that is public is left out ---------------------------------------------------------------------------
+# --- the tables are complete --------------------------------------------------------------------------------------
 
-# what takes no arguments of a user, and why
+# public names that users do not call with arguments, and why
 NOT_CALLED = {
     **dict.fromkeys(["Finished", "Wait", "Trial", "TrialState", "LiveTrial"], "a record, made by a study"),
     **dict.fromkeys(["Simulation", "Incidents", "Ledger"], "a record, made by a simulation"),
@@ -245,7 +245,7 @@ NOT_CALLED = {
         ["check_invariants", "check_left", "check_stored"], "takes the coordinator's state, which only tests have"
     ),
 }
-# that of phyletic.testing which is no suite of tests, but what they are made of
+# names in phyletic.testing that are not test suites but their helpers
 PARTS_OF_SUITES = {
     *("facts", "reference", "Case", "completed_trial", "population_of", "simulated"),
     *("Journal", "Train", "build", "draw", "drawing", "start_process", "trained"),
@@ -253,7 +253,7 @@ PARTS_OF_SUITES = {
 
 
 def public(module: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a module says is public and can be called."""
+    """Yield the callables that a module declares public."""
     for name in module.__all__:
         thing = getattr(module, name)
         if callable(thing):
@@ -268,7 +268,7 @@ def methods(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def surface() -> Iterator[tuple[str, str, Any]]:
-    """Yield all that is public: its name in the tables, its name for people, and itself."""
+    """Yield each public callable as (its name in the tables, its readable name, itself)."""
     for module in (ph, simulate):
         yield from ((name, name, thing) for name, thing in public(module))
     yield from ((f"plots.{name}", f"plots.{name}", thing) for name, thing in public(plots))
@@ -281,21 +281,21 @@ def surface() -> Iterator[tuple[str, str, Any]]:
 
 
 def tabled() -> dict[str, set[str]]:
-    """Return the arguments that are given in the tables, by what is called."""
+    """Return the arguments in the tables, by the name of the function."""
     found: dict[str, set[str]] = {}
     for name, (_, good) in {**ALONE, **CREATED, **METHODS}.items():
         found.setdefault(name.split()[0], set()).update(good)
     return found
 
 
-# further ones, by any name
+# for functions that take any further arguments by name
 _VAR = inspect.Parameter.VAR_KEYWORD
 
 
 @pytest.mark.parametrize(
     ("key", "name", "thing"), list(surface()), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_every_argument_of_all_that_is_public_is_in_a_table(key: str, name: str, thing: Any) -> None:
+def test_every_argument_of_every_public_callable_is_in_a_table(key: str, name: str, thing: Any) -> None:
     arguments = [
         parameter.name.rstrip("_")
         for parameter in inspect.signature(thing).parameters.values()
@@ -305,7 +305,7 @@ def test_every_argument_of_all_that_is_public_is_in_a_table(key: str, name: str,
         assert set(arguments) - tabled().get(key, set()) == set(), name
 
 
-def test_the_tables_have_nothing_that_is_not_there() -> None:
+def test_the_tables_list_only_existing_arguments() -> None:
     known = {f"{name}.{argument}" for name, arguments in tabled().items() for argument in arguments}
     assert {*TAKEN, *TAKES_NAN, *NAMES, *ERRORS} <= known
     names = {name for _, name, _ in surface()}

@@ -1,4 +1,4 @@
-"""Whatever is done with a value, it stays in its domain, on its grid and of its type."""
+"""Every operation keeps a value in its domain, on its grid and of its type."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ DOMAINS: st.SearchStrategy[Domain] = st.one_of(NUMBERS, LISTS.map(Ordinal), LIST
 
 
 def in_domain(domain: Domain, value: Any) -> bool:
-    """Containment, said again from what a domain promises."""
+    """Reimplement containment from the promises of a domain."""
     if isinstance(domain, Float):
         near = domain.step is None or abs(math.remainder(value - domain.low, domain.step)) <= 1e-6 * domain.step
         return type(value) is float and domain.limits[0] <= value <= domain.limits[1] and near
@@ -77,7 +77,7 @@ def check(domain: Domain, value: Any) -> None:
 
 @QUICK
 @given(DOMAINS, UNITS, FACTORS, NOISES, st.integers(1, 20), st.integers(0, 2**32))
-def test_everything_a_domain_returns_is_in_it(
+def test_a_domain_contains_every_value_that_it_returns(
     domain: Domain, unit: float, factor: float, noise: float, points: int, seed: int
 ) -> None:
     domain.validate("x")
@@ -159,7 +159,7 @@ def test_a_continuous_range_moves_as_its_scale_says(domain: Float, unit: float, 
 
 @QUICK
 @given(DOMAINS, UNITS, UNITS)
-def test_units_are_in_the_order_of_values(domain: Domain, first: float, second: float) -> None:
+def test_values_increase_with_their_units(domain: Domain, first: float, second: float) -> None:
     low, high = sorted((first, second))
     if isinstance(domain, Float | Int):
         assert domain.from_unit(low) <= domain.from_unit(high)

@@ -1,4 +1,4 @@
-"""Nested spaces: what exists has a value, what does not has none, and JSON keeps all of it."""
+"""Nested spaces: exactly the active parameters have values, and JSON keeps the whole space."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def typed(values: dict[str, Any]) -> list[tuple[str, type, Any]]:
 
 
 def check(space: Space, values: dict[str, Any]) -> None:
-    """The values are for what exists, in order, and in their domains."""
+    """Check that the values cover exactly the active parameters, in order, and lie in their domains."""
     active = space.active(values)
     for parameter in space.parameters.values():
         exists = all(values.get(path) == option for path, option in parameter.requires)
@@ -75,7 +75,7 @@ def check(space: Space, values: dict[str, Any]) -> None:
 
 @QUICK
 @given(SPACES, SEEDS, st.data())
-def test_all_that_makes_values_makes_good_ones(space: Space, seed: int, data: st.DataObject) -> None:
+def test_every_operation_that_produces_values_produces_valid_ones(space: Space, seed: int, data: st.DataObject) -> None:
     stream = RandomStream(seed)
     sampled = space.sample(stream)
     check(space, sampled)
@@ -151,7 +151,7 @@ def test_a_space_survives_json_and_pickle(definition: dict[str, Any]) -> None:
 
 @QUICK
 @given(DEFINITIONS, DEFINITIONS)
-def test_spaces_are_equal_just_where_no_difference_is_named(first: dict[str, Any], second: dict[str, Any]) -> None:
+def test_spaces_are_equal_exactly_if_no_difference_is_named(first: dict[str, Any], second: dict[str, Any]) -> None:
     one, two = Space(first), Space(second)
     assert (one == two) == (one.difference(two) is None) == (two.difference(one) is None)
 
@@ -172,7 +172,7 @@ def test_a_grid_holds_each_branch_once(space: Space) -> None:
 
 @QUICK
 @given(SPACES, SEEDS, st.data())
-def test_values_for_what_does_not_exist_are_refused(space: Space, seed: int, data: st.DataObject) -> None:
+def test_values_for_inactive_parameters_are_refused(space: Space, seed: int, data: st.DataObject) -> None:
     stream = RandomStream(seed)
     values = space.sample(stream)
     absent = [parameter for path, parameter in space.parameters.items() if path not in values]
@@ -195,7 +195,7 @@ JUNK = st.one_of(
 
 
 def places(document: Any) -> list[tuple[Any, Any]]:
-    """Every container in a document with every key in it."""
+    """Return every container in a document with each of its keys."""
     keys = list(document) if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else ()
     return [(document, key) for key in keys] + [place for key in keys for place in places(document[key])]
 

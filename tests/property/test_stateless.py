@@ -1,4 +1,4 @@
-"""Whatever a synchronous study is like, ``suggest`` gives its trials from those before them."""
+"""For any synchronous study, ``suggest`` reproduces each trial from the earlier ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study on a real file, driven by everything that can be said to it, against a model of a few dictionaries."""
+"""Drive a study on a real file with every command, and compare it with a model of a few dictionaries."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ SPACE = {"lr": ph.Float(1e-3, 1e-1, log=True), "depth": ph.Choice([1, 2], fixed=
 STEPS = 4
 WORKERS = st.sampled_from(["a", "b", "c", "far"])
 LEASE = 100.0
-# SQLite keeps no sign of a zero
+# SQLite does not keep the sign of zero
 SCORES = st.one_of(
     st.floats(-1, 1).map(lambda score: score + 0.0), st.sampled_from([math.nan, math.inf, -math.inf, 0.5])
 )
 
 
 class StudyMachine(RuleBasedStateMachine):
-    """The model: who holds which trial by which lease and how long, which results were acknowledged, what was pinned.
+    """The model: which worker holds which lease until when, the acknowledged results, and the pinned trials.
 
-    One of the workers is detached: its leases have a deadline, by a clock that the machine moves. Several coordinators
-    of one database take turns: each that begins supersedes the one before, which decides nothing from then on.
+    One worker is detached: its leases have deadlines, by a clock that the machine moves. Several coordinators of one
+    database take turns: each new one supersedes the previous one, which may decide nothing from then on.
     """
 
     grants = Bundle("grants")
@@ -118,7 +118,7 @@ class StudyMachine(RuleBasedStateMachine):
         return multiple() if grant is None or grant.trial.number in before else grant
 
     def granted(self, worker, another=False):
-        """Ask for a trial: for one that the worker holds, if any, or for another one; None if there is none."""
+        """Ask for the worker's own trial, if it holds one, or for another; return None if the owner grants no trial."""
         session = self.sessions.setdefault(worker, f"{len(self.sessions):032x}")
         held = [number for number, grant in self.held.items() if grant.lease.session == session]
         lease = LEASE if worker == "far" else None
@@ -160,7 +160,7 @@ class StudyMachine(RuleBasedStateMachine):
         return new
 
     def expire(self, new, rest):
-        """What a silent session held is taken from it by an ask that finds nothing older, and by nothing else."""
+        """Check that a silent session loses its trial only to an ask that finds no older trial."""
         silent = [n for n, g in self.held.items() if self.now > self.deadlines.get(g.lease.session, math.inf)]
         for number in silent:
             opened = self.study.owner.state.open.get(number)
@@ -172,7 +172,7 @@ class StudyMachine(RuleBasedStateMachine):
                 assert not (isinstance(rest, Wait) and "every trial that can run" in rest.reason), rest
 
     def check_weights(self, grant):
-        """What is to be loaded is what the parent left, byte for byte."""
+        """Check that the checkpoint to load has exactly the weights that the parent left."""
         if grant.trial.parent is None or self.weights[grant.trial.parent] is None:
             assert grant.parent is None
             return
@@ -204,7 +204,7 @@ class StudyMachine(RuleBasedStateMachine):
     @rule(target=tells, grant=grants, score=SCORES, kept=st.booleans(), steps=st.integers(1, STEPS + 2))
     def tell(self, grant, score, kept, steps):
         if not self.current(grant):
-            # what was told is told again by other rules
+            # other rules repeat told results
             if self.seen.granted[grant.trial.number] != grant.lease or grant.trial.number not in self.seen.ended:
                 self.refused(self.say(self.result(grant, score, None, steps)))
             return multiple()
@@ -250,7 +250,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule(target=tells, worker=WORKERS, scores=st.lists(SCORES, min_size=1, max_size=6))
     def train(self, worker, scores):
-        """Run several trials to their ends, as a worker does."""
+        """Train several trials to their ends, as a worker does."""
         told = []
         for score in scores:
             grant = self.granted(worker)
@@ -305,14 +305,14 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule(leases=st.sampled_from([0.6, 1.2]))
     def pass_time(self, leases):
-        """Let time go by in which the owner is awake."""
+        """Let time pass while the owner is awake."""
         for _ in range(round(leases * 10)):
             self.now += LEASE / 10
             self.say(Ancestors(trial=0))
 
     @rule(leases=st.sampled_from([0.5, 3.0]), back=st.booleans())
     def sleep(self, leases, back):
-        """Suspend the owner, or set its clock: no deadline is nearer for it."""
+        """Suspend the owner, or set its clock back: no deadline comes nearer."""
         gap = -leases * LEASE if back else leases * LEASE
         self.now += gap
         self.deadlines = {session: deadline + gap for session, deadline in self.deadlines.items()}
@@ -320,7 +320,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule(target=grants, worker=st.sampled_from(["a", "b", "c"]), how=st.sampled_from(["awake", "asleep", "set back"]))
     def far_goes_silent(self, worker, how):
-        """Another worker gets what a silent one holds when the owner was awake for a lease, and not before."""
+        """Let another worker ask for a silent worker's trial; only an owner awake for a whole lease grants it."""
         self.granted("far")
         if how == "awake":
             self.pass_time(1.2)
@@ -376,7 +376,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule()
     def crash(self):
-        """The next owner finds what the disk holds at this moment, and no word of the one before."""
+        """The next owner finds only what the disk holds at this moment."""
         before = self.storage.parent
         self.place += 1
         shutil.copytree(before, self.storage.parent)
@@ -389,7 +389,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     @rule(back=st.booleans())
     def supersede(self, back):
-        """Another coordinator begins on the same database, or one that was superseded begins again."""
+        """Begin another coordinator on the same database, or begin a superseded one again."""
         owner, study = self.study.owner, self.study
         if back and self.superseded:
             later = self.superseded.pop()
@@ -398,7 +398,7 @@ class StudyMachine(RuleBasedStateMachine):
         earlier, outcome = owner._coordinator, later.begin(self.now)
         before = self.stored()
         if back:
-            # until it tries to write, it does not know: so it may say that there is nothing to do
+            # it notices only when it tries to write, so it may still answer that there is no trial to run
             with contextlib.suppress(StorageOwned):
                 assert not isinstance(earlier.execute([Ask(session="e" * 32)], self.now).replies[0], Granted)
         with pytest.raises(StorageOwned):
@@ -423,7 +423,7 @@ class StudyMachine(RuleBasedStateMachine):
         assert self.stored() == before
 
     def any_command(self, kind, data):
-        """Return a command of a kind, for what is held now if anything is."""
+        """Return a command of a kind, for a held trial if there is one."""
         session = data.draw(st.sampled_from(sorted(self.sessions.values()) or ["e" * 32]))
         if kind in (Ask, Leave):
             return kind(session=session)
@@ -437,19 +437,19 @@ class StudyMachine(RuleBasedStateMachine):
         return Fail(lease=grant.lease, error="it broke") if kind is Fail else Heartbeat(lease=grant.lease)
 
     def stored(self):
-        """Return all that the database holds."""
+        """Return the whole content of the database."""
         with contextlib.closing(sqlite3.connect(self.storage)) as connection:
             return list(connection.iterdump())
 
     def begun(self):
-        # detached sessions outlive an owner, and have their whole time anew
+        # detached sessions outlive an owner, and their leases start anew
         self.deadlines = dict.fromkeys(self.deadlines, self.now + LEASE)
         for session in set(self.sessions.values()) - set(self.deadlines):
             self.let_go(session)
         assert self.study.control.population == self.population
         self.check_stored()
 
-    # --- what always holds --------------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------
 
     @invariant()
     def nothing_is_violated(self):
@@ -462,7 +462,7 @@ class StudyMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_nothing_needs_is_collected(self):
-        """The folder holds what is kept and what running attempts published, and nothing else."""
+        """Check that the folder holds exactly the checkpoints that the study keeps."""
         if self.study is None:
             return
         state = self.study.owner.state

@@ -1,4 +1,4 @@
-"""The one module through which files are written."""
+"""The only module that writes files."""
 
 import itertools
 import os
@@ -28,7 +28,7 @@ def test_large_parts_are_not_copied():
     assert [piece is large for piece in disk.gathered([b"a", large, b"b"], 10)] == [False, True, False]
 
 
-def test_a_file_is_written_and_forced_before_it_is_renamed(tmp_path):
+def test_every_operation_passes_its_failpoints_in_order(tmp_path):
     passed = []
     with armed(passed.append):
         disk.write_file(tmp_path / "a", [b"one", memoryview(b"two"), b"3" * (2 << 20)])
@@ -43,14 +43,14 @@ def test_a_file_is_written_and_forced_before_it_is_renamed(tmp_path):
     ]
 
 
-def test_writing_goes_on_after_a_partial_write(tmp_path, monkeypatch):
+def test_a_partial_write_is_continued(tmp_path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
     disk.write_file(tmp_path / "a", [b"0123456789" * 5])
     assert (tmp_path / "a").read_bytes() == b"0123456789" * 5
 
 
-def test_a_file_that_exists_is_never_written_over(tmp_path):
+def test_an_existing_file_is_never_overwritten(tmp_path):
     (tmp_path / "a").write_text("kept")
     (tmp_path / "link").symlink_to(tmp_path / "b")
     for name in ("a", "link"):
@@ -84,7 +84,7 @@ def test_removing_a_tree_follows_no_link(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the names of open files")
-def test_what_is_said_to_be_forced_onto_the_disk_is(tmp_path, monkeypatch):
+def test_each_sync_reaches_its_own_file_or_folder(tmp_path, monkeypatch):
     forced = []
     monkeypatch.setattr(disk, "_FULL_FSYNC", None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: forced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
@@ -98,7 +98,7 @@ def test_what_is_said_to_be_forced_onto_the_disk_is(tmp_path, monkeypatch):
     assert forced == [tmp_path / "folder"]
 
 
-def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path, monkeypatch):
+def test_each_change_of_the_disk_lies_between_its_two_failpoints(tmp_path, monkeypatch):
     happened = []
 
     def noted(name):
@@ -128,7 +128,7 @@ def test_each_change_of_the_disk_lies_between_two_failpoints_of_its_own(tmp_path
     with armed(happened.append):
         disk.write_file(tmp_path / "a", [b"1"])
         disk.make_folder(f"{tmp_path}/folder", durable=False)
-        monkeypatch.setattr(os, "open", opened)  # from here on only files that are there are opened
+        monkeypatch.setattr(os, "open", opened)  # the remaining calls open only existing files
         disk.fsync_file(tmp_path / "a")
         disk.rename(tmp_path / "a", tmp_path / "b")
         disk.fsync_folder(tmp_path)

@@ -1,4 +1,4 @@
-"""Publishing and reading checkpoints, whatever keeps their bytes: ids, entries, digests, and what is refused."""
+"""Publishing and reading checkpoints in every store: ids, entries, digests and refusals."""
 
 import os
 
@@ -32,14 +32,14 @@ def test_entries_can_be_read_one_by_one(checkpoints):
             checkpoint.value("w")
 
 
-def test_an_entry_of_another_member_does_not_stay(checkpoints):
+def test_restoring_removes_an_entry_of_another_member(checkpoints):
     held: dict[str, object] = {"x": 0, "leak": 1}
     with checkpoints.open(checkpoints.publish(_A, {"x": 1})) as checkpoint:
         checkpoint.restore(held)
     assert held == {"x": 1}
 
 
-def test_many_are_published_as_each_would_be_alone(checkpoints):
+def test_publishing_many_equals_publishing_each_alone(checkpoints):
     states: dict[str, dict[str, object]] = {_A: {"x": np.zeros(200_000)}, _B: {"y": 1}, "c" * 32: {"x": np.ones(3)}}
     references = checkpoints.publish_many(states)
     assert references == [checkpoints.publish(id, state) for id, state in states.items()]
@@ -91,20 +91,20 @@ def test_bad_ids_are_refused(checkpoints, tmp_path, id):
     assert checkpoints.ids() == []
 
 
-def test_what_cannot_be_saved_is_named(checkpoints):
+def test_an_unsupported_value_is_named(checkpoints):
     with pytest.raises(StateUnsupported, match=r"state\['a'\] at 'b/1'.*object.*state_dict"):
         checkpoints.publish_many({_B: {"a": 1}, _A: {"a": {"b": [0, object()]}}})
     assert checkpoints.ids() == []
 
 
-def test_a_reference_to_other_bytes_is_damage(checkpoints):
+def test_a_reference_with_another_digest_is_damage(checkpoints):
     first, second = checkpoints.publish(_A, {"x": 1}), checkpoints.publish(_B, {"x": 2})
     with pytest.raises(CheckpointDamaged, match="expected"):
         checkpoints.verify(CheckpointReference(first.id, second.digest, first.size))
 
 
 @pytest.mark.parametrize("kind", ["link", "folder link", "pipe"])
-def test_only_files_and_folders_are_taken(checkpoints, tmp_path, kind):
+def test_only_files_and_folders_are_published(checkpoints, tmp_path, kind):
     for folder in (_files(tmp_path / "mine"), _files(checkpoints.staging(_A))):
         if kind == "pipe":
             os.mkfifo(folder / "odd")

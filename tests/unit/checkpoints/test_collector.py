@@ -1,4 +1,4 @@
-"""Condemned checkpoints are deleted once each, and confirmed when they are gone for good."""
+"""The collector deletes each condemned checkpoint once, and confirms it once the deletion is durable."""
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from phyletic.errors import CheckpointError
 
 
 class Disk:
-    """Deletes, and forgets for good when it is synced; fails where it is told to."""
+    """Records deletions and makes them durable on sync; fails as the test asks."""
 
     def __init__(self, undeletable=(), failing_syncs=()):
         self.undeletable, self.failing_syncs = undeletable, failing_syncs
@@ -32,7 +32,7 @@ class Disk:
     failing_syncs=st.sets(st.integers(1, 8)),
 )
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_each_is_deleted_once_and_confirmed_only_when_it_is_gone_for_good(batches, undeletable, failing_syncs):
+def test_each_id_is_deleted_once_and_confirmed_only_after_a_sync(batches, undeletable, failing_syncs):
     disk = Disk({str(number) for number in undeletable}, failing_syncs)
     collector = Collector(disk.delete, disk.sync)
     added, confirmed = [], []
@@ -51,7 +51,7 @@ def test_each_is_deleted_once_and_confirmed_only_when_it_is_gone_for_good(batche
     assert collector.flush() == []
 
 
-def test_a_batch_waits_once_and_nothing_to_do_waits_never():
+def test_a_batch_syncs_once_and_an_empty_one_never():
     disk = Disk()
     collector = Collector(disk.delete, disk.sync)
     assert collector.add(map(str, range(31))) == []
@@ -61,7 +61,7 @@ def test_a_batch_waits_once_and_nothing_to_do_waits_never():
     assert disk.syncs == 1
 
 
-def test_what_could_not_be_made_durable_stays_condemned():
+def test_a_deletion_that_could_not_be_synced_stays_condemned():
     disk = Disk(failing_syncs={1})
     collector = Collector(disk.delete, disk.sync)
     collector.add(["a"])

@@ -1,4 +1,4 @@
-"""Whatever happens to a checkpoint's bytes is reported as damage, by a typed error."""
+"""Any change to the bytes of a checkpoint is reported as damage, by a typed error."""
 
 import json
 
@@ -85,7 +85,7 @@ def rebuilt(described, data):
         lambda described: described.update(__metadata__=5),
     ],
 )
-def test_a_header_that_lies_is_damage_even_where_its_digest_is_right(store, published, change):
+def test_a_false_header_is_damage_even_if_its_digest_is_right(store, published, change):
     described, data = header(published[1])
     change(described)
     content = rebuilt(described, data)
@@ -103,7 +103,7 @@ def test_a_header_that_lies_is_damage_even_where_its_digest_is_right(store, publ
         ('{"array":"x"}', '{"array":"z"}', "'x'.*'z'"),
     ],
 )
-def test_what_a_later_version_wrote_is_an_error_that_says_so(store, published, before, after, said):
+def test_a_checkpoint_of_a_later_version_is_an_error_that_says_so(store, published, before, after, said):
     described, data = header(published[1])
     text = described["__metadata__"]["phyletic"]
     assert before in text
@@ -135,4 +135,4 @@ def test_a_large_checkpoint_is_hashed_while_it_is_used(tmp_path):
         with pytest.raises(CheckpointDamaged, match=r"expected sha256:.*found sha256:"):
             checkpoint.verify()
     checkpoint.close()
-    store.open(reference).close()  # ends early, and says nothing
+    store.open(reference).close()  # closes early, without an error

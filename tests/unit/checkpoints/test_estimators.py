@@ -1,4 +1,4 @@
-"""scikit-learn estimators go on after a checkpoint as they would have without."""
+"""scikit-learn estimators continue from a checkpoint as if uninterrupted."""
 
 import pickle
 
@@ -39,7 +39,7 @@ def store(tmp_path):
 
 
 @pytest.mark.parametrize("make", [MLPClassifier, SGDClassifier])
-def test_an_estimator_is_restored_in_place_and_trains_on(store, make):
+def test_an_estimator_is_restored_in_place_and_continues_training(store, make):
     saved, live = make(random_state=0), make(random_state=1)
     for each in (saved, live):
         each.partial_fit(X, Y, classes=[0, 1])
@@ -50,7 +50,7 @@ def test_an_estimator_is_restored_in_place_and_trains_on(store, make):
         checkpoint.restore(state)
     assert state["model"] is live
     for each in (saved, live):
-        each.partial_fit(X, Y)  # MLP: through the optimizer, which holds the very arrays that are the weights
+        each.partial_fit(X, Y)  # the optimizer of an MLP must still hold the same weight arrays
     again = store.publish(OTHER, {"model": live})
     expected = store.publish("c" * 32, {"model": saved})
     assert difference(store, expected, again) == []
@@ -84,7 +84,7 @@ def test_an_estimator_of_another_class_is_replaced(store):
     assert np.array_equal(plain.predict(X), saved.predict(X))
 
 
-def test_nothing_is_unpickled_but_by_restore_and_value(store):
+def test_only_restore_and_value_unpickle(store):
     reference = store.publish(ID, {"trap": Trap(), "x": 1})
     Trap.sprung = 0
     with store.open(reference) as checkpoint:
@@ -101,7 +101,7 @@ def test_damaged_bytes_are_never_unpickled(store):
     reference = store.publish(ID, {"trap": Trap()})
     path = store.path(ID)
     content = bytearray(path.read_bytes())
-    content[content.rindex(b"red") + 1] ^= 1  # leaves a pickle which loads
+    content[content.rindex(b"red") + 1] ^= 1  # the pickle still loads
     path.write_bytes(content)
     assert pickle.loads(content[content.rindex(b"\x80\x05") :]) is not None
     Trap.sprung = 0

@@ -1,4 +1,4 @@
-"""A user's own files."""
+"""Checkpoints of files that a user wrote."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_every_file_and_folder_is_forced_onto_the_disk(store, mine):
         passed = []
         with armed(passed.append):
             publish()
-        files, folders = 2 + 1, 2 + 1 + 1  # theirs and the manifest; theirs, the checkpoint's and the root
+        files, folders = 2 + 1, 2 + 1 + 1  # the user's and the manifest; the user's, the checkpoint's and the root
         assert passed.count("disk.fsync.after") == files
         assert passed.count("disk.fsync_folder.after") == folders
 
@@ -67,7 +67,7 @@ def publish_staged(store, id):
     return store.publish_folder(id, staged)
 
 
-def test_only_the_folder_that_was_staged_for_it_becomes_a_checkpoint(store, mine, tmp_path):
+def test_a_folder_staged_for_another_checkpoint_is_copied(store, mine, tmp_path):
     other_id = store.staging(OTHER)
     other_store = Checkpoints(FolderBlobs(tmp_path / "others")).staging(ID)
     for folder in (other_id, other_store):
@@ -78,7 +78,7 @@ def test_only_the_folder_that_was_staged_for_it_becomes_a_checkpoint(store, mine
         store.delete(ID)
 
 
-def test_a_part_of_what_was_staged_is_refused_and_kept(store):
+def test_a_part_of_the_staged_folder_is_refused_and_kept(store):
     staged = store.staging(ID)
     (staged / "inner").mkdir()
     for folder in (staged / "inner", staged.parent):
@@ -87,7 +87,7 @@ def test_a_part_of_what_was_staged_is_refused_and_kept(store):
     assert (staged / "inner").exists()
 
 
-def test_a_folder_that_is_none_is_refused_before_anything_is_written(store, mine):
+def test_a_path_that_is_not_a_folder_is_refused_before_anything_is_written(store, mine):
     for folder in (mine / "nowhere", mine / "é ü.txt"):
         with pytest.raises(InvalidArgument, match="a folder that exists"):
             store.publish_folder(ID, folder)
@@ -99,7 +99,7 @@ def test_a_folder_that_holds_the_store_is_refused(store, tmp_path):
         store.publish_folder(ID, tmp_path)
 
 
-def test_names_that_are_no_text_are_refused(store, mine):
+def test_file_names_that_are_not_utf8_are_refused(store, mine):
     with (mine / os.fsdecode(b"odd\xff")).open("w"):
         pass
     with pytest.raises(InvalidArgument, match="UTF-8"):
@@ -127,8 +127,8 @@ def test_difference_names_files(store, mine):
     assert difference(store, first, store.publish("c" * 32, {"x": 1})) == ["inner/weights.bin", "x", "é ü.txt"]
 
 
-def test_a_whole_other_checkpoint_in_its_place_is_damage(store, mine):
-    """Each file is as its manifest says: that it is another manifest is told by the reference alone."""
+def test_another_intact_checkpoint_in_its_place_is_damage(store, mine):
+    """Every file matches its manifest; only the reference shows that it is another manifest."""
     reference = store.publish_folder(ID, mine)
     (mine / "é ü.txt").write_text("tale")
     other = store.publish_folder(OTHER, mine)

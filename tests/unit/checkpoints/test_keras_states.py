@@ -1,4 +1,4 @@
-"""Keras models and optimizers come back bit for bit, in place, whatever names Keras gave their variables."""
+"""Keras models and optimizers come back bit for bit, in place, even if Keras names their variables differently."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def build(seed, *, compiled=True, width=5):
     if compiled:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(0.01), loss)
-        model.evaluate(IMAGES[:1], LABELS[:1], verbose=0)  # or its first fit would draw more random numbers
+        model.evaluate(IMAGES[:1], LABELS[:1], verbose=0)  # otherwise its first fit would draw more random numbers
     return model
 
 
@@ -52,11 +52,11 @@ def load(store, reference, state):
     return state
 
 
-def test_weights_optimizer_and_dropout_come_back_and_training_goes_on_as_it_would_have(store):
+def test_weights_optimizer_and_dropout_come_back_and_training_continues_unchanged(store):
     model = train(build(1))
     reference = store.publish(ID, {"model": model})
     saved = arrays(model)
-    fresh = build(2)  # its optimizer has made no variables yet, and its layers have other names
+    fresh = build(2)  # its optimizer has no variables yet, and its layers have other names
     assert [variable.path for variable in fresh.variables] != [variable.path for variable in model.variables]
     state = {"model": fresh}
     assert load(store, reference, state)["model"] is fresh
@@ -67,7 +67,7 @@ def test_weights_optimizer_and_dropout_come_back_and_training_goes_on_as_it_woul
     assert same(arrays(model), saved)
 
 
-def test_a_model_that_was_never_trained_resets_one_that_was(store):
+def test_an_untrained_checkpoint_resets_a_trained_model(store):
     model = build(1)
     reference = store.publish(ID, {"model": model})
     trained = train(build(2))
@@ -76,7 +76,7 @@ def test_a_model_that_was_never_trained_resets_one_that_was(store):
     assert int(trained.optimizer.iterations.numpy()) == 0
 
 
-def test_an_optimizer_may_be_an_entry_of_its_own(store):
+def test_an_optimizer_may_be_a_separate_entry(store):
     def make(seed):
         model = build(seed, compiled=False)
         optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
@@ -94,7 +94,7 @@ def test_an_optimizer_may_be_an_entry_of_its_own(store):
         load(store, reference, {**make(3), "optimizer": unbuilt})
 
 
-def test_what_does_not_fit_is_an_error_that_says_what_to_do(store):
+def test_a_state_that_does_not_fit_is_an_error_that_says_what_to_do(store):
     reference = store.publish(ID, {"model": train(build(1))})
     with pytest.raises(CheckpointError, match=r"has shape \(6, 5\) at variable 0, and the live object \(6, 7\)"):
         load(store, reference, {"model": build(1, width=7)})
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_an_error_that_says_what_to_do(store):
         load(store, reference, {"model": unbuilt})
 
 
-def test_without_a_live_object_the_arrays_are_given(store):
+def test_value_returns_the_arrays_without_a_live_object(store):
     model = train(build(1))
     with store.open(store.publish(ID, {"model": model})) as checkpoint:
         assert dict(checkpoint.entries) == {"model": "keras"}

@@ -1,4 +1,4 @@
-"""Random generators go on after a checkpoint as they would have without."""
+"""Random generators continue from a checkpoint as if uninterrupted."""
 
 import random
 
@@ -40,7 +40,7 @@ def store(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_restored_generator_goes_on_as_the_saved_one(store, kind):
+def test_a_restored_generator_continues_like_the_saved_one(store, kind):
     make, draw = KINDS[kind]
     saved, live = make(0), make(1)
     draw(saved)
@@ -66,7 +66,7 @@ def test_a_generator_of_another_kind_is_replaced(store):
         assert numpy_draw(state["rng"]) == numpy_draw(np.random.default_rng(0))
 
 
-def test_the_systems_generator_has_no_state(store):
+def test_the_system_generator_cannot_be_saved(store):
     with pytest.raises(StateUnsupported, match="'rng'"):
         store.publish(ID, {"rng": random.SystemRandom()})
 

@@ -1,4 +1,4 @@
-"""Where checkpoints are kept: folders that are removed, sent to other processes, reached through links."""
+"""Checkpoint stores: folders that are removed, sent to other processes or reached through links."""
 
 import os
 import pickle
@@ -22,14 +22,14 @@ def store(tmp_path):
     return Checkpoints(FolderBlobs(tmp_path / "checkpoints"))
 
 
-def test_deleting_from_a_store_that_was_never_used_makes_nothing(store):
+def test_deleting_from_an_unused_store_creates_no_folder(store):
     store.delete(ID)
     store.sync()
     assert store.ids() == []
     assert not Path(store.location).exists()
 
 
-def test_a_store_whose_folder_was_removed_makes_it_again(store):
+def test_a_store_recreates_its_removed_folder(store):
     store.publish(ID, {"x": 1})
     shutil.rmtree(store.location)
     store.verify(store.publish(ID, {"x": 1}))
@@ -49,7 +49,7 @@ def test_the_store_may_be_reached_through_a_link(store, tmp_path):
         store.verify(store.publish_folder(ID, folder))
 
 
-def test_what_others_put_there_is_left_alone(store):
+def test_files_of_others_in_the_folder_are_left_alone(store):
     store.publish(ID, {"x": 1})
     names = {"note", "note.txt", "a.b.c.d", "staging"}
     for name in names:
@@ -59,7 +59,7 @@ def test_what_others_put_there_is_left_alone(store):
     assert {path.name for path in Path(store.location).iterdir()} == names
 
 
-def test_a_folder_is_named_by_any_bytes(tmp_path):
+def test_a_folder_name_may_be_any_bytes(tmp_path):
     folder = tmp_path / os.fsdecode(b"odd\xff ?#%")
     for durable in (True, False):
         blobs = FolderBlobs(folder, durable)
@@ -82,7 +82,7 @@ def test_only_durable_blobs_wait_for_the_disk(tmp_path):
     (tmp_path / "mine" / "inner").mkdir(parents=True)
     (tmp_path / "mine" / "file").touch()
     for durable in (True, False):
-        # as a worker process makes it
+        # as in a worker process
         store = Checkpoints(blobs_at(FolderBlobs(tmp_path / f"{durable}", durable).address))
         passed = []
         with armed(passed.append):
@@ -105,7 +105,7 @@ PUBLISH = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the names of open files")
 @pytest.mark.parametrize("kind", PUBLISH)
-def test_the_names_of_all_folders_above_a_checkpoint_are_forced_onto_the_disk(tmp_path, monkeypatch, kind):
+def test_publishing_syncs_every_new_folder_above_a_checkpoint(tmp_path, monkeypatch, kind):
     forced = set()
     fsync = os.fsync
 
@@ -130,7 +130,7 @@ def load(state, folder):
 
 
 @pytest.mark.parametrize("files", [{}, {"save": save, "load": load}])
-def test_a_study_in_memory_waits_for_no_disk_in_its_workers_either(files):
+def test_workers_of_a_study_in_memory_never_wait_for_the_disk(files):
     def train(trials):
         for trial in trials.attach(lambda trial: {"weights": [0.0]}, **files):
             for _ in trial.range():
@@ -147,7 +147,7 @@ def test_a_study_in_memory_waits_for_no_disk_in_its_workers_either(files):
         seed=0,
     )
     passed = []
-    # whoever forces a file or a folder onto the disk is killed, and its trial is lost
+    # a worker that calls fsync on a file or folder is killed, and loses its trial
     for name in ("disk.fsync.before", "disk.fsync_folder.before"):
         study.set_budget(ph.Budget(steps=3 if name == "disk.fsync.before" else 6))
         with armed(passed.append):

@@ -76,27 +76,27 @@ def test_a_childs_weights_are_its_parents_checkpoint_byte_for_byte(store):
     assert again.digest == reference.digest
     assert store.path(OTHER).read_bytes() == store.path(ID).read_bytes()
 
-    # And training goes on as the parent's does.
+    # training continues exactly as the parent's does
     train(parent, 4)
     train(child, 4)
     assert difference(store, store.publish("c" * 32, parent), store.publish("d" * 32, child)) == []
     assert "model/0.weight" in difference(store, reference, store.publish("e" * 32, child))
 
 
-def test_what_is_trained_on_does_not_reach_the_file(store):
+def test_training_after_a_restore_does_not_change_the_file(store):
     state = build(0)
     train(state, 3)
     reference = store.publish(ID, state)
     checkpoint = store.open(reference)
-    store.delete(ID)  # what is open stays readable
+    store.delete(ID)  # an open checkpoint stays readable
     checkpoint.restore(state)
     train(state, 3)
     checkpoint.verify()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for what is mapped")
-def test_nothing_restored_lives_in_the_file(store):
-    """Else a file that a network file system takes away would kill the process that trains."""
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory map in /proc")
+def test_restored_values_do_not_share_memory_with_the_file(store):
+    """Otherwise a process that trains would die if a network file system lost the file."""
     state = build(0)
     train(state, 2)
     state["arrays"] = [np.ones(3), torch.ones(3), 1j * torch.ones(3)]
@@ -140,7 +140,7 @@ def test_conjugate_and_negative_views_come_back(store):
     assert torch.equal(negative, -value.imag)
 
 
-def test_tied_weights_load_right(store):
+def test_tied_weights_stay_tied(store):
     def tied():
         model = torch.nn.ModuleList([torch.nn.Linear(3, 3, bias=False), torch.nn.Linear(3, 3, bias=False)])
         model[1].weight = model[0].weight
@@ -152,7 +152,7 @@ def test_tied_weights_load_right(store):
     assert torch.equal(loaded[0].weight, saved[0].weight)
 
 
-def test_any_library_reads_the_arrays(store):
+def test_safetensors_alone_can_read_the_arrays(store):
     state = build(0)
     train(state, 2)
     store.publish(ID, {**state, "tree": {"a": np.arange(3), "b": 0.5}})
@@ -167,7 +167,7 @@ def test_any_library_reads_the_arrays(store):
     assert manifest["entries"]["tree"]["tree"]["dict"]["b"] == 0.5
 
 
-def test_whatever_has_a_state_dict_is_saved_by_it(store):
+def test_any_object_with_a_state_dict_is_saved_through_it(store):
     class Buffer:
         def __init__(self):
             self.items = torch.zeros(3)
@@ -185,7 +185,7 @@ def test_whatever_has_a_state_dict_is_saved_by_it(store):
     with store.open(reference) as checkpoint:
         assert checkpoint.entries == {"buffer": "state_dict"}
         checkpoint.restore({"buffer": loaded})
-        loaded.items += 1  # it kept the tensor it was given, which must not be the file's
+        loaded.items += 1  # it keeps the tensor that it got, which must not be memory of the file
         checkpoint.verify()
     store.verify(reference)
     assert loaded.items.tolist() == [2, 2, 2]

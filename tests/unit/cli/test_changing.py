@@ -59,7 +59,7 @@ def finish(study: ph.Study) -> None:
         trial.report(score=float(trial["lr"]))
 
 
-def test_each_says_what_changed_in_one_line_and_changes_it(storage: Path) -> None:
+def test_each_command_changes_the_study_and_says_so_in_one_line(storage: Path) -> None:
     def control() -> ph.records.StudyControl:  # type: ignore[name-defined]
         return ph.Study("toy", storage=storage).control
 
@@ -80,7 +80,7 @@ def test_each_says_what_changed_in_one_line_and_changes_it(storage: Path) -> Non
     assert "goes to no limit; before" in call("budget", "toy", "--steps", "none").stdout
 
 
-def test_each_prints_json(storage: Path) -> None:
+def test_each_command_can_print_json(storage: Path) -> None:
     finish(ph.Study("toy", storage=storage))
     said = [
         json.loads(call(*arguments, "--json").stdout)
@@ -132,7 +132,7 @@ def test_a_pinned_checkpoint_stays(storage: Path) -> None:
         (("pause", "other"), "there is no study 'other'"),
     ],
 )
-def test_what_cannot_be_is_an_error_of_one_line_and_changes_nothing(
+def test_a_bad_request_is_an_error_of_one_line_and_changes_nothing(
     storage: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     before = ph.Study("toy", storage=storage).control
@@ -175,7 +175,7 @@ def wait_until(held: object, seconds: float = 30.0) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--now",)])
-def test_a_study_that_another_process_runs_is_changed_by_commands(
+def test_commands_change_a_study_that_another_process_runs(
     storage: Path, owner: subprocess.Popen[str], words: tuple[str, ...]
 ) -> None:
     study = ph.Study("toy", storage=storage)

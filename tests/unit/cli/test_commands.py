@@ -1,4 +1,4 @@
-"""The commands, on a study that was really run."""
+"""The commands that read and run studies, on a study that ran."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def call(*arguments: str, code: int = 0) -> Result:
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with the study "toy", run by the command itself."""
+    """Return a storage with the study "toy", which the command itself ran."""
     folder = tmp_path_factory.mktemp("cli")
     url = f"sqlite:///{folder}/toy.db"
     (folder / "toy_script.py").write_text(SCRIPT.replace("STORAGE", repr(url)))
@@ -72,7 +72,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_studies_lists_them(storage: str) -> None:
+def test_studies_lists_each_study(storage: str) -> None:
     assert call("studies", "--storage", storage).output.splitlines()[1].split()[:2] == ["toy", "finished"]
     (status,) = json.loads(call("studies", "--storage", storage, "--json").output)
     assert (status["name"], status["state"], status["population"]) == ("toy", "finished", 4)
@@ -88,7 +88,7 @@ def test_show_tells_state_members_and_budget(storage: str) -> None:
     assert len(document["events"]) <= 2
 
 
-def test_best_is_the_best(storage: str) -> None:
+def test_best_shows_the_best_trial_and_its_checkpoint(storage: str) -> None:
     document = json.loads(call("best", "toy", "--storage", storage, "--json").output)
     assert document["lineage"][-1] == document["trial"]["number"]
     assert Path(document["checkpoint_path"]).exists()
@@ -96,7 +96,7 @@ def test_best_is_the_best(storage: str) -> None:
     assert f"trial {document['trial']['number']} of member {document['trial']['member']}" in text
 
 
-def test_schedule_in_each_format_says_the_same(storage: str) -> None:
+def test_schedule_has_the_same_content_in_each_format(storage: str) -> None:
     segments = json.loads(call("schedule", "toy", "--storage", storage, "--format", "json").output)["segments"]
     rows = list(csv.DictReader(io.StringIO(call("schedule", "toy", "--storage", storage, "--format", "csv").output)))
     table = call("schedule", "toy", "--storage", storage).output.splitlines()[1:]
@@ -178,7 +178,7 @@ def test_run_reports_training_that_fails(tmp_path: Path) -> None:
     assert "RuntimeError: no such data" in done.stderr
 
 
-def test_devices() -> None:
+def test_devices_are_parsed() -> None:
     from phyletic.cli.run import parse_devices
 
     assert parse_devices("0, 1") == ["0", "1"]
@@ -187,7 +187,7 @@ def test_devices() -> None:
         parse_devices("0,,1")
 
 
-def test_the_demo_prints_what_it_found_and_draws_it(tmp_path: Path) -> None:
+def test_the_demo_prints_and_draws_its_results(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     arguments = ["demo", "--members", "2", "--rounds", "2", "--workers", "0", "--output", str(tmp_path / "demo")]
     text = call(*arguments).stdout
@@ -200,21 +200,21 @@ def test_the_demo_prints_what_it_found_and_draws_it(tmp_path: Path) -> None:
     assert f"{again['held_out_accuracy']:.4f}" == held_out.split()[-1]
 
 
-def test_the_demo_says_what_differs_from_an_earlier_one(tmp_path: Path) -> None:
+def test_the_demo_names_the_difference_to_an_earlier_study(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     arguments = ["demo", "--rounds", "1", "--workers", "0", "--quiet", "--output", str(tmp_path)]
     call(*arguments, "--members", "2")
     assert "population" in call(*arguments, "--members", "3", code=1).stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(storage: str) -> None:
+def test_a_closed_pipe_is_not_an_error(storage: str) -> None:
     command = f"{sys.executable} -m phyletic show toy --storage {storage} --json | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stdout == "{\n"
     assert done.stderr == ""
 
 
-def test_show_reads_as_little_of_a_long_study_as_of_a_short_one(
+def test_show_reads_no_more_of_a_long_study_than_of_a_short_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Any] = []

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The findings of ``phyletic doctor``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def by_topic(storage: str | None) -> dict[str, doctor.Finding]:
     return {finding.topic: finding for finding in doctor.examine(storage)}
 
 
-def test_a_machine_that_runs_these_tests_is_fit(tmp_path: Path) -> None:
+def test_the_doctor_finds_no_problem_on_a_machine_that_runs_these_tests(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["doctor", "--storage", str(tmp_path / "study.db"), "--json"])
     assert result.exit_code == 0, result.output
     findings = {finding["topic"]: finding for finding in json.loads(result.output)}
@@ -51,7 +51,7 @@ def test_a_slow_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert finding.advice
 
 
-def test_a_place_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+def test_an_unusable_storage_is_a_problem(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["doctor", "--storage", "mysql://host/db"])
     assert result.exit_code == 1
     assert "not supported" in result.output

@@ -1,4 +1,4 @@
-"""Every kind of plot from a shell."""
+"""``phyletic plot`` draws every kind of plot."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_each_kind_is_drawn(arguments: tuple[str, ...], storage: str, tmp_path: 
         assert image.format == "PNG"
 
 
-def test_the_ending_is_the_format(storage: str, tmp_path: Path) -> None:
+def test_the_file_suffix_chooses_the_format(storage: str, tmp_path: Path) -> None:
     assert call(storage, "-o", str(tmp_path / "a.svg")).exit_code == 0
     assert "<svg" in (tmp_path / "a.svg").read_text()
     sizes = []
@@ -90,7 +90,7 @@ def test_options_that_do_not_go_together_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_is_not_there_is_one_line(storage: str, tmp_path: Path) -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(storage: str, tmp_path: Path) -> None:
     result = call(storage, "--kind", "parameters", "--pair", "lr", "momentum", "-o", str(tmp_path / "a.png"))
     assert result.exit_code == 1
     assert "momentum" in result.output

@@ -1,4 +1,4 @@
-"""Every command explains itself, quickly, and docs/cli.md says the same."""
+"""Every command has help, which loads fast, and docs/cli.md has the same text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_command_and_option_is_documented(name: str, command: click.Comman
             assert f"`{option}" in section or f", {option}" in section, (name, option)
 
 
-def test_the_document_is_what_the_commands_say() -> None:
+def test_the_document_is_up_to_date() -> None:
     assert DOCUMENT.read_text() == reference(), "run: python -m phyletic.cli.reference > docs/cli.md"
 
 

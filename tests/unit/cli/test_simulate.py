@@ -1,3 +1,5 @@
+"""``phyletic simulate``: its options, its table and its JSON."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +20,7 @@ def simulated(*arguments):
     return json.loads(found.stdout)
 
 
-def test_it_compares_with_random_search_at_the_same_settings():
+def test_pbt_is_compared_with_random_search_at_the_same_settings():
     found = simulated()
     assert list(found) == ["pbt", "random"]
     for name, one in found.items():
@@ -51,14 +53,14 @@ def test_each_option_has_its_effect():
 FIGURES = ["wall_seconds", "utilisation", "regret", "exploits", "completed", "losses", "member_steps"]
 
 
-def test_scripts_get_every_figure():
+def test_json_has_every_figure():
     for one in simulated().values():
         assert list(one) == ["mean", "simulations"]
         assert list(one["mean"]) == FIGURES
         assert [list(simulation) for simulation in one["simulations"]] == [["seed", *FIGURES]] * 2
 
 
-def test_people_get_a_table_of_the_same_figures():
+def test_the_table_shows_the_same_figures():
     options = ["simulate", "--population", "32", "--workers", "8", "--crash-rate", "0.1", "--steps", "60"]
     table = CliRunner().invoke(main, options, catch_exceptions=False).stdout.splitlines()
     said = json.loads(CliRunner().invoke(main, [*options, "--json"], catch_exceptions=False).stdout)
@@ -77,7 +79,7 @@ def test_people_get_a_table_of_the_same_figures():
         rounded = [mean["completed"], mean["exploits"], mean["losses"], mean["member_steps"]]
         assert [float(cell) for cell in cells[3:]] == pytest.approx(rounded, abs=0.5)
         assert mean["losses"] > 0
-    # eight workers that were busy all the time would have taken this long
+    # eight workers that are always busy would take steps / 8 seconds
     steps, seconds = said["random"]["mean"]["member_steps"], said["random"]["mean"]["wall_seconds"]
     assert steps == 32 * 60
     assert steps / 8 < seconds < 1.5 * steps / 8

@@ -1,4 +1,4 @@
-"""Each attempt that ends without a result is an event: who ran it, from when until when, and why it ended."""
+"""Each attempt that ends without a result is an event with its worker, its times and its cause."""
 
 import pytest
 
@@ -12,7 +12,7 @@ SESSIONS = {name: f"{place:032x}" for place, name in enumerate(["a", "b", "far"]
 
 
 class Desk:
-    """A coordinator on a study in memory, by a clock that the test sets."""
+    """A coordinator on a study in memory; the test passes the time of each command."""
 
     def __init__(self):
         self.study = ph.Study(
@@ -50,7 +50,7 @@ def test_the_end_of_each_attempt_is_an_event():
     desk.say(Fail(lease=desk.grant("a", 5.0).lease, error="handed back", cause="released"), 6.0)
     desk.grant("far", 7.0)
     for now in range(8, 20):
-        # the owner is awake all the time, so it does not take the silence for a gap of its own
+        # the owner stays awake, so it does not mistake the silence for its own suspension
         desk.say(Join(session=SESSIONS["a"], worker="a"), float(now))
     desk.grant("a", 20.0)
     desk.begin(30.0)
@@ -84,7 +84,7 @@ def test_the_end_of_each_attempt_is_an_event():
 
 
 @pytest.mark.parametrize("cause", ["error", "lost", "released"])
-def test_a_failure_said_twice_is_one_event_and_one_failure(cause):
+def test_a_repeated_failure_is_one_event_and_one_failure(cause):
     desk = Desk()
     failed = Fail(lease=desk.grant("a", 1.0).lease, error="it broke", cause=cause)
     first = desk.say(failed, 2.0)
@@ -94,5 +94,5 @@ def test_a_failure_said_twice_is_one_event_and_one_failure(cause):
     assert desk.say(failed, 5.0) == first
     assert len([event for event in desk.study.events() if event.kind == ENDED_ATTEMPT]) == 1
     desk.grant("b", 6.0)
-    # the trial was granted again, so the word comes too late
+    # the trial was granted again, so the message comes too late
     assert desk.say(failed, 7.0).error == "LeaseLost"

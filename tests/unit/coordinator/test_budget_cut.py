@@ -1,4 +1,4 @@
-"""A budget of steps that is lowered cuts the trials that wait, and those beyond it keep nobody waiting."""
+"""Lowering the budget of steps shortens waiting trials, and gives up those beyond it so that no member waits."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def make(folder, synchronous=False, algorithm=None):
 
 
 def ask_all(study, most=10):
-    """Ask until there is nothing to run now; returns the trials, and the last answer."""
+    """Ask until no trial can run now; return the trials and the last answer."""
     trials = []
     while isinstance(answer := study.ask(), ph.LiveTrial):
         trials.append(answer)
@@ -36,11 +36,11 @@ def tell(study, trials, steps=None, score=1.0):
 
 
 def give_back(study):
-    """Leave what is held waiting."""
+    """Return every held trial to the waiting ones."""
     study.close()
 
 
-def is_stored(study):
+def check_stored(study):
     held = study.owner.state
     study.close()
     again = study.owner.state
@@ -53,7 +53,7 @@ def is_stored(study):
 
 
 @BOTH
-def test_trials_that_wait_are_cut_when_they_are_granted(tmp_path, synchronous):
+def test_waiting_trials_are_shortened_when_they_are_granted(tmp_path, synchronous):
     study = make(tmp_path, synchronous)
     tell(study, ask_all(study)[0])
     waiting, _ = ask_all(study)
@@ -65,7 +65,7 @@ def test_trials_that_wait_are_cut_when_they_are_granted(tmp_path, synchronous):
     assert [(trial.number, trial.start_step, trial.steps) for trial in cut] == [
         (trial.number, 10, 4) for trial in waiting
     ]
-    is_stored(study)
+    check_stored(study)
     events = [event.payload for event in study.events() if event.kind == "trial cut"]
     assert events == [{"trial": trial.number, "member": trial.member, "steps": [10, 4]} for trial in waiting]
     tell(study, ask_all(study)[0])
@@ -75,7 +75,7 @@ def test_trials_that_wait_are_cut_when_they_are_granted(tmp_path, synchronous):
 
 
 @BOTH
-def test_trials_that_would_begin_beyond_it_are_given_up_and_count_as_no_failure(tmp_path, synchronous):
+def test_trials_that_would_begin_beyond_the_budget_are_given_up_without_a_failure(tmp_path, synchronous):
     study = make(tmp_path, synchronous)
     tell(study, ask_all(study)[0])
     waiting, _ = ask_all(study)
@@ -86,10 +86,10 @@ def test_trials_that_would_begin_beyond_it_are_given_up_and_count_as_no_failure(
     assert [(trial.state, trial.failures, trial.losses) for trial in left] == [(TrialState.FAILED, 0, 0)] * len(waiting)
     assert all("budget was lowered" in trial.error for trial in left)
     assert study.owner.state.counters.failures_in_a_row == 0
-    is_stored(study)
+    check_stored(study)
     assert study.finished
     assert {event.payload["cause"] for event in study.events() if event.kind == "trial given up"} == {"budget"}
-    # raised again, each member goes on from where it was
+    # after the budget is raised again, each member continues from its last step
     study.set_budget(ph.Budget(steps=20))
     again, _ = ask_all(study)
     assert [(trial.member, trial.start_step, trial.steps) for trial in again] == [(m, 10, 10) for m in range(3)]
@@ -98,7 +98,7 @@ def test_trials_that_would_begin_beyond_it_are_given_up_and_count_as_no_failure(
 
 
 @BOTH
-def test_what_is_beyond_it_keeps_no_generation_waiting(tmp_path, synchronous):
+def test_no_generation_waits_for_a_trial_beyond_the_budget(tmp_path, synchronous):
     study = make(tmp_path, synchronous)
     first, _ = ask_all(study)
     tell(study, first[:1], steps=30)
@@ -112,7 +112,7 @@ def test_what_is_beyond_it_keeps_no_generation_waiting(tmp_path, synchronous):
     assert isinstance(answer, ph.Wait)
     assert study.trial(ahead.number).state is TrialState.FAILED
     assert [(trial.member, trial.start_step, trial.steps) for trial in third] == [(1, 20, 5), (2, 20, 5)]
-    is_stored(study)
+    check_stored(study)
     tell(study, ask_all(study)[0])
     assert isinstance(study.ask(), ph.Finished)
     study.close()
@@ -137,7 +137,7 @@ def test_a_trial_bounded_by_seconds_is_bounded_by_the_limit_too(tmp_path):
     study.close()
 
 
-def test_a_rescue_that_is_given_up_is_still_to_come(tmp_path):
+def test_a_member_whose_rescue_was_given_up_is_rescued_later(tmp_path):
     study = make(tmp_path, algorithm=ph.PBT(4, 10, synchronous=True))
     first, _ = ask_all(study)
     tell(study, first[:1], steps=30, score=9.0)
@@ -158,7 +158,7 @@ def test_a_rescue_that_is_given_up_is_still_to_come(tmp_path):
     study.set_budget(ph.Budget(steps=35))
     held, _ = ask_all(study)
     assert [trial.member for trial in held] == [2]
-    is_stored(study)
+    check_stored(study)
     assert study.owner.state.member(1).view.failed
     tell(study, ask_all(study)[0])
     again = next(trial for trial in ask_all(study)[0] if trial.member == 1)
@@ -167,7 +167,7 @@ def test_a_rescue_that_is_given_up_is_still_to_come(tmp_path):
     study.close()
 
 
-def test_lowering_during_a_run_ends_it(tmp_path):
+def test_lowering_the_budget_during_a_run_ends_the_run(tmp_path):
     study = make(tmp_path, synchronous=True)
     seen = []
 
@@ -182,5 +182,5 @@ def test_lowering_during_a_run_ends_it(tmp_path):
 
     study.run(train, workers=0, verbose=0)
     assert study.finished
-    # the one that ran goes on to its end, the others are cut
+    # the running trial goes on to its end, the others are shortened
     assert [(trial.member, trial.end_step) for trial in study.trials()[3:]] == [(0, 20), (1, 15), (2, 15)]

@@ -1,4 +1,4 @@
-"""Checkpoints are condemned, then deleted, then noted as collected; each is on the disk before the next begins."""
+"""A checkpoint is condemned, then deleted, then recorded as collected; each step is durable before the next begins."""
 
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def tell(study):
     return study.tell(trial, score=trial["lr"], checkpoint={"w": [trial.number]})
 
 
-@pytest.mark.parametrize("trials", [12, 60])  # fewer and more than are confirmed at once
-def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_for_good(tmp_path, trials):
+@pytest.mark.parametrize("trials", [12, 60])  # fewer and more than one batch of confirmations
+def test_a_checkpoint_is_deleted_only_after_it_is_condemned_and_recorded_only_after_it_is_gone(tmp_path, trials):
     study = make(tmp_path / "a.db")
     published: set[str] = set()
     gone_for_good: set[str] = set()
@@ -67,10 +67,10 @@ def test_nothing_is_deleted_before_it_is_condemned_nor_noted_before_it_is_gone_f
     assert there() == ids(CheckpointState.DURABLE)
 
 
-def test_a_result_is_on_the_disk_before_it_is_acknowledged_and_its_checkpoint_before_it_is_told(tmp_path):
-    """By the order of what was forced: the checkpoint's bytes, its name, then the commit that speaks of it."""
+def test_a_checkpoint_is_durable_before_its_result_and_a_result_before_its_acknowledgement(tmp_path):
+    """The order of the syncs is: the checkpoint's bytes, its name, then the commit that refers to it."""
     study = make(tmp_path / "a.db")
-    study.ask()  # the owner begins, and the folders are there
+    study.ask()  # the owner begins and creates the folders
     tell(study)
     trial = study.ask()
     passed = []
@@ -100,7 +100,7 @@ def _synchronous(writer):
     return ", synced" if level >= 2 else ", not synced"
 
 
-def test_what_an_open_trial_starts_from_is_kept_until_it_has_ended(tmp_path):
+def test_the_parent_of_an_open_trial_is_kept_until_the_trial_has_ended(tmp_path):
     study = ph.Study(
         "study",
         space={"lr": ph.Float(0.1, 1.0)},
@@ -115,7 +115,7 @@ def test_what_an_open_trial_starts_from_is_kept_until_it_has_ended(tmp_path):
         study.tell(study.ask(), score=score, checkpoint={"w": [score]})
     held = study.ask()
     assert (held.member, held.parent, held.record.decision.kind) == (0, 1, "exploit")
-    # the donor goes on, and is better each time: nothing else asks for what it gave
+    # the donor goes on and improves each time, so only the open trial needs the inherited checkpoint
     for score in (2.0, 3.0, 4.0, 5.0):
         trial = study.ask()
         assert trial.member == 1
@@ -132,7 +132,7 @@ def test_what_an_open_trial_starts_from_is_kept_until_it_has_ended(tmp_path):
     study.close()
 
 
-def test_what_a_member_left_that_was_taken_out_is_not_counted_on_after_a_reopening(tmp_path):
+def test_a_reopened_study_does_not_rely_on_checkpoints_of_removed_members(tmp_path):
     def tell(study, trial, score):
         study.tell(trial, {"score": score}, checkpoint={"w": [score]})
 
@@ -141,7 +141,7 @@ def test_what_a_member_left_that_was_taken_out_is_not_counted_on_after_a_reopeni
     for trial, score in zip(study.ask(count=3), (1.0, 2.0, 9.0), strict=True):
         tell(study, trial, score)
     study.resize(2)
-    assert study.checkpoints.exists(study.trial(2).checkpoint.id)  # it is the best one
+    assert study.checkpoints.exists(study.trial(2).checkpoint.id)  # it is the best trial
     study.close()
     with ph.Study("out", storage=tmp_path / "a.db") as again:
         tell(again, again.ask(), 20.0)
@@ -150,7 +150,7 @@ def test_what_a_member_left_that_was_taken_out_is_not_counted_on_after_a_reopeni
         assert all(again.checkpoints.exists(trial.checkpoint.id) for trial in again.owner.state.best)
 
 
-def test_remains_that_cannot_be_looked_up_now_keep_nobody_from_beginning(tmp_path, monkeypatch):
+def test_an_owner_begins_even_if_it_cannot_look_up_abandoned_checkpoints(tmp_path, monkeypatch):
     study = make(tmp_path / "a.db")
 
     def fail(connection, study_id, ids):

@@ -1,4 +1,4 @@
-"""An earlier owner can write nothing any more, even if the next one has changed nothing yet."""
+"""An earlier owner cannot write, even if the next one has not changed anything yet."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def stored(study):
 
 
 @pytest.mark.parametrize("first", [Ask(session=OTHER), Control(paused=True)])
-def test_an_earlier_owner_decides_nothing_more_however_often_it_is_asked(study, first):
+def test_an_earlier_owner_refuses_every_command(study, first):
     earlier, later = coordinator_of(study), coordinator_of(study)
     earlier.begin(0.0)
     lease = earlier.execute([Ask(session=SESSION)], 0.0).replies[0].first.lease
@@ -83,7 +83,7 @@ def test_an_earlier_owner_that_has_not_noticed_ends_without_an_error(study):
     assert stored(study) == before
 
 
-def test_what_a_detached_worker_publishes_while_owners_change_is_kept(study):
+def test_a_checkpoint_that_a_detached_worker_publishes_while_owners_change_is_kept(study):
     def open_study():
         coordinator = coordinator_of(study)
         return coordinator, coordinator.begin(0.0).condemned

@@ -1,4 +1,4 @@
-"""Followers of a study get what is committed, and nothing that they do reaches the code that decides."""
+"""Followers of a study get every committed change, and their errors never reach the coordinator."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def train(trials):
 
 
 @pytest.mark.parametrize("how", ["by hand", "run"])
-def test_a_function_that_raises_harms_neither_the_result_nor_the_loop_and_is_logged(how, caplog):
+def test_the_error_of_a_follower_is_logged_and_harms_neither_the_result_nor_the_loop(how, caplog):
     study = make()
     seen = []
 
@@ -51,7 +51,7 @@ def test_a_function_that_raises_harms_neither_the_result_nor_the_loop_and_is_log
     assert {record.name for record in caplog.records} == {"phyletic"}
 
 
-def test_a_function_may_use_the_study_and_is_called_in_the_order_of_commits():
+def test_a_follower_may_use_the_study_and_is_called_in_commit_order():
     study = make()
     sequences = []
 
@@ -87,7 +87,7 @@ def test_a_trial_given_up_by_its_workers_death_reaches_the_feed_and_the_display(
     assert f"member {given_up.trial.member} trial 1 failed after 1 attempts" in said
 
 
-def test_a_function_gets_all_changes_in_order_though_many_threads_commit():
+def test_a_follower_gets_all_changes_in_order_even_if_many_threads_commit():
     study = make(population=20)
     seen, together, inside = [], [], set()
 
@@ -110,7 +110,7 @@ def test_a_function_gets_all_changes_in_order_though_many_threads_commit():
         thread.join()
     end()
     assert set(together) == {1}
-    # whoever comes late reads the same records from the store, in parts of any size
+    # a late follower reads the same records from the store, in parts of any size
     stored, known = [], -1
     while part := study.changes(since=known, limit=7):
         stored += part

@@ -1,4 +1,4 @@
-"""A new owner reads the state that the last one committed, whatever happened, by a fixed number of statements."""
+"""A new owner loads exactly the state that the last one committed, by a fixed number of statements."""
 
 import sqlalchemy as sa
 from hypothesis import given, settings
@@ -39,7 +39,7 @@ RUNS = st.lists(st.tuples(ENDINGS, st.integers(0, 50)) | CONTROLS, max_size=6)
 
 
 def ended(grant, how, place):
-    """Return what a worker says at the end of an attempt."""
+    """Return the command that a worker sends at the end of an attempt."""
     trial, lease = grant.trial, grant.lease
     if how in ("error", "lost", "released", "damaged"):
         return Fail(lease=lease, error="it broke", cause=how)
@@ -94,7 +94,7 @@ def test_the_loaded_state_is_the_committed_state(algorithm, runs):
 
 
 def _nothing_seen(study):
-    """Return what an observer who asks the store would have seen; only the two states are compared."""
+    """Return the ledger of an observer who reads the store, so that only the two states are compared."""
     trials = study.trials(states=[TrialState.COMPLETED, TrialState.PARTIAL])
     told = {trial.checkpoint.id for trial in trials if trial.checkpoint is not None}
     return Ledger(ended={trial.number: trial for trial in trials}, published=told)
@@ -113,7 +113,7 @@ def make(storage, population=1, **options):
     )
 
 
-def test_a_head_outlives_any_number_of_hand_backs(tmp_path):
+def test_a_head_survives_any_number_of_hand_backs(tmp_path):
     study = make(tmp_path / "a.db")
     study.tell(study.ask(), score=1.0, checkpoint={"w": [1.0]})
     for _ in range(15):
@@ -126,7 +126,7 @@ def test_a_head_outlives_any_number_of_hand_backs(tmp_path):
 
 
 def test_an_interruption_after_many_failures_changes_no_decision(tmp_path):
-    """A member that fails in generation after generation has the same parents whether or not the study is reopened."""
+    """A member that fails in many generations has the same parents whether or not the study is reopened."""
 
     def run(storage, reopen_at):
         study = make(storage, population=4, synchronous=True)

@@ -1,4 +1,4 @@
-"""Attached sessions live as long as their owner; detached ones until another session gets their trial."""
+"""An attached session ends with its owner; a detached one keeps its trial until another session gets it."""
 
 import itertools
 from dataclasses import replace
@@ -78,13 +78,13 @@ def test_a_silent_session_keeps_its_trial_until_another_gets_it(desk):
     other = desk.say(Ask(session=S2))
     assert (first.trial.number, other.trial.number) == (0, 1)
     for _ in range(5):
-        desk.say(Heartbeat(lease=other.lease), after=2.4)  # the owner hears one of them all the time
-    # 12 s of silence: past the deadline, and nobody has asked
+        desk.say(Heartbeat(lease=other.lease), after=2.4)  # so that the owner stays awake
+    # 12 s of silence: past the deadline, but no other session has asked
     told = desk.say(tell(first, 3.0))
     assert told.trial.score == 3.0
 
 
-def test_a_silent_session_loses_its_trial_to_the_next_who_asks(desk):
+def test_a_silent_session_loses_its_trial_to_the_next_session_that_asks(desk):
     desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
     desk.say(Join(session=S2, worker="near", lease_seconds=10.0))
     first = desk.say(Ask(session=S1))
@@ -103,7 +103,7 @@ def test_a_silent_session_loses_its_trial_to_the_next_who_asks(desk):
     assert desk.say(tell(again, 7.0)).trial.score == 7.0
 
 
-def test_each_word_from_a_session_moves_its_deadline(desk):
+def test_each_command_of_a_session_renews_its_lease(desk):
     desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
     first = desk.say(Ask(session=S1))
     for _ in range(12):
@@ -112,7 +112,7 @@ def test_each_word_from_a_session_moves_its_deadline(desk):
     assert desk.say(Ask(session=S2)).trial.number == 1
 
 
-def test_a_gap_in_the_owners_own_time_moves_deadlines(desk):
+def test_a_suspension_of_the_owner_postpones_deadlines(desk):
     desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
     first = desk.say(Ask(session=S1))
     desk.say(Join(session=S2, worker="near", lease_seconds=10.0), after=3600.0)  # the laptop was closed
@@ -131,12 +131,12 @@ def test_a_detached_session_outlives_its_owner_and_an_attached_one_does_not(desk
     assert desk.say(tell(far, 5.0)).trial.score == 5.0
     refused = desk.say(tell(near))
     assert refused.error == "LeaseLost"
-    # what was lost with its owner counts against nothing
+    # a trial that ended with its owner counts neither a failure nor a loss
     again = desk.say(Ask(session=S2))
     assert (again.trial.number, again.trial.failures, again.trial.losses) == (near.trial.number, 0, 0)
 
 
-def test_sessions_that_ended_with_their_owner_are_looked_for_once(desk):
+def test_sessions_that_ended_with_their_owner_are_listed_only_once(desk):
     desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
     desk.say(Join(session=S2, worker="near", pid=4_000_000, created=1.0))
     looked_for = []
@@ -159,7 +159,7 @@ def test_the_same_incarnation_gets_its_open_trial_again_and_a_new_one_another(de
     assert isinstance(desk.say(Ask(session="3" * 32)), Wait)
 
 
-def test_a_session_that_left_has_lost_its_trials_and_the_next_gets_them(desk):
+def test_a_session_that_leaves_loses_its_trials_to_the_next(desk):
     first = desk.say(Ask(session=S1))
     desk.say(Leave(session=S1, lost=True, error="killed by signal 9"))
     again = desk.say(Ask(session=S2))
@@ -168,7 +168,7 @@ def test_a_session_that_left_has_lost_its_trials_and_the_next_gets_them(desk):
     assert again.trial.error == "killed by signal 9"
     desk.say(Leave(session=S2, lost=False))
     released = desk.say(Ask(session=S1)).trial
-    # what was merely given back says nothing of the trial, and hides nothing that was said of it
+    # a released trial counts no loss and keeps its earlier error
     assert (released.losses, released.error) == (1, "killed by signal 9")
     assert desk.study.trial(first.trial.number).error == "killed by signal 9"
 
@@ -203,13 +203,13 @@ def test_an_overdue_trial_does_not_hold_the_last_place_in_the_budget(tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_lease_of_no_length_is_refused(desk, seconds):
+def test_a_bad_lease_length_is_refused(desk, seconds):
     refused = desk.say(Join(session=S1, worker="far", lease_seconds=seconds))
     assert refused.error == "InvalidArgument"
     assert "lease_seconds" in refused.message
 
 
-def test_a_write_that_fails_makes_no_silent_session_immortal(desk):
+def test_a_silent_session_still_expires_after_a_failed_write(desk):
     desk.say(Join(session=S1, worker="far", lease_seconds=10.0))
     desk.say(Join(session=S2, worker="near", pid=1, created=1.0))
     lost = desk.say(Ask(session=S1))
@@ -229,7 +229,7 @@ def test_a_write_that_fails_makes_no_silent_session_immortal(desk):
     assert desk.say(tell(lost)).error == "LeaseLost"
 
 
-def test_what_a_silent_session_runs_beyond_a_lowered_budget_is_given_up(desk):
+def test_a_silent_sessions_trial_beyond_a_lowered_budget_is_given_up(desk):
     for session in (S1, S2):
         desk.say(Join(session=session, worker=session[0], lease_seconds=10.0))
         desk.say(tell(desk.say(Ask(session=session))))
@@ -255,7 +255,7 @@ def test_a_member_that_failed_for_good_gets_no_other_trial_while_others_run(tmp_
 
 
 @pytest.mark.parametrize("completes", [True, False])
-def test_failures_end_a_study_only_once_nothing_runs_that_may_complete(tmp_path, completes):
+def test_failures_end_a_study_only_after_every_running_trial_has_ended(tmp_path, completes):
     desk = Desk(tmp_path, population=6, max_failures=1)
     running = desk.say(Ask(session=S1))
     for _ in range(5):
@@ -278,30 +278,30 @@ def test_a_score_that_is_not_finite_reaches_no_target(tmp_path, score, mode):
     desk = Desk(tmp_path, budget=ph.Budget(steps=50, target=3.0), mode=mode)
     for reached, value in ((False, score), (True, 3.0)):
         told = desk.say(tell(desk.say(Ask(session=S1)), value))
-        # and would not, were it taken for the best one
+        # not even if it were taken for the best trial
         assert target_reached(replace(desk.coordinator.state, best=(told.trial,))) is reached
         assert isinstance(desk.say(Ask(session=S1)), Finished) is reached
 
 
-def test_what_is_told_in_a_batch_is_taken_in_before_anything_is_decided(tmp_path):
+def test_results_in_a_batch_are_recorded_before_anything_is_decided(tmp_path):
     desk = Desk(tmp_path, population=1)
     first = desk.say(Ask(session=S1))
     granted, told = desk.say(Ask(session=S2), tell(first, 2.0))
     assert told.trial.score == 2.0
     assert granted.trial.parent == first.trial.number
-    # a failure, too: whoever asked before it was said gets that trial
+    # the same holds for a failure: a session that asks earlier in the batch gets the failed trial
     again, _ = desk.say(Ask(session=S1), Fail(lease=granted.lease, error="broken"))
     assert (again.trial.number, again.trial.failures) == (granted.trial.number, 1)
 
 
-def test_failures_are_counted_over_owners_that_die_and_anew_after_a_stop(tmp_path):
-    """Where machines are taken away again and again, training code that never works stops the study all the same."""
+def test_a_dead_owner_keeps_the_failure_count_and_a_stop_resets_it(tmp_path):
+    """Training code that never works must stop the study, even if its machine is taken away again and again."""
     desk = Desk(tmp_path, max_failures=2)
     attempts = 0
     while isinstance(answer := desk.say(Ask(session=S1)), Grant):
         attempts += 1
         desk.say(Fail(lease=answer.lease, error="the training code raised"))
-        # killed before it stops: there is one answer more to give
+        # the owner dies after each failure except the last
         if attempts < failure_cap(desk.coordinator.state):
             desk.open()
     assert (type(answer), answer.failed) == (Finished, True)

@@ -1,4 +1,4 @@
-"""Members that are taken out of the population leave nothing behind that anybody waits for, or goes on from."""
+"""After a member is taken out, the study neither waits for its trials nor continues from its lost checkpoints."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def running_and_taken_out(desk, **joining):
 
 
 @pytest.mark.parametrize("end", ["fail", "leave", "crash", "silence"])
-def test_a_study_ends_though_a_member_taken_out_never_completes(end):
+def test_a_study_ends_even_if_a_removed_member_never_completes(end):
     desk = Desk()
     grant = running_and_taken_out(desk, lease_seconds=10.0 if end == "silence" else None)
     if end == "fail":
@@ -75,7 +75,7 @@ def test_a_study_ends_though_a_member_taken_out_never_completes(end):
     assert isinstance(desk.say(Ask(session=SESSIONS[0])), Finished)
 
 
-def test_a_member_brought_back_while_its_trial_runs_offers_nothing_that_is_gone():
+def test_a_member_brought_back_while_its_trial_runs_has_no_deleted_head():
     desk = Desk(steps=50)
     desk.tell(desk.say(Ask(session=SESSIONS[0])), 1.0)
     desk.tell(desk.say(Ask(session=SESSIONS[1])), 5.0)
@@ -89,14 +89,14 @@ def test_a_member_brought_back_while_its_trial_runs_offers_nothing_that_is_gone(
     assert desk.coordinator.state.member(second.trial.member).view.failed is False
 
 
-def test_a_result_told_twice_in_one_batch_is_taken_once():
+def test_a_result_told_twice_in_one_batch_counts_once():
     desk = Desk()
     first, second = desk.tell(desk.say(Ask(session=SESSIONS[0])), times=2)
     assert first == second
     assert desk.coordinator.state.counters.completed == 1
 
 
-def test_a_trial_handed_back_at_its_very_end_is_refused_and_stays_as_it_was():
+def test_handing_back_a_complete_trial_is_refused_and_leaves_it_running():
     desk = Desk()
     grant = desk.say(Ask(session=SESSIONS[0]))
     refused = desk.tell(grant, partial=True)
@@ -105,7 +105,7 @@ def test_a_trial_handed_back_at_its_very_end_is_refused_and_stays_as_it_was():
     assert desk.say(Ask(session=SESSIONS[0])) == grant
 
 
-def test_two_trials_handed_back_do_not_cost_their_member_the_head_that_it_may_donate():
+def test_a_member_keeps_the_head_that_it_may_donate_after_two_hand_backs():
     desk = Desk(steps=50)
     desk.tell(desk.say(Ask(session=SESSIONS[0])), 1.0)
     head = desk.coordinator.state.member(0).view.trial
@@ -120,7 +120,7 @@ def test_two_trials_handed_back_do_not_cost_their_member_the_head_that_it_may_do
     assert head in desk.coordinator.state.member(0).kept
 
 
-def test_of_equal_scores_the_lower_number_is_the_best_whichever_came_first():
+def test_among_equal_scores_the_lower_number_is_best_whatever_the_order():
     desk = Desk(steps=50)
     first, second = desk.say(Ask(session=SESSIONS[0])), desk.say(Ask(session=SESSIONS[1]))
     desk.tell(second, 1.0)

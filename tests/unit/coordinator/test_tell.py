@@ -1,4 +1,4 @@
-"""A result has one effect, however often and from however many threads it is said; another result is a conflict."""
+"""A result has one effect, however often and from however many threads it is told; another result is a conflict."""
 
 import math
 import shutil
@@ -54,7 +54,7 @@ def result(grant, score=math.nan):
     )
 
 
-def test_a_result_that_waited_longer_before_it_was_said_again_is_the_same(say):
+def test_a_repeated_result_may_differ_in_its_timings(say):
     told = result(say(Ask(session=SESSION)))
     first = say(told)
     again = say(msgspec.structs.replace(told, timings=Timings(waiting=3.0, saving=1.0)))
@@ -76,7 +76,7 @@ def test_a_result_that_waited_longer_before_it_was_said_again_is_the_same(say):
         {"applied": {}},
     ],
 )
-def test_a_result_that_differs_in_anything_that_counts_is_a_conflict(say, other):
+def test_a_result_that_differs_in_anything_else_is_a_conflict(say, other):
     told = result(say(Ask(session=SESSION)))
     first = say(told)
     refused = say(msgspec.structs.replace(told, **other))
@@ -94,8 +94,8 @@ def test_a_result_that_differs_in_anything_that_counts_is_a_conflict(say, other)
         ("checkpoint", {"checkpoint": CheckpointReference("f" * 32, "sha256:0", 1)}),
     ],
 )
-def test_a_result_that_the_attempt_cannot_have_is_refused_and_the_attempt_goes_on(say, name, other):
-    """Whoever speaks to the coordinator over a wire may have checked nothing."""
+def test_an_impossible_result_is_refused_and_the_attempt_goes_on(say, name, other):
+    """A sender on the wire may not have checked anything."""
     told = result(say(Ask(session=SESSION)), 0.5)
     refused = say(msgspec.structs.replace(told, **other))
     assert isinstance(refused, Refused)
@@ -144,7 +144,7 @@ def test_the_same_result_from_five_threads_at_once_has_one_effect(tmp_path, scor
 
 
 def test_a_grant_of_another_copy_of_the_database_writes_nothing(tmp_path):
-    """The fence alone does not tell the holder: it counts on from whatever is stored."""
+    """The fence alone does not identify the holder: both copies count on from the same stored fence."""
     make(tmp_path / "a.db").close()
     shutil.copyfile(tmp_path / "a.db", tmp_path / "older.db")
     study, older = (ph.Study("study", storage=tmp_path / name) for name in ("a.db", "older.db"))
@@ -155,7 +155,7 @@ def test_a_grant_of_another_copy_of_the_database_writes_nothing(tmp_path):
         with pytest.raises(errors.LeaseLost):
             late(other)
     told = study.tell(mine, score=1.0)
-    # nor is it taken for a result that was said before
+    # nor is it mistaken for a repetition of the first result
     with pytest.raises(errors.LeaseLost):
         study.tell(other, score=1.0)
     assert study.trial(mine.number) == told

@@ -1,4 +1,4 @@
-"""An algorithm that raises, such as by a user's own function, takes nothing from anybody."""
+"""An error in an algorithm, such as in a user's function, loses no result and no trial."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from phyletic.workers.live_trial import attempt_of
 
 
 class Fault:
-    """A function of the user's, which can be told to raise."""
+    """A user's function that raises if ``broken``."""
 
     def __init__(self, returned):
         self.returned = returned
@@ -43,7 +43,7 @@ def train(trials):
 
 @pytest.mark.parametrize("synchronous", [False, True])
 @pytest.mark.parametrize("supervised", [False, True])
-def test_a_result_stands_where_what_follows_from_it_raises(synchronous, supervised):
+def test_a_result_stands_even_if_the_next_decision_raises(synchronous, supervised):
     explore = Fault({})
     study = make(explore=explore, synchronous=synchronous)
     explore.broken = True
@@ -58,7 +58,7 @@ def test_a_result_stands_where_what_follows_from_it_raises(synchronous, supervis
 
 
 @pytest.mark.parametrize("supervised", [False, True])
-def test_an_early_stopping_that_raises_ends_the_run_with_its_error(supervised):
+def test_an_error_in_early_stopping_ends_the_run(supervised):
     stopping = Fault(False)
     study = make(early_stopping=stopping)
     stopping.broken = True

@@ -1,4 +1,4 @@
-"""Random search and grid search: the controls without evolution."""
+"""Random search and grid search: baselines without evolution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASELINES = [RandomSearch(3, 5), GridSearch(5, points=3)]
 
 @pytest.mark.parametrize("algorithm", BASELINES)
 @pytest.mark.parametrize("scores", [[0.1, 0.9, 0.5], [math.nan, 0.9, 0.5], [math.nan] * 3])
-def test_nobody_copies_anybody(algorithm, scores):
+def test_no_member_copies_another(algorithm, scores):
     population = population_of(SPACE, scores, as_of=7)
     for member in range(3):
         suggestion = algorithm.suggest(population, member, RandomStream(member))
@@ -59,7 +59,7 @@ def test_each_member_has_a_point_of_the_grid():
     assert born[6] == born[0]
 
 
-def test_points_may_be_given_by_path():
+def test_the_number_of_points_may_be_given_by_path():
     assert GridSearch(5, points={"x": 4}).population_size(SPACE) == 8
 
 
@@ -69,7 +69,7 @@ def test_a_smaller_population_spreads_over_the_grid():
     assert [algorithm.point(SPACE, member) for member in range(3)] == SPACE.grid(3)[::2]
 
 
-def test_a_larger_population_begins_again():
+def test_a_larger_population_repeats_the_grid():
     algorithm = GridSearch(5, points=2, population=6)
     assert [algorithm.point(SPACE, member) for member in range(6)] == (SPACE.grid(2) * 2)[:6]
 

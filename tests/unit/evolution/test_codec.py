@@ -1,4 +1,4 @@
-"""Algorithms as JSON."""
+"""Encoding algorithms as JSON and decoding them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_algorithm_survives_json(algorithm):
     assert algorithm_to_json(again) == document
 
 
-def test_what_is_stored_can_be_read_by_a_person():
+def test_the_json_form_is_readable():
     assert algorithm_to_json(PBT(8, 100)) == {
         "type": "PBT",
         "population": 8,
@@ -84,7 +84,7 @@ def test_what_is_stored_can_be_read_by_a_person():
     assert algorithm_to_json(ALGORITHMS[-1])["type"] == f"{__name__}:Outside"
 
 
-def test_fields_that_are_missing_take_their_defaults():
+def test_missing_fields_take_their_defaults():
     assert algorithm_from_json({"type": "PBT", "interval": 100}) == PBT(interval=100)
 
 
@@ -118,12 +118,12 @@ class Unstorable(RandomSearch):
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), float("inf"), {1, 2}, print, Unstorable, b"bytes"])
-def test_what_json_cannot_hold_is_named(value):
+def test_a_value_that_json_cannot_hold_is_named(value):
     with pytest.raises(InvalidArgument, match=r"algorithm\.value"):
         algorithm_to_json(Unstorable(4, 5, value=value))
 
 
 @pytest.mark.parametrize("value", [None, 3, "PBT", {"type": "PBT"}, [PBT(8, 100)], PBT, Perturb()])
-def test_only_algorithms_are_written(value):
+def test_only_algorithms_are_encoded(value):
     with pytest.raises(InvalidArgument, match="algorithm"):
         algorithm_to_json(value)

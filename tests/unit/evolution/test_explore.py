@@ -1,4 +1,4 @@
-"""Explore rules: in the domain's own scale, inside its limits, whole numbers always moving."""
+"""Explore rules move values on the domain's scale and inside its limits; whole numbers always move."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_fixed_values_and_constants_stay(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_what_is_given_is_not_changed(rule):
+def test_the_given_values_are_not_modified(rule):
     values = MIXED.sample(RandomStream(0))
     before = dict(values)
     new = rule.explore(MIXED, values, RandomStream(1)).values
@@ -69,7 +69,7 @@ def test_whole_numbers_always_move_unless_at_a_limit(rule):
     assert max(reached) > 1
 
 
-def test_factors_multiply_the_value_also_in_a_log_domain():
+def test_factors_multiply_the_value_even_in_a_log_domain():
     space = Space({"lr": Float(1e-5, 1e-1, log=True)})
     stream = RandomStream(0)
     seen = {rule_result(space, Perturb(), "lr", 1e-3, stream) for _ in range(50)}
@@ -86,7 +86,7 @@ def test_values_are_clipped_into_the_hard_limits():
     stream = RandomStream(0)
     for start, bound, factor in ((1.9e-2, 2e-2, 1.2), (5.5e-4, 5e-4, 0.8)):
         assert rule_result(space, Perturb((factor,)), "lr", start, stream) == (bound, f"x{factor}")
-    # At a limit there is nothing to tell.
+    # a value that stays at its limit records no change
     assert rule_result(space, Perturb((1.2,)), "lr", 2e-2, stream) == (2e-2, None)
 
 
@@ -104,7 +104,7 @@ def test_factors_are_drawn_uniformly():
     assert abs(ups - 1000) < 100
 
 
-def test_zero_stays_zero_under_factors_and_leaves_it_by_noise_or_a_redraw():
+def test_zero_stays_zero_under_factors_but_noise_and_redraws_change_it():
     space = Space({"h": Float(0.0, 1.0)})
     stream = RandomStream(0)
     assert all(Perturb().explore(space, {"h": 0.0}, stream).values["h"] == 0.0 for _ in range(20))
@@ -112,7 +112,7 @@ def test_zero_stays_zero_under_factors_and_leaves_it_by_noise_or_a_redraw():
     assert any(Perturb(resample_probability=0.5).explore(space, {"h": 0.0}, stream).values["h"] > 0 for _ in range(20))
 
 
-def test_gaussian_noise_is_in_widths_of_the_range_in_the_domains_scale():
+def test_gaussian_noise_scales_with_the_width_of_the_range_on_the_domains_scale():
     stream = RandomStream(0)
     linear = Space({"x": Float(0.0, 10.0, limits=(-1000.0, 1000.0))})
     moves = [Gaussian(0.1).explore(linear, {"x": 5.0}, stream).values["x"] - 5.0 for _ in range(3000)]
@@ -123,7 +123,7 @@ def test_gaussian_noise_is_in_widths_of_the_range_in_the_domains_scale():
     assert statistics.stdev(decades) == pytest.approx(0.3, rel=0.06)
 
 
-def test_ordinals_move_by_a_place_towards_the_factors_side():
+def test_ordinals_move_one_place_in_the_direction_of_the_factor():
     space = Space({"k": Ordinal([1, 3, 5, 7])})
     assert rule_result(space, Perturb((1.2,)), "k", 3, RandomStream(0)) == (5, "shifted")
     assert rule_result(space, Perturb((0.8,)), "k", 3, RandomStream(0)) == (1, "shifted")
@@ -131,7 +131,7 @@ def test_ordinals_move_by_a_place_towards_the_factors_side():
 
 
 @pytest.mark.parametrize("rule", [Perturb(), Gaussian()])
-def test_choices_are_redrawn_and_truth_values_flip(rule):
+def test_choices_are_redrawn_and_booleans_flip(rule):
     stream = RandomStream(0)
     space = Space({"act": Choice(["relu", "tanh", "gelu"])})
     assert {rule.explore(space, {"act": "relu"}, stream).values["act"] for _ in range(60)} == {"relu", "tanh", "gelu"}
@@ -139,7 +139,7 @@ def test_choices_are_redrawn_and_truth_values_flip(rule):
     assert rule_result(flag, rule, "nesterov", False, stream) == (True, "redrawn")
 
 
-def test_resampling_has_its_probability_and_draws_from_the_birth_range():
+def test_resampling_keeps_its_probability_and_draws_from_the_birth_range():
     space = Space({"x": Float(0.0, 1.0, limits=(-10.0, 10.0))})
     stream = RandomStream(0)
     results = [rule_result(space, Resample(0.25), "x", 7.0, stream) for _ in range(2000)]
@@ -174,7 +174,7 @@ def test_a_chain_applies_its_rules_in_order():
     chain = Chain((Perturb((0.5,)), Perturb((1.2,))))
     assert rule_result(space, chain, "x", 10.0, RandomStream(0)) == (6.0, "x0.5, x1.2")
     assert rule_name(chain) == "Perturb, Perturb"
-    # Steps in a branch that a later rule leaves are not told.
+    # changes in a branch that a later rule leaves are not recorded
     stream = RandomStream(0)
     crop = {"augment": "crop", "augment.crop.size": 16, "augment.crop.pad": 4, "lr": 0.5}
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""PBT: what is decided for a member, and what the decision says about it."""
+"""The decisions of PBT for a member, and their recorded explanation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_losers_copy_a_winner_and_explore():
     assert suggestion.parent == decision.donor == decision.donor_member
     assert (decision.rank, decision.ranked, decision.as_of) == (8, 10, 17)
     assert decision.donor_rank == {9: 0, 1: 1}[decision.donor_member]
-    assert decision.threshold == 0.3  # the worst that was safe
+    assert decision.threshold == 0.3  # the score of the worst safe member
     assert decision.inherited == "both"
     assert decision.explored == "Perturb"
     assert (suggestion.steps, suggestion.seconds) == (5, None)
@@ -70,7 +70,7 @@ def test_losers_copy_a_winner_and_explore():
     assert suggestion.hyperparameters["width"] == inherited["width"]
 
 
-def test_the_others_go_on_as_they_are():
+def test_the_other_members_continue_unchanged():
     population = population_of(SPACE, SCORES, as_of=17)
     for member in (1, 2, 3, 4, 5, 6, 8, 9):
         suggestion = decide(PBT(10, 5), population, member)
@@ -107,7 +107,7 @@ def test_two_equal_members_do_exploit(exploit):
     assert decide(algorithm, population, 0).decision.kind == "continue"
 
 
-def test_a_member_alone_does_not_exploit():
+def test_a_single_ranked_member_does_not_exploit():
     assert decide(PBT(1, 5), population_of(SPACE, [0.5]), 0).decision.kind == "continue"
     only_one_ranked = population_of(SPACE, [0.5, 0.6], unborn=[1])
     decision = decide(PBT(2, 5, exploit=BinaryTournament()), only_one_ranked, 0).decision
@@ -115,26 +115,26 @@ def test_a_member_alone_does_not_exploit():
     assert "no peer" in decision.note
 
 
-# --- donors that cannot be ---
+# --- members that cannot donate ---
 
 
-def test_donors_that_have_ended_are_left_out():
+def test_members_at_the_limit_do_not_donate():
     population = population_of(SPACE, SCORES, ages={9: 100}, limit=100)
     assert set(donors(PBT(10, 5), population, 0)) == {1}
 
 
-def test_without_a_donor_in_the_top_the_member_goes_on():
+def test_without_a_donor_in_the_top_the_member_continues():
     population = population_of(SPACE, SCORES, ages={9: 100, 1: 100}, limit=100)
     suggestion = decide(PBT(10, 5), population, 0)
     assert suggestion.decision.kind == "continue"
     assert "donor" in suggestion.decision.note
 
 
-def test_failed_and_unfinite_members_never_donate():
+def test_failed_and_non_finite_members_never_donate():
     scores = [*SCORES]
     scores[9], scores[1] = math.inf, math.nan
     population = population_of(SPACE, scores, failed=[3])
-    # Ranked last: 3 failed, 9 and 1 are not finite. The top fifth is now 6 and 5.
+    # member 3 failed, and 9 and 1 are not finite, so they rank last; the top fifth is now 6 and 5
     assert set(donors(PBT(10, 5), population, 1)) == {6, 5}
 
 
@@ -151,7 +151,7 @@ def test_members_without_a_finite_score_are_rescued_whatever_the_rules(score, ex
     decision = suggestion.decision
     assert decision.kind == "rescue"
     assert decision.inherited == "both"
-    assert decision.donor_member == 1  # a gate lets through the best
+    assert decision.donor_member == 1  # the gate of a rescue lets the best member through
     assert suggestion.parent == 1
     assert decision.explored == "Perturb"
     assert "not finite" in decision.note
@@ -162,12 +162,12 @@ def test_failed_members_are_rescued_with_and_without_a_head():
     for member in (9, 4):
         suggestion = decide(PBT(10, 5), population, member)
         assert suggestion.decision.kind == "rescue"
-        assert suggestion.decision.donor_member in (1,)  # nine are ranked, so the top fifth is one
+        assert suggestion.decision.donor_member in (1,)  # nine members are ranked, so the top fifth is one member
         assert "given up" in suggestion.decision.note
     assert decide(PBT(10, 5), population, 4).decision.rank is None
 
 
-def test_rescues_draw_from_the_top_half_where_the_rule_has_no_top():
+def test_rescues_draw_from_the_top_half_if_the_rule_has_no_top():
     population = population_of(SPACE, [math.nan, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert set(donors(PBT(6, 5, exploit=BinaryTournament()), population, 0)) == {5, 4, 3}
 
@@ -178,12 +178,12 @@ def test_a_gate_chooses_among_the_donors_of_a_rescue():
     assert set(donors(algorithm, population, 0)) == {5}
 
 
-def test_a_rescue_goes_beyond_the_top_if_it_must():
+def test_a_rescue_uses_a_donor_below_the_top_if_necessary():
     population = population_of(SPACE, [*SCORES[:9], math.nan], ages={1: 100, 3: 100}, limit=100)
     assert set(donors(PBT(10, 5), population, 9)) == {6}
 
 
-def test_a_lonely_survivor_donates():
+def test_the_only_survivor_donates():
     population = population_of(SPACE, [0.5, 0.0], failed=[1], unborn=[1])
     assert decide(PBT(2, 5), population, 1).parent == 0
 
@@ -201,7 +201,7 @@ def test_without_any_donor_a_member_starts_afresh(score):
     assert "afresh" in decision.note
 
 
-def test_members_at_the_limit_do_not_rescue():
+def test_members_at_the_limit_do_not_donate_to_a_rescue():
     population = population_of(SPACE, [0.5, math.nan], ages={0: 8}, limit=8)
     assert decide(PBT(2, 5), population, 1).parent is None
 
@@ -209,7 +209,7 @@ def test_members_at_the_limit_do_not_rescue():
 # --- burn-in, gate, matched comparison ---
 
 
-def test_nobody_exploits_before_the_burn_in():
+def test_no_member_exploits_before_the_burn_in():
     algorithm = PBT(10, 5, burn_in=50)
     young = population_of(SPACE, SCORES, ages={0: 49})
     assert decide(algorithm, young, 0).decision.kind == "continue"
@@ -218,7 +218,7 @@ def test_nobody_exploits_before_the_burn_in():
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
-def test_the_gate_keeps_noise_from_exploiting(mode):
+def test_the_gate_prevents_exploiting_noise(mode):
     sign = 1.0 if mode == "max" else -1.0
     near = population_of(SPACE, [sign * score for score in (0.50, 0.51, 0.52, 0.53)], mode=mode)
     far = population_of(SPACE, [sign * score for score in (0.10, 0.51, 0.52, 0.90)], mode=mode)
@@ -230,19 +230,15 @@ def test_the_gate_keeps_noise_from_exploiting(mode):
     assert decide(gated, far, 0).decision.donor_member == 3
 
 
-def test_the_gate_wants_clear_winners_too():
-    # One collapsed member pulls the mean below everyone else, so all of them are above it.
+def test_the_gate_requires_a_clear_loser_and_a_clear_winner():
+    # one collapsed member pulls the mean below all others, so they are clear winners
     population = population_of(SPACE, [-10.0, 0.5, 0.51, 0.52])
     assert decide(PBT(4, 5, gate=NoiseGate()), population, 0).decision.kind == "exploit"
-    # Seven equal members and one winner: nobody is a clear loser.
+    # seven equal members and one winner: no member is a clear loser
     crowd = population_of(SPACE, [0.5] * 7 + [0.61])
     assert decide(PBT(8, 5), crowd, 6).decision.kind == "exploit"
     assert decide(PBT(8, 5, gate=NoiseGate(k=0.0, a=0.05)), crowd, 6).decision.kind == "continue"
-    # Seven equal members and one winner: nobody is a clear loser.
-    crowd = population_of(SPACE, [0.5] * 7 + [0.61])
-    assert decide(PBT(8, 5), crowd, 6).decision.kind == "exploit"
-    assert decide(PBT(8, 5, gate=NoiseGate(k=0.0, a=0.05)), crowd, 6).decision.kind == "continue"
-    # Without a clear winner a clear loser goes on.
+    # without a clear winner a clear loser continues
     flat = population_of(SPACE, [0.0, 1.0, 1.0, 1.0])
     assert decide(PBT(4, 5, gate=NoiseGate(k=0.0, a=0.3)), flat, 0).decision.kind == "continue"
     assert decide(PBT(4, 5, gate=NoiseGate(k=0.0, a=0.2)), flat, 0).decision.kind == "exploit"
@@ -257,7 +253,7 @@ def histories(population, entries):
 
 
 def test_matched_comparison_does_not_punish_the_young():
-    # Member 0 has trained 4 steps; its peer is better only because it has trained 40.
+    # member 0 has trained 4 steps; its peer is better only because it has trained 40
     population = population_of(SPACE, [0.5, 0.9], ages={0: 4, 1: 40})
     population = histories(population, {1: [(4, 0.3), (40, 0.9)]})
     assert decide(PBT(2, 5), population, 0).decision.kind == "exploit"
@@ -267,7 +263,7 @@ def test_matched_comparison_does_not_punish_the_young():
     assert suggestion.decision.kind == "continue"
     assert suggestion.decision.threshold == 0.5
     better = histories(population, {1: [(4, 0.6), (40, 0.9)]})
-    assert decide(algorithm, better, 0).parent == 1  # the peer's head, not its score of then
+    assert decide(algorithm, better, 0).parent == 1  # the peer's current head, not its checkpoint at that age
 
 
 def test_matched_comparison_still_rescues():
@@ -276,13 +272,13 @@ def test_matched_comparison_still_rescues():
     assert decide(PBT(2, 5, compare="matched"), population, 0).parent == 1
 
 
-def test_a_peer_that_was_good_but_is_broken_does_not_donate():
+def test_a_peer_that_is_no_longer_finite_does_not_donate():
     population = population_of(SPACE, [0.5, math.nan], ages={0: 4, 1: 8})
     population = histories(population, {1: [(4, 0.9), (8, math.nan)]})
     assert decide(PBT(2, 5, compare="matched"), population, 0).decision.kind == "continue"
 
 
-# --- what is inherited ---
+# --- inheritance ---
 
 
 def exploited(**arguments):
@@ -346,7 +342,7 @@ def test_fixed_branches_travel_with_the_weights():
     assert suggestion.hyperparameters == {"optimizer": "sgd", "optimizer.sgd.momentum": 0.15, "lr": 1.25}
 
 
-def test_changes_tell_explored_from_inherited():
+def test_changes_distinguish_explored_from_inherited_values():
     suggestion, own, theirs, _ = exploited()
     changes = {change.path: change for change in suggestion.decision.changes}
     assert (changes["lr"].before, changes["lr"].after, changes["lr"].how) == (theirs["lr"], theirs["lr"] * 2, "x2")
@@ -405,7 +401,7 @@ def test_exactly_one_interval_is_given():
         PBT(4, 5, interval_seconds=1.0)
 
 
-def test_the_window_is_the_exploit_rules():
+def test_the_algorithm_reads_what_its_rules_need():
     assert PBT(4, 5).reads == Reads()
     assert PBT(4, 5, exploit=TTest(window=7)).reads == Reads(scores=7)
     assert PBT(4, 5, compare="matched", early_stopping=NonFiniteStopping()).reads == Reads(history=True, curves=True)

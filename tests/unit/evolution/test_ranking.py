@@ -1,4 +1,4 @@
-"""Ranking: who counts, who is better, and how ties are broken."""
+"""Ranking: which members count, which is better, and how ties are broken."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def order(population: Population) -> list[int]:
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("max", [2, 0, 1]), ("min", [1, 0, 2])])
-def test_the_mode_says_which_way_is_better(mode, expected):
+def test_the_mode_chooses_the_direction(mode, expected):
     assert order(population_of(SPACE, [0.5, 0.1, 0.9], mode=mode)) == expected
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None])
-def test_what_is_not_finite_ranks_worst_in_both_modes(mode, bad):
+def test_non_finite_scores_rank_worst_in_both_modes(mode, bad):
     population = population_of(SPACE, [bad, 0.1, 0.2], mode=mode)
     assert order(population)[-1] == 0
     assert population.ranking.finite == 2
 
 
-def test_ties_go_to_the_lower_number():
+def test_ties_go_to_the_lower_member():
     assert order(population_of(SPACE, [0.5, 0.5, 0.7, 0.5])) == [2, 0, 1, 3]
     assert order(population_of(SPACE, [math.nan, 0.5, math.inf, -math.inf])) == [1, 0, 2, 3]
 
@@ -51,7 +51,7 @@ def test_members_without_a_completed_trial_are_not_ranked():
     assert population.ranking.place(population.view(2)) is None
 
 
-def test_failed_members_rank_with_those_that_are_not_finite():
+def test_failed_members_rank_among_the_non_finite():
     population = population_of(SPACE, [0.5, 0.9, 0.7], failed=[1])
     assert order(population) == [2, 0, 1]
     assert population.ranking.finite == 2
@@ -70,7 +70,7 @@ def test_an_unknown_member_is_named(member):
         population_of(SPACE, [0.5, 0.9]).view(member)
 
 
-def test_only_those_with_steps_left_may_donate():
+def test_only_members_with_steps_left_may_donate():
     population = population_of(SPACE, [0.1, 0.2, 0.3], ages={0: 4, 1: 8, 2: 9}, limit=8)
     assert [population.may_donate(view) for view in population.members] == [True, False, False]
 
@@ -82,7 +82,7 @@ def matched(own_age: int, peer: list[tuple[int, float]], own: float = 0.5) -> li
     return [(view.member, score) for view, score in zip(ranking.members, ranking.scores, strict=True)]
 
 
-def test_matched_experience_takes_the_latest_score_that_is_not_older():
+def test_matched_experience_uses_the_latest_score_at_or_before_the_same_age():
     history = [(4, 0.1), (8, 0.6), (12, 0.9)]
     assert matched(4, history) == [(0, 0.5), (1, 0.1)]
     assert matched(8, history) == [(1, 0.6), (0, 0.5)]
@@ -90,7 +90,7 @@ def test_matched_experience_takes_the_latest_score_that_is_not_older():
     assert matched(40, history) == [(1, 0.9), (0, 0.5)]
 
 
-def test_matched_experience_leaves_out_peers_that_were_never_so_young():
+def test_matched_experience_leaves_out_peers_without_a_score_at_that_age():
     assert matched(3, [(4, 0.1)]) == [(0, 0.5)]
     assert matched(3, []) == [(0, 0.5)]
 
@@ -106,7 +106,7 @@ def test_a_mean_does_not_overflow():
     assert average([1.0, 2.0, 6.0]) == 3.0
 
 
-def test_a_view_is_sound_when_it_can_go_on():
+def test_only_a_member_that_can_continue_is_sound():
     good, bad, failed, unborn = population_of(SPACE, [0.5, math.nan, 0.5, 0.5], failed=[2], unborn=[3]).members
     assert (good.sound, bad.sound, failed.sound, unborn.sound) == (True, False, False, False)
     assert not MemberView(member=0).sound

@@ -1,7 +1,7 @@
-"""Algorithms decide what they always decided: digests of whole runs, recorded once, for every algorithm and rule.
+"""Recorded digests of whole runs show that every algorithm and rule still makes the same decisions.
 
-A study that is resumed with newer code must go on as it would have with the older; so a digest may change only with a
-release that says so.
+A study resumed with newer code must continue as it would with the older code, so a digest may change only in a release
+that announces it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def digest(facts):
 
 
 def play(algorithm, mode, seed, generations=8):
-    """Return all suggestions of a run in which scores are drawn, and one trial in ten fails."""
+    """Return all suggestions of a run with drawn scores, in which one trial in ten fails."""
     views = [MemberView(member=member) for member in range(6)]
     measured, trials, suggestions = {None: ((), ())}, [], []
     chance = RandomStream(seed, 1)
@@ -143,7 +143,7 @@ def play(algorithm, mode, seed, generations=8):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_drawn_scores_and_failures_lead_to_the_recorded_decisions(name):
+def test_algorithms_make_the_recorded_decisions(name):
     algorithm = ALGORITHMS[name]
     found = digest([play(algorithm, mode, seed) for seed, mode in enumerate(("max", "min", "max"))])
     assert found == PLAYED.get(name), f"{name!r}: {found!r}"

@@ -1,4 +1,4 @@
-"""Suggestions without a study are those of a study: for programs that keep their own trials."""
+"""Without a study, ``suggest`` gives the same trials as a study: for programs that keep their own trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALGORITHMS = {
     "grid": ph.GridSearch(4, points=2, synchronous=True),
     "explore only": ph.ExploreOnly(5, 4, synchronous=True),
 }
-STEPS = 22  # the last trial is cut
+STEPS = 22  # the last trial is shortened
 INITIAL = [{"lr": 0.01}]
 
 
@@ -31,7 +31,7 @@ def definition_of(algorithm, **changes):
 
 
 def studied(algorithm):
-    """Return a study's trials as dictionaries with what they reported; some fail, some have no finite score."""
+    """Return a study's trials and their reports as dictionaries; some fail, some have no finite score."""
     study = ph.Study(
         "studied",
         space=SPACE,
@@ -62,7 +62,7 @@ def decided(suggestion):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_the_suggestions_are_those_of_the_synchronous_study(name):
+def test_the_suggestions_equal_those_of_the_synchronous_study(name):
     trials = studied(ALGORITHMS[name])
     definition = definition_of(ALGORITHMS[name], initial=INITIAL)
     last = max(trial["generation"] for trial in trials)
@@ -86,7 +86,7 @@ def test_a_generation_may_be_asked_for_in_parts():
     trials = studied(ALGORITHMS["pbt"])
     definition = definition_of(ALGORITHMS["pbt"], initial=INITIAL)
     for count in range(5, 20):
-        # those that the study decided at once, of which the first are complete already
+        # the study decided this generation at once, and the first trials of it are complete already
         one = ph.suggest(definition, trials[:count], k=1, seed=7)[0]
         assert (one.number, one.member) == (count, trials[count]["member"])
         assert one.suggestion.hyperparameters == trials[count]["hyperparameters"]
@@ -138,7 +138,7 @@ def test_the_rest_of_a_partial_trial_comes_first():
         assert [one.member for one in others] == ([] if algorithm.synchronous else [1])
 
 
-def test_what_json_holds_will_do_and_nothing_is_changed():
+def test_trials_may_come_from_json_in_any_order_and_are_not_modified():
     trials = [complete(one, 0.5) for one in ph.suggest(definition_of(ph.PBT(3, 4)), [], k=3)]
     given = json.loads(json.dumps(trials))
     before = json.dumps(given)
@@ -177,7 +177,7 @@ GOOD = {"number": 0, "member": 0, "hyperparameters": {"lr": 0.01, "width": 2}, "
         ([{**GOOD, "evaluations": [1.0]}], r"trials\[0\]"),
     ],
 )
-def test_trials_that_cannot_be_are_refused(trials, named):
+def test_impossible_trials_are_refused(trials, named):
     with pytest.raises(InvalidArgument, match=named):
         ph.suggest(definition_of(ph.PBT(3, 4)), trials)
 

@@ -1,4 +1,4 @@
-"""The toy of figure 2 of the paper (Jaderberg et al. 2017), decided by PBT and trained here.
+"""The toy of figure 2 of the paper (Jaderberg et al. 2017): PBT decides, and this file trains.
 
 Q = 1.2 - theta0^2 - theta1^2, but members climb 1.2 - h0 theta0^2 - h1 theta1^2 from (0.9, 0.9): two members with
 h = (1, 0) and (0, 1), learning rate 0.01, 200 steps, a decision every 4.
@@ -49,7 +49,7 @@ def median(algorithm, seeds=15):
     return statistics.median(final_score(algorithm, seed) for seed in range(seeds))
 
 
-def test_without_evolution_one_of_the_two_coordinates_is_never_learned():
+def test_without_evolution_a_member_never_learns_one_of_the_coordinates():
     assert median(RandomSearch(2, 4), 1) == pytest.approx(0.390, abs=0.001)
 
 
@@ -57,7 +57,7 @@ def test_factors_alone_cannot_leave_zero():
     assert median(PBT(2, 4)) == pytest.approx(0.390, abs=0.001)
 
 
-def test_copying_weights_without_exploring_learns_both_in_turns():
+def test_copying_weights_without_exploring_learns_both_coordinates_in_turn():
     assert median(PBT(2, 4, inherit="weights", explore=Perturb((1.0,)))) == pytest.approx(1.172, abs=0.005)
 
 
@@ -66,6 +66,6 @@ def test_population_based_training_finds_the_optimum(explore):
     assert median(PBT(2, 4, explore=explore)) > 1.19
 
 
-def test_copying_one_of_the_two_is_worse_than_both():
+def test_copying_only_hyperparameters_is_worse_than_copying_both():
     both = median(PBT(2, 4, explore=Gaussian(0.1)))
     assert median(PBT(2, 4, explore=Gaussian(0.1), inherit="hyperparameters")) < both

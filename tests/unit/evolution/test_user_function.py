@@ -1,4 +1,4 @@
-"""A user's own explore function: what it is given, what it may return, and what is remembered of it."""
+"""A user's own explore function: its arguments, its result, and how decisions and JSON record it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def explore(function, values=VALUES, seed=0):
     return as_rule(function).explore(SPACE, values, RandomStream(seed))
 
 
-def test_it_gets_a_copy_and_a_generator():
+def test_the_function_gets_a_copy_and_a_generator():
     seen = {}
 
     def halve(hyperparameters, rng):
@@ -47,22 +47,22 @@ def test_it_gets_a_copy_and_a_generator():
     assert explored.values == {**VALUES, "lr": 0.25}
     assert type(explored.values["lr"]) is float
     assert list(explored.how) == ["lr"]
-    assert explored.how["lr"].startswith("test_it_gets_a_copy_and_a_generator.<locals>.halve@sha256:")
+    assert explored.how["lr"].startswith("test_the_function_gets_a_copy_and_a_generator.<locals>.halve@sha256:")
 
 
-def test_what_it_leaves_out_stays():
+def test_values_that_the_function_leaves_out_stay():
     assert explore(lambda h, rng: {"n": 5}).values == {**VALUES, "n": 5}
     assert explore(lambda h, rng: {}).how == {}
 
 
-def test_its_chance_is_the_streams():
+def test_the_generator_follows_the_stream():
     def draw(h, rng):
         return {"lr": rng.uniform(0.1, 1.0)}
 
     assert explore(draw, seed=1) == explore(draw, seed=1) != explore(draw, seed=2)
 
 
-def test_another_branch_is_completed():
+def test_a_branch_that_the_function_enters_is_completed():
     explored = explore(lambda h, rng: {"augment": "crop"})
     assert explored.values == SPACE.validate(explored.values)
     assert explored.how["augment.crop.size"] == "sampled"
@@ -89,7 +89,7 @@ def test_another_branch_is_completed():
         ([("lr", 0.5)], "hyperparameters"),
     ],
 )
-def test_what_is_not_in_the_space_is_refused_with_its_path_and_the_function(returned, named):
+def test_a_result_outside_the_space_is_refused_naming_its_path_and_the_function(returned, named):
     def mine(hyperparameters, rng):
         return returned
 
@@ -105,11 +105,11 @@ def test_a_branch_with_fixed_parameters_may_not_be_left():
         rule.explore(space, {"head": "linear"}, RandomStream(0))
 
 
-def test_saying_a_fixed_value_again_is_fine():
+def test_returning_a_fixed_value_unchanged_is_allowed():
     assert explore(lambda h, rng: {"width": 64, "epochs": 3}).values == VALUES
 
 
-def test_the_decision_names_it():
+def test_the_decision_names_the_function():
     population = population_of(SPACE, [0.1, 0.9])
 
     def mine(hyperparameters, rng):
@@ -136,7 +136,7 @@ class Callable:
         return {"n": 8}
 
 
-def test_the_hash_tells_functions_apart():
+def test_the_hash_distinguishes_functions():
     assert as_rule(one) == as_rule(one) != as_rule(two)
     same_name = UserFunction("one", as_rule(two).hash)
     assert as_rule(one) != same_name
@@ -164,7 +164,7 @@ def test_functions_without_source_are_hashed_by_their_bytecode():
         (functools.partial(lambda n, h, rng: {"n": n}, 6), "<lambda>", 6),
     ],
 )
-def test_anything_callable_will_do(function, name, expected):
+def test_any_callable_is_accepted(function, name, expected):
     rule = as_rule(function)
     assert rule.qualified_name.endswith(name)
     assert rule.explore(SPACE, VALUES, RandomStream(0)).values["n"] == expected
@@ -177,7 +177,7 @@ def test_partials_differ_by_their_arguments():
     assert as_rule(functools.partial(set_to, 1)) != as_rule(functools.partial(set_to, 2))
 
 
-def test_read_back_from_json_it_says_what_to_do():
+def test_an_algorithm_read_from_json_says_that_it_needs_the_function():
     algorithm = PBT(2, 5, explore=[one])
     again = algorithm_from_json(json.loads(json.dumps(algorithm_to_json(algorithm))))
     assert again == algorithm

@@ -1,4 +1,4 @@
-"""Populations made up for the plots: trials with exploits, rescues, failures and odd scores, without any training."""
+"""Artificial populations for the plots: trials with exploits, rescues, failures and odd scores, without training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRIC = Metric("accuracy", "max")
 
 
 def make_population(members: int, rounds: int = 10, *, seed: int = 0, failing: bool = True) -> list[Trial]:
-    """A population by truncation selection; with ``failing`` one trial fails and one has the score NaN."""
+    """Return a population under truncation selection; with ``failing`` one trial fails and one has a NaN score."""
     random = RandomStream(seed, members)
     trials: list[Trial] = []
     heads: list[Trial] = []

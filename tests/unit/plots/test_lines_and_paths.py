@@ -1,4 +1,4 @@
-"""Lines and paths through trials, and the pictures of them."""
+"""Lines and paths through trials, and their pictures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def trial(number, member, score, *, parent=None, start=0, lr=0.1, **metrics):
     )
 
 
-# Member 1 jumps to member 0's weights, then to a place that is not finite, and is fetched back.
+# member 1 copies member 0's weights, reaches a non-finite place from there, and is rescued
 TRIALS = [
     trial(0, 0, 1.0, x=1.0, y=1.0),
     trial(1, 1, 0.5, x=5.0, y=5.0),
@@ -56,13 +56,13 @@ TRIALS = [
 ]
 
 
-def test_moves_say_where_trials_began_and_what_jumped():
+def test_moves_record_where_trials_began_and_ended():
     made = {move.trial: move for move in moves(TRIALS, ("x", "y"), origin=(0.0, 0.0))}
     assert set(made) == {0, 1, 2, 4}
     assert (made[0].begins, made[0].ends, made[0].left) == ((0.0, 0.0), (1.0, 1.0), None)
     assert (made[2].begins, made[2].left) == ((1.0, 1.0), None)
     assert made[4].begins == (2.0, 1.0)
-    assert made[4].left is None  # from where it was not finite, there is nothing to draw
+    assert made[4].left is None  # a non-finite place cannot be drawn
     without = moves(TRIALS, ("x", "y"))
     assert without[0].begins is None
 
@@ -82,7 +82,7 @@ def test_lines_follow_the_best_lineage():
     assert best_lineage([TRIALS[3]], MAX) == []
 
 
-def test_scores_by_member_leave_out_what_is_not_finite():
+def test_scores_by_member_leave_out_non_finite_scores():
     assert member_scores(TRIALS, MAX) == {0: ((5, 10), (1.0, 2.0)), 1: ((5, 15), (0.5, 1.5))}
 
 
@@ -95,7 +95,7 @@ def test_scores_by_member_leave_out_what_is_not_finite():
         (MIN, (0.5, 0.5, 0.5), 0.4, None),
     ],
 )
-def test_the_best_so_far_and_the_steps_it_took(metric, best, target, steps):
+def test_the_best_score_so_far_and_the_steps_to_reach_a_target(metric, best, target, steps):
     assert best_so_far(TRIALS, metric) == ((5.0, 10.0, 15.0), best)
     assert steps_to_reach(TRIALS, metric, target) == steps
 

@@ -1,4 +1,4 @@
-"""Hyperparameters in pictures: by step, in pairs, in parallel, in motion, and shown by a notebook."""
+"""Pictures of hyperparameters: by step, in pairs, in parallel, animated, and in a notebook."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPACE = ph.Space(
 # The data
 
 
-def test_standings_are_from_the_worst_to_the_best_of_a_generation(population: Population, metric: Metric) -> None:
+def test_standings_rise_from_the_worst_to_the_best_of_a_generation(population: Population, metric: Metric) -> None:
     trials = population(5, 4, failing=False)
     found = standings(trials, metric)
     for generation in range(4):
@@ -43,7 +43,7 @@ def test_standings_are_from_the_worst_to_the_best_of_a_generation(population: Po
     assert all(worse[number] == pytest.approx(1 - standing) for number, standing in found.items())
 
 
-def test_equals_stand_equally_and_one_alone_is_the_best(population: Population, metric: Metric) -> None:
+def test_equal_scores_have_equal_standings_and_a_lone_trial_is_the_best(population: Population, metric: Metric) -> None:
     trials = [
         msgspec.structs.replace(trial, score=1.0, metrics={"accuracy": 1.0})
         for trial in population(3, 1, failing=False)
@@ -52,7 +52,7 @@ def test_equals_stand_equally_and_one_alone_is_the_best(population: Population, 
     assert set(standings(trials[:1], metric).values()) == {1.0}
 
 
-def test_spots_are_where_the_trials_are(population: Population, metric: Metric) -> None:
+def test_spots_have_the_coordinates_of_their_trials(population: Population, metric: Metric) -> None:
     trials = population(6, 6)
     x, y = scale_of("lr", trials, SPACE), scale_of("optimizer", trials, SPACE)
     assert (x.log, x.levels) == (True, ())
@@ -72,7 +72,7 @@ def test_spots_are_where_the_trials_are(population: Population, metric: Metric) 
     assert known[best.trial].score == max(t.score for t in trials if t.finite and t.score is not None)
 
 
-def test_a_metric_is_an_axis_too_and_a_nan_has_no_place(population: Population, metric: Metric) -> None:
+def test_a_metric_can_be_an_axis_and_a_nan_has_no_spot(population: Population, metric: Metric) -> None:
     trials = population(6, 7)
     axis = scale_of("accuracy", trials, SPACE)
     assert axis == Scale("accuracy", reported=True)
@@ -122,19 +122,19 @@ def test_points_shrink_and_the_best_lineage_is_labelled_with_steps(population: P
     trials = population(4, 6, failing=False)
     (axes,) = plots.parameters(trials, SPACE, metric, pair=("lr", "accuracy"), colour="member").axes
     sizes = [list(points.get_sizes()) for points in axes.collections if len(points.get_offsets()) > 1]
-    best = next(found for found in sizes if len(found) == 6)  # of the best lineage, from the newborn on
+    best = next(found for found in sizes if len(found) == 6)  # the points of the best lineage, from the newborn on
     assert best == sorted(best, reverse=True)
     assert best[0] > 5 * best[-1]
     assert {text.get_text() for text in axes.texts} <= {str(trial.end_step) for trial in trials}
     assert "600" in {text.get_text() for text in axes.texts}
 
 
-def test_many_members_have_no_colour_each(population: Population, metric: Metric) -> None:
+def test_too_many_members_cannot_each_have_a_colour(population: Population, metric: Metric) -> None:
     with pytest.raises(InvalidArgument, match="at most 6 members"):
         plots.parameters(population(7, 2), SPACE, metric, pair=("lr", "layers"), colour="member")
 
 
-def test_what_does_not_go_together_is_refused(population: Population, metric: Metric) -> None:
+def test_incompatible_arguments_are_refused(population: Population, metric: Metric) -> None:
     trials = population(3, 3)
     pair = ("lr", "layers")
     for call in (
@@ -168,10 +168,10 @@ def test_what_does_not_go_together_is_refused(population: Population, metric: Me
 
 
 @pytest.mark.parametrize("kind", ["scores", "schedule", "lineage", "parameters"])
-def test_an_animation_has_a_frame_for_each_moment_and_differs(
+def test_an_animation_has_a_different_frame_for_each_step(
     kind: str, population: Population, metric: Metric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # it would keep every figure
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # pyplot would keep every figure
     trials = population(3, 4, failing=False)
     pair = ("lr", "accuracy") if kind == "parameters" else None
     film = plots.animate(trials, SPACE, metric, kind=kind, pair=pair, seconds=4, dpi=30)  # type: ignore[arg-type]
@@ -181,9 +181,9 @@ def test_an_animation_has_a_frame_for_each_moment_and_differs(
         for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
             whole = image.convert("RGB")
-            # without the corner that says the step
+            # without the corner that shows the step
             frames.append(whole.crop((0, 0, whole.width, int(0.85 * whole.height))).tobytes())
-    # the last one stays, which pillow writes as one long frame
+    # the last frame stays for a while; Pillow writes it as one long frame
     assert len(frames) == 4
     assert len(set(frames)) == 4
     assert film._repr_mimebundle_()["image/gif"]
@@ -242,7 +242,7 @@ def test_a_study_is_drawn_by_kind() -> None:
         plots.plot(study, "schedule", pair=("lr", "loss"))
 
 
-def test_losses_that_spread_widely_are_on_a_logarithmic_scale(population: Population) -> None:
+def test_widely_spread_losses_are_on_a_logarithmic_scale(population: Population) -> None:
     loss = Metric("loss", "min")
     trials = [
         msgspec.structs.replace(trial, score=10.0**-trial.generation, metrics={"loss": 10.0**-trial.generation})

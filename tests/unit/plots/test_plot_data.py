@@ -1,4 +1,4 @@
-"""What the plots show, checked without drawing."""
+"""The data of the plots, checked without drawing."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_strokes_join_parent_and_child(population: Population, metric: Metric) -
             assert (stroke.steps[0], stroke.values[0]) == (parent.end_step, parent.score)
 
 
-def test_a_line_passes_a_trial_without_a_score(population: Population, metric: Metric) -> None:
+def test_a_line_skips_a_trial_without_a_score(population: Population, metric: Metric) -> None:
     first, second, third = (trial for trial in population(1, 3, failing=False))
     partial = msgspec.structs.replace(second, state=TrialState.PARTIAL, score=None, metrics={})
     series = data.score_series([first, partial, third], metric)
     assert series.strokes[-1].steps == (100, 300)
 
 
-def test_the_best_lineage_is_the_chain_to_the_best(population: Population) -> None:
+def test_the_best_lineage_is_the_chain_of_parents_to_the_best_trial(population: Population) -> None:
     trials = population(8)
     known = {trial.number: trial for trial in trials}
     for metric, choose in ((Metric("accuracy", "max"), max), (Metric("accuracy", "min"), min)):
@@ -64,7 +64,7 @@ def test_families_partition_the_trials(population: Population, metric: Metric) -
     assert [family.size for family in found[1:]] == sorted((family.size for family in found[1:]), reverse=True)
 
 
-def test_another_metric_than_the_first(population: Population) -> None:
+def test_the_scores_of_a_metric_other_than_the_first(population: Population) -> None:
     trials = [
         msgspec.structs.replace(trial, metrics={**trial.metrics, "loss": float(trial.number)})
         for trial in population(2, 3, failing=False)
@@ -91,7 +91,7 @@ def test_schedules_are_piecewise_constant(population: Population, metric: Metric
             assert stroke.steps[0] == trial.start_step
 
 
-def test_options_that_are_equal_in_python_have_places_of_their_own(population: Population) -> None:
+def test_options_that_are_equal_in_python_have_separate_places(population: Population) -> None:
     trials = [
         msgspec.structs.replace(trial, hyperparameters={"mixed": value}, parent=None)
         for trial, value in zip(population(3, 1, failing=False), (1, True, None), strict=True)
@@ -145,7 +145,7 @@ def test_a_diverged_score_does_not_squash_the_others() -> None:
     assert axes.readable_range([math.nan], "min") is None
 
 
-def test_losses_that_spread_widely_have_a_logarithmic_axis(population: Population) -> None:
+def test_widely_spread_losses_have_a_logarithmic_axis(population: Population) -> None:
     loss = Metric("loss", "min")
     trials = population(4, 6, failing=False)
     spread = [msgspec.structs.replace(t, metrics={"loss": 2.0 / 3.0**t.generation}) for t in trials]

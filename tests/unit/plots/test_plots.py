@@ -1,4 +1,4 @@
-"""The pictures: what they draw is there, they need no window, and odd populations do not break them."""
+"""The pictures have their contents, need no window system, and can draw odd populations."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_axes_follow_the_domains(population: Population, metric: Metric) -> None
     assert [text.get_text() for text in by_name["optimizer"].get_yticklabels()] == ["adam", "sgd"]
 
 
-def test_chosen_hyperparameters_only(population: Population, metric: Metric) -> None:
+def test_only_the_chosen_hyperparameters_are_drawn(population: Population, metric: Metric) -> None:
     figure = plots.schedule(population(4), SPACE, metric, hyperparameters=["lr"])
     assert [axes.get_ylabel() for axes in figure.axes] == ["lr"]
     with pytest.raises(InvalidArgument, match="hyperparameters is 'momentum'"):
@@ -88,7 +88,7 @@ def test_the_best_lineage_is_the_thickest_line(population: Population, metric: M
     assert thickest.get_linewidth() > 2 * others
 
 
-def test_no_score_is_finite(population: Population, metric: Metric) -> None:
+def test_a_study_without_a_finite_score_can_be_drawn(population: Population, metric: Metric) -> None:
     trials = [
         msgspec.structs.replace(trial, score=float("nan"), metrics={"accuracy": float("nan")})
         for trial in population(3, 1, failing=False)
@@ -97,7 +97,7 @@ def test_no_score_is_finite(population: Population, metric: Metric) -> None:
     assert "score not finite (3)" in texts(plots.summary(trials, SPACE, metric))
 
 
-def test_a_study_that_has_only_begun(population: Population, metric: Metric) -> None:
+def test_a_study_without_an_ended_trial_can_be_drawn(population: Population, metric: Metric) -> None:
     trials = [
         msgspec.structs.replace(trial, state=TrialState.WAITING, end_step=None, score=None, metrics={})
         for trial in population(3, 1, failing=False)
@@ -131,7 +131,7 @@ def test_importing_plots_imports_no_matplotlib() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_no_window_system_is_touched(population: Population, metric: Metric) -> None:
+def test_a_figure_does_not_import_pyplot(population: Population, metric: Metric) -> None:
     code = "import sys, phyletic.plots.drawing as d; d.new_figure(1, 1); print('matplotlib.pyplot' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

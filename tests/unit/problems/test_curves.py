@@ -1,3 +1,5 @@
+"""The drifting curve: its optimum, its noise, and a population that follows it."""
+
 from __future__ import annotations
 
 import math
@@ -26,7 +28,7 @@ some_curves = st.builds(
 
 @settings(derandomize=True, max_examples=50)
 @given(some_curves, st.lists(rates, min_size=1, max_size=30))
-def test_no_schedule_beats_the_best_one_and_the_best_one_has_no_regret(curve, schedule):
+def test_no_schedule_beats_the_best_schedule_which_has_no_regret(curve, schedule):
     steps = len(schedule)
     assert curve.regret(curve.run(schedule), steps) >= -1e-12
     best = [curve.best_learning_rate(step) for step in range(steps)]
@@ -43,7 +45,7 @@ def test_no_constant_beats_the_best_constant(curve, rate, steps):
 
 @settings(derandomize=True, max_examples=30)
 @given(some_curves, rates, st.integers(0, 30))
-def test_a_rate_as_far_above_the_best_as_below_gains_the_same(curve, rate, step):
+def test_rates_equally_far_above_and_below_the_best_gain_the_same(curve, rate, step):
     best = curve.best_learning_rate(step)
     above, below = curve.step(1.0, best * 3, step), curve.step(1.0, best / 3, step)
     assert above == pytest.approx(below)

@@ -1,3 +1,5 @@
+"""The digits problem: its data, and populations that train on it."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +11,7 @@ from phyletic.problems import digits, digits_torch
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def test_the_three_parts_share_no_image_and_every_digit_alike():
+def test_the_three_parts_share_no_image_and_have_all_digits_in_equal_shares():
     data = digits.load()
     parts = (data.train, data.validation, data.held_out)
     assert [len(part.labels) for part in parts] == [1077, 360, 360]
@@ -20,12 +22,12 @@ def test_the_three_parts_share_no_image_and_every_digit_alike():
         assert np.allclose(shares, 0.1, atol=0.01)
 
 
-def test_the_cut_follows_its_seed():
+def test_the_split_follows_its_seed():
     assert digits.load(1) is digits.load(1)
     assert not np.array_equal(digits.load(1).train.images, digits.load(0).train.images)
 
 
-def test_the_data_cannot_be_changed_by_one_who_shares_it():
+def test_the_shared_data_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
         digits.load().train.images[0, 0] = 1.0
 
@@ -44,7 +46,7 @@ def run(problem, seed=0, *, population=8, interval=3, rounds=12):
     return study
 
 
-def test_a_population_reads_images_that_nothing_was_chosen_by():
+def test_a_trained_population_recognises_held_out_images():
     with run(digits) as study:
         best = study.best
         model = study.restore()["model"]
@@ -62,6 +64,6 @@ def test_the_same_seed_gives_the_same_run(problem):
     assert scores[0] == scores[1] != scores[2]
 
 
-def test_the_network_of_torch_learns_too():
+def test_the_torch_network_learns_too():
     with run(digits_torch, population=4, interval=2, rounds=4) as study:
         assert study.best.metrics["accuracy"] > 0.9

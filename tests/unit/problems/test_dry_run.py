@@ -1,4 +1,4 @@
-"""A dry run has the trials of the synchronous study that it stands for."""
+"""A dry run has the same trials as the synchronous study that it imitates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = {
         "potential",
         "min",
         ph.PBT(12, 4, explore=ph.Gaussian(0.2), synchronous=True),
-        18,  # the last trial is cut to fit
+        18,  # the last trial is shortened to fit
         (),
     ),
     "triangle": (triangle, triangle.SPACE, "accuracy", "max", ph.PBT(4, 5, synchronous=True), 20, [triangle.START]),
@@ -69,7 +69,7 @@ def facts(trials):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_dry_run_has_the_trials_of_the_study(case):
+def test_a_dry_run_has_the_same_trials_as_the_study(case):
     problem, space, metric, mode, algorithm, steps, initial = CASES[case]
     dry = dry_run(
         problem.train,
@@ -96,7 +96,7 @@ def test_a_dry_run_has_the_trials_of_the_study(case):
         assert facts(dry) == facts(study.trials())
 
 
-def test_members_share_no_state_with_those_who_copied_it():
+def test_members_share_no_state_with_their_copies():
     """Training that changes its state in place must not train another member's."""
 
     def train(trials):
@@ -112,7 +112,7 @@ def test_members_share_no_state_with_those_who_copied_it():
         assert trial.score == pytest.approx(before + 5 * trial.hyperparameters["lr"])
 
 
-def test_it_ends_at_its_target():
+def test_a_dry_run_ends_at_its_target():
     def run(**more):
         return dry_run(
             quadratic.train,
@@ -129,7 +129,7 @@ def test_it_ends_at_its_target():
     assert facts(short) == facts(run())[: len(short)]
 
 
-def test_algorithms_without_generations_of_steps_are_refused():
+def test_algorithms_without_generations_bounded_by_steps_are_refused():
     with pytest.raises(InvalidArgument, match="algorithm is"):
         dry_run(quadratic.train, space=quadratic.SPACE, metric="q", mode="max", algorithm=ph.PBT(2, 4), steps=8)
     timed = ph.PBT(2, interval_seconds=1.0, synchronous=True)

@@ -1,3 +1,5 @@
+"""The quadratic toy: its steps, its gradient, and populations that train on it."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +22,7 @@ def after(problem, steps, h):
 
 @settings(derandomize=True, max_examples=50)
 @given(st.sampled_from([PAPER, RAY]), st.tuples(unit, unit), st.integers(0, 60))
-def test_the_closed_form_is_what_steps_do(problem, h, steps):
+def test_steps_follow_the_closed_form(problem, h, steps):
     theta = np.array(START)
     for _ in range(steps):
         theta = problem.step(theta, h)
@@ -41,12 +43,12 @@ def test_a_step_climbs_the_surrogate_along_its_gradient(problem, theta, h):
 
 
 @pytest.mark.parametrize(("problem", "expected"), [(PAPER, [0.390, 0.390]), (RAY, [0.389, 0.592])])
-def test_one_coordinate_alone_stays_far_from_the_optimum(problem, expected):
+def test_learning_one_coordinate_alone_stays_far_from_the_optimum(problem, expected):
     alone = problem.objective(after(problem, STEPS, [[1.0, 0.0], [0.0, 1.0]]))
     assert alone == pytest.approx(expected, abs=1e-3)
 
 
-def test_many_members_at_once_are_the_members_one_by_one():
+def test_stepping_many_members_at_once_equals_stepping_each_alone():
     theta, h = np.random.RandomState(0).normal(size=(5, 2)), np.random.RandomState(1).uniform(size=(5, 2))
     stepped = PAPER.step(theta, h)
     for member in range(5):
@@ -74,7 +76,7 @@ def unchanged(hyperparameters, rng):
     return dict(hyperparameters)
 
 
-def test_copying_weights_alone_already_learns_what_neither_member_could():
+def test_copying_weights_alone_learns_both_coordinates():
     copying = ph.PBT(population=2, interval=4, inherit="weights", explore=unchanged, synchronous=True)
     assert best(ph.RandomSearch(population=2, interval=100), 0) == pytest.approx(0.390, abs=1e-3)
     assert best(copying, 0) > 1.1

@@ -1,4 +1,4 @@
-"""The potential, the triangle and the noisy quadratic are what their definitions say."""
+"""The potential, the triangle and the noisy quadratic agree with their definitions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from phyletic.randomness import RandomStream
 # --- Müller-Brown ---
 
 
-def test_the_minima_are_as_deep_as_they_are_known_to_be():
+def test_the_minima_have_their_known_depths():
     assert potential(MINIMA) == pytest.approx([OPTIMUM, -108.166724, -80.767818], abs=1e-5)
 
 
 @pytest.mark.parametrize(("place", "height"), [((-0.822002, 0.624313), -40.664844), ((0.212487, 0.292988), -72.248940)])
-def test_the_saddles_are_as_high_as_they_are_known_to_be(place, height):
+def test_the_saddles_have_their_known_heights(place, height):
     assert potential(place) == pytest.approx(height, abs=1e-5)
 
 
 @pytest.mark.parametrize("minimum", MINIMA)
-def test_every_way_out_of_a_minimum_is_up(minimum):
+def test_the_potential_rises_in_every_direction_from_a_minimum(minimum):
     angles = np.linspace(0, 2 * math.pi, 16)
     around = np.asarray(minimum) + 1e-3 * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     assert (potential(around) > potential(minimum)).all()
@@ -64,7 +64,7 @@ def test_a_member_descends_the_slope_of_its_paraboloid(coefficients, place, rate
     assert moved == pytest.approx([-rate * part for part in slope], abs=1e-6)
 
 
-def test_a_reach_of_nothing_is_refused():
+def test_a_reach_of_zero_is_refused():
     with pytest.raises(InvalidArgument, match="reach is 0"):
         mueller_brown.space(0)
 
@@ -78,7 +78,7 @@ def mean_gain(accuracy, rate, count=4000):
 
 
 @pytest.mark.parametrize("accuracy", [30.0, 100.0, 170.0])
-def test_accuracy_grows_at_the_best_rate_stands_far_below_it_and_falls_far_above(accuracy):
+def test_accuracy_grows_at_the_best_rate_stays_far_below_it_and_falls_far_above_it(accuracy):
     best = triangle.best_learning_rate(accuracy)
     assert mean_gain(accuracy, best) == pytest.approx(0.5, abs=0.1)
     assert mean_gain(accuracy, 2 * best) == pytest.approx(0.25, abs=0.1)

@@ -1,4 +1,4 @@
-"""Trials as a data frame."""
+"""Data frames of trials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make() -> ph.Study:
     )
 
 
-def test_a_study_without_trials_has_the_columns_that_its_trials_will_have() -> None:
+def test_an_empty_frame_has_the_columns_and_types_of_a_full_one() -> None:
     study = make()
     empty = study.trials_dataframe()
     assert (len(empty), empty.index.name) == (0, "number")
@@ -43,7 +43,7 @@ def test_a_study_without_trials_has_the_columns_that_its_trials_will_have() -> N
     assert frame["end_step"][3] is pd.NA
 
 
-def test_what_was_reported_beside_the_studys_metrics_has_columns_too() -> None:
+def test_other_reported_values_have_columns_too() -> None:
     study = make()
     study.tell(study.ask(), {"score": 1.0, "loss": 0.5, "val/acc": math.inf})
     assert list(study.trials_dataframe().filter(like="metrics.")) == [
@@ -54,7 +54,7 @@ def test_what_was_reported_beside_the_studys_metrics_has_columns_too() -> None:
     assert study.trials_dataframe()["metrics.val/acc"][0] == math.inf
 
 
-def test_a_lineage_is_text_whose_beginning_tells_the_ancestors() -> None:
+def test_a_lineage_is_text_that_begins_with_the_ancestors() -> None:
     study = ph.Study(
         "study",
         space={"lr": ph.Float(0.1, 1.0)},
@@ -77,7 +77,7 @@ def test_a_lineage_is_text_whose_beginning_tells_the_ancestors() -> None:
     assert set(descendants.founder) == {1}
 
 
-def test_among_some_of_the_trials_a_lineage_begins_after_the_one_that_is_missing() -> None:
+def test_a_lineage_begins_after_the_last_missing_ancestor() -> None:
     study = make()
     for _ in range(6):
         study.tell(study.ask(), score=1.0, loss=0.5)

@@ -1,4 +1,4 @@
-"""Initial designs cover the cube more evenly than chance, and are the same again from the same seed."""
+"""Initial designs cover the cube more evenly than chance, and repeat with the same seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPACE = Space({"a": Float(0, 1), "b": Float(0, 1), "c": Choice({"x": {"d": Float
 
 @pytest.mark.parametrize("sampling", ["sobol", "latin"])
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
-def test_rows_are_units_and_come_again(sampling: Literal["sobol", "latin"], count: int) -> None:
+def test_rows_are_units_and_repeat_with_the_seed(sampling: Literal["sobol", "latin"], count: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows = initial_design(SPACE, count, sampling, 3)
@@ -48,7 +48,7 @@ def test_columns_are_not_copies_of_each_other() -> None:
     assert len(orders) == 4
 
 
-def test_random_needs_no_design_and_nothing_needs_no_columns() -> None:
+def test_random_sampling_has_no_design_and_a_space_without_parameters_no_columns() -> None:
     assert initial_design(SPACE, 4, "random", 0) is None
     assert initial_design(Space({"n": 1}), 3, "sobol", 0) == [[], [], []]
     assert initial_design(SPACE, 0, "latin", 0) == []

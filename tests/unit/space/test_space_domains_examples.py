@@ -1,4 +1,4 @@
-"""What the domains do at the places where they are usually wrong."""
+"""Domains at values where mistakes are likely."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_domain_decides_the_type() -> None:
     assert [type(value) for value in found] == [float, float, float, int, int, int]
 
 
-def test_a_float_at_zero_stays_and_one_on_a_grid_does_not() -> None:
+def test_a_continuous_float_stays_at_zero_and_a_stepped_one_leaves_it() -> None:
     assert str(Float(-1, 1).perturb(0.0, 0.8, STREAM)) == "0.0"
     assert str(Float(-1, 1).perturb(-5e-324, 0.1, STREAM)) == "0.0"
     assert Float(-1, 1, step=0.5).perturb(0.0, 1.2, STREAM) == 0.5
@@ -68,7 +68,7 @@ def test_rounding_of_logarithms_does_not_leave_a_narrow_range() -> None:
         assert all(narrow.low <= narrow.from_unit(part / 50) <= narrow.high for part in range(50))
 
 
-def test_grid_points_are_their_shortest_decimals() -> None:
+def test_grid_points_have_the_shortest_decimal_form() -> None:
     tenths = Float(0, 1, step=0.1)
     assert tenths.grid(11) == (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     assert tenths.coerce(0.1 * 3, "x") == 0.3
@@ -80,7 +80,7 @@ def test_grid_points_are_their_shortest_decimals() -> None:
         assert Float(0, 1, step=0.001).perturb(0.123, 1.001, STREAM) == 0.124
 
 
-def test_log_grids_are_drawn_by_the_logarithm_and_snapped() -> None:
+def test_log_grids_are_sampled_by_the_logarithm_and_snapped_to_steps() -> None:
     batch = Int(32, 1024, step=32, log=True)
     counts = Counter(batch.sample(RandomStream(2, seed)) <= 181 for seed in range(400))
     assert 150 < counts[True] < 250
@@ -141,12 +141,12 @@ class Size(enum.StrEnum):
         (Choice([Size.SMALL]), "small", "small"),
     ],
 )
-def test_values_of_a_user_are_converted_exactly(domain: Domain, given: Any, kept: Any) -> None:
+def test_user_values_are_converted_exactly(domain: Domain, given: Any, kept: Any) -> None:
     found = domain.coerce(given, "x")
     assert (type(found), str(found)) == (type(kept), str(kept))
 
 
-def test_bounds_of_a_user_are_converted_exactly() -> None:
+def test_user_bounds_are_converted_exactly() -> None:
     assert Float(0, 1) == Float(np.float64(0), np.int64(1)) == Float(low=0.0, high=1.0, limits=[0, 1])  # type: ignore[arg-type]
     assert Int(1e3, 1e6) == Int(1000, 1_000_000)  # type: ignore[arg-type]
     assert Float(0, 1) != Int(0, 1)

@@ -1,4 +1,4 @@
-"""What is wrong in a space is named: the parameter, the value and what is allowed."""
+"""An error in a space names the parameter, the value and the allowed values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested spaces: paths, conditions, order, and the sentences that tell two spaces apart."""
+"""Nested spaces: paths, conditions, order, and the sentences that name a difference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFINITION: dict[str, Any] = {
 }
 
 
-def test_parameters_are_laid_out_in_the_order_they_are_written() -> None:
+def test_parameters_keep_the_order_of_the_definition() -> None:
     space = Space(DEFINITION)
     sgd, adam = ("optimizer", "sgd"), ("optimizer", "adam")
     assert {path: (p.requires, p.fixed) for path, p in space.parameters.items()} == {
@@ -45,7 +45,7 @@ def test_parameters_are_laid_out_in_the_order_they_are_written() -> None:
     assert all(isinstance(parameter, Parameter) for parameter in space.parameters.values())
 
 
-def test_a_space_does_not_change_with_the_dictionary_it_came_from() -> None:
+def test_changing_the_definition_later_does_not_change_the_space() -> None:
     definition: dict[str, Any] = {"optimizer": Choice({"sgd": {"group": {"lr": Float(0, 1)}}})}
     space, same = Space(definition), Space(definition)
     definition["optimizer"].spaces["sgd"]["group"]["more"] = Float(0, 1)
@@ -56,7 +56,7 @@ def test_a_space_does_not_change_with_the_dictionary_it_came_from() -> None:
         space.parameters["x"] = space.parameters["optimizer"]  # type: ignore[index]
 
 
-def test_what_is_under_an_option_chooses_it() -> None:
+def test_a_value_under_an_option_chooses_the_option() -> None:
     space = Space(DEFINITION)
     for seed in range(5):
         values = space.complete({"optimizer.sgd.warm.yes.steps": 3.0}, RandomStream(seed))
@@ -81,7 +81,7 @@ def test_repair_follows_a_changed_choice() -> None:
     assert changed["data.batch"] == values["data.batch"]
 
 
-def test_weights_bring_what_is_fixed() -> None:
+def test_fixed_values_come_with_the_weights() -> None:
     space = Space(DEFINITION)
     stream = RandomStream(0)
     mine = space.complete({"width": 64, "data.batch": 16, "optimizer.sgd.momentum": 0.1}, stream)
@@ -92,7 +92,7 @@ def test_weights_bring_what_is_fixed() -> None:
     mixed = space.with_fixed_of(mine, other)
     assert (mixed["optimizer"], mixed["optimizer.adam.betas.first"], mixed["data.batch"]) == ("adam", 0.9, 16)
     assert "optimizer.sgd.momentum" not in mixed
-    # A fixed parameter keeps the free choice above it where the weights come from.
+    # a fixed parameter also brings the free choice above it from the source of the weights
     free = Space(
         {"body": Choice({"mlp": {"width": Int(1, 9, fixed=True)}, "linear": {"l2": Float(0, 1)}}, fixed=False)}
     )
@@ -115,7 +115,7 @@ def test_grids_enumerate_branches() -> None:
     assert Space({}).grid(3) == [{}]
 
 
-def test_values_are_read_nested() -> None:
+def test_values_can_be_nested_and_looked_up() -> None:
     values = {"width": 64, "optimizer": "sgd", "optimizer.sgd.momentum": 0.9, "data.batch": 32, "data.aug.flip": True}
     assert nest(values) == {
         "width": 64,
@@ -163,7 +163,7 @@ def test_the_first_difference_is_named(first: dict[str, Any], second: dict[str, 
     assert sentence in str(one.difference(two))
 
 
-def test_heavy_libraries_stay_away() -> None:
+def test_importing_a_space_imports_nothing_heavy() -> None:
     script = "import sys, phyletic.space; print({'scipy', 'pandas', 'difflib', 'sqlalchemy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

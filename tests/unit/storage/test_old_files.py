@@ -1,4 +1,4 @@
-"""Studies that earlier versions stored read as they were written, go on, and survive a migration that is killed."""
+"""Studies that earlier versions stored are read unchanged, go on, and survive a killed migration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def bring_up_to_date(path: Path) -> None:
 
 
 def differences(was: Any, now: Any, where: str = "") -> list[str]:
-    """Return the places at which the document read now differs from the one written; later versions may add fields."""
+    """Return where the document read now differs from the one written then; later versions may add fields."""
     if isinstance(was, dict) and isinstance(now, dict):
         missing = [f"{where}.{key} is gone" for key in was if key not in now]
         return missing + [
@@ -79,15 +79,15 @@ def revision_of(path: Path) -> str:
     return str(revision)
 
 
-def test_there_is_a_fixture_of_every_schema_that_was_released() -> None:
+def test_every_released_schema_has_a_fixture() -> None:
     revisions = sorted(path.name.split("_")[0] for path in (migrations.SCRIPTS / "versions").glob("v*.py"))
     assert revisions[-1] == f"v{HEAD}"
-    assert revisions == VERSIONS, "write the missing one: python tests/fixtures/make_fixtures.py"
+    assert revisions == VERSIONS, "write the missing fixture: python tests/fixtures/make_fixtures.py"
     assert [f"v{revision_of(FIXTURES / version / 'old.db')}" for version in VERSIONS] == VERSIONS
     assert sum(file.stat().st_size for file in FIXTURES.rglob("*") if file.is_file()) < 200_000 * len(VERSIONS)
 
 
-def test_a_database_from_before_the_first_release_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_database_from_before_the_first_release_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     connection = sqlite3.connect(path)
     connection.executescript(
@@ -105,12 +105,12 @@ def test_a_database_from_before_the_first_release_is_refused_and_left_as_it_is(t
     assert path.read_bytes() == before
 
 
-def test_an_old_database_reads_as_it_was_written(old: Path) -> None:
+def test_an_old_database_is_read_as_it_was_written(old: Path) -> None:
     bring_up_to_date(old)
     assert differences(dumped(old), make.dump(old)) == []
 
 
-def test_its_checkpoints_load_bit_for_bit(old: Path) -> None:
+def test_old_checkpoints_load_bit_for_bit(old: Path) -> None:
     bring_up_to_date(old)
     study = ph.Study("old", storage=old)
     said = dumped(old)["old"]
@@ -125,7 +125,7 @@ def test_its_checkpoints_load_bit_for_bit(old: Path) -> None:
     assert float((hand.checkpoint_path() / "value.txt").read_text()) == hand.best.score
 
 
-def test_it_is_resumed_where_it_was_left(old: Path) -> None:
+def test_an_old_study_is_resumed_where_it_stopped(old: Path) -> None:
     said = {trial["number"]: trial for trial in dumped(old)["old"]["trials"]}
     study = ph.Study(
         "old", space=make.SPACE, algorithm=make.ALGORITHM, metric=["score", "seconds"], mode=["max", "min"],
@@ -140,7 +140,7 @@ def test_it_is_resumed_where_it_was_left(old: Path) -> None:
         else:
             assert trials[number].state is TrialState.COMPLETED
             assert trials[number].hyperparameters == was["hyperparameters"]
-    # the trial that ran when the old owner died is tried again, and counts against nothing
+    # the trial that ran when the old owner died runs again, without a failure or a loss
     (running,) = [number for number, was in said.items() if was["state"] == "running"]
     assert (trials[running].attempts, trials[running].losses, trials[running].failures) == (2, 0, 0)
     (resumed,) = [trial for trial in trials.values() if trial.decision.kind == "resume"]
@@ -161,7 +161,7 @@ def test_it_is_resumed_where_it_was_left(old: Path) -> None:
         study.checkpoint_path(5)
 
 
-def test_another_function_of_the_same_name_is_noticed(old: Path) -> None:
+def test_another_explore_function_of_the_same_name_is_a_mismatch(old: Path) -> None:
     bring_up_to_date(old)
 
     def gentle(values: dict[str, Any], rng: Any) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def test_another_function_of_the_same_name_is_noticed(old: Path) -> None:
         ph.Study("old", storage=old, algorithm=dataclasses.replace(make.ALGORITHM, explore=gentle))
 
 
-def test_the_command_line_shows_it(old: Path) -> None:
+def test_the_command_line_shows_an_old_study(old: Path) -> None:
     from phyletic.cli import main
 
     bring_up_to_date(old)
@@ -180,7 +180,7 @@ def test_the_command_line_shows_it(old: Path) -> None:
         assert result.exit_code == 0, result.output
 
 
-# A migration that is killed. Only this test has the revision after the present one.
+# --- a killed migration; only this test has a revision after the current one ---
 
 REVISION = """
 import sqlalchemy as sa
@@ -248,7 +248,7 @@ def migrate(scripts: Path, *jobs: tuple[Path, int, str]) -> list[int]:
     """Migrate files, each in a process that kills itself at its nth statement or at a failpoint.
 
     Returns:
-        For each the number of statements, or minus the signal that ended it.
+        For each file the number of statements, or minus the signal that ended its process.
     """
     told = json.dumps([(str(path), nth, failpoint) for path, nth, failpoint in jobs])
     done = subprocess.run(
@@ -260,7 +260,7 @@ def migrate(scripts: Path, *jobs: tuple[Path, int, str]) -> list[int]:
 
 
 def contents(path: Path) -> tuple[str, dict[str, str], list[tuple[Any, ...]]]:
-    """Return revision, schema and trials."""
+    """Return the revision, the schema and the trials."""
     connection = sqlite3.connect(path)
     try:
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -296,7 +296,7 @@ def test_a_migration_killed_anywhere_leaves_the_old_schema_or_the_new(old: Path,
     assert migrate(scripts, (committed, 0, "storage.commit.after")) == [-9]
     assert contents(committed) == ("9998", later, trials)
 
-    # the next owner brings them up to date, or has nothing to do
+    # the next owner migrates them, or finds them migrated
     again = [path for path, *_ in killed[3:-1:3]]
     assert all(count > 10 for count in migrate(scripts, *((path, 0, "") for path in again)))
     for path in again:

@@ -1,4 +1,4 @@
-"""Each database can run every prepared statement: all its parameters are passed, and typed if need be."""
+"""Every prepared statement works on each database: it gets all its parameters, with types if necessary."""
 
 import re
 
@@ -13,7 +13,7 @@ STATEMENTS = {name: made for name, made in vars(writing).items() if isinstance(m
 
 @pytest.mark.parametrize("dialect", [postgresql.dialect(), sqlite.dialect()], ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_a_statement_compiles_and_finds_each_of_its_parameters(name, dialect):
+def test_a_statement_compiles_and_gets_all_its_parameters(name, dialect):
     form = STATEMENTS[name].form(dialect)
     row = dict.fromkeys(form.names)
     assert row

@@ -1,3 +1,5 @@
+"""Databases on network file systems are refused."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -54,15 +56,17 @@ def test_a_network_file_system_is_refused_by_name(table: str, path: str, kind: s
         ("", "/a.db"),
     ],
 )
-def test_a_local_file_system_is_not(table: str, path: str) -> None:
+def test_a_local_file_system_is_accepted(table: str, path: str) -> None:
     refuse_network_file_system(Path(path), table)
 
 
-def test_this_machine_has_mounts() -> None:
+def test_the_mounts_of_this_machine_include_the_root() -> None:
     assert " / " in mounts_of_this_machine()
 
 
-def test_a_study_on_one_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_on_a_network_file_system_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = f"server:/export {tmp_path} nfs4 rw 0 0\n"
     monkeypatch.setattr("phyletic.storage.sqlite_filesystems.mounts_of_this_machine", lambda: table)
     with pytest.raises(StorageUnsupported, match="nfs4"):

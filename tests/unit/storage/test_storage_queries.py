@@ -1,4 +1,4 @@
-"""What is asked of a study's history."""
+"""Queries of a study's history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from phyletic.storage import queries
 DONE = TrialState.COMPLETED
 
 
-def test_the_best_have_finite_scores_and_ties_go_to_the_lower_number(studied: Any, trial: Any) -> None:
+def test_the_best_trials_have_finite_scores_and_ties_go_to_the_lower_number(studied: Any, trial: Any) -> None:
     scores = [0.5, math.nan, 2.0, None, math.inf, -3.0, 2.0, -math.inf, 0.5]
     rows = [(trial(n, score=score, state=DONE), None) for n, score in enumerate(scores)]
     rows.append((trial(len(scores), score=9.0, state=TrialState.RUNNING), None))
@@ -45,7 +45,7 @@ def test_trials_by_number_state_and_member(studied: Any, trial: Any) -> None:
     assert studied.read(queries.told_digest, 20) is None
 
 
-def test_evaluations_of_some_trials(studied: Any) -> None:
+def test_evaluations_of_all_and_of_some_trials(studied: Any) -> None:
     rows = [(n, Evaluation(step, "accuracy", n + step / 10)) for n in (2, 0, 1) for step in (3, 1, 2)]
     studied.write(evaluations=rows)
     assert studied.read(queries.evaluations) == sorted(rows, key=lambda row: row[0])
@@ -58,11 +58,12 @@ def test_evaluations_of_some_trials(studied: Any) -> None:
     ("function", "arguments", "index"),
     [
         ("open_trials", (), "trial_open"),
+        ("trials_of_members", (), "sqlite_autoindex_trial_1"),
         ("best_trials", ("max", 1), "trial_by_score"),
         ("checkpoints", (["durable"],), "checkpoint_kept"),
     ],
 )
-def test_what_is_asked_often_reads_an_index(studied: Any, function: str, arguments: Any, index: str) -> None:
+def test_frequent_queries_use_an_index(studied: Any, function: str, arguments: Any, index: str) -> None:
     plans = []
 
     def explain(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:

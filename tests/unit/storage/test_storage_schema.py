@@ -1,3 +1,5 @@
+"""The schema of a database: new, older, later, damaged or of another program."""
+
 from __future__ import annotations
 
 import re
@@ -28,7 +30,7 @@ def sqlite_file(path: Path, script: str) -> Path:
     return path
 
 
-def test_a_new_database_is_what_the_migrations_make(tmp_path: Path) -> None:
+def test_a_new_database_has_the_schema_of_the_migrations(tmp_path: Path) -> None:
     store = open_database(tmp_path / "new.db")
     store.own()
     store.release()
@@ -45,7 +47,7 @@ def test_a_new_database_is_what_the_migrations_make(tmp_path: Path) -> None:
     migrated.close()
 
 
-def test_an_older_database_is_migrated_when_it_is_owned_and_not_read_before(tmp_path: Path, begin: Any) -> None:
+def test_an_older_database_is_migrated_when_owned_and_cannot_be_read_before(tmp_path: Path, begin: Any) -> None:
     path = sqlite_file(
         tmp_path / "old.db", "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
     )
@@ -80,7 +82,7 @@ def test_a_later_database_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_the_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+def test_the_database_of_another_program_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = sqlite_file(tmp_path / "other.db", "CREATE TABLE bookmarks (url TEXT)")
     before = path.read_bytes()
     store = open_database(path)
@@ -91,7 +93,7 @@ def test_the_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> Non
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
     path.write_text("not a database" * 100)
     store = open_database(path)
@@ -114,7 +116,7 @@ def test_an_empty_file_holds_no_study_and_can_be_owned(tmp_path: Path) -> None:
     store.release()
 
 
-def test_the_next_revision_is_begun_from_a_change_of_the_tables(tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_next_revision_is_generated_from_changed_tables(tmp_path: Path, monkeypatch: Any) -> None:
     import shutil
 
     import sqlalchemy as sa

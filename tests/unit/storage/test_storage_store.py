@@ -1,3 +1,5 @@
+"""Opening, owning, reading and writing a database."""
+
 from __future__ import annotations
 
 import gc
@@ -29,7 +31,7 @@ from phyletic.storage.changes import StaleState
         ("sqlite:///with space%20é.db", "with space%20é.db"),
     ],
 )
-def test_where_a_url_leads(url: Any, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_or_path_names_a_file(url: Any, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = open_database(url)
     assert store.path == Path(os.path.realpath(file))
@@ -41,7 +43,7 @@ def test_where_a_url_leads(url: Any, file: str, tmp_path: Path, monkeypatch: pyt
     store.release()
 
 
-def test_an_absolute_url(tmp_path: Path) -> None:
+def test_an_absolute_url_names_a_file(tmp_path: Path) -> None:
     assert open_database(f"sqlite:///{tmp_path}/a.db").path == Path(os.path.realpath(tmp_path)) / "a.db"
 
 
@@ -84,7 +86,7 @@ def test_a_file_has_one_store_in_a_process(tmp_path: Path) -> None:
     assert open_database(None) is not open_database(None)
 
 
-def test_a_store_that_nobody_uses_gives_the_file_up(tmp_path: Path) -> None:
+def test_an_unreferenced_store_releases_the_file(tmp_path: Path) -> None:
     store = open_database(tmp_path / "a.db")
     store.own()
     gone = weakref.ref(store)
@@ -121,13 +123,13 @@ def test_closing_leaves_one_file_and_the_lock(tmp_path: Path, begin: Any) -> Non
     assert (tmp_path / "a.db.owner").read_bytes() == b""
 
 
-def test_reading_what_is_not_there(tmp_path: Path) -> None:
+def test_reading_a_missing_file_is_an_error_and_creates_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"a\.db"), open_database(tmp_path / "a.db").read():
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exception_rolls_back(studied: Any, trial: Any) -> None:
+def test_an_exception_rolls_a_transaction_back(studied: Any, trial: Any) -> None:
     def interrupted() -> None:
         with studied.store.transaction() as connection:
             connection.exec_driver_sql("DELETE FROM study")
@@ -141,7 +143,7 @@ def test_an_exception_rolls_back(studied: Any, trial: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["begin.before", "begin.after", "commit.before", "commit.after"])
-def test_the_store_goes_on_after_a_failure_at(studied: Any, trial: Any, name: str) -> None:
+def test_the_store_works_after_a_failure_in_a_transaction(studied: Any, trial: Any, name: str) -> None:
     def fail(passed: str) -> None:
         if passed == f"storage.{name}":
             raise OSError("injected")
@@ -237,7 +239,7 @@ def test_a_transaction_holds_the_write_lock_from_its_start(tmp_path: Path, begin
     other.close()
 
 
-def test_the_store_goes_on_after_a_commit_that_leaves_its_transaction_open(studied: Any, trial: Any) -> None:
+def test_the_store_works_after_a_commit_that_leaves_its_transaction_open(studied: Any, trial: Any) -> None:
     def violate() -> None:
         with studied.store.transaction() as connection:
             connection.exec_driver_sql("INSERT INTO child VALUES (1)")
@@ -254,7 +256,7 @@ def test_the_store_goes_on_after_a_commit_that_leaves_its_transaction_open(studi
     assert len(studied.read(queries.trials)) == 1
 
 
-def test_a_commit_is_synced_where_it_must_be(tmp_path: Path, begin: Any) -> None:
+def test_only_a_durable_commit_is_synced(tmp_path: Path, begin: Any) -> None:
     store = open_database(tmp_path / "a.db")
     store.own()
     begin(store)
@@ -265,7 +267,7 @@ def test_a_commit_is_synced_where_it_must_be(tmp_path: Path, begin: Any) -> None
     store.close()
 
 
-def test_a_settled_file_in_a_read_only_folder_is_read(
+def test_a_closed_file_in_a_read_only_folder_can_be_read(
     tmp_path: Path, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_database(tmp_path / "a.db")
@@ -278,7 +280,7 @@ def test_a_settled_file_in_a_read_only_folder_is_read(
         assert not (tmp_path / "a.db-shm").exists()
 
 
-def test_folders_beside_the_file(tmp_path: Path) -> None:
+def test_folders_lie_beside_the_file(tmp_path: Path) -> None:
     root = Path(os.path.realpath(tmp_path))
     assert open_database(tmp_path / "x" / "digits.db").folder("checkpoints") == root / "x" / "digits.checkpoints"
     assert open_database(tmp_path / "digits.v2.db").folder("logs") == root / "digits.v2.logs"
@@ -286,7 +288,7 @@ def test_folders_beside_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "forget"])
-def test_the_folder_of_a_study_in_memory_goes_with_it(how: str) -> None:
+def test_the_folder_of_a_store_in_memory_is_removed_with_it(how: str) -> None:
     store = open_database(None)
     folder = store.folder("checkpoints")
     assert store.folder("checkpoints") == folder
@@ -303,7 +305,7 @@ def test_the_folder_of_a_study_in_memory_goes_with_it(how: str) -> None:
     assert not folder.parent.exists()
 
 
-def test_reading_inside_a_transaction_in_memory(begin: Any) -> None:
+def test_a_read_inside_a_transaction_in_memory_shares_its_connection(begin: Any) -> None:
     store = open_database(None)
     studied = begin(store)
     with store.transaction() as writer, store.read() as reader:

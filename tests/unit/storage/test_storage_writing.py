@@ -1,4 +1,4 @@
-"""What is written is what is read, or nothing is written at all."""
+"""Each write is read back unchanged, or changes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from phyletic.storage.writing import create_study, take_epoch, write
 ID = "c" * 32
 REFERENCE = CheckpointReference(ID, "sha256:" + "0" * 64, 1234)
 
-# SQLite keeps whole numbers of a REAL column as integers, so there -0.0 becomes 0.0; that is all that it changes.
+# SQLite stores whole numbers in a REAL column as integers, so -0.0 becomes 0.0; it changes no other value
 numbers = (st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 5e-324])).map(lambda number: number + 0.0)
 finite = st.floats(allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
 integers = st.integers(-(2**53), 2**53)
@@ -82,7 +82,7 @@ def test_a_trial_is_read_as_it_was_written(begin: Any) -> None:
     store = open_database(None)
     names = map(str, itertools.count())
 
-    # a trial has thirty fields: making it smaller takes minutes, and the difference of two lines shows what is wrong
+    # a trial has thirty fields: shrinking takes minutes, and the two printed lines show the difference well enough
     @settings(
         derandomize=True,
         max_examples=60,
@@ -94,14 +94,14 @@ def test_a_trial_is_read_as_it_was_written(begin: Any) -> None:
     def check(trial: Trial) -> None:
         studied = begin(store, next(names))
         studied.write(inserted=[(trial, None)])
-        # repr, since NaN differs from itself, and since it tells 1 from 1.0
+        # compare repr, since NaN differs from itself, and 1 must differ from 1.0
         assert repr(studied.read(queries.trials)) == repr([trial])
 
     check()
     store.close()
 
 
-def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any) -> None:
+def test_an_update_stores_every_field_of_the_trial(studied: Any, trial: Any, lease: Any) -> None:
     held = lease(0)
     studied.write(inserted=[(trial(0), held)])
     told = trial(
@@ -131,7 +131,7 @@ def test_an_update_makes_the_row_the_trial(studied: Any, trial: Any, lease: Any)
         updated=[TrialUpdate(told, held, None, "digest")], durable=[(REFERENCE, 0, 1)], evaluations=evaluations
     )
     assert repr(studied.read(queries.trial, 0)) == repr(told)
-    # what a trial is never changes
+    # the hyperparameters and the decision of a trial never change
     other = msgspec.structs.replace(trial(0), hyperparameters={"lr": 0.02}, decision=Decision(kind="rescue", donor=3))
     with pytest.raises(StaleState):
         studied.write(updated=[TrialUpdate(other, None, None)])
@@ -147,7 +147,7 @@ def test_a_score_of_none_is_not_a_score_of_nan(studied: Any, trial: Any) -> None
     assert math.isnan(with_nan.score)
 
 
-def test_control_changes_only_where_given(studied: Any) -> None:
+def test_the_control_changes_only_if_given(studied: Any) -> None:
     control = StudyControl(budget=Budget(trials=9, target=0.5), population=2, paused=True)
     studied.write(control=control)
     studied.write()
@@ -159,7 +159,7 @@ def test_control_changes_only_where_given(studied: Any) -> None:
     assert stored.counters == studied.counters
 
 
-def test_a_write_on_a_state_that_is_gone_changes_nothing(studied: Any, trial: Any) -> None:
+def test_a_write_based_on_a_stale_state_changes_nothing(studied: Any, trial: Any) -> None:
     before = studied.counters
     studied.write(inserted=[(trial(0), None)])
     stale = Changes(expected=before.sequence, counters=studied.counters, inserted=[(trial(1), None)])
@@ -168,7 +168,7 @@ def test_a_write_on_a_state_that_is_gone_changes_nothing(studied: Any, trial: An
     assert [found.number for found in studied.read(queries.trials)] == [0]
 
 
-def test_an_earlier_owner_can_write_no_more(studied: Any, trial: Any) -> None:
+def test_an_earlier_owner_cannot_write(studied: Any, trial: Any) -> None:
     with studied.store.transaction() as connection:
         assert take_epoch(connection, studied.id, studied.counters.epoch) == studied.counters.epoch + 1
     with pytest.raises(StaleState):
@@ -205,14 +205,14 @@ def test_a_released_trial_has_no_holder_and_the_next_grant_another_fence(studied
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETED, TrialState.PARTIAL, TrialState.FAILED])
-def test_a_trial_that_has_ended_is_never_edited(studied: Any, trial: Any, state: TrialState) -> None:
+def test_an_ended_trial_is_never_updated(studied: Any, trial: Any, state: TrialState) -> None:
     studied.write(inserted=[(trial(0, state=state), None)])
     with pytest.raises(StaleState):
         studied.write(updated=[TrialUpdate(trial(0))])
     assert studied.read(queries.trial, 0).state is state
 
 
-def test_a_number_is_given_once(studied: Any, trial: Any) -> None:
+def test_a_trial_number_is_used_once(studied: Any, trial: Any) -> None:
     studied.write(inserted=[(trial(0), None)])
     with pytest.raises(StaleState):
         studied.write(inserted=[(trial(0, worker="other"), None)])
@@ -257,7 +257,7 @@ def test_sessions_join_and_leave(studied: Any) -> None:
     assert studied.read(queries.open_sessions) == [local]
 
 
-def test_events_are_numbered_by_the_write_that_tells_them(studied: Any) -> None:
+def test_events_have_the_sequence_number_of_their_write(studied: Any) -> None:
     budget = {"steps": 100, "target": None, "score": "NaN"}
     first = [Event(kind="created", at=1.0), Event(kind="budget", at=2.0, trial=3, payload=budget)]
     later = Event(kind="paused", at=3.0, payload={"by": "me"})
@@ -266,18 +266,18 @@ def test_events_are_numbered_by_the_write_that_tells_them(studied: Any) -> None:
     assert studied.read(queries.events) == [(1, first[0]), (1, first[1]), (2, later)]
     assert studied.read(queries.events, until=1, kinds=["budget"]) == [(1, first[1])]
     assert [change.kind for change in studied.read(queries.study_changes, since=1, limit=10)] == ["paused"]
-    # a write is never cut in two
+    # a limit never splits a write
     assert [change.kind for change in studied.read(queries.study_changes, since=0, limit=1)] == ["created", "budget"]
 
 
-def test_a_name_is_given_to_one_study(studied: Any) -> None:
+def test_a_study_name_is_unique(studied: Any) -> None:
     with pytest.raises(InvalidArgument, match="digits"), studied.store.transaction() as connection:
         create_study(connection, studied.stored.identity, studied.stored.control, 1.0)
     with studied.store.read() as connection:
         assert len(queries.studies(connection)) == 1
 
 
-def test_studies_in_one_database_do_not_meet(studied: Any, begin: Any, trial: Any) -> None:
+def test_studies_in_one_database_are_separate(studied: Any, begin: Any, trial: Any) -> None:
     other = begin(studied.store, "other")
     studied.write(inserted=[(trial(0, score=1.0, state=TrialState.COMPLETED), None)])
     other.write(inserted=[(trial(0, worker="other"), Lease(0, 1, "t", "s"))], events=[Event(kind="x", at=1.0)])

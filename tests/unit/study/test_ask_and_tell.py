@@ -1,4 +1,4 @@
-"""An incarnation of a worker keeps what it holds; the next one under its name gets a grant of its own."""
+"""An incarnation of a worker keeps its trials; the next incarnation under its name gets a new grant."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,13 +26,13 @@ def make(storage):
     )
 
 
-def test_a_new_incarnation_under_a_name_gets_a_new_grant_and_the_old_one_can_say_nothing_more(tmp_path):
+def test_a_new_incarnation_of_a_worker_gets_a_new_grant_and_the_old_one_is_refused(tmp_path):
     study = make(tmp_path / "a.db")
     first = study.ask(worker="w")
     assert attempt_of(study.ask(worker="w")).grant == attempt_of(first).grant
     for incarnation in (2, 3):
         study.close()
-        # nothing is held by one that has left
+        # a worker that left holds no trial
         assert study.status().trials == {"waiting": 1}
         again = study.ask(worker="w")
         assert again.number == first.number
@@ -47,7 +47,7 @@ def test_a_new_incarnation_under_a_name_gets_a_new_grant_and_the_old_one_can_say
     study.close()
 
 
-def test_an_anonymous_ask_said_again_gives_the_same_trials_and_the_next_one_others(tmp_path):
+def test_a_repeated_anonymous_ask_gives_the_same_trial_and_the_next_ask_another(tmp_path):
     study = make(tmp_path / "a.db")
     said = []
     execute = study.owner.execute
@@ -65,7 +65,7 @@ def test_an_anonymous_ask_said_again_gives_the_same_trials_and_the_next_one_othe
     second = study.ask()
     assert second.number != first.number
     assert isinstance(study.ask(), ph.Wait)
-    # neither has lost anything
+    # neither trial was granted twice
     assert {study.tell(trial, score=1.0).attempts for trial in (first, second)} == {1}
     study.close()
 
@@ -82,7 +82,7 @@ def test_two_names_hold_a_trial_each(tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_of_several_trials_none_is_held_where_one_cannot_be_decided(tmp_path, count):
+def test_an_ask_for_several_trials_holds_none_if_one_cannot_be_decided(tmp_path, count):
     broken = [True]
 
     def explore(values, rng):
@@ -114,7 +114,7 @@ def test_of_several_trials_none_is_held_where_one_cannot_be_decided(tmp_path, co
     study.close()
 
 
-def test_files_in_save_to_are_not_dropped_for_another_checkpoint(tmp_path):
+def test_telling_another_checkpoint_is_refused_if_save_to_has_files(tmp_path):
     study = make(tmp_path / "a.db")
     other = tmp_path / "other"
     other.mkdir()

@@ -1,4 +1,4 @@
-"""Callbacks are told what is committed, in this process and with workers, and harm nobody."""
+"""Callbacks are called after each commit, in this process and with workers, and their errors stop nothing."""
 
 import logging
 
@@ -9,7 +9,7 @@ from phyletic.errors import InvalidArgument
 
 
 class Told:
-    """Notes what it is told; each method is called after the commit that it tells of."""
+    """Records its calls; each method checks that its change is already committed."""
 
     def __init__(self):
         self.calls = []
@@ -64,7 +64,7 @@ def make(**options):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_each_method_is_told_what_it_is_for(tmp_path, workers):
+def test_each_method_is_called_for_its_kind_of_change(tmp_path, workers):
     study, told = make(storage=tmp_path / "a.db"), Told()
     study.run(train, workers=workers, callbacks=[told], verbose=0)
     trials = study.trials()
@@ -78,7 +78,7 @@ def test_each_method_is_told_what_it_is_for(tmp_path, workers):
         assert told.calls.index(("decided", number)) < told.calls.index(("completed", number))
 
 
-def test_a_change_of_control_is_told():
+def test_a_change_of_control_is_reported():
     study, told = make(), Told()
 
     def changing(trials):
@@ -91,7 +91,7 @@ def test_a_change_of_control_is_told():
     assert ("control", {"budget": {"steps": 4, "trials": None, "seconds": None, "target": None}}) in told.calls
 
 
-def test_what_a_callback_raises_is_logged_and_the_next_one_is_called(caplog):
+def test_the_error_of_a_callback_is_logged_and_the_next_one_is_called(caplog):
     study, told = make(), Told()
     with caplog.at_level(logging.ERROR, logger="phyletic"):
         study.run(train, callbacks=[Broken(), told], verbose=0)
@@ -101,6 +101,6 @@ def test_what_a_callback_raises_is_logged_and_the_next_one_is_called(caplog):
 
 
 @pytest.mark.parametrize("callbacks", [Told(), [object()], [Told], [print]])
-def test_what_is_no_callback_is_named(callbacks):
+def test_an_object_that_is_not_a_callback_is_refused(callbacks):
     with pytest.raises(InvalidArgument, match="callbacks"):
         make().run(train, callbacks=callbacks, verbose=0)

@@ -1,4 +1,4 @@
-"""Study.check finds state that is in no checkpoint, names it, and says nothing of clean code."""
+"""Study.check names state that is missing from checkpoints, and finds nothing in clean code."""
 
 import random
 
@@ -17,17 +17,17 @@ def study_of(**changes):
     return example_study(space=SPACE, **changes)
 
 
-def test_clean_code_has_nothing_to_find():
+def test_check_finds_nothing_in_clean_code():
     assert example_study().check(drawing()) == []
 
 
-def test_check_changes_nothing_of_the_study(tmp_path):
+def test_check_does_not_change_the_study(tmp_path):
     study = example_study(tmp_path / "study.db")
     study.check(drawing())
     assert study.trials() == []
 
 
-def test_state_that_build_does_not_return_is_named_by_what_it_changed():
+def test_state_that_build_does_not_return_is_named_by_its_effects():
     def train(trials):
         momentum = np.zeros(2)
         for trial in trials.attach(lambda trial: {"weights": np.ones(2), "steps": 0}):
@@ -75,7 +75,7 @@ def test_an_iterator_beside_the_state_is_found():
     assert study_of().check(train) == ["seen/2", "seen/3"]
 
 
-def test_training_that_its_seed_does_not_determine_is_told_apart():
+def test_training_that_the_seed_does_not_determine_is_reported_differently():
     generator = random.Random()
 
     def train(trials):
@@ -88,7 +88,7 @@ def test_training_that_its_seed_does_not_determine_is_told_apart():
     assert all("already after the first trial" in name for name in found)
 
 
-def test_a_score_that_is_not_a_number_is_no_difference():
+def test_nan_scores_are_not_a_difference():
     def train(trials):
         for trial in trials.attach(lambda trial: {"weights": [trial["lr"]]}):
             trial["lr"]

@@ -1,4 +1,4 @@
-"""The folder of a study's checkpoints: remembered, moved on purpose, and never given up because it is not there."""
+"""The checkpoint folder of a study is remembered, can be moved, and a missing folder gives up no trial."""
 
 import gc
 import os
@@ -29,7 +29,7 @@ def make(folder, steps=4, **options):
 
 
 def trained(folder, **options):
-    """Train a study, and forget it: gives the numbers of its trials."""
+    """Train a study, drop it, and return the numbers of its trials."""
     study = make(folder, **options)
     study.run(train, verbose=0)
     numbers = [trial.number for trial in study.trials()]
@@ -43,7 +43,7 @@ def names(folder):
 
 
 def gone_on(folder, **options):
-    """Open the study and train on; gives what there is new, which must all continue."""
+    """Open the study and train on; check that every new trial continues an earlier one; return the study."""
     study = ph.Study("study", storage=folder / "study.db", budget=ph.Budget(steps=8), **options)
     before = {trial.number for trial in study.trials()}
     study.run(train, verbose=0)
@@ -63,7 +63,7 @@ def test_the_folder_is_remembered(tmp_path):
     assert not (tmp_path / "study.checkpoints").exists()
 
 
-def test_a_relative_folder_is_meant_from_where_the_study_was_created(tmp_path, monkeypatch):
+def test_a_relative_folder_is_relative_to_the_current_folder_at_creation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trained(tmp_path, checkpoints="elsewhere")
     (tmp_path / "other").mkdir()
@@ -79,7 +79,7 @@ def test_the_folder_beside_the_storage_moves_with_it(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpoints": "first"}])
-def test_a_folder_that_was_moved_is_found_where_it_is_said_to_be_and_remembered(tmp_path, options):
+def test_a_moved_folder_can_be_given_and_is_remembered(tmp_path, options):
     options = {name: tmp_path / value for name, value in options.items()}
     trained(tmp_path, **options)
     options.get("checkpoints", tmp_path / "study.checkpoints").rename(tmp_path / "moved")
@@ -95,7 +95,7 @@ def test_a_folder_that_was_moved_is_found_where_it_is_said_to_be_and_remembered(
 
 @pytest.mark.parametrize("empty", [False, True])
 @pytest.mark.parametrize("options", [{}, {"checkpoints": "first"}])
-def test_a_folder_that_is_not_there_is_an_error_and_nothing_is_given_up(tmp_path, options, empty):
+def test_a_missing_folder_is_an_error_and_no_trial_is_given_up(tmp_path, options, empty):
     options = {name: tmp_path / value for name, value in options.items()}
     numbers = trained(tmp_path, **options)
     root = options.get("checkpoints", tmp_path / "study.checkpoints")
@@ -119,7 +119,7 @@ def test_a_folder_that_is_not_there_is_an_error_and_nothing_is_given_up(tmp_path
     assert not [event for event in study.events() if event.kind == "trial given up"]
     del study, calls, call
     gc.collect()
-    # put back, it goes on as if nothing had been
+    # once the folder is back, the study goes on
     shutil.rmtree(root, ignore_errors=True)
     (tmp_path / "away").rename(root)
     assert names(root) == held
@@ -136,7 +136,7 @@ def test_a_folder_without_the_studys_checkpoints_is_refused_and_nothing_is_writt
     assert gone_on(tmp_path).control.checkpoints is None
 
 
-def test_a_folder_that_goes_away_while_the_study_runs_is_an_error_and_nothing_is_given_up(tmp_path):
+def test_a_folder_that_vanishes_during_a_run_is_an_error_and_no_trial_is_given_up(tmp_path):
     def unmounting(trials):
         for trial in trials.attach(lambda trial: {"weights": [0.0]}):
             for _ in trial.range():
@@ -157,7 +157,7 @@ def test_a_folder_that_goes_away_while_the_study_runs_is_an_error_and_nothing_is
     assert not [event for event in study.events() if event.kind == "trial given up"]
 
 
-def test_two_objects_of_one_process_have_one_folder(tmp_path):
+def test_two_objects_of_one_study_in_a_process_share_the_folder(tmp_path):
     first = make(tmp_path)
     with pytest.raises(errors.InvalidArgument, match="another Study object of this process"):
         make(tmp_path, checkpoints=tmp_path / "other")
@@ -169,7 +169,7 @@ def explore(values, rng):
     return {"lr": min(1.0, values["lr"] * 1.5)}
 
 
-def test_a_study_that_was_looked_at_first_is_then_run_with_the_users_own_functions(tmp_path):
+def test_a_study_opened_first_for_reading_then_runs_with_the_users_function(tmp_path):
     def opened(steps, **options):
         return ph.Study(
             "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", budget=ph.Budget(steps=steps),
@@ -186,7 +186,7 @@ def test_a_study_that_was_looked_at_first_is_then_run_with_the_users_own_functio
     assert looked_at.finished
 
 
-def test_the_folder_of_a_study_that_another_process_runs_stays(tmp_path):
+def test_the_folder_of_a_study_that_another_process_runs_cannot_be_changed(tmp_path):
     trained(tmp_path)
     shutil.copytree(tmp_path / "study.checkpoints", tmp_path / "copy")
     owner = subprocess.Popen(
@@ -208,7 +208,7 @@ def test_the_folder_of_a_study_that_another_process_runs_stays(tmp_path):
     assert ph.Study("study", storage=tmp_path / "study.db").control.checkpoints is None
 
 
-def test_a_folder_that_cannot_be_remembered_is_refused_and_nothing_is_written(tmp_path):
+def test_a_folder_name_that_cannot_be_stored_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(errors.InvalidArgument, match=r"checkpoints is .*Unicode"):
         make(tmp_path, checkpoints=os.fsencode(tmp_path).decode() + "/a\udcff")
     assert list(tmp_path.iterdir()) == []

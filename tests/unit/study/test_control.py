@@ -1,3 +1,5 @@
+"""Changing a study: its population, its budget, pausing, pinning, handing back and closing."""
+
 import time
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def test_a_paused_study_grants_nothing():
 
 @pytest.mark.parametrize("population", [1, 3, 8])
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_25_trials_are_25_completed_trials(population, synchronous):
+def test_a_budget_of_25_trials_is_25_completed_trials(population, synchronous):
     study = make(population, ph.Budget(trials=25), synchronous)
     train(study)
     assert [trial.state for trial in study.trials()].count(TrialState.COMPLETED) == 25
@@ -75,7 +77,7 @@ def test_25_trials_are_25_completed_trials(population, synchronous):
     assert [trial.state for trial in study.trials()].count(TrialState.COMPLETED) == 26
 
 
-def test_a_study_that_ends_with_a_generation_decides_no_other_until_its_budget_is_raised():
+def test_a_study_that_ends_with_a_generation_decides_the_next_only_after_a_raise():
     study = make(3, ph.Budget(trials=6))
     train(study)
     assert [trial.state for trial in study.trials()] == [TrialState.COMPLETED] * 6
@@ -92,7 +94,7 @@ def test_no_more_trials_are_granted_than_the_budget_has_left():
     assert study.ask().number == 0
 
 
-def test_the_last_trial_is_cut_to_the_budget():
+def test_the_last_trial_is_shortened_to_the_budget():
     study = ph.Study(
         "study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max",
         algorithm=ph.PBT(2, 4, synchronous=True), budget=ph.Budget(steps=10), seed=0,
@@ -110,7 +112,7 @@ def test_a_target_ends_the_study():
     assert len(below) == sum(trial.state is TrialState.COMPLETED for trial in study.trials()) - 1
 
 
-def test_a_sleep_of_the_machine_and_a_step_of_its_clock_are_not_spent(monkeypatch):
+def test_a_suspended_machine_and_a_clock_step_spend_no_budget(monkeypatch):
     study = make(budget=ph.Budget(seconds=3600))
     trial = study.ask()
     real = time.time
@@ -154,12 +156,12 @@ def test_a_trial_handed_back_early_is_continued_without_a_decision(tmp_path):
     assert resumed.record.decision.kind == "resume"
     assert study.status().trials == {"partial": 1, "running": 2}
     study.tell(rest[0], score=1.0)
-    assert isinstance(study.ask(), ph.Wait)  # the barrier is still open
+    assert isinstance(study.ask(), ph.Wait)  # the generation is not complete yet
     study.tell(rest[1], score=2.0)
     assert study.ask().generation == 1
 
 
-def test_a_pinned_checkpoint_is_kept_and_an_unpinned_one_goes():
+def test_a_pinned_checkpoint_is_kept_until_it_is_unpinned():
     study = make(2, ph.Budget(steps=1))
     train(study)
     worse = min(study.trials(), key=lambda trial: trial.score)
@@ -190,7 +192,7 @@ def test_two_objects_for_one_study_in_a_process_share_its_ownership(tmp_path):
     assert second.ask().number not in (held.number, other.number)
 
 
-def test_closing_a_study_releases_what_it_holds(tmp_path):
+def test_closing_a_study_releases_its_trials(tmp_path):
     study = make(storage=tmp_path / "a.db")
     held = study.ask(worker="a")
     study.close()
@@ -200,7 +202,7 @@ def test_closing_a_study_releases_what_it_holds(tmp_path):
         study.tell(held, score=1.0)
 
 
-def test_the_population_that_a_decision_saw_is_rebuilt(tmp_path):
+def test_the_population_that_a_decision_saw_can_be_rebuilt(tmp_path):
     study = make(5, ph.Budget(steps=6), storage=tmp_path / "a.db")
     train(study)
     exploits = [trial for trial in study.trials() if trial.decision.kind == "exploit"]

@@ -1,4 +1,4 @@
-"""A process that opens one study after another holds no more files open than one that opens one."""
+"""A process that opens many studies in a row holds no more files open than after the first."""
 
 import gc
 import os

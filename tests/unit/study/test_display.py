@@ -1,4 +1,4 @@
-"""The live display: what fits, what is said when, and in which words."""
+"""The live display: layout, timing and wording."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_changes_of_hyperparameters_are_shown() -> None:
     assert "←0" in text
 
 
-def test_of_many_members_the_best_and_worst_are_shown() -> None:
+def test_the_best_and_worst_of_many_members_are_shown() -> None:
     upper, lower = choose(a_progress(100), 30)
     assert [member.member for member in upper][:3] == [99, 98, 97]
     assert lower[-1].member == 0
@@ -132,7 +132,7 @@ def test_of_many_members_the_best_and_worst_are_shown() -> None:
     assert upper[0].member == 0
 
 
-def test_a_score_that_is_not_finite_ranks_last_and_is_seen() -> None:
+def test_a_non_finite_score_ranks_last_and_is_shown() -> None:
     odd = MemberProgress(member=40, state="waiting", score=math.nan)
     progress = a_progress(40, nonfinite=1)
     progress = msgspec.structs.replace(progress, members=(odd, *progress.members))
@@ -142,7 +142,7 @@ def test_a_score_that_is_not_finite_ranks_last_and_is_seen() -> None:
     assert "1 score not finite" in text
 
 
-def test_columns_never_shrink_between_pictures() -> None:
+def test_columns_never_shrink_between_updates() -> None:
     widths: dict[str, int] = {}
     long = a_progress()
     wide = drawn(long, 80, widths=widths)
@@ -152,7 +152,7 @@ def test_columns_never_shrink_between_pictures() -> None:
     assert short[1].index("step") == wide[1].index("step")
 
 
-def test_silent_says_nothing() -> None:
+def test_a_silent_display_prints_nothing() -> None:
     assert shown(a_progress(), verbose=0, notes=(a_trial(state=TrialState.FAILED, error="boom"),)) == ""
 
 
@@ -161,7 +161,7 @@ def test_verbose_is_checked() -> None:
         LiveDisplay(verbose=3)
 
 
-def test_plain_lines_tell_progress_exploits_and_failures() -> None:
+def test_plain_lines_report_progress_exploits_and_failures() -> None:
     decision = Decision(
         kind="exploit", donor=4, donor_member=3, inherited="both", changes=(Change("lr", 0.1, 0.05, "x0.5"),)
     )
@@ -176,13 +176,13 @@ def test_plain_lines_tell_progress_exploits_and_failures() -> None:
     assert "\x1b" not in text
 
 
-def test_every_trial_is_told_when_asked_for() -> None:
+def test_a_verbose_display_reports_every_trial() -> None:
     text = shown(a_progress(), verbose=2, notes=(a_trial(number=30), a_trial(number=31, state=TrialState.PARTIAL)))
     assert "trial 30: step 100 to 200, score 0.9" in text
     assert "trial 31: step 100 to 200, handed back early" in text
 
 
-def test_a_line_comes_at_each_generation_and_the_last_snapshot_always() -> None:
+def test_a_line_is_printed_per_generation_and_for_the_last_snapshot() -> None:
     now = [0.0]
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=False)
@@ -194,7 +194,7 @@ def test_a_line_comes_at_each_generation_and_the_last_snapshot_always() -> None:
     assert told == ["0", "4", "8", "12", "16", "20"]
 
 
-def test_updates_of_the_table_are_few() -> None:
+def test_the_table_is_redrawn_rarely() -> None:
     now = [0.0]
     stream = io.StringIO()
     console = Console(file=stream, width=80, height=24, force_terminal=True)
@@ -208,7 +208,7 @@ def test_updates_of_the_table_are_few() -> None:
 def test_time_left_follows_the_first_limit() -> None:
     first = a_progress(completed=10, member_steps=1000, seconds=0.0)
     now = a_progress(completed=20, member_steps=2000, seconds=10.0)
-    # 4 members at 0, 100, 200 and 300 of 1000 steps: 3400 left at 100 a second.
+    # 4 members at 0, 100, 200 and 300 of 1000 steps: 3400 steps left, at 100 per second
     assert time_left(first, now) == pytest.approx(34.0)
     limited = a_progress(completed=20, member_steps=2000, seconds=10.0, budget=Budget(trials=25))
     assert time_left(first, limited) == pytest.approx(5.0)
@@ -217,7 +217,7 @@ def test_time_left_follows_the_first_limit() -> None:
     assert time_left(now, now) is None
 
 
-def test_the_summary_names_best_lineage_and_places() -> None:
+def test_the_summary_names_the_best_trial_its_lineage_and_the_locations() -> None:
     lineage = [a_trial(0, member=0, start_step=0, end_step=100), a_trial(5, member=2, parent=0), a_trial(9, parent=5)]
     lines = summary_lines(a_progress(nonfinite=2), lineage, {"checkpoint": "/there"})
     text = "\n".join(lines)
@@ -229,7 +229,7 @@ def test_the_summary_names_best_lineage_and_places() -> None:
     assert "no trial of digits has a finite accuracy yet" in summary_lines(a_progress(best=None))[0]
 
 
-def test_words() -> None:
+def test_changes_numbers_and_names_are_written_briefly() -> None:
     assert change_text(True, False) == "←True"
     assert change_text(0.0, 0.5) == "↑0"
     assert change_text(1e-4, 0.05) == "×500"
@@ -244,7 +244,7 @@ def test_words() -> None:
     assert "then 34 other members, then member 1 to step 237" in lineage_text(long)
 
 
-def test_the_last_line_is_not_said_twice() -> None:
+def test_the_last_line_is_not_printed_twice() -> None:
     stream = io.StringIO()
     with LiveDisplay(console=Console(file=stream, width=80, force_terminal=False)) as display:
         display.update(a_progress(seconds=1.0))

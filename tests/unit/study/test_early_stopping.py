@@ -1,4 +1,4 @@
-"""Trials that are not worth finishing end early, and their members are rescued."""
+"""Hopeless trials end early, and their members are rescued."""
 
 import math
 import sys
@@ -28,20 +28,20 @@ OTHERS = [curve(1, [1.0, 1.0]), curve(2, [2.0, 2.0]), curve(3, [3.0, 3.0])]
 @pytest.mark.parametrize(
     ("values", "stops"), [([0.5, 1.9], True), ([0.5, 2.0], False), ([0.5], False), ([3, 0], False)]
 )
-def test_the_median_rule_compares_the_best_so_far_with_the_median_of_averages(values, stops):
+def test_the_median_rule_compares_the_best_value_with_the_median_of_averages(values, stops):
     for mode, sign in (("max", 1.0), ("min", -1.0)):
         others = [curve(o.trial, [sign * v for _, v in o.points]) for o in OTHERS]
         running = curve(9, [sign * value for value in values], running=True)
         assert ph.MedianStopping().hopeless(running, others, mode) is stops
 
 
-def test_the_median_rule_compares_at_the_same_age_only():
+def test_the_median_rule_compares_only_at_the_same_age():
     running = curve(9, [0.0, 0.0], start=10, running=True)
     assert not ph.MedianStopping().hopeless(running, OTHERS, "max")
     assert not ph.MedianStopping(least=4).hopeless(curve(9, [0.0, 0.0], running=True), OTHERS, "max")
 
 
-def test_the_rule_of_finite_values_looks_at_every_metric():
+def test_the_non_finite_rule_checks_every_metric():
     rule = ph.NonFiniteStopping()
     for value in (math.nan, math.inf, -math.inf, 1.0):
         shown = TrialCurve(
@@ -50,7 +50,7 @@ def test_the_rule_of_finite_values_looks_at_every_metric():
         assert rule.hopeless(shown, (), "max") is not math.isfinite(value)
 
 
-def test_a_loss_that_explodes_ends_a_trial_before_its_score_is_known():
+def test_an_exploding_loss_ends_a_trial_before_its_score_is_known():
     study = study_with(ph.NonFiniteStopping())
     for trial in study.attach(lambda trial: {"x": 0.0}):
         bad = trial.number == 1
@@ -101,7 +101,7 @@ def test_a_hopeless_trial_is_stopped_and_its_member_rescued():
     assert rescue.decision.note == "its latest trial was stopped early"
 
 
-def test_a_users_rule_is_asked_and_its_name_recorded():
+def test_a_users_rule_is_used_and_recorded():
     def never_good(curve, others):
         return True
 
@@ -113,7 +113,7 @@ def test_a_users_rule_is_asked_and_its_name_recorded():
     assert next(trial for trial in study.trials() if trial.member == 1).steps_done < 500
 
 
-def test_a_rule_that_is_none_is_refused():
+def test_an_object_that_is_not_a_rule_is_refused():
     with pytest.raises(errors.InvalidArgument, match="early_stop"):
         ph.PBT(3, 5, early_stopping="median")
 
@@ -136,7 +136,7 @@ def not_member_1(curve, others):
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-def test_a_member_whose_trial_was_stopped_early_is_rescued_by_the_next_owner_too(tmp_path, reopened):
+def test_a_member_stopped_early_is_rescued_even_by_the_next_owner(tmp_path, reopened):
     study = stored(tmp_path, not_member_1)
     for trial in study.ask(count=2):
         trial.report(score=0.5, step=2)
@@ -152,13 +152,13 @@ def test_a_member_whose_trial_was_stopped_early_is_rescued_by_the_next_owner_too
     assert (decisions[1].kind, decisions[1].note) == ("rescue", "its latest trial was stopped early")
     assert decisions[0].kind == "continue"
     study.close()
-    # once it is decided, it is over
+    # after the rescue is decided, the mark is gone
     study = stored(tmp_path, not_member_1)
     assert not any(member.view.early_stopped for member in study.owner.state.population())
     study.close()
 
 
-def test_a_member_alone_that_was_stopped_early_starts_afresh_and_says_why(tmp_path):
+def test_a_lone_member_that_was_stopped_early_starts_afresh_and_says_why(tmp_path):
     study = stored(tmp_path, below_zero, population=1)
     (trial,) = study.ask(count=1)
     trial.report(score=-1.0, step=2)
@@ -171,7 +171,7 @@ def test_a_member_alone_that_was_stopped_early_starts_afresh_and_says_why(tmp_pa
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-def test_what_runs_is_compared_with_what_ended_trials_reported_by_the_next_owner_too(tmp_path, reopened):
+def test_running_trials_are_compared_with_ended_ones_even_by_the_next_owner(tmp_path, reopened):
     rule = ph.MedianStopping(grace=1, least=1)
     study = stored(tmp_path, rule)
     good, bad = study.ask(worker="good"), study.ask(worker="bad")
@@ -188,7 +188,7 @@ def test_what_runs_is_compared_with_what_ended_trials_reported_by_the_next_owner
     study.close()
 
 
-def test_a_worker_that_outlived_the_owner_that_gave_its_trial_up_says_so(tmp_path):
+def test_a_worker_tells_the_next_owner_that_its_trial_was_stopped_early(tmp_path):
     study = stored(tmp_path, not_member_1)
     session = "d" * 32
     said = []
@@ -212,7 +212,7 @@ def test_a_worker_that_outlived_the_owner_that_gave_its_trial_up_says_so(tmp_pat
     study.close()
 
 
-def test_the_loop_tells_that_a_trial_was_given_up(tmp_path):
+def test_the_loop_tells_the_owner_which_trial_was_stopped_early(tmp_path):
     study = study_with(ph.NonFiniteStopping())
     told = {}
     execute = study.owner.execute
@@ -231,7 +231,7 @@ def below_zero(curve, others):
     return curve.points[-1][1] < 0.0
 
 
-def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_path):
+def test_a_hopeless_trial_stays_hopeless_whatever_it_reports_later(tmp_path):
     study = stored(tmp_path, below_zero)
     grant = study.owner.execute([Ask(session="a" * 32)])[0].first
     stops = []
@@ -245,7 +245,7 @@ def test_a_trial_that_was_given_up_stays_given_up_whatever_it_reports_then(tmp_p
     study.close()
 
 
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import all that tests import
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that workers need not import this module
 
 
 def ever_below_zero(curve, others):
@@ -262,8 +262,8 @@ def ever_below_zero(curve, others):
     ],
     ids=["non-finite", "median", "user's"],
 )
-def test_a_rule_reaches_training_code_that_counts_by_range_or_asks_should_stop(workers, rule, bad):
-    """Members 1 and 2 are hopeless until they are rescued; who is not told of it trains to the end, for long."""
+def test_a_stop_reaches_training_code_that_uses_range_or_should_stop(workers, rule, bad):
+    """Members 1 and 2 are hopeless until their rescue; without the stop they would train for a long time."""
 
     def train(trials):
         for trial in trials.attach(lambda trial: {"x": 0.0}):
@@ -275,7 +275,7 @@ def test_a_rule_reaches_training_code_that_counts_by_range_or_asks_should_stop(w
             if hopeless and trial.member == 1:
                 for _ in trial.range():
                     time.sleep(0.02)
-                    trial.report(score=value, step=2)  # as far as those have come that are compared with it
+                    trial.report(score=value, step=2)  # the same step as the trials that it is compared with
                 done = attempt_of(trial).steps_done
             elif hopeless:
                 done = 0

@@ -1,4 +1,4 @@
-"""Another process reaches a running study's control through its owner."""
+"""Other processes change a running study by leaving requests for its owner in the inbox."""
 
 import errno
 import itertools
@@ -54,7 +54,7 @@ def running(tmp_path, request):
         owner.wait()
 
 
-def test_a_running_study_is_resized_paused_resumed_and_stopped_from_elsewhere(running):
+def test_another_process_resizes_pauses_resumes_and_stops_a_running_study(running):
     owner, study = running
     with pytest.raises(errors.StorageOwned):
         study.ask()
@@ -83,7 +83,7 @@ def test_a_running_study_is_resized_paused_resumed_and_stopped_from_elsewhere(ru
     assert not list(Path(study.checkpoints.location).with_suffix(".inbox").iterdir())
 
 
-def test_a_budget_changed_from_elsewhere_ends_the_run(running):
+def test_a_budget_changed_by_another_process_ends_the_run(running):
     owner, study = running
     again = ph.Study("study", storage=study.database.path, budget=ph.Budget(trials=3))
     assert again.control.budget == ph.Budget(trials=3)
@@ -117,7 +117,7 @@ def test_an_owner_that_does_not_answer_is_named(tmp_path, monkeypatch):
     assert study.control.paused is True
 
 
-def test_a_stop_ends_the_run_of_its_study_alone(tmp_path):
+def test_a_stop_ends_only_the_run_of_its_own_study(tmp_path):
     studies = [
         ph.Study(name, space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0, algorithm=ph.PBT(2, 1),
                  budget=ph.Budget(seconds=60), storage=tmp_path / f"{name}.db")
@@ -149,7 +149,7 @@ def test_a_stop_ends_the_run_of_its_study_alone(tmp_path):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_stop_now_from_elsewhere_releases_what_runs(tmp_path, workers):
+def test_an_immediate_stop_from_another_process_releases_running_trials(tmp_path, workers):
     script = OWNER.replace("time.sleep(0.02)", "[time.sleep(0.02) for _ in iter(lambda: trial.should_stop, True)]")
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "a.db"), workers]
     owner = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -172,7 +172,7 @@ def test_a_stop_now_from_elsewhere_releases_what_runs(tmp_path, workers):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Makes studies of one database, whose owner looks into its inbox whenever it decides."""
+    """Return a function that makes studies in one database; the owner checks its inbox at every decision."""
     monkeypatch.setattr("phyletic.coordinator.inbox._LOOK_SECONDS", 0.0)
     return lambda name: ph.Study(
         name, space={"lr": ph.Float(0, 1)}, metric="score", mode="max", seed=0, algorithm=ph.PBT(2, 1),
@@ -181,7 +181,7 @@ def make(tmp_path, monkeypatch):
 
 
 def leave(study, content):
-    """Leave a request, as a process does that is killed while it waits for the answer."""
+    """Leave a request, as a process that is killed while it waits for the answer."""
     folder = Path(study.checkpoints.location).with_suffix(".inbox")
     folder.mkdir(exist_ok=True)
     (folder / f"{study.identity.uuid}-0000000000000000.command").write_bytes(content)
@@ -191,7 +191,7 @@ def leave(study, content):
 PAUSE = msgspec.json.encode(Control(paused=True))
 
 
-def test_a_request_takes_effect_once_though_nobody_takes_it_back(make):
+def test_a_request_whose_sender_died_takes_effect_once(make):
     with make("study") as study:
         leave(study, PAUSE)
         assert isinstance(study.ask(), ph.Wait)
@@ -199,7 +199,7 @@ def test_a_request_takes_effect_once_though_nobody_takes_it_back(make):
         assert study.ask().number == 0
 
 
-def test_a_request_is_for_its_study_alone(make):
+def test_a_request_affects_only_its_study(make):
     with make("one") as one, make("other") as other:
         leave(other, PAUSE)
         assert one.ask().number == 0
@@ -209,7 +209,7 @@ def test_a_request_is_for_its_study_alone(make):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"type": "Ask", "session": "1"}', PAUSE[:-1]])
-def test_what_is_no_request_is_refused_and_hinders_nothing(make, content):
+def test_a_file_that_is_not_a_request_is_refused_and_blocks_nothing(make, content):
     with make("study") as study:
         folder = leave(study, content)
         assert study.ask().number == 0
@@ -219,7 +219,7 @@ def test_what_is_no_request_is_refused_and_hinders_nothing(make, content):
         assert "holds no request" in refused.message
 
 
-def test_whoever_looks_at_any_moment_finds_a_whole_request_or_none(tmp_path):
+def test_an_owner_that_looks_at_any_moment_finds_a_whole_request_or_none(tmp_path):
     asker, owner = Inbox(tmp_path, "study"), Inbox(tmp_path, "study", clock=itertools.count().__next__)
     found = []
 
@@ -235,7 +235,7 @@ def test_whoever_looks_at_any_moment_finds_a_whole_request_or_none(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whether_a_request_was_withdrawn_or_taken_is_said(tmp_path):
+def test_the_asker_learns_whether_its_request_was_withdrawn_or_taken(tmp_path):
     asker, owner = Inbox(tmp_path, "s"), Inbox(tmp_path, "s")
     with pytest.raises(errors.StorageBusy, match="nothing was changed"):
         asker.ask(Control(paused=True), 0.1)
@@ -247,14 +247,14 @@ def test_whether_a_request_was_withdrawn_or_taken_is_said(tmp_path):
     while not any(path.suffix == ".command" for path in tmp_path.iterdir()):
         assert time.monotonic() < end
     ((request, answer),) = owner.requests()
-    time.sleep(0.6)  # the owner is longer about it than the asker meant to wait
+    time.sleep(0.6)  # the owner takes longer than the asker meant to wait
     answer(Done())
     thread.join()
     assert (request, answers) == (Control(paused=True), [Done()])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_taken_and_never_answered_may_have_been_done(tmp_path):
+def test_a_request_taken_but_never_answered_may_have_been_executed(tmp_path):
     asker, owner = Inbox(tmp_path, "s"), Inbox(tmp_path, "s")
     raised = []
 
@@ -274,7 +274,7 @@ def test_what_was_taken_and_never_answered_may_have_been_done(tmp_path):
     assert "may have been done, or not" in raised[0]
 
 
-def test_what_somebody_left_who_was_killed_is_not_done_much_later(tmp_path):
+def test_an_old_request_of_a_killed_process_is_deleted_and_not_executed(tmp_path):
     owner = Inbox(tmp_path, "s")
     left = {suffix: tmp_path / f"s-0{suffix}" for suffix in (".command", ".answer", ".writing")}
     for path in left.values():
@@ -296,7 +296,7 @@ POINTS = ["disk.write.before", "disk.fsync.before", "disk.rename.before"]
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_full_disk_at_the_answer_to_a_request_is_no_business_of_the_training(make, point):
+def test_a_full_disk_at_the_answer_to_a_request_does_not_stop_training(make, point):
     study = make("study")
     study.set_budget(ph.Budget(trials=6))
     folder = leave(study, msgspec.json.encode(Control(population=3)))
@@ -316,7 +316,7 @@ def test_a_full_disk_at_the_answer_to_a_request_is_no_business_of_the_training(m
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_request_that_cannot_be_written_is_an_error_of_who_asks(tmp_path, point):
+def test_a_request_that_cannot_be_written_is_an_error_for_the_asker(tmp_path, point):
     def fail(name):
         if name == point:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -326,8 +326,8 @@ def test_a_request_that_cannot_be_written_is_an_error_of_who_asks(tmp_path, poin
     assert list((tmp_path / "inbox").iterdir()) == []
 
 
-def test_what_the_owner_may_not_read_hinders_nothing(make):
-    """As where another user left it: here a folder stands for it, since root may read everything."""
+def test_a_request_that_the_owner_may_not_read_blocks_nothing(make):
+    """A folder stands for a file of another user, since root may read every file."""
     with make("study") as study:
         folder = leave(study, PAUSE)
         (folder / f"{study.identity.uuid}-.command").mkdir()
@@ -336,14 +336,14 @@ def test_what_the_owner_may_not_read_hinders_nothing(make):
         assert study.control.paused
 
 
-def test_an_inbox_that_is_none_hinders_nothing(make):
+def test_an_inbox_that_is_not_a_folder_blocks_nothing(make):
     with make("study") as study:
         Path(study.checkpoints.location).with_suffix(".inbox").write_text("a file")
         assert study.ask().number == 0
 
 
-def test_who_asks_the_owner_of_another_study_is_told_so_at_once(tmp_path):
-    """One process writes a storage; while it runs one of its studies, nobody can answer for the others."""
+def test_a_request_to_the_owner_of_another_study_fails_at_once(tmp_path):
+    """Only one process owns a storage; while it runs one study, it does not answer for the others."""
     settings = {"metric": "score", "mode": "max", "algorithm": ph.PBT(2, 1), "storage": tmp_path / "a.db"}
     ph.Study("other", space={"lr": ph.Float(0, 1)}, **settings).close()
     owner = subprocess.Popen(
@@ -385,7 +385,7 @@ study.run(train, workers=workers, verbose=0)
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """Starts an owner, which runs a study of three members, and gives the study as another process sees it."""
+    """Return a function that starts an owner of a study with three members and returns the study as seen from here."""
     owners = []
 
     def start(workers, synchronous, held="nobody"):
@@ -408,15 +408,13 @@ def until(held):
 
 
 def completed(study, *members):
-    """Give the numbers of completed trials by member."""
+    """Return the numbers of completed trials by member."""
     trials = study.trials(states=[ph.TrialState.COMPLETED])
     return [[trial.number for trial in trials if trial.member == member] for member in members]
 
 
 @pytest.mark.parametrize(("synchronous", "workers"), [(False, 2), (True, 0), (True, 2)])
-def test_a_running_study_shrinks_and_grows_pauses_and_stops_at_the_wish_of_another_process(
-    elsewhere, synchronous, workers
-):
+def test_another_process_shrinks_grows_pauses_and_stops_a_running_study(elsewhere, synchronous, workers):
     owner, study = elsewhere(workers, synchronous)
     until(lambda: all(len(numbers) > 1 for numbers in completed(study, 0, 1, 2)))
     study.resize(1)
@@ -425,7 +423,7 @@ def test_a_running_study_shrinks_and_grows_pauses_and_stops_at_the_wish_of_anoth
     until(lambda: len([number for number in completed(study, 0)[0] if number >= known]) > 3)
     later = [trial for trial in study.trials() if trial.number >= known]
     assert {trial.member for trial in later} == {0}
-    # what was running when it shrank has ended by itself; nothing else of them is open
+    # trials that ran when the study shrank end by themselves, and the removed members get no others
     until(lambda: not [trial for trial in study.trials() if trial.state.open and trial.member > 0])
     study.resize(2)
     until(lambda: any(number >= known for number in completed(study, 1)[0]))
@@ -451,10 +449,10 @@ def test_a_running_study_shrinks_and_grows_pauses_and_stops_at_the_wish_of_anoth
     assert all(member < 2 for member in (trial.member for trial in study.trials() if trial.number >= known))
 
 
-def test_a_generation_ends_when_the_member_that_it_waits_for_is_taken_out_from_elsewhere(elsewhere, tmp_path):
+def test_removing_the_member_that_a_generation_waits_for_ends_the_generation(elsewhere, tmp_path):
     owner, study = elsewhere(2, True, held="2 1")
     until(lambda: [len(numbers) for numbers in completed(study, 0, 1, 2)] == [2, 2, 1])
-    time.sleep(0.6)  # the others wait for it
+    time.sleep(0.6)  # the other members wait for it
     assert len(study.trials()) == 6
     study.resize(2)
     until(lambda: all(len(numbers) > 4 for numbers in completed(study, 0, 1)))
@@ -467,8 +465,8 @@ def test_a_generation_ends_when_the_member_that_it_waits_for_is_taken_out_from_e
     assert [trial.generation for trial in study.trials() if trial.member == 2] == [0, 1]
 
 
-def test_members_that_wait_are_taken_out_of_a_generation_from_elsewhere(elsewhere, tmp_path):
-    """In one process, which looks into its inbox from the trial that runs."""
+def test_another_process_removes_waiting_members_from_a_generation(elsewhere, tmp_path):
+    """With no workers, the owner checks its inbox from the running trial."""
     owner, study = elsewhere(0, True, held="0 1")
     until(lambda: study.trials(states=[ph.TrialState.RUNNING]) and len(study.trials()) == 6)
     until(lambda: study.trial(3).state is ph.TrialState.RUNNING)

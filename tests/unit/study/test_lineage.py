@@ -1,11 +1,11 @@
-"""A trial that was asked for knows which trials its weights come from."""
+"""A trial from ``ask`` knows which trials its weights come from."""
 
 from __future__ import annotations
 
 import phyletic as ph
 
 
-def test_a_trial_that_was_asked_for_knows_its_lineage() -> None:
+def test_a_trial_from_ask_knows_its_lineage() -> None:
     study = ph.Study(
         "asked",
         space={"lr": ph.Float(1e-3, 1e-1, log=True)},

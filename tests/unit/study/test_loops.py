@@ -1,4 +1,4 @@
-"""Loops over trials in this process: whichever way they are left, the study goes on when the code is run again."""
+"""However a loop over trials in this process ends, the study goes on when the code runs again."""
 
 import gc
 import subprocess
@@ -51,7 +51,7 @@ def train_with_a_typo(trials):
 
 
 def in_time(function, *arguments):
-    """Call a function that would wait for ever if a trial was held by nobody."""
+    """Call a function that would wait for ever for an abandoned trial; fail after a time limit."""
     raised = []
 
     def call():
@@ -78,17 +78,17 @@ def test_a_trial_whose_result_was_refused_is_granted_again(tmp_path, storage):
     assert [trial.end_step for trial in study.trials()] == [2, 4, 6]
 
 
-def without_building(trials):
+def failing_to_build(trials):
     for _ in trials.attach(raising):
         pass
 
 
-def without_saving(trials):
+def failing_to_save(trials):
     for trial in trials.attach(build, save=raising, load=raising):
         trial.report(score=trial["lr"])
 
 
-def without_reading(trials):
+def failing_to_read(trials):
     for trial in trials.attach(build):
         trial.report(score=1.0)
 
@@ -115,13 +115,13 @@ def naming(trials):
         raising(trial)
 
 
-IN_THE_LOOP = [train_with_a_typo, without_building, without_saving, without_reading]
+IN_THE_LOOP = [train_with_a_typo, failing_to_build, failing_to_save, failing_to_read]
 IN_THE_BODY = [comprehending, generating, passing_on, naming]
 
 
 @pytest.mark.parametrize("way", [*IN_THE_LOOP, *IN_THE_BODY])
-def test_a_traceback_that_is_kept_keeps_no_trial(tmp_path, way):
-    # as a notebook keeps the last one, while a cell is run again
+def test_a_kept_traceback_holds_no_trial(tmp_path, way):
+    # a notebook keeps the last traceback while a cell runs again
     study = make(storage=tmp_path / "a.db")
 
     def twice():
@@ -136,7 +136,7 @@ def test_a_traceback_that_is_kept_keeps_no_trial(tmp_path, way):
     assert not study.owner.begun
 
 
-def test_a_loop_that_is_noticed_late_to_be_over_takes_nothing_from_the_one_that_goes_on(tmp_path):
+def test_a_dead_loop_that_is_collected_late_takes_nothing_from_the_next_loop(tmp_path):
     study = make(storage=tmp_path / "a.db")
     kept = []
 
@@ -155,7 +155,7 @@ def test_a_loop_that_is_noticed_late_to_be_over_takes_nothing_from_the_one_that_
     assert [(trial.end_step, trial.failures) for trial in study.trials()] == [(2, 1), (4, 0), (6, 0)]
 
 
-def test_of_a_loop_in_the_body_of_another_both_end(tmp_path):
+def test_a_loop_inside_another_and_the_outer_loop_both_end(tmp_path):
     study = make(storage=tmp_path / "a.db")
 
     def nested(trials):
@@ -186,7 +186,7 @@ def test_an_interrupted_exchange_leaves_no_trial_behind(tmp_path, when):
 
 
 @pytest.mark.parametrize("way", ["break", "exception", "interrupt"])
-def test_what_a_loop_was_left_with_is_given_back_at_once(tmp_path, way):
+def test_a_loop_that_is_left_gives_its_trial_back_at_once(tmp_path, way):
     study = make(storage=tmp_path / "a.db")
     if way == "break":
         for _ in study.attach(build):
@@ -206,7 +206,7 @@ def test_what_a_loop_was_left_with_is_given_back_at_once(tmp_path, way):
     assert study.best.end_step == 6
 
 
-def test_a_loop_that_ends_leaves_alone_what_else_the_study_object_holds():
+def test_the_end_of_a_loop_does_not_release_other_trials_of_the_study_object():
     study = make(population=2)
     asked = study.ask(worker="mine")
     for trial in study.attach(build):
@@ -234,7 +234,7 @@ def test_a_loop_may_be_run_again_after_its_end():
     assert study.trials()[-1].end_step == 10
 
 
-def test_what_another_thread_left_is_given_back(tmp_path):
+def test_a_trial_that_another_thread_left_is_given_back(tmp_path):
     study = make(storage=tmp_path / "a.db")
 
     def leave():
@@ -247,7 +247,7 @@ def test_what_another_thread_left_is_given_back(tmp_path):
     assert not study.owner.begun
 
 
-def test_a_study_object_that_is_dropped_with_a_loop_that_was_left_gives_all_free(tmp_path):
+def test_a_dropped_study_object_with_an_abandoned_loop_releases_its_ownership(tmp_path):
     def leave():
         study = make(storage=tmp_path / "a.db")
         for _ in study.attach(build):
@@ -260,7 +260,7 @@ def test_a_study_object_that_is_dropped_with_a_loop_that_was_left_gives_all_free
 
 
 def test_loops_of_two_study_objects_in_one_thread_share_its_session(tmp_path):
-    """A notebook's cell that was run again: the old object is kept by a traceback, with its loop and its trial."""
+    """As in a notebook cell that runs again: a traceback still holds the old object, its loop and its trial."""
     first, second = make(storage=tmp_path / "a.db"), make(storage=tmp_path / "a.db")
     left = iter(first)
     assert next(left).number == 0
@@ -291,7 +291,7 @@ WAYS = {
         (1, "raise"),
     ],
 )
-def test_a_process_that_training_code_forks_ends_without_a_word_for_its_parent(tmp_path, way, workers):
+def test_a_process_that_training_code_forks_never_acts_for_its_parent(tmp_path, way, workers):
     (tmp_path / "script.py").write_text(f"""
 import os, sys
 import phyletic as ph
@@ -331,7 +331,7 @@ study.close()
 
 
 @pytest.mark.parametrize("way", ["asked", "looped", "both"])
-def test_a_study_object_that_is_collected_in_the_middle_of_a_decision_of_another_waits_for_its_end(tmp_path, way):
+def test_a_study_object_collected_during_a_decision_of_another_releases_its_trials_afterwards(tmp_path, way):
     collected = []
 
     def explore(values, rng):
@@ -362,7 +362,7 @@ def test_a_study_object_that_is_collected_in_the_middle_of_a_decision_of_another
 
 
 @pytest.mark.parametrize("when", ["coordinator.decided", "storage.commit.before", "storage.commit.after"])
-def test_the_last_study_object_in_use_may_be_collected_in_the_middle_of_a_change_by_another(tmp_path, when):
+def test_the_last_study_object_in_use_may_be_collected_during_a_change_by_another(tmp_path, when):
     study = make(storage=tmp_path / "a.db")
     collected = []
 

@@ -1,4 +1,4 @@
-"""A study is created once and opened ever after, also when much has changed since, and by many at once."""
+"""A study is created once and then opened, even after many changes, and even by several callers at once."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ def make(storage, population=4, **options):
     )
 
 
-def test_initial_values_are_compared_with_the_first_population_and_not_the_present_one(tmp_path):
+def test_initial_values_are_checked_against_the_first_population_not_the_current_one(tmp_path):
     initial = [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
     make(tmp_path / "a.db", initial=initial).resize(2)
     assert make(tmp_path / "a.db", initial=initial).control.population == 2
@@ -34,7 +34,7 @@ def test_initial_values_are_compared_with_the_first_population_and_not_the_prese
         make(tmp_path / "a.db", initial=initial + initial)
 
 
-def test_two_who_create_the_same_study_at_once_have_the_same_study(tmp_path):
+def test_two_threads_that_create_a_study_at_once_get_the_same_study(tmp_path):
     made = []
     begun = threading.Event()
 
@@ -48,7 +48,7 @@ def test_two_who_create_the_same_study_at_once_have_the_same_study(tmp_path):
         if name == "storage.commit.before" and not begun.is_set():
             thread.start()
             begun.wait()
-            time.sleep(0.3)  # it finds no study yet, and waits to create it
+            time.sleep(0.3)  # the other thread finds no study yet, and waits to create it
 
     with armed(meanwhile):
         made.append(make(tmp_path / "a.db"))
@@ -56,7 +56,7 @@ def test_two_who_create_the_same_study_at_once_have_the_same_study(tmp_path):
     assert len({study.identity.uuid for study in made}) == 1
 
 
-def test_a_trial_may_be_named_by_a_number_from_a_data_frame_and_by_nothing_else(tmp_path):
+def test_a_trial_number_may_be_a_numpy_integer_but_no_other_type(tmp_path):
     study = make(tmp_path / "a.db")
     for trial in study:
         trial.report(score=trial["lr"])

@@ -1,4 +1,4 @@
-"""The population that a decision saw is rebuilt, whatever has happened to it since."""
+"""The population that a decision saw can be rebuilt, whatever happened to it since."""
 
 import random
 
@@ -15,7 +15,7 @@ def seen_now(study):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_population_at_a_decision_is_the_one_it_saw(seed):
+def test_the_rebuilt_population_is_the_one_that_the_decision_saw(seed):
     study = ph.Study(
         "study",
         space={"lr": ph.Float(0.1, 1.0)},
@@ -32,7 +32,7 @@ def test_the_population_at_a_decision_is_the_one_it_saw(seed):
         if kind == "ask" and len(held) < 8:
             seen = seen_now(study)
             trial = study.ask()
-            # one that waited since was decided before
+            # a trial granted again was decided earlier
             if not isinstance(trial, (ph.Wait, ph.Finished)) and trial.number not in expected:
                 expected[trial.number] = seen
                 held.append(trial)

@@ -1,4 +1,4 @@
-"""Schedules of lineages, their files, and models trained again through them."""
+"""Schedules of lineages, their files, and replays that train a model with them."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def test_a_schedule_follows_the_lineage_of_the_best_trial(study):
     assert any(len(study.schedule(trial).segments) > 1 for trial in study.trials())
 
 
-def test_a_schedule_is_the_same_after_its_file(study, tmp_path):
+def test_a_schedule_survives_saving_and_loading(study, tmp_path):
     longest = max((study.schedule(trial) for trial in study.trials()), key=lambda schedule: len(schedule.segments))
     longest.save(tmp_path / "schedule.json")
     assert ph.Schedule.from_json((tmp_path / "schedule.json").read_text()) == longest
@@ -86,7 +86,7 @@ def test_a_replay_trains_one_model_through_the_schedule(study, tmp_path):
     assert replayed.restore(2)["weights"].shape == (2,)
 
 
-def test_a_replay_of_the_best_lineage_is_as_long_and_its_seed_is_its_own(study):
+def test_a_replay_of_the_best_lineage_is_as_long_and_uses_its_own_seed(study):
     one, same, other = (study.replay(drawing(), seed=seed) for seed in (1, 1, 2))
     last = [replay.trials()[-1] for replay in (one, same, other)]
     assert [trial.end_step for trial in last] == [study.best.end_step] * 3
@@ -106,7 +106,7 @@ def test_a_schedule_that_does_not_fit_the_space_is_named(study):
         ph.Schedule((Segment(0, 2, {}), Segment(3, 4, {})))
 
 
-def test_a_trial_that_fails_in_a_replay_is_trained_again_from_its_own_beginning(study):
+def test_a_trial_that_fails_in_a_replay_is_retried_from_its_own_beginning(study):
     failed = []
 
     def train(trials):
@@ -130,7 +130,7 @@ def test_a_trial_that_fails_in_a_replay_is_trained_again_from_its_own_beginning(
 @pytest.mark.parametrize(
     "done", [lambda steps: -(-steps // 3) * 3, lambda steps: max(1, steps - 1)], ids=["over", "under"]
 )
-def test_code_that_trains_other_numbers_of_steps_than_asked_follows_the_schedule(study, done):
+def test_a_replay_follows_the_schedule_if_code_trains_other_numbers_of_steps(study, done):
     segments = [(0, 4, 0.01), (4, 5, 0.02), (5, 9, 0.03)]
     schedule = ph.Schedule(tuple(Segment(a, b, {**study.best.hyperparameters, "lr": lr}) for a, b, lr in segments))
 
@@ -148,7 +148,7 @@ def test_code_that_trains_other_numbers_of_steps_than_asked_follows_the_schedule
         assert trial.start_step + trial.steps in (4, 5, 9)
 
 
-def test_a_trial_that_loads_itself_holds_nothing_over():
+def test_without_attach_every_trial_counts_as_loaded():
     study = example_study(steps=12)
     loaded = []
     for trial in study:

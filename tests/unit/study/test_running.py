@@ -1,4 +1,4 @@
-"""What is wrong with a run is said in phyletic's own words, before anything is trained."""
+"""Mistakes in a run are phyletic errors, raised before anything is trained."""
 
 import math
 import time
@@ -39,7 +39,7 @@ def test_seconds_are_numbers_above_0(tmp_path, name, workers, seconds):
 @pytest.mark.parametrize(
     "environment", [{"A": 1}, {1: "A"}, ["A"], {"A=B": "1"}, {"": "1"}, {"A": "x\0y"}, {"A": "\ud800"}]
 )
-def test_an_environment_is_one_of_texts_that_a_process_can_have(tmp_path, environment, workers):
+def test_a_bad_environment_is_named_before_the_run(tmp_path, environment, workers):
     study = make(tmp_path)
     with pytest.raises(
         InvalidArgument, match=r"environment is .* a dictionary from the names of environment variables"
@@ -49,7 +49,7 @@ def test_an_environment_is_one_of_texts_that_a_process_can_have(tmp_path, enviro
     assert not study.owner.begun
 
 
-def test_a_folder_of_logs_that_cannot_be_made_is_named(tmp_path):
+def test_a_log_folder_that_cannot_be_created_is_named(tmp_path):
     study = make(tmp_path)
     (tmp_path / "study.logs").write_text("a file is in the way")
     with pytest.raises(StorageError, match=r"study\.logs, cannot be made: "):
@@ -99,13 +99,13 @@ def test_a_loop_in_an_except_block_does_not_tell_the_trial_that_raised(tmp_path)
 
 
 @pytest.mark.parametrize("verbose", [1, 2])
-def test_a_run_ends_well_though_the_best_checkpoint_is_gone(tmp_path, verbose, capsys):
+def test_a_run_ends_well_even_if_the_best_checkpoint_is_gone(tmp_path, verbose, capsys):
     def worse_and_worse(trials):
         for trial in trials.attach(lambda trial: {"weights": [0.0]}):
             trial.report(score=-trial["lr"] - trial.record.start_step)
 
     study = make(tmp_path)
-    study.set_budget(ph.Budget(steps=4))  # so that nobody goes on from the best trial, which was the first
+    study.set_budget(ph.Budget(steps=4))  # so that no member continues from the best trial, which was the first
     study.run(worse_and_worse, verbose=0)
     path = study.checkpoint_path()
     path.unlink()
@@ -113,13 +113,13 @@ def test_a_run_ends_well_though_the_best_checkpoint_is_gone(tmp_path, verbose, c
     study.run(worse_and_worse, verbose=verbose)
     assert study.status().state == "finished"
     assert f"checkpoint: gone; there is no checkpoint {path.stem} in {path.parent}" in capsys.readouterr().err
-    # what only shows the study has nothing to stumble over either
+    # the command that shows the study works too
     shown = CliRunner().invoke(main, ["best", "study", "--storage", str(tmp_path / "study.db")])
     assert (shown.exit_code, shown.output.splitlines()[-1]) == (0, "checkpoint: none is kept")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_does_not_wait_for_what_only_its_own_thread_can_tell(tmp_path, workers):
+def test_a_run_does_not_wait_for_trials_that_only_its_own_thread_can_tell(tmp_path, workers):
     study = make(tmp_path)
     study.resize(3)
     asked, named = study.ask(), study.ask(worker="mine")
@@ -135,7 +135,7 @@ def test_a_run_does_not_wait_for_what_only_its_own_thread_can_tell(tmp_path, wor
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_was_asked_for_stays_with_whoever_asked_when_a_run_ends(tmp_path, capsys, workers):
+def test_a_trial_from_ask_stays_with_its_thread_when_a_run_ends(tmp_path, capsys, workers):
     study = make(tmp_path)
     study.resize(3)
     with ThreadPoolExecutor(1) as other:
@@ -164,7 +164,7 @@ def test_what_was_asked_for_stays_with_whoever_asked_when_a_run_ends(tmp_path, c
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_a_loop_was_left_with_keeps_no_run_waiting(tmp_path, workers):
+def test_a_run_does_not_wait_for_the_trial_of_an_abandoned_loop(tmp_path, workers):
     study = make(tmp_path)
     left = iter(study)
     next(left)
@@ -174,7 +174,7 @@ def test_what_a_loop_was_left_with_keeps_no_run_waiting(tmp_path, workers):
     assert list(left) == []
 
 
-def test_what_was_told_or_failed_is_held_no_more(tmp_path):
+def test_a_told_or_failed_trial_is_no_longer_held(tmp_path):
     study = make(tmp_path)
     for _ in range(3):
         study.fail(study.ask(), "again")
@@ -186,7 +186,7 @@ def test_what_was_told_or_failed_is_held_no_more(tmp_path):
 
 
 class Noting:
-    """A callback that notes what it is told, and raises once."""
+    """A callback that records its calls and raises once."""
 
     def __init__(self):
         self.told = []
@@ -200,7 +200,7 @@ class Noting:
         self.told.append(study.finished)
 
 
-def test_callbacks_are_told_what_is_committed_and_may_raise(tmp_path, caplog):
+def test_callbacks_get_committed_changes_and_may_raise(tmp_path, caplog):
     noting = Noting()
     make(tmp_path).run(train, verbose=0, callbacks=[noting])
     assert noting.told == [0, 1, True]

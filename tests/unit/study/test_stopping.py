@@ -1,4 +1,4 @@
-"""A study that trains in this process is stopped by anyone: its trial is handed back, and nothing is raised."""
+"""Any thread can stop a study that trains in this process: the trial is handed back without an error."""
 
 import signal
 import threading
@@ -25,7 +25,7 @@ def make(folder, interval=1000):
 
 
 class Training:
-    """Code that looks at the flag at every step, between the steps, or not at all."""
+    """Training code that checks for a stop by ``range``, by ``should_stop``, or not at all."""
 
     def __init__(self, looks):
         self.looks = looks
@@ -63,7 +63,7 @@ def stop(study, train, now=True):
 
 @pytest.mark.parametrize("looks", ["range", "should_stop", "nothing"])
 @pytest.mark.parametrize("main", [True, False])
-def test_a_trial_is_handed_back_by_code_that_looks_and_ends_with_its_trial_otherwise(tmp_path, looks, main):
+def test_code_that_checks_for_a_stop_hands_its_trial_back_and_other_code_finishes_it(tmp_path, looks, main):
     study, train = make(tmp_path), Training(looks)
     options = {"workers": 0, "verbose": 0}
     if main:
@@ -93,7 +93,21 @@ def test_a_stop_that_can_wait_finishes_the_trial(tmp_path):
     assert [trial.steps_done for trial in study.trials() if trial.attempts] == [20]
 
 
-def test_what_was_handed_back_is_continued(tmp_path):
+def test_a_stop_does_not_call_a_program_s_own_handler_of_ctrl_c(tmp_path):
+    called = []
+    before = signal.signal(signal.SIGINT, lambda *signalled: called.append(signalled))
+    try:
+        study, train = make(tmp_path), Training("range")
+        other = in_time(stop, study, train)
+        study.run(train, workers=0, verbose=0)
+        other.join(20)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [trial.state for trial in study.trials() if trial.attempts] == [TrialState.PARTIAL]
+    assert called == []
+
+
+def test_a_handed_back_trial_is_continued(tmp_path):
     study, train = make(tmp_path, interval=100), Training("range")
     other = in_time(stop, study, train)
     study.run(train, workers=0, verbose=0)

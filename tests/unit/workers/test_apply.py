@@ -1,3 +1,5 @@
+"""Applying hyperparameters to mappings, functions and registered classes, and detecting drift."""
+
 from __future__ import annotations
 
 import functools
@@ -16,7 +18,7 @@ values = st.one_of(
 
 @settings(derandomize=True, max_examples=50)
 @given(st.dictionaries(st.sampled_from("abcdef"), values), st.dictionaries(st.sampled_from("abcdef"), values))
-def test_a_mapping_takes_the_values_of_its_own_keys_and_no_others(hyperparameters, parameters):
+def test_a_mapping_takes_only_the_values_of_its_own_keys(hyperparameters, parameters):
     shared = {key: value for key, value in hyperparameters.items() if key in parameters}
     expected = {**parameters, **shared}
     if not shared:
@@ -45,7 +47,7 @@ def test_two_paths_with_the_same_last_part_need_names():
     assert parameters == {"lr": 0.2}
 
 
-def test_names_apply_exactly_what_they_name():
+def test_names_apply_only_the_named_hyperparameters():
     parameters = {"lr": 1.0, "decay": 0.0}
     assert apply({"head_lr": 0.1, "decay": 0.5}, parameters, names={"lr": "head_lr"}).values == {"head_lr": 0.1}
     assert parameters == {"lr": 0.1, "decay": 0.0}
@@ -65,7 +67,7 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_set(names, messa
     assert parameters == {"lr": 1.0, "decay": 0.0}
 
 
-def test_nothing_matching_names_both_sides():
+def test_an_error_about_no_match_names_both_sides():
     with pytest.raises(ApplyFailed, match=r"hyperparameters are 'rate', the settings 'lr', 'depth'\. Name them"):
         apply({"rate": 0.1}, {"lr": 1.0, "depth": 3})
 
@@ -125,7 +127,7 @@ def test_names_and_groups_are_not_passed_to_functions():
 
 
 class Agent:
-    """Its learning_rate is only what it was built with; training steps by schedule["rate"]."""
+    """An agent that trains with ``schedule["rate"]``; its ``learning_rate`` is only the initial value."""
 
     def __init__(self):
         self.learning_rate = 1.0
@@ -139,7 +141,7 @@ def test_no_attribute_is_set_on_an_object_of_an_unknown_class():
     assert agent.learning_rate == 1.0
 
 
-def test_a_class_can_be_taught_and_its_subclasses_are_known():
+def test_a_registered_class_and_its_subclasses_are_supported():
     class Taught(Agent):
         pass
 
@@ -159,7 +161,7 @@ def test_a_class_can_be_taught_and_its_subclasses_are_known():
     assert "Derived" in str(drift([applied]))
 
 
-def test_a_taught_writer_that_misses_where_training_reads_is_found_out():
+def test_a_registered_writer_that_sets_the_wrong_place_is_an_error():
     class Missed(Agent):
         pass
 
@@ -172,12 +174,12 @@ def test_a_taught_writer_that_misses_where_training_reads_is_found_out():
         apply({"learning_rate": 0.1}, Missed())
 
 
-def test_register_wants_a_class():
+def test_register_requires_a_class():
     with pytest.raises(InvalidArgument, match="kind"):
         register("Agent", read=dict, write=lambda *_: None)
 
 
 @pytest.mark.parametrize("extra", [{"group": 0}, {"scheduler": object()}])
-def test_groups_and_schedulers_are_refused_where_they_mean_nothing(extra):
+def test_groups_and_schedulers_are_refused_for_mappings(extra):
     with pytest.raises(ApplyFailed, match=f"{next(iter(extra))}= is for torch optimizers"):
         apply({"lr": 0.1}, {"lr": 1.0}, **extra)

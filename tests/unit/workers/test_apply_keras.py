@@ -1,4 +1,4 @@
-"""The real Keras where it is installed (``KERAS_BACKEND=torch``); else a stand-in with the attributes that matter."""
+"""Applying to Keras optimizers: the real Keras if it is installed, else a stand-in with the relevant attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ except ImportError:
 
 
 class Variable:
-    """Keras holds single precision."""
+    """A stand-in for a Keras variable, which holds single precision."""
 
     def __init__(self, value):
         self.assign(value)
@@ -31,7 +31,7 @@ class Variable:
 
 
 class Optimizer:
-    """What keras.optimizers.SGD 3 has of these: a property over a variable or a schedule, and plain attributes."""
+    """A stand-in for SGD in Keras 3: a property over a variable or a schedule, and plain attributes."""
 
     def __init__(self, learning_rate=0.01, momentum=0.0, weight_decay=None, clipnorm=None, clipvalue=None):
         self._learning_rate = learning_rate if callable(learning_rate) else Variable(learning_rate)
@@ -92,7 +92,7 @@ def test_a_schedule_is_refused(backend):
         apply({"learning_rate": 0.1}, make(learning_rate=schedule))
 
 
-def test_attributes_are_set_where_nothing_is_compiled(backend):
+def test_attributes_are_set_if_the_backend_does_not_compile(backend):
     optimizer = make(learning_rate=1.0, momentum=0.9, clipnorm=1.0)
     values = {"momentum": 0.5, "weight_decay": 0.01, "clipnorm": 2.0}
     assert apply(values, optimizer).values == values
@@ -100,7 +100,7 @@ def test_attributes_are_set_where_nothing_is_compiled(backend):
 
 
 @pytest.mark.parametrize("name", ["jax", "tensorflow"])
-def test_attributes_are_refused_where_they_are_compiled_in(backend, name):
+def test_attributes_are_refused_if_the_backend_compiles_them(backend, name):
     optimizer = make(learning_rate=1.0, momentum=0.9)
     backend(name)
     with pytest.raises(ApplyFailed, match="constant"):
@@ -109,18 +109,18 @@ def test_attributes_are_refused_where_they_are_compiled_in(backend, name):
     assert optimizer.momentum == 0.9
 
 
-def test_momentum_that_was_built_without_is_refused(backend):
+def test_momentum_is_refused_if_the_optimizer_was_built_without_it(backend):
     with pytest.raises(ApplyFailed, match="built with momentum 0"):
         apply({"momentum": 0.5}, make(learning_rate=1.0))
 
 
-def test_the_way_of_clipping_that_is_not_in_use_is_no_setting(backend):
+def test_an_unused_way_of_clipping_is_not_a_setting(backend):
     with pytest.raises(ApplyFailed, match="no hyperparameter matches"):
         apply({"clipvalue": 0.5}, make(learning_rate=1.0, clipnorm=1.0))
 
 
 @pytest.mark.skipif(keras is None, reason="needs keras")
-def test_the_applied_values_change_what_a_step_does(backend):
+def test_the_applied_values_take_effect_in_a_step(backend):
     moved = []
     for given in ({"learning_rate": 0.1, "momentum": 0.5}, {"learning_rate": 1.0, "momentum": 0.9}):
         variable = keras.Variable(np.ones(2, "float32"))

@@ -1,4 +1,4 @@
-"""The real optax where it is installed; else states of the same shape (NamedTuples around dictionaries of arrays)."""
+"""Applying to optax states: the real optax if it is installed, else named tuples of the same structure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_injected_values_are_set_wherever_the_state_lies(around):
     assert drift([applied]) is None
 
 
-def test_all_states_of_a_chain_or_one():
+def test_a_value_is_set_in_all_states_of_a_chain_or_in_one():
     state = (injected(1.0, 0.5), injected(2.0, 0.5))
     apply({"learning_rate": 0.1}, state)
     assert [rates(each)[0] for each in state] == pytest.approx([0.1, 0.1])
@@ -61,7 +61,7 @@ def test_all_states_of_a_chain_or_one():
         apply({"learning_rate": 0.1}, state, group=2)
 
 
-def test_a_schedule_is_refused_because_it_is_computed_anew():
+def test_a_scheduled_value_is_refused():
     state = injected(1.0, 0.5, scheduled=True)
     with pytest.raises(ApplyFailed, match="schedule"):
         apply({"learning_rate": 0.1}, state)
@@ -69,7 +69,7 @@ def test_a_schedule_is_refused_because_it_is_computed_anew():
     assert rates(state)[1] == pytest.approx(0.3)
 
 
-def test_a_state_without_injected_values_is_no_target():
+def test_a_state_without_injected_values_is_refused():
     with pytest.raises(ApplyFailed, match="inject_hyperparams"):
         apply({"learning_rate": 0.1}, (np.zeros(2), ()))
 

@@ -1,4 +1,4 @@
-"""Each claim about an estimator is held by training: weights that differ, or weights that do not."""
+"""Training proves each claim about an estimator: the weights differ, or they do not."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_an_applied_value_changes_training(estimator, values):
 
 
 @pytest.mark.parametrize(("estimator", "values"), IN_EFFECT, ids=ids)
-def test_a_value_applied_at_birth_is_the_one_the_estimator_could_have_been_made_with(estimator, values):
+def test_applying_at_birth_equals_constructing_the_estimator_with_the_value(estimator, values):
     applied_to = copy.deepcopy(estimator)
     apply(values, applied_to)
     made_with = type(estimator)(**{**estimator.get_params(), **values})
@@ -145,7 +145,7 @@ def test_the_first_step_after_apply_is_the_new_rate_times_the_same_direction(sol
     assert np.allclose(moved_large, 4 * moved_small)
 
 
-def test_the_adaptive_solver_keeps_its_reductions_and_they_are_not_drift():
+def test_the_adaptive_solver_keeps_its_reductions_which_are_not_drift():
     estimator = train(mlp(solver="sgd", learning_rate="adaptive", tol=10.0, n_iter_no_change=1))
     applied = apply({"learning_rate_init": 0.5}, estimator)
     train(estimator, 8)
@@ -163,14 +163,14 @@ def test_a_solver_that_holds_another_value_is_drift():
     assert "but is '0.5 and 0.1'" in str(drift([applied]))
 
 
-def test_what_has_no_effect_is_only_refused_when_it_is_asked_for():
+def test_a_hyperparameter_that_does_not_match_is_ignored():
     estimator = train(mlp(solver="sgd"))
     assert apply({"learning_rate_init": 0.5, "hidden_layer_sizes": "(5,)"}, estimator).values == {
         "learning_rate_init": 0.5
     }
 
 
-def test_estimators_that_were_not_read_are_refused_with_a_way_to_teach_them():
+def test_unsupported_estimators_are_refused_with_advice():
     with pytest.raises(ApplyFailed, match=r"set_params on a fitted estimator may change nothing.*register"):
         apply({"C": 0.1}, LogisticRegression())
     with pytest.raises(ApplyFailed, match="named_steps"):
@@ -178,14 +178,14 @@ def test_estimators_that_were_not_read_are_refused_with_a_way_to_teach_them():
 
 
 @pytest.mark.parametrize("value", [0.0, -0.1, "fast", True])
-def test_a_rate_that_cannot_be_one_is_refused_and_nothing_is_set(value):
+def test_an_impossible_learning_rate_is_refused_and_nothing_is_set(value):
     estimator = train(mlp(solver="sgd"))
     with pytest.raises(ApplyFailed, match="learning_rate_init is"):
         apply({"learning_rate_init": value}, estimator)
     assert estimator.learning_rate_init == 0.001
 
 
-def test_lbfgs_takes_only_the_penalty():
+def test_lbfgs_accepts_only_the_penalty():
     estimator = mlp(solver="lbfgs")
     assert apply({"alpha": 0.5}, estimator).values == {"alpha": 0.5}
     with pytest.raises(ApplyFailed, match="does not use it"):

@@ -1,3 +1,5 @@
+"""Applying to torch optimizers, alone and with learning rate schedulers."""
+
 from __future__ import annotations
 
 import copy
@@ -31,7 +33,7 @@ def test_every_group_takes_the_values_and_keeps_its_types():
     assert drift([applied]) is None
 
 
-def test_the_values_change_what_a_step_does():
+def test_the_applied_values_take_effect_in_a_step():
     one, other = parameters(), parameters()
     optimizers = [torch.optim.SGD(one, lr=0.1), torch.optim.SGD(other, lr=0.01, momentum=0.5)]
     apply({"lr": 0.01, "momentum": 0.5}, optimizers[0])
@@ -40,7 +42,7 @@ def test_the_values_change_what_a_step_does():
     assert torch.equal(one[0], other[0])
 
 
-def test_values_are_in_effect_after_a_load_replaced_the_groups():
+def test_values_can_be_applied_again_after_a_load_replaced_the_groups():
     optimizer = torch.optim.SGD(parameters(), lr=1.0)
     saved = copy.deepcopy(optimizer.state_dict())
     applied = apply({"lr": 0.1}, optimizer)
@@ -50,7 +52,7 @@ def test_values_are_in_effect_after_a_load_replaced_the_groups():
 
 
 @pytest.mark.parametrize("group", [1, "head"])
-def test_one_group_by_index_or_name(group):
+def test_a_value_is_set_in_one_group_by_index_or_name(group):
     body, head = parameters(2)
     optimizer = torch.optim.SGD([{"params": [body]}, {"params": [head], "name": "head"}], lr=1.0)
     applied = apply({"head_lr": 0.1, "body_lr": 0.2}, optimizer, group=group, names={"lr": "head_lr"})
@@ -59,13 +61,13 @@ def test_one_group_by_index_or_name(group):
 
 
 @pytest.mark.parametrize("group", [2, -1, "tail", True, 0.0])
-def test_groups_that_do_not_exist(group):
+def test_an_unknown_group_is_refused(group):
     optimizer = torch.optim.SGD([{"params": [each]} for each in parameters(2)], lr=1.0)
     with pytest.raises(ApplyFailed, match="group is"):
         apply({"lr": 0.1}, optimizer, group=group)
 
 
-def test_groups_that_come_to_differ_are_drift():
+def test_groups_that_differ_later_are_drift():
     optimizer = torch.optim.SGD([{"params": [each]} for each in parameters(2)], lr=1.0)
     applied = apply({"lr": 0.1}, optimizer)
     optimizer.param_groups[1]["lr"] = 0.3
@@ -83,7 +85,7 @@ def test_a_tensor_stays_the_same_tensor():
     assert drift([applied]) is None
 
 
-def test_what_is_not_a_setting_is_not_set():
+def test_an_entry_that_is_not_a_setting_is_refused():
     optimizer = torch.optim.SGD(parameters(), lr=1.0)
     schedulers.ExponentialLR(optimizer, gamma=0.5)
     for name in ("initial_lr", "params", "foreach"):
@@ -171,7 +173,7 @@ def test_reduce_on_plateau_keeps_its_reductions_under_a_new_base():
     assert drift([applied]) is None
 
 
-def test_the_other_settings_are_set_beside_the_base_rate():
+def test_other_settings_are_set_together_with_the_base_rate():
     optimizer = torch.optim.SGD(parameters(), lr=1.0)
     scheduler = schedulers.ExponentialLR(optimizer, gamma=0.5)
     apply({"lr": 0.1, "momentum": 0.5}, optimizer, scheduler=scheduler)

@@ -1,4 +1,4 @@
-"""How a detached session tries again: with growing pauses, announced, and for as long as somebody wants."""
+"""A detached session retries with growing pauses, announces the silence, and gives up only if told to."""
 
 import logging
 from random import Random
@@ -16,7 +16,7 @@ FAIL = Fail(lease=BEAT.lease, error="x")
 
 
 class Link:
-    """A way to an owner that does not answer before some time."""
+    """A link to an owner that does not answer before a given time."""
 
     def __init__(self):
         self.now = 0.0
@@ -64,7 +64,7 @@ def test_the_first_pause_is_no_longer_than_the_time_between_heartbeats():
     assert link.attempts[1] <= 0.05
 
 
-def test_it_is_announced_once_that_the_owner_is_lost_and_once_that_it_is_found(caplog):
+def test_a_lost_owner_is_announced_once_and_its_return_once(caplog):
     link = Link()
     link.answers_from = 60.0
     far = channel(link)
@@ -79,7 +79,7 @@ def test_it_is_announced_once_that_the_owner_is_lost_and_once_that_it_is_found(c
     assert found == f"far: the study's owner answers again, after {link.now:.0f} s of silence"
 
 
-def test_it_gives_up_after_the_time_that_it_was_given_and_not_before():
+def test_the_channel_gives_up_after_the_given_time_and_not_before():
     link = Link()
     link.answers_from = 1e9
     with pytest.raises(Unreachable, match=r"has not answered for \d+ s: there is no route"):
@@ -103,7 +103,7 @@ def test_a_heartbeat_is_not_sent_again():
     assert link.attempts == [0.0]
 
 
-def test_an_ask_begins_the_session_anew():
+def test_an_ask_joins_the_session_again():
     said = []
     link = Link()
     answer = link.exchange

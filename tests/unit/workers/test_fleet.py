@@ -1,4 +1,4 @@
-"""What a fleet decides, from what it is told and when; no process runs here."""
+"""The decisions of a fleet, given events and times; no process runs here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BADLY = End(epitaph="worker-0 (pid 10) was killed by signal 9 (SIGKILL)")
 
 
 class Told:
-    """A fleet that is told what happens, one second after another."""
+    """A fleet with a clock that the test moves, and shortcuts for the events that it is told."""
 
     def __init__(self, places: int = 1, **patience: Any) -> None:
         self.now = 100.0
@@ -42,7 +42,7 @@ class Told:
         self.incarnations = 0
 
     def after(self, seconds: float) -> list[Any]:
-        """Let time pass in turns that are not taken for a suspension of this process; return the last one's words."""
+        """Let time pass in turns too short to count as a suspension of this process; return all instructions."""
         end = self.now + seconds
         told: list[Any] = []
         while self.now < end:
@@ -64,7 +64,7 @@ class Told:
         self.fleet.said(place, commands, self.now)
 
     def decide(self, *replies: Reply) -> tuple[tuple[Command, ...], list[Any]]:
-        """Return what was to be decided, and what follows on the replies."""
+        """Return the commands that the fleet sends, and its instructions after the replies."""
         commands = self.fleet.commands(self.now)
         assert len(commands) == len(replies)
         return commands, self.fleet.decided(replies, self.now)
@@ -107,7 +107,7 @@ def test_every_place_is_started_at_once() -> None:
     assert Told(3).turn() == [Start(0), Start(1), Start(2)]
 
 
-def test_the_next_worker_starts_at_once_and_then_ever_later_up_to_a_limit() -> None:
+def test_restarts_are_delayed_exponentially_up_to_a_limit() -> None:
     told = Told()
     for pause in [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, *[5.0] * 6]:
         told.run_a_trial(told.start())
@@ -121,7 +121,7 @@ def test_the_next_worker_starts_at_once_and_then_ever_later_up_to_a_limit() -> N
         assert told.turn() == [Start(0)]
 
 
-def test_a_result_starts_the_count_of_restarts_anew() -> None:
+def test_a_result_resets_the_count_of_restarts() -> None:
     told = Told()
     for _ in range(4):
         granted = told.run_a_trial(told.start())
@@ -143,12 +143,28 @@ def test_workers_that_die_too_often_before_they_ask_are_not_started_again() -> N
     assert "That was 3 times in a row before it asked for a trial; it is not started again" in line
     assert Start(0) not in told.after(60)
     assert not told.fleet.over
-    # the last place has nobody left to wait for
+    # the last place has no other worker to wait for
     assert told.end(place=1) == []
     assert told.fleet.failed_to_start(1, "worker-1 could not be started", told.now) == []
     (given_up,) = told.fleet.failed_to_start(1, "worker-1 could not be started", told.now)
     text = "worker-1 could not be started. That was 3 times in a row before it asked for a trial."
     assert given_up == GiveUp(1, f"no worker could begin: {text}")
+
+
+def test_only_early_deaths_in_a_row_count() -> None:
+    told = Told(early_deaths=3)
+    for asked in (False, False, True, False, False):
+        session = told.start()
+        if asked:
+            told.say(Ask(session=session))
+            told.decide(Wait())
+        assert told.end() == []
+        told.decide(Done())
+        told.now += 60
+        assert told.turn() == [Start(0)]
+    told.start()
+    (given_up,) = told.end()
+    assert "3 times in a row" in given_up.text
 
 
 @pytest.mark.parametrize(
@@ -162,9 +178,7 @@ def test_workers_that_die_too_often_before_they_ask_are_not_started_again() -> N
         ("distrusted", None, True, True),
     ],
 )
-def test_a_death_counts_unless_the_worker_was_asked_or_told_its_trial(
-    kind: Any, killed: str | None, holds: bool, lost: bool
-) -> None:
+def test_which_worker_deaths_count_as_losses(kind: Any, killed: str | None, holds: bool, lost: bool) -> None:
     told = Told()
     session = told.start()
     granted = told.run_a_trial(session)
@@ -176,7 +190,7 @@ def test_a_death_counts_unless_the_worker_was_asked_or_told_its_trial(
     assert told.fleet.outcome.lost == lost
 
 
-def test_what_a_worker_told_before_it_died_counts_and_what_it_asked_does_not() -> None:
+def test_a_dead_workers_result_counts_but_its_request_for_a_trial_does_not() -> None:
     told = Told(2)
     first, other = told.start(0), told.start(1)
     granted = told.run_a_trial(first)
@@ -192,7 +206,7 @@ def test_what_a_worker_told_before_it_died_counts_and_what_it_asked_does_not() -
 # --- time -------------------------------------------------------------------------------------------------------
 
 
-def test_a_trial_has_its_time_from_its_grant_on() -> None:
+def test_the_trial_timeout_counts_from_the_grant() -> None:
     told = Told(trial=50.0)
     session = told.start()
     assert reasons(told.after(200)) == []
@@ -213,7 +227,7 @@ def test_a_silent_worker_is_killed_only_if_it_is_suspended() -> None:
     assert reasons(told.after(0.5)) == ["worker-0 (pid 10) was suspended for more than 10 s"]
 
 
-def test_a_worker_has_its_time_to_end_and_no_more() -> None:
+def test_a_worker_that_does_not_end_in_time_is_killed() -> None:
     told = Told(exit=30.0)
     session = told.start()
     told.say(Ask(session=session))
@@ -228,21 +242,21 @@ def test_a_worker_has_its_time_to_end_and_no_more() -> None:
     assert told.fleet.outcome.lost == 0
 
 
-def test_a_worker_that_does_not_ask_is_announced_at_each_doubling() -> None:
+def test_a_worker_that_does_not_ask_is_reported_at_doubling_intervals() -> None:
     told = Told(start=60.0)
     session, began, announced = told.start(), told.now, []
     for _ in range(600):
         told.now += 1.0
         for line in lines(told.fleet.turn(told.now, lambda place: False)):
             announced.append(told.now - began)
-            assert all(part in line for part in ("worker-0 (pid 10)", "worker-0.log"))
+            assert all(part in line for part in ("worker-0 (pid 10)", f"{announced[-1]:.0f} s", "worker-0.log"))
     assert announced == [61, 121, 241, 481]
-    # its question may not be answered yet
+    # after it has asked, a late answer is not its fault
     told.say(Ask(session=session))
     assert told.after(1000) == []
 
 
-def test_time_for_which_this_process_was_suspended_counts_against_nobody() -> None:
+def test_time_while_this_process_was_suspended_counts_against_no_worker() -> None:
     told = Told(trial=50.0, suspended=10.0)
     told.run_a_trial(told.start())
     told.suspended.add(0)
@@ -254,7 +268,7 @@ def test_time_for_which_this_process_was_suspended_counts_against_nobody() -> No
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def test_an_ask_that_waits_is_asked_again_when_something_changed_or_after_a_while() -> None:
+def test_a_waiting_ask_is_repeated_after_a_change_or_after_a_while() -> None:
     told = Told(2, ask_again=0.5)
     first, other = told.start(0), told.start(1)
     granted = told.run_a_trial(first)
@@ -283,7 +297,7 @@ def test_a_refused_ask_ends_the_run() -> None:
 # --- interrupts -------------------------------------------------------------------------------------------------
 
 
-def test_draining_finishes_what_runs_and_starts_nothing() -> None:
+def test_draining_finishes_running_trials_and_starts_no_worker() -> None:
     told = Told(3)
     running, loading = told.start(0), told.start(1)
     granted = told.run_a_trial(running)
@@ -291,7 +305,7 @@ def test_draining_finishes_what_runs_and_starts_nothing() -> None:
         "finishing 1 running trial; press Ctrl-C again to stop now"
     ]
     assert told.fleet.interrupt("drained", told.now) == []
-    # a worker that still loads its data has nothing to finish, and place 2 stays empty
+    # a worker that still loads its data has no trial to finish, and place 2 stays empty
     assert [one.place for one in told.turn() if isinstance(one, Kill)] == [1]
     assert Start(2) not in told.turn()
     told.end(killed="loading", place=1)
@@ -308,7 +322,7 @@ def test_draining_finishes_what_runs_and_starts_nothing() -> None:
     assert told.fleet.outcome.finished is None
 
 
-def test_termination_has_trials_handed_back_within_the_grace() -> None:
+def test_termination_lets_trials_be_handed_back_within_the_grace() -> None:
     told = Told(hand_back=10.0)
     granted = told.run_a_trial(told.start())
     assert lines(told.fleet.interrupt("terminated", told.now, "SIGTERM")) == [
@@ -324,7 +338,7 @@ def test_termination_has_trials_handed_back_within_the_grace() -> None:
     assert told.fleet.outcome.interrupted == "terminated"
 
 
-def test_stopping_is_over_at_once() -> None:
+def test_stopping_ends_the_run_at_once() -> None:
     told = Told(2)
     told.run_a_trial(told.start())
     told.fleet.interrupt("drained", told.now)

@@ -1,4 +1,4 @@
-"""What a user holds of a trial, and nothing else."""
+"""The public attributes of a trial."""
 
 import pytest
 
@@ -23,7 +23,7 @@ PUBLIC = {
 }
 
 
-def test_a_trial_shows_what_a_user_may_touch():
+def test_a_trial_has_exactly_the_public_attributes_and_none_can_be_set():
     study = ph.Study(
         "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0,
         algorithm=ph.PBT(1, 5), budget=ph.Budget(steps=5),

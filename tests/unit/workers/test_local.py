@@ -1,4 +1,4 @@
-"""Local workers give what the same loop gives in this process, and leave nothing behind."""
+"""Local workers give the same results as a loop in this process, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -98,9 +98,7 @@ print(len(study.trials()), study.best.score > 5)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_processes_that_training_code_spawns_import_the_program_and_never_run_it_again(
-    tmp_path: Path, guarded: bool
-) -> None:
+def test_processes_that_training_code_spawns_import_the_program_but_never_run_it(tmp_path: Path, guarded: bool) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         f"""
@@ -141,7 +139,7 @@ def test_variables_are_set_before_training_code_imports_anything(tmp_path: Path)
                 " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OWN"))
                 + f" {os.getpgid(0) == os.getpid()} {os.environ.get('PYTHONPATH')}"
             )
-            # both workers are to have had one
+            # wait until both workers have had a trial
             deadline = time.monotonic() + 20
             while len(list(tmp_path.glob("seen-*"))) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -155,9 +153,9 @@ def test_variables_are_set_before_training_code_imports_anything(tmp_path: Path)
     assert seen == {"seen-GPU-a,GPU-b": expected, "seen-GPU-c": expected}
 
 
-def test_nothing_is_left_open_and_nobody_is_left_behind(tmp_path: Path) -> None:
+def test_a_run_leaves_no_descriptor_thread_or_process_behind(tmp_path: Path) -> None:
     study = make_study(tmp_path)
-    study.run(train, workers=0, verbose=0)  # what is opened once and for all is open now
+    study.run(train, workers=0, verbose=0)  # so that everything that stays open for good is open now
     study.set_budget(ph.Budget(steps=16))
     study.run(train, workers=2, verbose=0)
     gc.collect()
@@ -170,7 +168,7 @@ def test_nothing_is_left_open_and_nobody_is_left_behind(tmp_path: Path) -> None:
     assert psutil.Process().children() == []
 
 
-def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
+def test_processes_that_a_worker_started_end_with_it(tmp_path: Path) -> None:
     def start_and_leave(trials: Any) -> None:
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         (tmp_path / "child").write_text(str(child.pid))
@@ -200,7 +198,7 @@ def test_children_of_training_code_end_at_sigterm_as_multiprocessing_expects(tmp
     assert [trial.score for trial in study.trials()] == [1.0]
 
 
-def test_an_exception_fails_the_trial_which_is_tried_again_with_nothing_trusted(tmp_path: Path) -> None:
+def test_an_exception_fails_the_attempt_and_the_retry_reuses_no_state(tmp_path: Path) -> None:
     def failing(trials: Any) -> None:
         for trial in trials.attach(build):
             for _ in trial.range():
@@ -269,7 +267,7 @@ def test_code_that_always_leaves_the_loop_stops_the_study(tmp_path: Path, code: 
         study.run(scope["leaving"], workers=1, verbose=0)
 
 
-def test_workers_that_cannot_begin_stop_the_run_with_what_they_wrote(tmp_path: Path) -> None:
+def test_workers_that_cannot_begin_stop_the_run_with_their_output(tmp_path: Path) -> None:
     def loading(trials: Any) -> None:
         raise FileNotFoundError("no such data")
 

@@ -1,4 +1,4 @@
-"""What a worker's environment holds before its first import."""
+"""The environment of a worker before its first import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from phyletic.workers.run_options import THREAD_VARIABLES, RunOptions, visible_d
 SESSION = "a" * 32
 
 
-def test_threads_are_the_same_for_every_numerical_library_and_the_user_has_the_last_word(
+def test_every_numerical_library_gets_the_same_threads_unless_the_user_overrides_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in THREAD_VARIABLES:
@@ -27,7 +27,7 @@ def test_threads_are_the_same_for_every_numerical_library_and_the_user_has_the_l
     assert "MKL_NUM_THREADS" not in left
 
 
-def test_the_session_is_added_to_those_it_runs_under(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_session_is_appended_to_the_outer_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHYLETIC_SESSION", SESSION)
     inner = worker_environment(RunOptions(), 0, "b" * 32)
     assert inner["PHYLETIC_SESSION"].split() == [SESSION, "b" * 32]
@@ -45,7 +45,7 @@ def test_the_session_is_added_to_those_it_runs_under(monkeypatch: pytest.MonkeyP
         ([[]], 0, "6,7", ""),
     ],
 )
-def test_devices_of_a_worker(
+def test_each_worker_sees_its_devices(
     monkeypatch: pytest.MonkeyPatch, devices: list[object], index: int, seen: str | None, visible: str
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -55,13 +55,13 @@ def test_devices_of_a_worker(
 
 
 @pytest.mark.parametrize("devices", ["0", [], [0, 1, 2], [-1, 0], [True], [1.5], [""], ["0,1"], [None]])
-def test_devices_that_are_none_are_named(devices: object) -> None:
+def test_bad_devices_are_named(devices: object) -> None:
     with pytest.raises(InvalidArgument, match="devices"):
         RunOptions(workers=2, devices=devices)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("variables", [{"": "x"}, {"A=B": "x"}, {"A": 1}, {1: "x"}, {b"A": "x"}, {"A": "\0"}, "A=B"])
-def test_variables_that_no_process_can_have_are_named(variables: object) -> None:
+def test_impossible_environment_variables_are_named(variables: object) -> None:
     with pytest.raises(InvalidArgument, match="environment"):
         RunOptions(environment=variables)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Signals become requests while a run lasts, and are what they were afterwards."""
+"""During a run signals become requests; afterwards the earlier handlers are back."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_one_interrupt_drains_and_two_stop() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_request_to_end_is_noted(number: int) -> None:
+def test_a_request_to_end_is_recorded(number: int) -> None:
     with Interrupts() as interrupts:
         os.kill(os.getpid(), number)
         assert (interrupts.draining, interrupts.stopping, interrupts.terminated) == (True, False, number)
 
 
-def test_handlers_are_put_back_also_after_an_error() -> None:
+def test_handlers_are_restored_even_after_an_error() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with contextlib.suppress(ValueError), Interrupts():
         assert [signal.getsignal(number) for number in SIGNALS] != before
@@ -41,7 +41,7 @@ def test_handlers_are_put_back_also_after_an_error() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_a_handler_that_someone_set_is_left_alone() -> None:
+def test_a_users_handler_is_left_alone() -> None:
     own = lambda number, frame: None  # noqa: E731
     before = signal.signal(signal.SIGTERM, own)
     try:
@@ -66,7 +66,7 @@ def test_other_threads_set_no_handlers() -> None:
 
 
 def fork_one_to_be_interrupted() -> int:
-    """Fork a child that ends well after a while, unless something ends it before; returns its process."""
+    """Fork a child that exits with 0 after a while unless a signal ends it first; return its pid."""
     ready, told = os.pipe()
     child = os.fork()
     if child == 0:
@@ -83,7 +83,7 @@ def fork_one_to_be_interrupted() -> int:
 
 @pytest.mark.parametrize("own_handler", [False, True])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_what_training_code_forks_ends_at_signals_as_it_would_without_a_run(number: int, own_handler: bool) -> None:
+def test_a_process_that_training_code_forks_reacts_to_signals_as_without_a_run(number: int, own_handler: bool) -> None:
     statuses = []
 
     def train(trials: Any) -> None:

@@ -1,4 +1,4 @@
-"""Both ways in which a worker ends with its owner hold alone."""
+"""Each of the two mechanisms that end a worker with its owner works alone."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def start_sleeper(session: str) -> subprocess.Popen[bytes]:
 def reaper_of(lifeline: Lifeline) -> psutil.Process:
     found, deadline = list[psutil.Process](), time.monotonic() + 20
     while not found and time.monotonic() < deadline:
-        # a process that has just been started may have no command line yet
+        # a new process may have no command line yet
         found = [child for child in psutil.Process().children() if "reaper" in str(child.cmdline())]
     (reaper,) = found
     return reaper
 
 
-def test_the_reaper_ends_what_is_guarded_and_nothing_else() -> None:
+def test_the_reaper_kills_only_guarded_processes() -> None:
     lifeline = Lifeline()
     guarded, released = start_sleeper("a" * 32), start_sleeper("b" * 32)
     with guarded, released:
@@ -67,7 +67,7 @@ def test_the_reaper_ends_what_is_guarded_and_nothing_else() -> None:
         released.kill()
 
 
-def test_without_its_reaper_a_lifeline_goes_on() -> None:
+def test_a_lifeline_works_without_its_reaper() -> None:
     lifeline = Lifeline()
     reaper = reaper_of(lifeline)
     reaper.kill()
@@ -78,7 +78,7 @@ def test_without_its_reaper_a_lifeline_goes_on() -> None:
 
 
 def test_a_process_forked_from_the_owner_does_not_hold_the_lifeline() -> None:
-    """The reaper's pipe stays open in it, but its parent is another one then."""
+    """The fork keeps the reaper's pipe open, but the reaper notices that its parent changed."""
     command = [sys.executable, "-c", FORKING, MARKER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
@@ -90,7 +90,7 @@ def test_a_process_forked_from_the_owner_does_not_hold_the_lifeline() -> None:
 
 
 def wait_for_end(pid: int) -> bool:
-    """Whether a process that is nobody's child here ends."""
+    """Return whether a process that is not our child ends in time; kill it if not."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
@@ -104,7 +104,7 @@ def wait_for_end(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("gone", ["owner.close()", "owner.shutdown(socket.SHUT_WR)"])
-def test_a_worker_that_speaks_to_nobody_ends_before_its_code_can_do_anything(gone: str) -> None:
+def test_a_worker_whose_owner_is_gone_exits_before_its_code_can_do_anything(gone: str) -> None:
     code = SPEAKER.format(gone=gone)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")

@@ -1,4 +1,4 @@
-"""Training functions reach another process whatever they are made of, or the reason they cannot is named."""
+"""Training functions can be sent to another process, or the error names the part that cannot."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Trainer:
 
 
 def call_elsewhere(packed: bytes, folder: Path) -> str:
-    """Unpack and call in a fresh interpreter that has this one's sys.path, as a worker has."""
+    """Unpack and call in a fresh interpreter with this one's ``sys.path``, as a worker does."""
     (folder / "packed").write_bytes(packed)
     code = "import sys, pathlib; sys.path[:] = sys.argv[2:]; from phyletic.workers.pickling import unpack; "
     code += "print(unpack(pathlib.Path(sys.argv[1]).read_bytes())(5))"
@@ -51,13 +51,13 @@ def call_elsewhere(packed: bytes, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def test_functions_of_this_file_travel_whether_or_not_it_can_be_imported(tmp_path: Path) -> None:
+def test_functions_of_a_test_file_can_be_called_in_another_process(tmp_path: Path) -> None:
     assert call_elsewhere(pack(train_here), tmp_path) == "15"
     assert call_elsewhere(pack(Trainer(10)), tmp_path) == "15"
 
 
 @pytest.mark.parametrize("name", ["known_here_alone", "json"])
-def test_a_module_that_another_process_would_not_find_travels_by_value(
+def test_a_module_that_another_process_could_not_import_travels_by_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / f"{name}.py").write_text(
@@ -90,7 +90,7 @@ def test_a_function_of_an_importable_module_travels_by_name() -> None:
 
 
 @pytest.mark.parametrize("kind", ["closure", "global", "partial", "attribute"])
-def test_what_cannot_be_pickled_is_named(kind: str) -> None:
+def test_a_value_that_cannot_be_pickled_is_named(kind: str) -> None:
     lock = threading.Lock()
 
     def closing(trials: object) -> object:
@@ -112,12 +112,12 @@ def test_what_cannot_be_pickled_is_named(kind: str) -> None:
     assert "workers=0" in str(caught.value)
 
 
-def test_what_is_no_function_is_refused() -> None:
+def test_an_object_that_is_not_callable_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="train is 3"):
         pack(3)  # type: ignore[arg-type]
 
 
-def test_definitions_of_the_program_are_found_in_main_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_program_definitions_are_found_in_the_workers_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     main = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", main)
     source = "class Model:\n    pass\n\ndef train(trials):\n    return Model()\n"

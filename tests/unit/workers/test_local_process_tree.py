@@ -1,4 +1,4 @@
-"""A tree is killed whole, and nothing else is."""
+"""Killing a process tree kills all of it and nothing else."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _kill(pid: int) -> None:
 
 
 def running(pids: list[int]) -> list[int]:
-    """Return those that still run, once they have had time to end."""
+    """Return the processes that still run after they had time to end."""
     deadline = time.monotonic() + 5
     while True:
         left = []
@@ -83,7 +83,7 @@ def running(pids: list[int]) -> list[int]:
         time.sleep(0.01)
 
 
-def test_the_whole_tree_dies_also_what_left_the_group_and_the_environment(start: Callable[..., object]) -> None:
+def test_the_whole_tree_dies_including_children_in_other_groups_and_environments(start: Callable[..., object]) -> None:
     process, pids = start()  # type: ignore[misc]
     assert len(pids) == 4
     other, others = start("6" * 32)  # type: ignore[misc]
@@ -97,7 +97,7 @@ def test_the_whole_tree_dies_also_what_left_the_group_and_the_environment(start:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="environments are read from /proc")
-def test_what_a_dead_worker_left_behind_is_found_by_its_session(start: Callable[..., object]) -> None:
+def test_processes_that_a_dead_worker_left_are_found_by_its_session(start: Callable[..., object]) -> None:
     process, pids = start()  # type: ignore[misc]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -106,7 +106,7 @@ def test_what_a_dead_worker_left_behind_is_found_by_its_session(start: Callable[
     assert running([in_group, in_own_session, forked]) == []
 
 
-def test_survivors_are_killed_only_where_number_and_creation_time_agree(start: Callable[..., object]) -> None:
+def test_survivors_are_killed_only_if_pid_and_creation_time_agree(start: Callable[..., object]) -> None:
     process, pids = start()  # type: ignore[misc]
     created = creation_time(process.pid)
     assert created is not None
@@ -123,14 +123,14 @@ def test_survivors_are_killed_only_where_number_and_creation_time_agree(start: C
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="groups are read from /proc")
-def test_a_process_is_found_by_its_group_also_where_it_emptied_its_environment() -> None:
+def test_a_process_is_found_by_its_group_even_if_it_emptied_its_environment() -> None:
     with subprocess.Popen(["sleep", "600"], start_new_session=True, env={"PATH": os.environ["PATH"]}) as process:
         found, others = members({process.pid: "7" * 32}), members({2**22 + 1: "7" * 32})
         process.kill()
     assert (found, others) == ([process.pid], [])
 
 
-def test_groups_are_killed_also_where_processes_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_are_killed_even_if_processes_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reaper, "_PROCESSES", "/nowhere")
     with subprocess.Popen(["sleep", "20"], start_new_session=True) as process:
         kill_groups({process.pid: SESSION})

@@ -1,4 +1,4 @@
-"""Messages cross the socket whole and unchanged, however the bytes are cut."""
+"""Messages cross the socket whole and unchanged, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ commands = st.one_of(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(requests=st.lists(st.lists(commands, max_size=3).map(tuple), min_size=1, max_size=4), cut=st.integers(1, 40))
-def test_requests_arrive_whole_however_they_are_cut(requests: list[tuple[object, ...]], cut: int) -> None:
+def test_requests_arrive_whole_however_they_are_split(requests: list[tuple[object, ...]], cut: int) -> None:
     ours, theirs = socket.socketpair()
     framed = FramedSocket(ours)
     sent = [Request(request) for request in requests]  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def test_requests_arrive_whole_however_they_are_cut(requests: list[tuple[object,
     theirs.close()
 
 
-def test_values_that_are_no_numbers_stay_what_they_are() -> None:
+def test_non_finite_values_arrive_unchanged() -> None:
     ours, theirs = socket.socketpair()
     values = (math.nan, math.inf, -math.inf, -0.0)
     evaluations = tuple(Evaluation(step=1, metric="m", value=value) for value in values)
@@ -99,20 +99,20 @@ def test_a_message_larger_than_the_sockets_buffer_is_sent_without_blocking() -> 
     theirs.close()
 
 
-def test_the_end_of_a_socket_is_noted_after_what_was_sent_before_it() -> None:
+def test_the_end_of_a_socket_is_noticed_after_the_messages_before_it() -> None:
     ours, theirs = socket.socketpair()
     framed = FramedSocket(ours)
     send(theirs, Refused(error="TrainingError", message="no"))
     theirs.close()
     assert framed.receive() == [Refused(error="TrainingError", message="no")]
     assert framed.ended
-    framed.send(Answers(()))  # nobody is there to get it: no error
+    framed.send(Answers(()))  # the other end is closed, but this is not an error
     assert not framed.sending
     framed.close()
 
 
 @pytest.mark.parametrize("stream", [struct.pack(">Q", 2**40), struct.pack(">Q", 3) + b"abc"])
-def test_bytes_that_are_no_message_are_refused(stream: bytes) -> None:
+def test_bytes_that_are_not_a_message_are_refused(stream: bytes) -> None:
     ours, theirs = socket.socketpair()
     theirs.sendall(stream)
     with pytest.raises(msgspec.DecodeError):

@@ -1,4 +1,4 @@
-"""How a body's end becomes a result, and when there is none."""
+"""When the body of a loop ends, its trial gets a result, is handed back or rescued, or an error is raised."""
 
 import math
 import time
@@ -56,7 +56,7 @@ def test_a_trial_that_is_hopeless_before_its_first_step_is_rescued():
             if trial.number == 1:
                 hopeless.append(trial.number)
                 score = math.nan
-                attempt_of(trial).beaten = -1.0  # the report is sent at once
+                attempt_of(trial).beaten = -1.0  # so that the report is sent at once
             trial.report(score=score, step=trial.start_step)
             for _ in trial.range():
                 trial.state.weights[0] += trial["lr"]
@@ -69,7 +69,7 @@ def test_a_trial_that_is_hopeless_before_its_first_step_is_rescued():
     assert study.best.end_step == 10
 
 
-def test_steps_are_not_guessed_where_the_interval_is_in_seconds():
+def test_steps_are_not_guessed_if_the_interval_is_in_seconds():
     study = make(ph.PBT(1, interval_seconds=0.01), steps=1000)
 
     def train(trials):
@@ -84,7 +84,7 @@ def test_steps_are_not_guessed_where_the_interval_is_in_seconds():
     assert study.tell(asked, score=0.0, steps_done=7).end_step == 7
 
 
-def test_an_asked_trial_that_counted_no_step_has_trained_none():
+def test_a_trial_from_ask_that_counted_no_step_has_trained_none():
     study = make(ph.PBT(1, 5), steps=10)
     asked = study.ask()
     for _ in asked.range():
@@ -93,7 +93,7 @@ def test_an_asked_trial_that_counted_no_step_has_trained_none():
         study.tell(asked, score=0.0)
 
 
-def test_what_is_raised_after_the_last_trial_is_raised():
+def test_an_error_after_the_last_trial_is_raised():
     study = make(ph.PBT(1, 5), steps=10)
 
     def train(trials):
@@ -106,7 +106,7 @@ def test_what_is_raised_after_the_last_trial_is_raised():
 
 
 @pytest.mark.parametrize("own", [{}, {"save": lambda state, folder: None, "load": lambda state, folder: None}])
-def test_a_loop_that_saves_what_build_returned_has_no_folder_for_files_that_would_be_left_out(own):
+def test_a_loop_with_attach_refuses_save_to_because_its_files_would_be_lost(own):
     study = make(ph.PBT(1, 5), steps=10)
 
     def train(trials):
@@ -119,7 +119,7 @@ def test_a_loop_that_saves_what_build_returned_has_no_folder_for_files_that_woul
     assert [(trial.state, trial.attempts, trial.failures) for trial in study.trials()] == [(TrialState.WAITING, 1, 0)]
 
 
-def test_what_build_did_not_return_when_a_member_was_born_is_named_before_anything_is_trained():
+def test_entries_that_build_did_not_return_at_birth_are_named_before_anything_is_trained():
     study = make(ph.PBT(2, 5), steps=10)
     study.run(counting, verbose=0)
     study.set_budget(ph.Budget(steps=20))
@@ -133,14 +133,14 @@ def test_what_build_did_not_return_when_a_member_was_born_is_named_before_anythi
         study.run(train, verbose=0)
     assert [(trial.state, trial.failures) for trial in study.trials()[4:]] == [(TrialState.WAITING, 0)]
 
-    def train_with_what_is_new(trials):
+    def train_with_a_new_entry(trials):
         for trial in trials.attach(lambda trial: {"weights": [0.0]}):
             if not hasattr(trial.state, "average"):
                 trial.state.average = [0.0]
             trial.state.average[0] += trial["lr"]
             trial.report(score=trial.state.average[0])
 
-    study.run(train_with_what_is_new, verbose=0, reload="always")
+    study.run(train_with_a_new_entry, verbose=0, reload="always")
     assert study.finished
     last = study.lineage(study.trials()[-1])
     assert last[-1].score == pytest.approx(sum(trial.hyperparameters["lr"] for trial in last[2:]))

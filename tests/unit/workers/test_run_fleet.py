@@ -1,4 +1,4 @@
-"""A fleet's loop carries out what is decided, in an order that loses nothing; its processes are made up."""
+"""The loop of a fleet carries out decisions in an order that loses nothing; the processes here are fake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phyletic.workers.run_fleet import FleetRun
 
 
 class Script:
-    """Processes, a channel and a clock of which all that happens is noted in order."""
+    """Fake processes, channel and clock that record every call in order."""
 
     def __init__(self, *turns: Callable[[], Sequence[Event]], answer: Callable[[Command], Reply]) -> None:
         self.now = 0.0
@@ -85,20 +85,20 @@ def waiting(command: Command) -> Reply:
     return Wait() if isinstance(command, Ask) else Done()
 
 
-def test_a_worker_is_recorded_before_it_is_told_what_to_do_and_leaves_when_it_died() -> None:
+def test_a_worker_is_recorded_before_it_begins_and_leaves_after_it_died() -> None:
     script = Script(ask(0), died(0), answer=finished)
     assert script.run() == Outcome(finished=Finished("done"), interrupted="", lost=0)
     assert script.notes == ["start 0", ["Join"], "begin 0", ["Ask"], "send 0", "kill 0", ["Leave"]]
 
 
-def test_no_worker_begins_whose_record_was_refused() -> None:
+def test_a_worker_whose_record_was_refused_never_begins() -> None:
     script = Script(answer=lambda command: Refused(error="StorageBusy", message="locked"))
     with pytest.raises(StorageBusy, match="locked"):
         script.run()
     assert script.notes == ["start 0", ["Join"], "kill 0", ["Leave"]]
 
 
-def test_what_others_told_is_decided_before_an_error_ends_the_run() -> None:
+def test_messages_of_other_workers_are_handled_before_an_error_ends_the_run() -> None:
     error = Refused(error="MetricMissing", message="worker-0: no score")
     both = [Broke(0, error), Said(1, (Ask(session=session_of(1)),))]
     script = Script(lambda: both, answer=waiting)
@@ -107,7 +107,7 @@ def test_what_others_told_is_decided_before_an_error_ends_the_run() -> None:
     assert script.notes[-4:] == [["Ask"], "kill 0", "kill 1", ["Leave", "Leave"]]
 
 
-def test_workers_that_cannot_begin_end_the_run_with_what_they_wrote() -> None:
+def test_workers_that_cannot_begin_end_the_run_with_their_output() -> None:
     nothing: Callable[[], Sequence[Event]] = tuple
     # the third start is due a little later
     script = Script(died(0), died(0), nothing, nothing, died(0), answer=waiting)
@@ -115,7 +115,7 @@ def test_workers_that_cannot_begin_end_the_run_with_what_they_wrote() -> None:
         script.run()
 
 
-def test_a_stop_from_elsewhere_kills_and_releases_what_runs() -> None:
+def test_an_immediate_stop_kills_workers_and_releases_their_trials() -> None:
     left = []
 
     def answer(command: Command) -> Reply:
@@ -132,7 +132,7 @@ def test_a_stop_from_elsewhere_kills_and_releases_what_runs() -> None:
     assert script.notes[-2:] == ["kill 0", ["Leave"]]
 
 
-def test_an_error_on_its_way_is_not_hidden_by_a_leave_that_fails() -> None:
+def test_a_failing_leave_does_not_hide_the_first_error() -> None:
     def answer(command: Command) -> Reply:
         raise StorageBusy("locked" if isinstance(command, Join) else "still locked")
 

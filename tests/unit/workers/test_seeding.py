@@ -1,3 +1,5 @@
+"""Seeding the global random states."""
+
 from __future__ import annotations
 
 import random
@@ -28,7 +30,7 @@ def test_every_global_state_follows_the_seed():
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
-def test_the_ends_of_the_range(seed):
+def test_the_smallest_and_largest_seeds_are_accepted(seed):
     seed_everything(seed)
 
 
@@ -40,7 +42,7 @@ def test_other_seeds_are_refused_before_anything_is_seeded(seed):
     assert random.getstate() == state
 
 
-def test_torch_is_not_imported():
+def test_seeding_does_not_import_torch():
     code = (
         "import sys; from phyletic.workers.seeding import seed_everything; "
         "seed_everything(1); print('torch' in sys.modules)"
@@ -48,6 +50,6 @@ def test_torch_is_not_imported():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_cuda_is_not_started():
+def test_seeding_does_not_initialize_cuda():
     seed_everything(1)
     assert not torch.cuda.is_initialized()
