@@ -47,8 +47,10 @@ def seed_everything(seed: int) -> None:
         InvalidArgument: ``seed`` is outside that range.
 
     Example:
+        >>> import numpy as np
         >>> seed_everything(7)
         >>> first = (random.random(), np.random.random())
+        >>> import numpy as np
         >>> seed_everything(7)
         >>> first == (random.random(), np.random.random())
         True
