@@ -284,7 +284,7 @@ def _check_definition(definition: object) -> StudyDefinition:
     try:
         return StudyDefinition(**given)
     except TypeError as error:
-        raise InvalidArgument("definition", definition, f"{allowed} ({error})") from error
+        raise InvalidArgument("definition", definition, f"{allowed} ({error!s:.300})") from error
 
 
 def _check_trials(defined: StudyDefinition, trials: object) -> list[_Known]:
@@ -338,6 +338,6 @@ def _check_trial(name: str, given: object, space: Space) -> _Known:
         evaluations = msgspec.convert(fields.get("evaluations", ()), tuple[Evaluation, ...])
         early_stopped = msgspec.convert(fields.get("early_stopped", False), bool)
     except (msgspec.ValidationError, InvalidArgument) as error:
-        raise InvalidArgument(name, given, f"a dictionary of a trial's fields ({error})") from error
+        raise InvalidArgument(name, given, f"a dictionary of a trial's fields ({error!s:.300})") from error
     values = space.validate(trial.hyperparameters)
     return _Known(msgspec.structs.replace(trial, hyperparameters=values), evaluations, early_stopped)
