@@ -318,6 +318,8 @@ def test_a_member_that_always_fails_does_not_stop_the_others(synchronous):
         budget=ph.Budget(trials=30),
         algorithm=ph.PBT(4, 5, synchronous=synchronous),
     )
+    with pytest.raises(RuntimeError, match="member 0 is cursed"):  # the first bug ends the first run at once
+        study.run(code, verbose=0)
     study.run(code, verbose=0)
     trials = study.trials()
     assert sum(trial.state is TrialState.COMPLETED for trial in trials) == 30
@@ -333,6 +335,8 @@ def test_when_every_trial_fails_the_study_stops_with_a_report():
             raise RuntimeError(f"member {trial.member} fails")
 
     study = make(space={"lr": ph.Float(0, 1)}, population=4)
+    with pytest.raises(RuntimeError, match="member 0 fails"):
+        study.run(code, verbose=0)
     with pytest.raises(errors.StudyFailed, match="member 0 fails"):
         study.run(code, verbose=0)
 

@@ -61,7 +61,7 @@ def train(trials):
 
 study = ph.Study("toy", space={"lr": ph.Float(1e-3, 1e-1, log=True)}, metric="score", mode="max", seed=0,
                  algorithm=ph.PBT(population=2, interval=20), budget=ph.Budget(steps=40), storage=folder / "toy.db")
-study.run(train, workers=workers, verbose=0, grace=float(sys.argv[4]))
+study.run(train, workers=workers, verbose=0, grace=float(sys.argv[4]), on_signal=sys.argv[5])
 print("returned", flush=True)
 """
 
@@ -69,10 +69,10 @@ print("returned", flush=True)
 class Machine:
     """A process that runs a study, and the processes that it started."""
 
-    def __init__(self, folder: Path, workers: int, style: str, grace: float) -> None:
+    def __init__(self, folder: Path, workers: int, style: str, grace: float, on_signal: str) -> None:
         self.folder = folder
         (folder / "script.py").write_text(SCRIPT)
-        command = [sys.executable, str(folder / "script.py"), str(folder), str(workers), style, str(grace)]
+        command = [sys.executable, str(folder / "script.py"), str(folder), str(workers), style, str(grace), on_signal]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
@@ -88,6 +88,11 @@ class Machine:
 
     def wait(self) -> str:
         return self.process.communicate(timeout=60)[0]
+
+    def status(self) -> int:
+        """Wait for its end, and return its exit status as a shell shows it."""
+        assert "returned" not in self.wait()
+        return self.process.returncode if self.process.returncode >= 0 else 128 - self.process.returncode
 
 
 def wait_until(held: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
@@ -105,8 +110,8 @@ Start = Callable[..., Machine]
 def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(workers: int, style: str, grace: float = 2.0) -> Machine:
-            machine = Machine(tmp_path, workers, style, grace)
+        def start(workers: int, style: str, grace: float = 2.0, on_signal: str = "raise") -> Machine:
+            machine = Machine(tmp_path, workers, style, grace, on_signal)
             stack.callback(lambda: (machine.process.kill(), machine.process.communicate()))
             return machine
 
@@ -161,7 +166,7 @@ def test_running_trials_are_handed_back_at_sigterm_and_continued(
     machine.wait_for("began-*", max(1, workers))
     time.sleep(0.6)
     machine.signal(signal.SIGTERM)
-    assert "returned" in machine.wait()
+    assert machine.status() == 143
     trials = left(tmp_path)
     assert [trial.state for trial in trials] == [TrialState.PARTIAL] * max(1, workers)
     assert all(0 < (trial.steps_done or 0) < 20 and trial.checkpoint is not None for trial in trials)
@@ -178,7 +183,7 @@ def test_trials_not_handed_back_in_time_are_released_without_a_failure(
     machine.wait_for("began-*", max(1, workers))
     time.sleep(0.3)
     machine.signal(signal.SIGTERM)
-    assert "returned" in machine.wait()
+    assert machine.status() == 143
     trials = left(tmp_path)
     expected = [(TrialState.WAITING, 0, 0)] * max(1, workers)
     assert [(trial.state, trial.failures, trial.losses) for trial in trials] == expected
@@ -205,7 +210,7 @@ def test_a_whole_machine_that_is_taken_away_hands_back_its_running_trials(start:
     for pid in machine.workers():
         os.kill(pid, signal.SIGTERM)
     machine.signal(signal.SIGTERM)
-    assert "returned" in machine.wait()
+    assert machine.status() == 143
     assert [trial.state for trial in left(tmp_path)] == [TrialState.PARTIAL] * 2
     finish(tmp_path)
 
@@ -226,8 +231,25 @@ def test_ctrl_c_once_in_this_process_finishes_the_trial_and_begins_no_other(star
     machine = start(0, "range")
     machine.wait_for("stepped-*", 1)
     machine.signal(signal.SIGINT)
-    assert "returned" in machine.wait()
+    assert machine.status() == 130
     assert [(trial.state, trial.steps_done) for trial in left(tmp_path)] == [(TrialState.COMPLETED, 20)]
+    finish(tmp_path)
+
+
+@pytest.mark.parametrize(("number", "ending"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_run_may_return_after_a_signal_and_say_why_it_ended(tmp_path: Path, number: int, ending: str) -> None:
+    study = make(tmp_path)
+
+    def signalled(trials: Any) -> None:
+        for trial in trials.attach(build):
+            if trial.number == 1:
+                signal.raise_signal(number)
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
+    assert study.run(signalled, workers=0, verbose=0, on_signal="return") == ending
+    assert study.run(train, workers=0, verbose=0) == "finished"
     finish(tmp_path)
 
 

@@ -92,7 +92,7 @@ if __name__ == "__main__":
     study = ph.Study("toy", space={"lr": ph.Float(1e-3, 1e-1, log=True)}, metric="score", mode="max", seed=0,
                      algorithm=ph.PBT(population=population, interval=5), budget=ph.Budget(steps=10),
                      storage=folder / "toy.db")
-    study.run(train, workers=2, verbose=1, grace=2.0)
+    study.run(train, workers=2, verbose=1, grace=2.0, on_signal="return")
     print("returned", flush=True)
 """
 

@@ -231,7 +231,7 @@ def test_when_all_hang_or_die_at_once_the_study_stops_and_says_how(tmp_path, syn
     failed = [trial for trial in study.trials() if trial.state is TrialState.FAILED]
     assert {trial.member for trial in failed} == {0, 1}
     for trial in failed:
-        assert f"trial {trial.number} of member {trial.member}, attempt 1:" in said
+        assert f"trial {trial.number} of member {trial.member} (attempt 1)" in said
         assert ("longer than trial_timeout=1 s" if how == "hang" else "SIGKILL") in trial.error
         assert trial.error in said
     completed = [trial.generation for trial in study.trials() if trial.state is TrialState.COMPLETED]

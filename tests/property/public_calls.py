@@ -278,7 +278,7 @@ METHODS: Calls = {
     ),
     "apply": (
         lambda o, target, **a: o.trial.apply(target, **a),
-        {"target": {"lr": 0.1}, "group": None, "scheduler": None, "lr": "lr"},
+        {"target": {"lr": 0.1}, "group": None, "scheduler": None, "read": None, "fresh": False, "lr": "lr"},
     ),
     "__getitem__": (lambda o, path: o.trial[path], {"path": "lr"}),
     "resize": (lambda o, **a: o.study.resize(**a), {"population": 2}),
@@ -312,7 +312,8 @@ METHODS: Calls = {
     "run": (
         lambda o, **a: o.finished.run(**a),
         {"train": nothing, "workers": 0, "devices": None, "threads": 1, "reload": "changed", "verbose": 0,
-         "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None},
+         "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None,
+         "on_signal": "raise"},
     ),
 }  # fmt: skip
 

@@ -37,6 +37,7 @@ class Snapshots:
         self._shown = 0.0
         self._timings: dict[str, float] = {}
         self._damaged: dict[int, Trial] = {}
+        self._remarks: set[str] = set()
         self.latest: Progress = self._now()
 
     def take(self, changes: Sequence[StudyChange]) -> None:
@@ -55,6 +56,10 @@ class Snapshots:
                 for part, spent in msgspec.structs.asdict(trial.timings).items():
                     self._timings[part] = self._timings.get(part, 0.0) + spent
                 self._display.note(trial)
+                for remark in trial.remarks:
+                    if remark not in self._remarks:
+                        self._remarks.add(remark)
+                        self._display.line(f"trial {trial.number}: {remark}")
                 if change.payload.get("cause") == "damaged":
                     self._damaged[trial.member] = trial
         if time.monotonic() - self._shown >= _SHOW_SECONDS:

@@ -244,6 +244,8 @@ class LiveTrial:
             ApplyFailed: The target is of an unknown kind or did not take a value, the optimizer has lost its moments,
                 or ``build`` did not return the scheduler.
         """
+        if read is not None and not callable(read):
+            raise InvalidArgument("read", read, "a function that returns the values in force by path, or None")
         values, state = dict(self.record.hyperparameters), self._attempt.state
         if scheduler is not None and state is not None and not _holds(vars(state), scheduler):
             raise ApplyFailed(

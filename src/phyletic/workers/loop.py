@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -240,6 +241,8 @@ class Trials:
             text = f"it was asked to stop ({attempt.stop}), and nothing says how far it came"
             self._fail(attempt.grant, text, "error" if attempt.stop == HOPELESS else "released")
             return None
+        for remark in () if self._supervised else result.remarks:
+            warnings.warn(remark, stacklevel=4)  # once, by Python's own rule
         with self._beating:
             self._open = None
         if self._memory is not None:
