@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from phyletic.space import Int as Int
     from phyletic.space import Ordinal as Ordinal
     from phyletic.space import Space as Space
+    from phyletic.space import grid as grid
     from phyletic.study.schedule import Schedule as Schedule
     from phyletic.study.study import Study as Study
+    from phyletic.study.study import delete_study as delete_study
     from phyletic.study.study import studies as studies
     from phyletic.workers.live_trial import LiveTrial as LiveTrial
 
@@ -66,9 +68,9 @@ _HOMES = {
     ),
     "phyletic.evolution.stateless": ("StudyDefinition", "early_stop", "suggest"),
     "phyletic.records": ("Budget", "Trial", "TrialState"),
-    "phyletic.space": ("Choice", "Float", "Int", "Ordinal", "Space"),
+    "phyletic.space": ("Choice", "Float", "Int", "Ordinal", "Space", "grid"),
     "phyletic.study.schedule": ("Schedule",),
-    "phyletic.study.study": ("Study", "studies"),
+    "phyletic.study.study": ("Study", "delete_study", "studies"),
     "phyletic.workers.live_trial": ("LiveTrial",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -40,7 +40,9 @@ NAMES = [
     "TrialState",
     "Truncation",
     "Wait",
+    "delete_study",
     "early_stop",
+    "grid",
     "studies",
     "suggest",
 ]

@@ -126,6 +126,7 @@ def _limit(kind: type[int] | type[float]) -> Callable[[str], Any]:
     click.option("--trials", type=_limit(int), metavar="N|none", help="Completed trials of the whole study."),
     click.option("--seconds", type=_limit(float), metavar="S|none", help="Time during which trials were running."),
     click.option("--target", type=_limit(float), metavar="SCORE|none", help="Score at which the study ends."),
+    click.option("--patience", type=_limit(int), metavar="N|none", help="Trials in a row without a new best."),
 )
 def budget(study: Study, **limits: Any) -> _Said:
     """Change how far STUDY goes, also while it runs or after it has finished.
@@ -134,12 +135,32 @@ def budget(study: Study, **limits: Any) -> _Said:
     """
     named = {name: None if limit == "none" else limit for name, limit in limits.items() if limit is not None}
     if not named:
-        raise click.UsageError("name a limit: --steps, --trials, --seconds or --target")
+        raise click.UsageError("name a limit: --steps, --trials, --seconds, --target or --patience")
     before = study.control.budget
     after = msgspec.structs.replace(before, **named)
     study.set_budget(after)
     line = f"goes to {budget_text(after)}" + (f"; before, to {budget_text(before)}" if before != after else "")
     return _changed("budget", before, after, line)
+
+
+@_control(
+    "Delete a study.",
+    "digits --yes",
+    click.option("--yes", is_flag=True, help="Do not ask whether it is meant."),
+)
+def delete(study: Study, yes: bool) -> _Said:
+    """Delete STUDY with all its trials and checkpoints, for good.
+
+    It must not be running. Logs of workers are left.
+    """
+    from phyletic.study.study import delete_study
+
+    if not yes:
+        click.confirm(f"delete study {study.name} with {len(study.trials())} trials and their checkpoints?", abort=True)
+    name, storage = study.name, study.storage
+    study.close()
+    delete_study(name, storage)
+    return {"deleted": True}, "deleted"
 
 
 @_control(

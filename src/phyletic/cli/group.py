@@ -69,7 +69,7 @@ class CommandGroup(click.Group):
         **dict.fromkeys(("studies", "show"), "phyletic.cli.status"),
         **dict.fromkeys(("best", "schedule"), "phyletic.cli.results"),
         "plot": "phyletic.cli.plot",
-        **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin"), "phyletic.cli.control"),
+        **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin", "delete"), "phyletic.cli.control"),
         "simulate": "phyletic.cli.simulate",
         "doctor": "phyletic.cli.doctor",
     },

@@ -57,5 +57,6 @@ def budget_text(budget: Budget) -> str:
         "trials": budget.trials,
         "seconds": budget.seconds,
         "as target": budget.target,
+        "trials without a new best": budget.patience,
     }
     return ", ".join(f"{limit:.15g} {name}" for name, limit in limits.items() if limit is not None) or "no limit"

@@ -81,12 +81,16 @@ def _echo_status(status: StudyStatus) -> None:
 
     counted = ", ".join(f"{count} {state}" for state, count in status.trials.items() if count)
     best = "none yet" if status.best is None else f"{number_text(status.best_score, 6)} in trial {status.best}"
+    head = "none yet"
+    if status.best_head is not None:
+        head = f"{status.best_member}, {number_text(status.best_head_score, 6)} now in trial {status.best_head}"
     for name, text in (
         ("study", f"{status.name} ({status.state})"),
         ("storage", status.storage),
         ("created", moment(status.created)),
         ("metric", f"{status.metric.name} ({status.metric.mode})"),
         ("best", best),
+        ("best member", head),
         ("algorithm", f"{status.algorithm}, {status.population} members"),
         ("budget", budget_text(status.budget)),
         ("trials", counted or "none yet"),

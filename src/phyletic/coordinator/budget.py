@@ -23,6 +23,8 @@ def done(state: StudyState) -> str:
         return f"the target of {budget.target:g} is reached"
     if budget.trials is not None and counters.completed >= budget.trials:
         return f"{counters.completed} trials are completed"
+    if budget.patience is not None and counters.since_best >= budget.patience:
+        return f"{counters.since_best} trials in a row brought no new best"
     if budget.seconds is not None and counters.active_seconds >= budget.seconds:
         return f"{counters.active_seconds:.0f} s of the {budget.seconds:g} s are used"
     return ""

@@ -58,7 +58,7 @@ def heads(ended: Sequence[Trial]) -> tuple[Trial, ...]:
 def insert_best(state: StudyState, trial: Trial) -> list[Trial]:
     """Insert a completed trial into the best ones; returns those that it pushed out.
 
-    A tie goes to the lower number, whichever was completed first.
+    A tie goes to the higher number, whichever was completed first: it was trained longer.
     """
     if not trial.finite or trial.score is None:
         return []
@@ -115,7 +115,7 @@ def forget_damaged(state: StudyState, changes: Changes, damaged: Trial) -> None:
 
 
 def _before(state: StudyState, trial: Trial, other: Trial) -> bool:
-    """Whether a trial ranks before another, by score and then by number.
+    """Whether a trial ranks before another: by score, and of equal ones the later trial.
 
     Args:
         state: The study's state.
@@ -124,4 +124,4 @@ def _before(state: StudyState, trial: Trial, other: Trial) -> bool:
     """
     assert trial.score is not None
     assert other.score is not None
-    return state.better(trial.score, other.score) or (trial.score == other.score and trial.number < other.number)
+    return state.better(trial.score, other.score) or (trial.score == other.score and trial.number > other.number)

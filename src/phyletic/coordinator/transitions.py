@@ -406,6 +406,9 @@ def _count_end(state: StudyState, trial: Trial) -> None:
         counted |= {"failures_in_a_row": 0, "member_steps": counters.member_steps + (trial.steps_done or 0)}
     if trial.score is not None:
         counted["nonfinite"] = counters.nonfinite + (not trial.finite)
+        before = state.best[0].score if state.best else None
+        new_best = trial.finite and (before is None or state.better(trial.score, before))
+        counted["since_best"] = 0 if new_best else counters.since_best + 1
         counted["nonfinite_in_a_row"] = 0 if trial.finite else counters.nonfinite_in_a_row + 1
     state.counters = msgspec.structs.replace(counters, **counted)
 

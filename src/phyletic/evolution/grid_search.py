@@ -23,7 +23,8 @@ class GridSearch:
 
     Args:
         interval: Steps of one trial.
-        points: The most values that each parameter takes: one number for all, or a number for each path.
+        points: The most values that each parameter takes: one number for all, or a number for some paths; then the
+            other Floats and Ints are sampled for each member.
         population: Number of members; None for one member per point of the grid. A smaller population takes points
             spread evenly over the grid's order, a larger one begins again from the first.
         interval_seconds: Seconds of one trial, instead of ``interval``.
@@ -59,7 +60,7 @@ class GridSearch:
         return self.population if self.population is not None else len(space.grid(self.points))
 
     def point(self, space: Space, member: int) -> dict[str, Value]:
-        """Return the values of the grid that belong to a member."""
+        """Return the values of the grid that belong to a member, without those that are sampled."""
         grid = space.grid(self.points)
         place = member % len(grid)
         if self.population is not None and member < self.population < len(grid):
@@ -75,12 +76,12 @@ class GridSearch:
         stream: RandomStream,
     ) -> Suggestion:
         """Decide a member's first trial: its point of the grid, or the user's values; see :meth:`Algorithm.birth`."""
-        values = space.complete(given, stream) if given else self.point(space, member)
-        return newborn(self, values)
+        return newborn(self, space.complete(given or self.point(space, member), stream))
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Decide a member's next trial; see :meth:`Algorithm.suggest`."""
         view = population.view(member)
         if view.failed or view.trial is None:
-            return fresh_start(self, population, view, self.point(population.space, member))
+            values = population.space.complete(self.point(population.space, member), stream)
+            return fresh_start(self, population, view, values)
         return unchanging(self, population, view)

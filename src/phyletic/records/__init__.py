@@ -4,6 +4,7 @@ from phyletic.records.checkpoint import CheckpointReference, CheckpointState
 from phyletic.records.decision import Change, Decision, Suggestion
 from phyletic.records.evaluation import Evaluation, Measured
 from phyletic.records.event import Event, StudyChange
+from phyletic.records.failed_attempt import FailedAttempt, failed_attempt
 from phyletic.records.lease import Lease
 from phyletic.records.study import Budget, Metric, StudyControl, StudyIdentity
 from phyletic.records.trial import Timings, Trial, TrialState
@@ -17,6 +18,7 @@ __all__ = [
     "Decision",
     "Evaluation",
     "Event",
+    "FailedAttempt",
     "Hyperparameters",
     "Lease",
     "Measured",
@@ -29,4 +31,5 @@ __all__ = [
     "Trial",
     "TrialState",
     "Value",
+    "failed_attempt",
 ]

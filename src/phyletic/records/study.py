@@ -46,22 +46,24 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Time during which trials were running, in seconds above 0, over all runs of the study; it leaves out
             the machine's sleep.
         target: Score at which the study ends, finite.
+        patience: How many trials in a row may complete without a new best before the study ends, at least 1.
 
     Raises:
         InvalidArgument: A limit is out of its range.
 
     Example:
         >>> Budget(steps=3000, trials=25)
-        Budget(steps=3000, trials=25, seconds=None, target=None)
+        Budget(steps=3000, trials=25, seconds=None, target=None, patience=None)
     """
 
     steps: int | None = None
     trials: int | None = None
     seconds: float | None = None
     target: float | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
-        for name, limit in (("steps", self.steps), ("trials", self.trials)):
+        for name, limit in (("steps", self.steps), ("trials", self.trials), ("patience", self.patience)):
             if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit < 2**53):
                 raise InvalidArgument(f"budget.{name}", limit, "a whole number of at least 1, or None")
         for name, number in (("seconds", self.seconds), ("target", self.target)):
@@ -75,7 +77,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unlimited(self) -> bool:
         """Whether no limit is set."""
-        return self.steps is None and self.trials is None and self.seconds is None and self.target is None
+        return self == Budget()
 
 
 class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
         algorithm: The algorithm's JSON form, with the initial population.
         seed: The study derives all its randomness from it.
         initial: The user's values for the first members, by flat path; each may be incomplete.
+        initial_functions: For each of them, the functions that gave values, by path, as name and hash.
         sampling: How the other first values are drawn: ``"random"``, ``"sobol"`` or ``"latin"``.
     """
 
@@ -99,6 +102,7 @@ class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
     algorithm: dict[str, Any]
     seed: int
     initial: tuple[dict[str, Value], ...] = ()
+    initial_functions: tuple[dict[str, str], ...] = ()
     sampling: Literal["random", "sobol", "latin"] = "random"
 
     @property

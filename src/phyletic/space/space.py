@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -99,7 +99,7 @@ class Space:
 
     def sample(self, stream: RandomStream) -> dict[str, Value]:
         """Draw a value for every parameter that exists, and add the constants, in definition order."""
-        return self._filled(lambda parameter: parameter.domain.sample(stream))
+        return self._filled(lambda parameter, before: parameter.domain.sample(stream))
 
     def from_units(self, units: Sequence[float]) -> dict[str, Value]:
         """Map a point of the unit cube to values.
@@ -115,7 +115,7 @@ class Space:
         if not all(0.0 <= unit <= 1.0 for unit in units):
             raise InvalidArgument("units", list(units), "numbers from 0 to 1")
         by_path = dict(zip(self.parameters, units, strict=True))
-        return self._filled(lambda parameter: parameter.domain.from_unit(float(by_path[parameter.path])))
+        return self._filled(lambda parameter, before: parameter.domain.from_unit(float(by_path[parameter.path])))
 
     def complete(self, partial: Mapping[str, Any], stream: RandomStream) -> dict[str, Value]:
         """Keep the given values, and draw the others.
@@ -123,7 +123,8 @@ class Space:
         A value for a parameter under an option also chooses that option, unless the choice is given.
 
         Args:
-            partial: Some of the values, by flat path or nested.
+            partial: Some of the values, by flat path or nested; a function in the place of a value takes the values
+                before it, by flat path, and returns it.
             stream: The source of random numbers for the others.
 
         Returns:
@@ -132,7 +133,20 @@ class Space:
         Raises:
             InvalidSpace: A name is unknown (the error suggests the nearest one), a value is not allowed, or two values
                 cannot exist together.
+            InvalidArgument: A function raised.
+
+        Example:
+            >>> space = Space({"h0": Float(0, 1), "h1": Float(0, 1)})
+            >>> space.complete({"h0": 0.25, "h1": lambda values: 1 - values["h0"]}, RandomStream(0))
+            {'h0': 0.25, 'h1': 0.75}
         """
+        functions: dict[str, Callable[[dict[str, Value]], Any]] = {}
+        if isinstance(partial, Mapping):
+            flat = flatten(partial, self._choices)
+            functions = {path: value for path, value in flat.items() if callable(value)}
+            if functions:
+                partial = {path: value for path, value in flat.items() if path not in functions}
+                self._require_parameters(functions)
         given = self._coerced(partial)
         wanted: dict[str, tuple[str, str]] = {}
         for path in given:
@@ -144,8 +158,14 @@ class Space:
                     allowed = f"left out if {because} is given, which needs {choice} to be {other!r}"
                     raise InvalidSpace(path, given[path], allowed)
         given.update({choice: option for choice, (_, option) in wanted.items()})
-        values = self.repair(given, stream)
-        self._refuse_inactive(given, values)
+
+        def take(parameter: Parameter, before: Mapping[str, Value]) -> Value:
+            if parameter.path in functions:
+                return _called(functions[parameter.path], parameter, before)
+            return given[parameter.path] if parameter.path in given else parameter.domain.sample(stream)
+
+        values = self._filled(take)
+        self._refuse_inactive({**dict.fromkeys(functions), **given}, values)
         return values
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Value]:
@@ -162,7 +182,7 @@ class Space:
         """
         given = self._coerced(values)
 
-        def take(parameter: Parameter) -> Value:
+        def take(parameter: Parameter, before: Mapping[str, Value]) -> Value:
             if parameter.path not in given:
                 raise InvalidSpace(parameter.path, None, "given: every parameter that exists needs a value")
             return given[parameter.path]
@@ -174,7 +194,7 @@ class Space:
     def repair(self, values: Mapping[str, Value], stream: RandomStream) -> dict[str, Value]:
         """After a choice changed, drop values that no longer exist, draw those that now do, and keep the others."""
 
-        def take(parameter: Parameter) -> Value:
+        def take(parameter: Parameter, before: Mapping[str, Value]) -> Value:
             return values[parameter.path] if parameter.path in values else parameter.domain.sample(stream)
 
         return self._filled(take)
@@ -191,7 +211,7 @@ class Space:
             if they still exist, otherwise as in ``source``.
         """
 
-        def take(parameter: Parameter) -> Value:
+        def take(parameter: Parameter, before: Mapping[str, Value]) -> Value:
             first, second = (source, values) if parameter.path in self._anchored else (values, source)
             return first[parameter.path] if parameter.path in first else second[parameter.path]
 
@@ -201,25 +221,27 @@ class Space:
         """Return the product of the parameters' grids; each option of a choice has its own branch.
 
         Args:
-            points: How many values each Float and Int takes: a number of at least 1 for all, or a number by path.
-                Ordinal and Choice take all their values.
+            points: How many values each Float and Int takes: a number of at least 1 for all, or a number by path; then
+                the others are left out. Ordinal and Choice take all their values.
 
         Raises:
             InvalidSpace: A path is unknown.
-            InvalidArgument: ``points`` is not a whole number of at least 1, lacks a path, or gives more than a million
-                combinations.
+            InvalidArgument: ``points`` is not a whole number of at least 1, or gives more than a million combinations.
 
         Example:
             >>> Space({"bias": Choice([False, True]), "size": Choice([1, 2])}).grid(3)[1]
             {'bias': False, 'size': 2}
         """
-        if isinstance(points, Mapping):
-            self._check_grid(points)
+        for path in points if isinstance(points, Mapping) else ():
+            if path not in self.parameters:
+                raise unknown(path, self.parameters)
         found: list[dict[str, Value]] = [{}]  # the first parameter varies slowest
         for path, entry in self._entries.items():
             options: tuple[Value, ...]
             if isinstance(entry, Constant):
                 options = (entry.value,)
+            elif isinstance(points, Mapping) and path not in points and isinstance(entry.domain, Float | Int):
+                continue
             else:
                 options = entry.domain.grid(points.get(path, 1) if isinstance(points, Mapping) else points)
             longer: list[dict[str, Value]] = []
@@ -232,14 +254,6 @@ class Space:
                     raise InvalidArgument("points", points, f"few enough for a grid of at most {_LARGEST_GRID} points")
             found = longer
         return found
-
-    def _check_grid(self, points: Mapping[str, int]) -> None:
-        for path in points:
-            if path not in self.parameters:
-                raise unknown(path, self.parameters)
-        for path, parameter in self.parameters.items():
-            if path not in points and isinstance(parameter.domain, Float | Int):
-                raise InvalidArgument("points", dict(points), f"given for {path!r} too, or one number for all")
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; :meth:`from_json` reads it."""
@@ -276,16 +290,23 @@ class Space:
     def __reduce__(self) -> tuple[object, ...]:
         return (Space.from_json, (self.to_json(),))
 
-    def _filled(self, draw: Callable[[Parameter], Value]) -> dict[str, Value]:
-        """Return a value for every parameter and constant that exists; ``draw`` gives those of the parameters.
+    def _filled(self, draw: Callable[[Parameter, Mapping[str, Value]], Value]) -> dict[str, Value]:
+        """Return a value for every parameter and constant that exists.
+
+        ``draw`` gives a parameter's value; it gets the parameter and the values before it.
 
         A choice comes before the entries under it, so one pass decides which entries exist.
         """
         values: dict[str, Value] = {}
         for path, entry in self._entries.items():
             if exists(entry, values):
-                values[path] = entry.value if isinstance(entry, Constant) else draw(entry)
+                values[path] = entry.value if isinstance(entry, Constant) else draw(entry, values)
         return values
+
+    def _require_parameters(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if path not in self.parameters:
+                raise unknown(path, self.parameters)
 
     def _coerced(self, values: Any) -> dict[str, Value]:
         """Return a user's values by flat path, each with the type of its domain."""
@@ -310,3 +331,27 @@ class Space:
                 found = repr(values[choice]) if choice in values else "left out"
                 allowed = f"left out while {choice} is {found}: it exists only for {option!r}"
                 raise InvalidSpace(path, given[path], allowed)
+
+
+def _called(function: Callable[[dict[str, Value]], Any], parameter: Parameter, before: Mapping[str, Value]) -> Value:
+    """Return the value that a user's function gives to a parameter.
+
+    Args:
+        function: The function of the values before it.
+        parameter: The parameter.
+        before: The values before it by flat path.
+
+    Raises:
+        InvalidArgument: The function raised.
+        InvalidSpace: It returned a value outside of the domain.
+    """
+    name = getattr(function, "__qualname__", repr(function))
+    try:
+        value = function(dict(before))
+    except Exception as error:
+        allowed = f"a function of the values before {parameter.path!r} that returns one of its values"
+        raise InvalidArgument(parameter.path, name, allowed, f"It raised {error!r}") from error
+    try:
+        return parameter.domain.coerce(value, parameter.path)
+    except InvalidSpace as error:
+        raise InvalidSpace(error.name, error.value, error.allowed, f"The function {name} returned it") from error

@@ -39,6 +39,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
         nonfinite: Scores that were NaN or infinite.
         failures_in_a_row: Failed attempts since the last completion.
         nonfinite_in_a_row: Completed trials without a finite score since the last with one.
+        since_best: Completed trials since the last one with a new best score.
         active_seconds: Time during which trials were running.
         member_steps: Steps trained, summed over all trials.
         clock: The owner's clock at the latest write, in seconds since 1970; None before the first.
@@ -55,6 +56,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     nonfinite: int = 0
     failures_in_a_row: int = 0
     nonfinite_in_a_row: int = 0
+    since_best: int = 0
     active_seconds: float = 0.0
     member_steps: int = 0
     clock: float | None = None

@@ -128,6 +128,22 @@ def members(connection: Connection, study_id: int) -> list[MemberRow]:
     return [member_of(row) for row in connection.execute(statement)]
 
 
+def best_head(connection: Connection, stored: StoredStudy, mode: Literal["min", "max"]) -> Trial | None:
+    """Return the head with the best finite score among the present members; of equal ones the later.
+
+    Args:
+        connection: Where to read.
+        stored: The study.
+        mode: Which way is better.
+    """
+    rows = members(connection, stored.id)
+    heads = [row.head for row in rows if row.head is not None and row.member < stored.control.population]
+    finite = [(trial.score, trial) for trial in trials_by_number(connection, stored.id, heads).values() if trial.finite]
+    sign = 1.0 if mode == "max" else -1.0
+    best = max(finite, key=lambda scored: (sign * (scored[0] or 0.0), scored[1].number), default=None)
+    return None if best is None else best[1]
+
+
 def trials_of_members(connection: Connection, study_id: int) -> list[Trial]:
     """Return the trials that members or open trials refer to: heads, tips, kept ones, parents and the latest."""
     columns = tables.member.c
@@ -255,7 +271,7 @@ def _first_decided_after(connection: Connection, study_id: int, sequence: int) -
 def best_trials(
     connection: Connection, study_id: int, mode: Literal["min", "max"], count: int, *, kept: bool = False
 ) -> list[Trial]:
-    """Return the completed trials with the best finite scores, the best first, ties to the lower number.
+    """Return the completed trials with the best finite scores, the best first; of equal ones the later.
 
     Args:
         connection: Where to read.
@@ -268,7 +284,7 @@ def best_trials(
     # NaN compares above every number in both databases, so the range leaves it out.
     statement = (
         TRIALS.where(_t.study == study_id, _t.state == str(TrialState.COMPLETED), _t.score.between(-_LARGEST, _LARGEST))
-        .order_by(order, _t.number)
+        .order_by(order, _t.number.desc())
         .limit(count)
     )
     if kept:

@@ -37,6 +37,7 @@ study = sa.Table(
     sa.Column("nonfinite", sa.BigInteger, nullable=False),
     sa.Column("failures_in_a_row", sa.BigInteger, nullable=False),
     sa.Column("nonfinite_in_a_row", sa.BigInteger, nullable=False),
+    sa.Column("since_best", sa.BigInteger, nullable=False),
     sa.Column("active_seconds", sa.Double, nullable=False),
     sa.Column("member_steps", sa.BigInteger, nullable=False),
     sa.Column("clock", sa.Double),  # of the owner, at its latest write

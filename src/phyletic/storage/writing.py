@@ -175,6 +175,13 @@ def take_epoch(connection: Connection, study_id: int, before: int) -> int:
     return int(epoch)
 
 
+def delete_study(connection: Connection, study_id: int) -> None:
+    """Delete every row of a study."""
+    for table in (tables.trial, tables.member, tables.evaluation, tables.checkpoint, tables.session, tables.event):
+        connection.execute(sa.delete(table).where(table.c.study == study_id))
+    connection.execute(sa.delete(tables.study).where(tables.study.c.id == study_id))
+
+
 def write(connection: Connection, study_id: int, changes: Changes) -> None:
     """Write what a decision changes.
 

@@ -16,6 +16,7 @@ from phyletic.evolution import Algorithm
 from phyletic.evolution.algorithm import check_algorithm
 from phyletic.evolution.arguments import check_mapping, check_sequence
 from phyletic.evolution.codec import algorithm_from_json, algorithm_to_json
+from phyletic.evolution.user_function import function_hash, qualified_name
 from phyletic.randomness import RandomStream
 from phyletic.records import Metric, StudyIdentity
 from phyletic.space import Space
@@ -104,14 +105,17 @@ def create_identity(given: Arguments, space: Space) -> StudyIdentity:
     if given.metrics is None:
         raise InvalidArgument("metric", None, "the name under which the training code reports its score")
     algorithm = check_algorithm(given.algorithm)
+    seed = secrets.randbits(32) if given.seed is None else given.seed
+    initial = () if given.initial is None else given.initial
     return StudyIdentity(
         uuid=secrets.token_hex(16),
         name=given.name,
         space=space.to_json(),
         metrics=given.metrics,
         algorithm=describe_algorithm(algorithm, space),
-        seed=secrets.randbits(32) if given.seed is None else given.seed,
-        initial=make_initial(() if given.initial is None else given.initial, space, algorithm.population_size(space)),
+        seed=seed,
+        initial=make_initial(initial, space, algorithm.population_size(space), seed),
+        initial_functions=_functions(initial, space),
         sampling=given.sampling or "random",
     )
 
@@ -121,13 +125,18 @@ def describe_algorithm(algorithm: Algorithm, space: Space) -> dict[str, Any]:
     return {**algorithm_to_json(algorithm), "population": algorithm.population_size(space)}
 
 
-def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population: int) -> tuple[dict[str, Any], ...]:
+def make_initial(
+    initial: Sequence[Mapping[str, Any]], space: Space, population: int, seed: int
+) -> tuple[dict[str, Any], ...]:
     """Return the user's initial values by flat path, checked against the space.
+
+    A row with functions of other values is complete, since what they read must be the same at the member's birth.
 
     Args:
         initial: A dictionary of hyperparameters for each of the first members; it may name only some of them.
         space: The study's space.
         population: Number of members.
+        seed: The study's seed, from which values are drawn that functions read.
     """
     initial = check_sequence("initial", initial, "a list of dictionaries, one for each of the first members")
     if len(initial) > population:
@@ -136,12 +145,33 @@ def make_initial(initial: Sequence[Mapping[str, Any]], space: Space, population:
     for place, given in enumerate(initial):
         if not isinstance(given, Mapping):
             raise InvalidArgument(f"initial[{place}]", given, "a dictionary from hyperparameters to values")
-        flat = flatten(
-            given, [path for path in space.parameters if any(p.startswith(f"{path}.") for p in space.parameters)]
-        )
-        complete = space.complete(given, RandomStream(0, place))
-        made.append({path: complete[path] for path in complete if path in flat})
+        flat = _flat(given, space)
+        complete = space.complete(given, RandomStream(seed, _INITIAL, place))
+        whole = any(callable(value) for value in flat.values())
+        made.append({path: complete[path] for path in complete if whole or path in flat})
     return tuple(made)
+
+
+_INITIAL = 2**32 - 1
+"""Names the stream of values that functions in ``initial`` read; no trial has this number."""
+
+
+def _flat(given: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    groups = [path for path in space.parameters if any(other.startswith(f"{path}.") for other in space.parameters)]
+    return flatten(given, groups)
+
+
+def _functions(initial: Sequence[Mapping[str, Any]], space: Space) -> tuple[dict[str, str], ...]:
+    """Return the functions among the initial values, as the study remembers them; empty if there are none."""
+    named = tuple(
+        {
+            path: f"{qualified_name(value)}@{function_hash(value)[:19]}"
+            for path, value in _flat(given, space).items()
+            if callable(value)
+        }
+        for given in initial
+    )
+    return named if any(named) else ()
 
 
 def require_same(stored: StudyIdentity, given: Arguments) -> None:
@@ -157,7 +187,7 @@ def require_same(stored: StudyIdentity, given: Arguments) -> None:
         known = {**algorithm_to_json(algorithm_from_json(stored.algorithm)), "population": population}
         if described != known:
             differences.append(_first_difference("algorithm", known, described))
-    initial = None if given.initial is None else make_initial(given.initial, space, population)
+    initial = None if given.initial is None else make_initial(given.initial, space, population, stored.seed)
     here = {"metric": given.metrics, "seed": given.seed, "initial": initial, "sampling": given.sampling}
     there = {"metric": stored.metrics, "seed": stored.seed, "initial": stored.initial, "sampling": stored.sampling}
     for part, value in here.items():

@@ -28,7 +28,7 @@ from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.database import Database, open_database
-from phyletic.storage.writing import create_study
+from phyletic.storage.writing import create_study, delete_study
 from phyletic.study.identity import Arguments, create_identity, require_same
 from phyletic.version import __version__
 from phyletic.workers.interrupts import Interrupts
@@ -151,6 +151,38 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
         with database.transaction() as connection:
             stored = queries.load_study(connection, given.name)
             return stored or create_study(connection, identity, StudyControl(**first), time.time())
+    finally:
+        database.release()
+
+
+def delete(name: str, storage: str | Path) -> None:
+    """Delete a study and its checkpoints; see :func:`phyletic.delete_study`.
+
+    The bytes go first, so that a deletion that is interrupted can be said again.
+
+    Args:
+        name: The study.
+        storage: Where it is stored.
+    """
+    database = open_database(storage)
+    with database.read() as connection:
+        stored = queries.load_study(connection, name)
+        if stored is None:
+            raise NotFound(f"there is no study {name!r} in {database.location}")
+        known = [
+            one.id for one in queries.checkpoints(connection, stored.id) if one.state is not CheckpointState.COLLECTED
+        ]
+        running = [id for _, _, id in queries.open_trials(connection, stored.id) if id is not None]
+    for owner in list(_owners.values()):
+        if owner.begun and owner.database.location == database.location:
+            raise StorageOwned(f"this process owns {database.location}: close its studies (study.close()) first")
+    database.own()
+    try:
+        remembered = stored.control.checkpoints
+        folder = database.folder("checkpoints") if remembered is None else Path(remembered)
+        Checkpoints(FolderBlobs(folder)).delete(*known, *running)
+        with database.transaction() as connection:
+            delete_study(connection, stored.id)
     finally:
         database.release()
 

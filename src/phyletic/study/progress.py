@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -68,6 +69,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Seconds since this run began.
         timings: How workers spent their time, summed over the trials that ended.
         best: The best trial; None before the first finite score.
+        failed_attempts: How many attempts failed in this run.
     """
 
     study: str
@@ -81,6 +83,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     timings: Timings = Timings()
     best: Trial | None = None
+    failed_attempts: int = 0
 
 
 def time_left(first: Progress, now: Progress) -> float | None:
@@ -236,11 +239,19 @@ def summary_lines(
         names = short_names(list(best.hyperparameters), 40)
         values = ", ".join(f"{names[path]} {value_text(value, 40, 5)}" for path, value in best.hyperparameters.items())
         lines.append(f"  hyperparameters at its end: {values}")
+        ranked = [one for one in progress.members if one.score is not None and math.isfinite(one.score)]
+        sign = 1.0 if metric.mode == "max" else -1.0
+        head = max(ranked, key=lambda one: (sign * (one.score or 0.0), one.step), default=None)
+        if head is not None and (head.score, head.member) != (best.score, best.member):
+            lines.append(f"  best member now: {head.member}, {metric.name} {number_text(head.score, 6)}")
         if lineage:
             lines.append(f"  lineage of {len(lineage)} trial{_s(len(lineage))}: {lineage_text(lineage)}")
     lines.append(f"{totals_text(progress)}, in {duration(progress.seconds)}")
     if count := progress.counters.nonfinite:
         lines.append(f"  scores that were NaN or infinite: {count}; they rank worst, and their members are rescued")
+    if progress.failed_attempts:
+        count = progress.failed_attempts
+        lines.append(f"{count} attempt{_s(count)} failed in this run: study.errors has each")
     for name, place in {"storage": progress.storage, **(places or {})}.items():
         lines.append(f"{name}: {place}")
     return lines

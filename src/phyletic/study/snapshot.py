@@ -10,7 +10,7 @@ import msgspec
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.state import Member, StudyState
 from phyletic.records import StudyChange, Timings, Trial
-from phyletic.records.event import DECIDED, GIVEN_UP, RESULTS
+from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP, RESULTS
 from phyletic.study.display import LiveDisplay
 from phyletic.study.progress import MemberProgress, MemberState, Progress
 
@@ -38,6 +38,7 @@ class Snapshots:
         self._timings: dict[str, float] = {}
         self._damaged: dict[int, Trial] = {}
         self._remarks: set[str] = set()
+        self._failed = 0
         self.latest: Progress = self._now()
 
     def take(self, changes: Sequence[StudyChange]) -> None:
@@ -47,6 +48,8 @@ class Snapshots:
         replaces it.
         """
         for change in changes:
+            if change.kind == ENDED_ATTEMPT and change.payload["cause"] in ("error", "lost", "damaged"):
+                self._failed += 1
             trial = change.trial
             if trial is None:
                 continue
@@ -85,6 +88,7 @@ class Snapshots:
                 seconds=time.monotonic() - self._began,
                 timings=Timings(**self._timings),
                 best=state.best[0] if state.best else None,
+                failed_attempts=self._failed,
             )
 
 

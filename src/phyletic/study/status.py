@@ -37,6 +37,9 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
         active_seconds: Time during which trials were running.
         best: Number of the best trial; None before the first finite score.
         best_score: Its score.
+        best_member: The member whose head has the best finite score now; None if none has one.
+        best_head: The number of that head.
+        best_head_score: Its score.
         created: When it was created, in seconds since 1970.
         checkpoints: Folder of its checkpoints.
         logs: Log files of its local workers.
@@ -54,6 +57,9 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
     active_seconds: float
     best: int | None
     best_score: float | None
+    best_member: int | None
+    best_head: int | None
+    best_head_score: float | None
     created: float
     checkpoints: str
     logs: tuple[str, ...]
@@ -139,6 +145,7 @@ def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyS
     rows = queries.members(connection, stored.id)
     tips = queries.trials_by_number(connection, stored.id, [row.tip for row in rows if row.tip is not None])
     found = queries.best_trials(connection, stored.id, study.identity.metric.mode, 1)
+    head = queries.best_head(connection, stored, study.identity.metric.mode)
     control, counters, best = stored.control, stored.counters, found[0] if found else None
     ended = {"completed": counters.completed, "partial": counters.partial, "failed": counters.failed}
     trials = {state: count for state, count in {**ended, **opened}.items() if count}
@@ -164,6 +171,9 @@ def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyS
         active_seconds=counters.active_seconds,
         best=None if best is None else best.number,
         best_score=None if best is None else best.score,
+        best_member=None if head is None else head.member,
+        best_head=None if head is None else head.number,
+        best_head_score=None if head is None else head.score,
         created=stored.created,
         checkpoints=study.checkpoints.location,
         logs=tuple(str(path) for path in logs),
@@ -189,6 +199,8 @@ def _is_done(stored: StoredStudy, ages: list[int], best: Trial | None, mode: str
     """
     budget, counters = stored.control.budget, stored.counters
     if budget.trials is not None and counters.completed >= budget.trials:
+        return True
+    if budget.patience is not None and counters.since_best >= budget.patience:
         return True
     if budget.seconds is not None and counters.active_seconds >= budget.seconds:
         return True

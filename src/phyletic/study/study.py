@@ -29,14 +29,17 @@ from phyletic.records import (
     CheckpointReference,
     Evaluation,
     Event,
+    FailedAttempt,
     Metric,
     StudyChange,
     StudyControl,
     StudyIdentity,
     Trial,
     TrialState,
+    failed_attempt,
 )
 from phyletic.records.encodings import whole_number
+from phyletic.records.event import ENDED_ATTEMPT
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.database import open_database
@@ -406,7 +409,10 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The completed trial with the best finite score.
+        """The completed trial with the best finite score, of equal ones the latest.
+
+        The best of many noisy scores is partly luck; :attr:`best_member` is the best of those that the members have
+        now.
 
         Raises:
             NotFound: No trial has one yet.
@@ -415,6 +421,19 @@ class Study:
         if not found:
             raise NotFound(f"no trial of study {self.name!r} has completed with a finite {self.identity.metric.name}")
         return found[0]
+
+    @property
+    def best_member(self) -> Trial:
+        """The head with the best finite score among the members as they are now; of equal ones the latest.
+
+        Raises:
+            NotFound: No member has one yet.
+        """
+        with self.database.read() as connection:
+            found = queries.best_head(connection, load_study(connection, self), self.identity.metric.mode)
+        if found is None:
+            raise NotFound(f"no member of study {self.name!r} has a finite {self.identity.metric.name} now")
+        return found
 
     def trials(self, *, states: Sequence[TrialState] | None = None) -> list[Trial]:
         """Return the trials, by number.
@@ -477,6 +496,16 @@ class Study:
         stopped early, and each start of an owner with the versions that it ran with.
         """
         return [event for _, event in self._read(queries.events)]
+
+    @property
+    def errors(self) -> list[FailedAttempt]:
+        """Every attempt that raised, was lost with its worker, or met damage, in order; also those that were retried.
+
+        Example:
+            ``for failed in study.errors: print(failed.trial, failed.attempt, failed.error)``
+        """
+        found = self._read(queries.events, kinds=[ENDED_ATTEMPT])
+        return [failed for _, event in found if (failed := failed_attempt(event)) is not None]
 
     def changes(self, since: int = -1, *, limit: int = 10_000) -> list[StudyChange]:
         """Return the changes that were committed after a write, in order: the records that callbacks get.
@@ -630,6 +659,22 @@ def trial_number(trial: object) -> int:
     if number is None or not 0 <= number < 2**63:
         raise InvalidArgument("trial", trial, "a trial, or its number")
     return number
+
+
+def delete_study(name: str, storage: str | Path) -> None:
+    """Delete a study with its checkpoints, for good.
+
+    Args:
+        name: The study.
+        storage: Where it is stored.
+
+    Raises:
+        NotFound: There is no such file or study.
+        StorageOwned: A process owns the storage: end its run first.
+    """
+    from phyletic.study.opening import delete
+
+    delete(check_name(name), storage)
 
 
 def studies(storage: str | Path) -> list[StudyIdentity]:

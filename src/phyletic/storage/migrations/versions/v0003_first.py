@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("nonfinite", sa.BigInteger, nullable=False),
         sa.Column("failures_in_a_row", sa.BigInteger, nullable=False),
         sa.Column("nonfinite_in_a_row", sa.BigInteger, nullable=False),
+        sa.Column("since_best", sa.BigInteger, nullable=False),
         sa.Column("active_seconds", sa.Double, nullable=False),
         sa.Column("member_steps", sa.BigInteger, nullable=False),
         sa.Column("clock", sa.Double),
