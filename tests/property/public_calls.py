@@ -124,7 +124,7 @@ DEFINITION: dict[str, Any] = {
     "space": {"x": ph.Float(0, 1)}, "metric": "score", "mode": "max", "algorithm": ph.PBT(2, 5), "steps": 10,
 }  # fmt: skip
 MADE: Calls = {
-    "Budget": (ph.Budget, {"steps": 10, "trials": 3, "seconds": 1.5, "target": 0.5}),
+    "Budget": (ph.Budget, {"steps": 10, "trials": 3, "seconds": 1.5, "target": 0.5, "patience": 5}),
     "PBT": (
         ph.PBT,
         {**BY_INTERVAL, "population": 4, "exploit": ph.Truncation(), "explore": ph.Perturb(), "burn_in": 0,
@@ -157,6 +157,8 @@ MADE: Calls = {
     "Schedule": (ph.Schedule, {"segments": ()}),
     "Schedule.from_json": (ph.Schedule.from_json, {"text": '{"segments": []}'}),
     "studies": (ph.studies, {"storage": "no.db"}),
+    "delete_study": (ph.delete_study, {"name": "study", "storage": "no.db"}),
+    "grid": (lambda values: ph.grid(values), {"values": {"lr": [0.1]}}),
     "example_study": (example_study, {"storage": None, "population": 2, "steps": 2}),
 }  # fmt: skip
 

@@ -49,13 +49,13 @@ ALONE = {**MADE, **SIMULATED, **PICTURES}
 
 # labels of the wrong values that some arguments take, and these arguments; an unlisted argument takes none of them
 TAKES = {
-    "'a/b'": "Study.name Study.metric StudyDefinition.metric",
+    "'a/b'": "Study.name Study.metric StudyDefinition.metric delete_study.name",
     "'' 'a/b' 'xxx'": "plots.summary.title plots.landscape.title plots.side_by_side.title",
     "'' 'a/b' 'a\\0b' '\\ud800' 'xxx'": "fail.error",
     "None 'a/b'": "ask.worker",
     "None 'a/b' Path('x')": "Study.checkpoints",
     "b'' b'\\xff'": "plots.Animation.gif",
-    "None": """Budget.steps Budget.trials PBT.interval_seconds PBT.gate ExploreOnly.interval_seconds
+    "None": """Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds PBT.gate ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
@@ -63,7 +63,8 @@ TAKES = {
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
         plots.parameters.hyperparameters plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
-        Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised""",
+        Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised
+        apply.fresh""",
     "None True": "Choice.fixed",
     "True 0": "run.verbose",
     # whole numbers
@@ -98,7 +99,7 @@ TAKES = {
     "True 0 -1 0.5 1.5 inf 10**30 int64(2) array(1.)": "tell.loss report.loss",
     # sequences and mappings
     "{}": "GridSearch.points Space.definition",
-    "None {}": "report.values run.environment",
+    "None {}": "report.values run.environment grid.values",
     "None {} {'':0}": "tell.checkpoint",
     "[] ()": "Schedule.segments simulate.controls StudyDefinition.initial suggest.trials early_stop.trials",
     "None [] ()": """run.callbacks Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
@@ -138,7 +139,7 @@ ERRORS: dict[str, tuple[type[PhyleticError], ...]] = {
     "Study.space": (ph.errors.NotFound,),
     "tell.metrics": (ph.errors.MetricMissing,),
     "tell.checkpoint": (ph.errors.StateUnsupported,),
-    **dict.fromkeys(["apply.target", "apply.group", "apply.scheduler", "apply.lr"], (ph.errors.ApplyFailed,)),
+    **dict.fromkeys(["apply.target", "apply.group", "apply.scheduler", "apply.read", "apply.lr"], (ph.errors.ApplyFailed,)),
     **dict.fromkeys(["__getitem__.path", "pin.trial", "checkpoint_path.trial", "restore.trial"], (ph.errors.NotFound,)),
 }
 

@@ -93,7 +93,7 @@ def test_each_command_can_print_json(storage: Path) -> None:
             ("pin", "toy", "1", "--unpin"),
         ]
     ]
-    empty = {"steps": None, "trials": 4, "seconds": None, "target": None}
+    empty = {"steps": None, "trials": 4, "seconds": None, "target": None, "patience": None}
     assert said == [
         {"study": "toy", "setting": "population", "before": 2, "after": 3},
         {"study": "toy", "setting": "paused", "before": False, "after": True},

@@ -120,9 +120,9 @@ def test_a_member_keeps_the_head_that_it_may_donate_after_two_hand_backs():
     assert head in desk.coordinator.state.member(0).kept
 
 
-def test_among_equal_scores_the_lower_number_is_best_whatever_the_order():
+def test_among_equal_scores_the_later_trial_is_best_whatever_the_order():
     desk = Desk(steps=50)
     first, second = desk.say(Ask(session=SESSIONS[0])), desk.say(Ask(session=SESSIONS[1]))
     desk.tell(second, 1.0)
     desk.tell(first, 1.0)
-    assert [trial.number for trial in desk.coordinator.state.best] == [0] == [desk.study.best.number]
+    assert [trial.number for trial in desk.coordinator.state.best] == [1] == [desk.study.best.number]

@@ -14,14 +14,14 @@ from phyletic.storage import queries
 DONE = TrialState.COMPLETED
 
 
-def test_the_best_trials_have_finite_scores_and_ties_go_to_the_lower_number(studied: Any, trial: Any) -> None:
+def test_the_best_trials_have_finite_scores_and_ties_go_to_the_later_trial(studied: Any, trial: Any) -> None:
     scores = [0.5, math.nan, 2.0, None, math.inf, -3.0, 2.0, -math.inf, 0.5]
     rows = [(trial(n, score=score, state=DONE), None) for n, score in enumerate(scores)]
     rows.append((trial(len(scores), score=9.0, state=TrialState.RUNNING), None))
     studied.write(inserted=rows)
-    assert [found.number for found in studied.read(queries.best_trials, "max", 9)] == [2, 6, 0, 8, 5]
-    assert [found.number for found in studied.read(queries.best_trials, "min", 9)] == [5, 0, 8, 2, 6]
-    assert [found.number for found in studied.read(queries.best_trials, "max", 1)] == [2]
+    assert [found.number for found in studied.read(queries.best_trials, "max", 9)] == [6, 2, 8, 0, 5]
+    assert [found.number for found in studied.read(queries.best_trials, "min", 9)] == [5, 8, 0, 6, 2]
+    assert [found.number for found in studied.read(queries.best_trials, "max", 1)] == [6]
 
 
 def test_a_lineage_goes_from_the_newborn_to_the_trial(studied: Any, trial: Any) -> None:
