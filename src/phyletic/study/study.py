@@ -187,8 +187,9 @@ class Study:
 
     def run(
         self,
-        train: Callable[[Any], object],
+        train: Callable[[Any], object] | None = None,
         *,
+        command: Sequence[str] | None = None,
         workers: int | None = None,
         devices: Sequence[object] | None = None,
         threads: int | None = 1,
@@ -199,7 +200,7 @@ class Study:
         environment: Mapping[str, str] | None = None,
         callbacks: Sequence[Any] | None = None,
     ) -> None:
-        """Run the training code until the budget is used up.
+        """Run the training code, or a command for each trial, until the budget is used up.
 
         Ctrl-C once lets running trials finish and grants no more; twice stops now, in this process by
         KeyboardInterrupt. Either way the study goes on when it is run again. A trial that another thread asked for
@@ -207,6 +208,9 @@ class Study:
 
         Args:
             train: Called once per worker with a source of trials to loop over.
+            command: In place of ``train``, a program and its arguments, such as ``["python", "train.py"]``. One process
+                of it runs each trial; no shell reads it. The environment variable ``PHYLETIC_JOB`` names a JSON file
+                with the trial, and arguments may have placeholders such as ``"{lr}"``; see the user's guide.
             workers: Number of local processes; 0 runs in this process. By default as many as there are devices, or 0.
             devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or
                 ``[[0, 1], [2, 3]]`` for several each.
@@ -217,12 +221,13 @@ class Study:
                 Nothing can be killed in this process, so it needs ``workers`` of at least 1.
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
                 killed. In this process nothing is killed; a second SIGTERM ends it.
-            environment: Further environment variables of the workers.
+            environment: Further environment variables of the workers, and of commands.
             callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
                 ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`
                 after its commit, and ``on_finished(study)``, called when the run has ended. Exceptions are logged.
 
         Raises:
+            InvalidArgument: An argument cannot be used, or the command is not found; nothing is run then.
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
             TrainingError: The training code broke the contract of the loop; or this thread holds trials that it asked
                 for, for which the run would wait forever.
@@ -241,6 +246,14 @@ class Study:
             grace=grace,
             environment=environment,
         )
+        if command is not None:
+            from phyletic.workers.command import make_command
+
+            if train is not None:
+                raise InvalidArgument("command", command, "left out if train is given")
+            train = make_command(command, self.space, self.identity.metric.name, options)
+        elif train is None:
+            raise InvalidArgument("train", None, "a function that loops over trials, unless command is given")
         run(self, train, options, self._ask_and_tell.held, check_callbacks(callbacks))
 
     # --- ask and tell -------------------------------------------------------------------------------------------
