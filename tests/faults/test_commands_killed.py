@@ -83,7 +83,11 @@ class Run:
         (self.folder / "owner.py").write_text(OWNER)
         arguments = [str(self.folder / "owner.py"), str(self.folder), str(workers), style, str(grace)]
         return subprocess.Popen(
-            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def pids(self, count: int = 1) -> list[int]:
@@ -212,10 +216,10 @@ def test_a_killed_owner_leaves_no_process_behind(run: Run, workers: int, stopped
 def test_a_second_ctrl_c_ends_the_command_in_this_process(run: Run) -> None:
     owner = run.start(0, "ignores")
     (pid,) = run.pids()
-    owner.send_signal(signal.SIGINT)
+    os.killpg(owner.pid, signal.SIGINT)  # a terminal sends it to the whole group
     time.sleep(0.5)
-    assert psutil.pid_exists(pid)  # once lets the running trial finish
-    owner.send_signal(signal.SIGINT)
+    assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # once lets the running trial finish
+    os.killpg(owner.pid, signal.SIGINT)
     assert is_gone(pid)
     assert "KeyboardInterrupt" in owner.communicate(timeout=60)[0]
     assert all(trial.failures == 0 for trial in run.finish())

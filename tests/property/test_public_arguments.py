@@ -59,7 +59,7 @@ TAKES = {
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
-        heartbeat.trial apply.group apply.scheduler replay.schedule run.threads
+        heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
         plots.parameters.hyperparameters plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
@@ -126,6 +126,7 @@ NAMES = {
     "report.values": ["metrics"],
     "trial.number": ["trial"],
     "Space.definition": ["space"],
+    "command.command": ["command", "train"],
     "Float.low": ["low", "high"],
     "Study.metric": ["metric", "mode"],
     "Study.space": ["space", "parameter"],

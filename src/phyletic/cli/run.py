@@ -118,10 +118,10 @@ def find_study(text: str, storage: str | None) -> tuple[Study, str]:
     said = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
     if storage is not None and (said or ":" not in text):
         return stored_study(text, storage), ""
-    module, name = split_reference(text)
-    if not module:
+    if ":" not in text:
         hint = "; the name of a stored study needs --storage"
         raise click.BadParameter(f"{text!r} is {_FORM}{hint}", param_hint="MODULE:STUDY")
+    module, name = split_reference(text)
     found = load(module, name)
     if not isinstance(found, Study):
         raise InvalidArgument("MODULE:STUDY", found, "a phyletic.Study")

@@ -220,7 +220,7 @@ class Study:
             trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial retried.
                 Nothing can be killed in this process, so it needs ``workers`` of at least 1.
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
-                killed. In this process nothing is killed; a second SIGTERM ends it.
+                killed. In this process only commands are killed; a second SIGTERM ends it.
             environment: Further environment variables of the workers, and of commands.
             callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
                 ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`

@@ -371,10 +371,30 @@ def test_a_hopeless_trial_is_ended_and_its_member_rescued(tmp_path, heeds, worke
     assert (hopeless.state, hopeless.end_step) == (TrialState.COMPLETED, 1)
     assert math.isnan(hopeless.score)
     assert [event.trial for event in study.events() if event.kind == STOPPED_EARLY] == [0]
+    assert list(study.checkpoint_path(hopeless).iterdir()) == []  # nothing half written is kept
     rescue = next(trial for trial in study.trials() if trial.member == 0 and trial.generation == 1)
     assert rescue.decision.kind in ("exploit", "rescue")
     assert rescue.score > 0
     assert all(trial.failures == 0 for trial in study.trials())
+
+
+@pytest.mark.parametrize("saves", [True, False])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_budget_that_is_used_up_ends_the_command(tmp_path, saves, workers):
+    body = f"""
+    def hand_back(*_):
+        train(1)
+        sys.exit(75)
+
+    report(score=w, step=start + 1)
+    if {saves}:
+        signal.signal(signal.SIGTERM, hand_back)
+    time.sleep(600)
+    """
+    study = run(tmp_path, body, workers=workers, budget=ph.Budget(seconds=1.0))
+    assert study.finished
+    (trial,) = [trial for trial in study.trials() if trial.attempts]
+    assert (trial.state, trial.failures) == (TrialState.PARTIAL if saves else TrialState.WAITING, 0)
 
 
 # --- what is refused before anything begins -----------------------------------------------------------------------
