@@ -22,8 +22,10 @@
     │   ├── HyperparameterUnused          the training code neither read nor applied a hyperparameter
     │   ├── HyperparameterDrift           an applied value is not in effect at the trial's end
     │   ├── ApplyFailed                   `apply` does not know a target, or the target did not take a value
-    │   └── StateUnsupported              no adapter can save something that `build` returned
+    │   ├── StateUnsupported              no adapter can save something that `build` returned
+    │   └── ReportInvalid                 a command wrote a line in its report that is not a JSON object of numbers
     ├── TrialFailed                       a trial raised; has the worker's traceback
+    │   └── CommandFailed                 a command failed; has the end of its standard error
     └── StudyFailed                       trials failed one after another, so the study stopped
 """
 
@@ -33,6 +35,7 @@ __all__ = [
     "ApplyFailed",
     "CheckpointDamaged",
     "CheckpointError",
+    "CommandFailed",
     "HyperparameterDrift",
     "HyperparameterUnused",
     "InvalidArgument",
@@ -42,6 +45,7 @@ __all__ = [
     "MissingDependency",
     "NotFound",
     "PhyleticError",
+    "ReportInvalid",
     "StateUnsupported",
     "StorageBusy",
     "StorageError",
@@ -183,8 +187,16 @@ class StateUnsupported(TrainingError):
     """No adapter can save something that ``build`` returned."""
 
 
+class ReportInvalid(TrainingError):
+    """A command wrote a line in its report that is not a JSON object of numbers; the message has the line."""
+
+
 class TrialFailed(PhyleticError):
     """A trial raised in a worker; the message ends with the worker's traceback."""
+
+
+class CommandFailed(TrialFailed):
+    """A command failed, which counts as a failed attempt; the message has the end of its standard error."""
 
 
 class StudyFailed(PhyleticError):

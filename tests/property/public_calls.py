@@ -313,10 +313,11 @@ METHODS: Calls = {
     "check": (lambda o, **a: o.study.check(**a), {"train": nothing, "steps": None}),
     "run": (
         lambda o, **a: o.finished.run(**a),
-        {"train": nothing, "workers": 0, "devices": None, "threads": 1, "reload": "changed", "verbose": 0,
-         "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None,
+        {"train": nothing, "command": None, "workers": 0, "devices": None, "threads": 1, "reload": "changed",
+         "verbose": 0, "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None,
          "on_signal": "raise"},
     ),
+    "command of run": (lambda o, **a: o.finished.run(**a, workers=0, verbose=0), {"command": ["true"]}),
 }  # fmt: skip
 
 

@@ -55,11 +55,12 @@ TAKES = {
     "None 'a/b'": "ask.worker",
     "None 'a/b' Path('x')": "Study.checkpoints",
     "b'' b'\\xff'": "plots.Animation.gif",
-    "None": """Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds PBT.gate ExploreOnly.interval_seconds
+    "None": """Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds
+        PBT.gate ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
-        heartbeat.trial apply.group apply.scheduler replay.schedule run.threads
+        heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
         plots.parameters.hyperparameters plots.animate.pair""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
@@ -127,6 +128,7 @@ NAMES = {
     "report.values": ["metrics"],
     "trial.number": ["trial"],
     "Space.definition": ["space"],
+    "command.command": ["command", "train"],
     "Float.low": ["low", "high"],
     "Study.metric": ["metric", "mode"],
     "Study.space": ["space", "parameter"],
@@ -137,9 +139,12 @@ NAMES = {
 # other errors that need not say what is allowed
 ERRORS: dict[str, tuple[type[PhyleticError], ...]] = {
     "Study.space": (ph.errors.NotFound,),
+    "delete_study.storage": (ph.errors.NotFound,),
     "tell.metrics": (ph.errors.MetricMissing,),
     "tell.checkpoint": (ph.errors.StateUnsupported,),
-    **dict.fromkeys(["apply.target", "apply.group", "apply.scheduler", "apply.read", "apply.lr"], (ph.errors.ApplyFailed,)),
+    **dict.fromkeys(
+        ["apply.target", "apply.group", "apply.scheduler", "apply.read", "apply.lr"], (ph.errors.ApplyFailed,)
+    ),
     **dict.fromkeys(["__getitem__.path", "pin.trial", "checkpoint_path.trial", "restore.trial"], (ph.errors.NotFound,)),
 }
 

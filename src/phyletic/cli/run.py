@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import shlex
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
-from phyletic.cli.shared_options import setting
+from phyletic.cli.shared_options import setting, storage_option, stored_study
 from phyletic.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
 
 _FORM = "not of the form MODULE:NAME, such as train.py:study"
 
@@ -24,11 +30,21 @@ def split_reference(text: str) -> tuple[str, str]:
 
 
 @click.command(
-    short_help="Run a study that Python code defines.",
+    short_help="Run a study with your training code, or with a command for each trial.",
     epilog="Example: phyletic run train.py:study train.py:train --workers 2",
 )
-@click.argument("study", type=split_reference, metavar="MODULE:STUDY")
-@click.argument("train", type=split_reference, metavar="MODULE:FUNCTION")
+@click.argument("study", metavar="MODULE:STUDY")
+@click.argument("train", type=split_reference, metavar="MODULE:FUNCTION", required=False)
+@click.option(
+    "--command",
+    metavar="TEXT",
+    help="In place of the function: a program and its arguments, run once for each trial. No shell reads it.",
+)
+@functools.partial(
+    storage_option,
+    required=False,
+    meaning="Where a stored study is; then its name stands in the place of MODULE:STUDY.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
@@ -46,34 +62,89 @@ def split_reference(text: str) -> tuple[str, str]:
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every trial.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def run(
-    study: tuple[str, str],
-    train: tuple[str, str],
+    study: str,
+    train: tuple[str, str] | None,
+    command: str | None,
+    storage: str | None,
     workers: int | None,
     devices: str | None,
     reload: Literal["changed", "always"],
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Run a study that Python code defines, until its budget is used up.
+    """Run a study with your training code, or with a command for each trial, until its budget is used up.
 
     MODULE:STUDY names a Study, MODULE:FUNCTION the training code, which is called with a source of trials. MODULE is
     a module's name or a .py file; it is imported, so the study must not be run by the module itself. FUNCTION may
     stand alone if it is in the same module.
+
+    With --storage, MODULE:STUDY is the name of a stored study. With --command, no function is given: one process of
+    the command runs each trial. It finds its job in the JSON file that the environment variable PHYLETIC_JOB names, or
+    in arguments such as {lr} and {load_from}; the user's guide has the contract.
+    """
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet exclude each other")
+    if (train is None) == (command is None):
+        raise click.UsageError("give either MODULE:FUNCTION or --command")
+    argv = None if command is None else split_command(command)
+    gpus = None if devices is None else parse_devices(devices)
+    found, module = find_study(study, storage)
+    function = None
+    if train is not None:
+        if not (train[0] or module):
+            raise click.BadParameter(f"{train[1]!r} is {_FORM}", param_hint="MODULE:FUNCTION")
+        function = load(train[0] or module, train[1])
+        if not callable(function):
+            raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
+    level = 0 if quiet else 2 if verbose else 1
+    found.run(function, command=argv, workers=workers, devices=gpus, reload=reload, verbose=level)
+
+
+def find_study(text: str, storage: str | None) -> tuple[Study, str]:
+    """Return a study, and the module that defines it; "" for a stored one.
+
+    Args:
+        text: ``MODULE:STUDY``, or the name of a stored study.
+        storage: Where it is stored; None if it was not said. If only the environment says so, text of the form
+            ``MODULE:STUDY`` is a reference all the same.
+
+    Raises:
+        InvalidArgument: The module does not exist, or defines no study of that name.
+        NotFound: The storage holds no study of that name.
     """
     from phyletic.study.study import Study
 
-    if verbose and quiet:
-        raise click.UsageError("--verbose and --quiet exclude each other")
-    if not study[0]:
-        raise click.BadParameter(f"{study[1]!r} is {_FORM}", param_hint="MODULE:STUDY")
-    gpus = None if devices is None else parse_devices(devices)
-    found = load(*study)
+    context = click.get_current_context()
+    said = context.get_parameter_source("storage") is ParameterSource.COMMANDLINE
+    if storage is not None and (said or ":" not in text):
+        return stored_study(text, storage), ""
+    if ":" not in text:
+        hint = "; the name of a stored study needs --storage"
+        raise click.BadParameter(f"{text!r} is {_FORM}{hint}", param_hint="MODULE:STUDY")
+    module, name = split_reference(text)
+    found = load(module, name)
     if not isinstance(found, Study):
         raise InvalidArgument("MODULE:STUDY", found, "a phyletic.Study")
-    function = load(train[0] or study[0], train[1])
-    if not callable(function):
-        raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
-    found.run(function, workers=workers, devices=gpus, reload=reload, verbose=0 if quiet else 2 if verbose else 1)
+    return found, module
+
+
+def split_command(text: str) -> list[str]:
+    """Split a command into a program and its arguments as a shell would; no shell sees it.
+
+    Raises:
+        InvalidArgument: A quotation has no end, or nothing is left.
+
+    Example:
+        >>> split_command("python train.py --note 'two words'")
+        ['python', 'train.py', '--note', 'two words']
+    """
+    try:
+        argv = shlex.split(text)
+    except ValueError as error:
+        raise InvalidArgument("--command", text, f"a command in shell notation ({error})") from None
+    if not argv:
+        raise InvalidArgument("--command", text, "a program and its arguments, such as 'python train.py'")
+    return argv
 
 
 def load(module: str, name: str) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from phyletic.errors import NotFound
+
+if TYPE_CHECKING:
+    from phyletic.study.study import Study
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,15 +46,21 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def storage_option(command: F) -> F:
-    """Add ``--storage``; the environment variable ``PHYLETIC_STORAGE`` replaces it."""
+def storage_option(
+    command: F,
+    *,
+    required: bool = True,
+    meaning: str = "Where studies are stored: sqlite:///FILE, or a path that ends in .db.",
+) -> F:
+    """Add ``--storage``; the environment variable ``PHYLETIC_STORAGE`` replaces it.
+
+    Args:
+        command: The command.
+        required: Whether the command needs it.
+        meaning: Its help.
+    """
     return click.option(
-        "--storage",
-        required=True,
-        envvar="PHYLETIC_STORAGE",
-        show_envvar=True,
-        metavar="URL",
-        help="Where studies are stored: sqlite:///FILE, or a path that ends in .db.",
+        "--storage", required=required, envvar="PHYLETIC_STORAGE", show_envvar=True, metavar="URL", help=meaning
     )(command)
 
 
@@ -74,12 +83,21 @@ def study_argument(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(study: str, storage: str, **given: Any) -> Any:
-        from phyletic.study.study import Study, studies
-
-        names = [identity.name for identity in studies(storage)]
-        if study not in names:
-            held = f"it holds: {', '.join(names)}" if names else "it holds none"
-            raise NotFound(f"there is no study {study!r} in {storage}; {held}")
-        return command(study=Study(study, storage=storage), **given)
+        return command(study=stored_study(study, storage), **given)
 
     return click.argument("study")(storage_option(run))
+
+
+def stored_study(name: str, storage: str) -> Study:
+    """Open a stored study, which writes nothing.
+
+    Raises:
+        NotFound: The storage does not exist, or holds no study of that name; the message lists those it holds.
+    """
+    from phyletic.study.study import Study, studies
+
+    names = [identity.name for identity in studies(storage)]
+    if name not in names:
+        held = f"it holds: {', '.join(names)}" if names else "it holds none"
+        raise NotFound(f"there is no study {name!r} in {storage}; {held}")
+    return Study(name, storage=storage)

@@ -35,9 +35,10 @@ def grid(values: Mapping[str, Sequence[Any]] | None = None, /, **named: Sequence
     for path, axis in axes.items():
         if not isinstance(path, str):
             raise InvalidArgument("values", path, "the path of a hyperparameter")
+        shown = path if path.isidentifier() else f"values[{path!r}]"
         if isinstance(axis, (str, bytes)) or not isinstance(axis, Sequence) or not axis:
-            raise InvalidArgument(path, axis, "a list of at least one value")
+            raise InvalidArgument(shown, axis, "a list of at least one value")
         count *= len(axis)
         if count > _MOST:
-            raise InvalidArgument(path, f"a list of {len(axis)}", f"short enough for at most {_MOST:,} combinations")
+            raise InvalidArgument(shown, f"a list of {len(axis)}", f"short enough for at most {_MOST:,} combinations")
     return [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]

@@ -7,11 +7,14 @@ that one member's impossible first values never block it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import phyletic
-from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.state import StudyState
 from phyletic.errors import StudyFailed
+from phyletic.records import StudyChange
+from phyletic.records.event import ENDED_ATTEMPT
 
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+)', re.MULTILINE)
 _PACKAGE = str(Path(phyletic.__file__).parent)
@@ -21,35 +24,34 @@ class FirstFailure:
     """Knows whether a failure is the first thing that happened to a study.
 
     Args:
-        owner: The study's owner, as the run begins.
+        state: The study's state as the run begins.
+
+    Attributes:
+        error: The error of the first attempt that failed in this run, if nothing had completed or failed before.
     """
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-        self._untried = True
-        self._untried = owner.state.counters.completed == 0 and self._error() is None
+    def __init__(self, state: StudyState) -> None:
+        counters = state.counters
+        tried = counters.completed or counters.failed or any(opened.trial.failures for opened in state.open.values())
+        self._untried = not tried
+        self.error: str | None = None
 
-    @property
-    def is_first(self) -> bool:
-        """Whether an attempt has failed in this run, and nothing had completed or failed before."""
-        return self._error() is not None
+    def take(self, changes: Sequence[StudyChange]) -> None:
+        """Take what was committed."""
+        for change in changes:
+            if change.kind == "completed":
+                self._untried = False
+            elif self._untried and change.kind == ENDED_ATTEMPT and change.payload["cause"] == "error":
+                self._untried = False
+                self.error = change.payload["error"]
 
     def check(self) -> None:
-        """Raise StudyFailed, with the error's place first, once :attr:`is_first` is true."""
-        error = self._error()
-        if error is not None:
+        """Raise StudyFailed, with the error's place first, if there was one."""
+        if self.error is not None:
             raise StudyFailed(
-                f"{place_of(error)}{last_line(error)}\n\n{error}\n\nThe first trial failed before any had completed, "
-                "so the run ended at once; run it again to try the others."
+                f"{place_of(self.error)}{last_line(self.error)}\n\n{self.error}\n\nThe first trial failed before any "
+                "had completed, so the run ended at once; run it again to try the others."
             )
-
-    def _error(self) -> str | None:
-        if not self._untried:
-            return None
-        with self._owner.looking() as state:
-            self._untried = state.counters.completed == 0
-            failed = (opened.trial.error for opened in state.open.values() if opened.trial.failures)
-            return next(failed, None) if self._untried else None
 
 
 def last_line(text: str) -> str:

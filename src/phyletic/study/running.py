@@ -66,10 +66,10 @@ def run(
             for change in changes:
                 call_back(callbacks, study, change.kind, change)
 
-        listening = [*([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
+        failures = FirstFailure(study.owner.state)
+        listening = [failures.take, *([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
-        failures = FirstFailure(study.owner)
         try:
             if options.count == 0:
                 _run_here(train, source, display, interrupts, failures)
@@ -177,7 +177,7 @@ def _run_here(
             except BaseException as error:
                 source.abort(error)
                 # an exception before the first trial would come again; nobody would see one after the last
-                over = source.granted == granted or source.finished is not None or failures.is_first
+                over = source.granted == granted or source.finished is not None or failures.error is not None
                 if over or source.forked or not worth_another_attempt(error):
                     raise
                 text = "".join(traceback.format_exception(error)).rstrip()

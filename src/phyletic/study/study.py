@@ -191,8 +191,9 @@ class Study:
 
     def run(
         self,
-        train: Callable[[Any], object],
+        train: Callable[[Any], object] | None = None,
         *,
+        command: Sequence[str] | None = None,
         workers: int | None = None,
         devices: Sequence[object] | None = None,
         threads: int | None = 1,
@@ -204,7 +205,7 @@ class Study:
         callbacks: Sequence[Any] | None = None,
         on_signal: Literal["raise", "return"] = "raise",
     ) -> Literal["finished", "stopped", "interrupted", "terminated"]:
-        """Run the training code until the budget is used up; without a budget, until Ctrl-C.
+        """Run the training code, or a command for each trial, until the budget is used up; without one, until Ctrl-C.
 
         Ctrl-C once lets running trials finish and grants no more; twice stops now. SIGTERM has the running trials
         handed back. Then the signal has its own effect: KeyboardInterrupt, or the exit status 143 (SIGTERM), so that a
@@ -217,6 +218,9 @@ class Study:
 
         Args:
             train: Called once per worker with a source of trials to loop over.
+            command: In place of ``train``, a program and its arguments, such as ``["python", "train.py"]``. One process
+                of it runs each trial; no shell reads it. The environment variable ``PHYLETIC_JOB`` names a JSON file
+                with the trial, and arguments may have placeholders such as ``"{lr}"``; see the user's guide.
             workers: Number of local processes; 0 runs in this process. By default as many as there are devices, or 0.
             devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or
                 ``[[0, 1], [2, 3]]`` for several each.
@@ -226,8 +230,8 @@ class Study:
             trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial retried.
                 Nothing can be killed in this process, so it needs ``workers`` of at least 1.
             grace: Seconds after SIGTERM in which running trials hand back what they have, before their workers are
-                killed. In this process nothing is killed; a second SIGTERM ends it.
-            environment: Further environment variables of the workers.
+                killed. In this process only commands are killed; a second SIGTERM ends it.
+            environment: Further environment variables of the workers, and of commands.
             callbacks: Objects with any of the methods ``on_decision(study, change)``, ``on_completed(study, change)``,
                 ``on_failed(study, change)``, ``on_control(study, change)``, each called with a :class:`StudyChange`
                 after its commit, and ``on_finished(study)``, called when the run has ended. Exceptions are logged.
@@ -238,6 +242,7 @@ class Study:
             ``on_signal="return"``, ``"interrupted"`` (Ctrl-C) or ``"terminated"`` (SIGTERM, SIGHUP).
 
         Raises:
+            InvalidArgument: An argument cannot be used, or the command is not found; nothing is run then.
             StudyFailed: Trials failed one after another with no completion between them; the message has each.
             TrainingError: The training code broke the contract of the loop; or this thread holds trials that it asked
                 for, for which the run would wait forever.
@@ -258,6 +263,14 @@ class Study:
             grace=grace,
             environment=environment,
         )
+        if command is not None:
+            from phyletic.workers.command import make_command
+
+            if train is not None:
+                raise InvalidArgument("command", command, "left out if train is given")
+            train = make_command(command, self.space, self.identity.metric.name, options)
+        elif train is None:
+            raise InvalidArgument("train", None, "a function that loops over trials, unless command is given")
         try:
             return run(self, train, options, self._ask_and_tell.held, check_callbacks(callbacks), on_signal)
         except PhyleticError as error:

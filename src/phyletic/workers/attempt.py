@@ -102,6 +102,7 @@ class Attempt:
         loaded: Whether the weights differ from those at the end of this worker's previous trial.
         stop: Why it should end early; empty while it should go on.
         heeded: Whether the training code has seen that it should end.
+        handed_back: Whether the training code hands the trial back early, without being asked.
         hopeless: Whether the algorithm gave it up.
         refused: The refusal of a heartbeat, which the loop raises at the end of the body.
         applied: The results of ``apply``, in order.
@@ -129,6 +130,7 @@ class Attempt:
         self.loaded = False
         self.stop = ""
         self.heeded = False
+        self.handed_back = False
         self.hopeless = False
         self.refused: Refused | None = None
         self.applied: list[Applied] = []

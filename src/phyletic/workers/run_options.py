@@ -93,18 +93,28 @@ def worker_environment(options: RunOptions, place: int, session: str) -> dict[st
         place: The worker's place, from 0.
         session: Identity of its session, by which the reaper finds its descendants.
     """
-    environment = dict(os.environ)
-    if options.threads is not None:
-        environment.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
-    if options.devices is not None:
-        environment[_DEVICES] = visible_devices(options.devices, place)
-    environment.update(options.environment or {})
+    environment = {**os.environ, **run_variables(options, place)}
     environment[MARKER] = " ".join([*environment.get(MARKER, "").split(), session])
     # the worker must find this package even if this process found it through a changed sys.path; it restores the
     # variable once it has begun
     package = str(Path(phyletic.__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH", "")]))
     return environment
+
+
+def run_variables(options: RunOptions, place: int) -> dict[str, str]:
+    """Return the environment variables that a run's arguments set for a worker, or for the commands of this process.
+
+    Args:
+        options: The arguments; their environment goes before their threads and devices.
+        place: The worker's place, from 0.
+    """
+    variables: dict[str, str] = {}
+    if options.threads is not None:
+        variables.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+    if options.devices is not None:
+        variables[_DEVICES] = visible_devices(options.devices, place)
+    return {**variables, **(options.environment or {})}
 
 
 def visible_devices(devices: Sequence[object], place: int) -> str:

@@ -41,7 +41,7 @@ def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], Check
         raise InvalidArgument(
             "steps_done", None, "reported where the interval is in seconds and trial.range() is not used"
         )
-    partial = preempted and (attempt.record.steps is None or done < attempt.record.steps)
+    partial = (preempted or attempt.handed_back) and (attempt.record.steps is None or done < attempt.record.steps)
     drifted = drift(attempt.applied)
     if drifted is not None:
         raise drifted
