@@ -83,6 +83,11 @@ def test_each_fault_leads_to_its_incidents_and_to_no_others(faults, names):
     assert {name for name, times in incidents.items() if times} == names
 
 
+def test_a_trial_granted_to_a_repeated_ask_is_run_although_an_older_answer_said_wait():
+    # in this study the answer "wait" arrives after a copy of the same ask was granted a trial
+    assert not simulate_drawn(4112).violations
+
+
 @pytest.mark.parametrize("seed", [3, 77, 99])
 def test_a_seed_is_repeated_exactly(seed):
     first, again = simulate_drawn(seed), simulate_drawn(seed)

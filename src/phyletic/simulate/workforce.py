@@ -298,7 +298,8 @@ class Workforce:
                     self._start(worker, reply.first)
                 case Ask(), Wait() | Finished():
                     worker.idle = True
-                    if answer.changed != self._observer.changed:
+                    # a later copy of the ask may have been granted a trial, which only its holder can find out
+                    if answer.changed != self._observer.changed or worker.session in self._observer.state.sessions:
                         self.wake()
                     elif isinstance(reply, Wait):
                         self._plan_probe()
