@@ -11,8 +11,9 @@ import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
-from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
+from phyletic.plots.drawing import new_figure, tidy
 from phyletic.plots.families import best_trial, lineage_numbers, score_of
+from phyletic.plots.tints import GREY, PALETTE
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
