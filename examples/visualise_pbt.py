@@ -71,6 +71,15 @@ def search(algorithm, births):
     return study
 
 
+def first_jump(study):
+    """Return the member of the first exploit, and (step, Q) before and after it."""
+    trials = study.trials()
+    trial = next(trial for trial in trials if trial.decision.kind == "exploit")
+    before = next(other for other in trials if other.member == trial.member)
+    after = next(said for said in study.evaluations(trial) if said.metric == "Q")
+    return trial.member, (before.end_step, before.score), (after.step, after.value)
+
+
 def contours():
     """Return axes with contours of Q, to draw the weights into."""
     axes = pyplot.subplots(figsize=(6, 5), layout="constrained")[1]
@@ -109,6 +118,9 @@ def main():
                 print(f"{members} members, {name:4}: Q = {study.best.score:.4f} of {OPTIMUM}, {exploits:2} exploits")
                 places = {round((trial.hyperparameters["lr"] - 5e-3) / 5e-4, 9) for trial in trials}
                 print(f"  {len(places)} learning rates, on the grid: {all(place.is_integer() for place in places)}")
+                if exploits:
+                    member, (step, before), (later, after) = first_jump(study)
+                    print(f"  member {member}: Q = {before:.3f} at step {step}, {after:.3f} at step {later}")
                 draw(study, births, f"{options.output / name}_{members}", films=name == "pbt")
     print(f"pictures: {options.output.resolve()}")
 

@@ -36,6 +36,7 @@ def test_two_and_four_members_with_pbt_and_as_a_grid(tmp_path: Path) -> None:
     assert [grid for _, grid in rates] == ["True"] * 4
     # each member draws one, and without exploring keeps it
     assert [count for count, _ in rates][1::2] == ["2", "4"]
+    assert "member 1: Q = 0.220 at step 4, 0.425 at step 5" in ended.stdout
     pictures = {path.name for path in tmp_path.glob("*.png")}
     kinds = ("weights", "hyperparameters", "q")
     assert pictures == {f"{name}_{m}_{kind}.png" for name in ("pbt", "grid") for m in (2, 4) for kind in kinds}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 INK = "#303030"
 HALO = "#D4D4D4"
 """Of the band behind the best lineage, if its own line has several colours."""
+_MANY = 50
+"""Of more exploits not every line is drawn."""
 _MARKERS = {"not finite": "v", "failed": "X"}
 
 
@@ -169,6 +171,8 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], edge: float | None = None) -> 
 def draw_jumps(axes: Axes, made: Sequence[Jump], tints: Tints) -> None:
     """Mark exploits: a dotted line from where a member was to where its new weights came from, and a dot there.
 
+    Of many exploits, only vertical lines are drawn: others would cross the whole picture.
+
     Args:
         axes: The axes to draw on.
         made: The exploits.
@@ -178,11 +182,12 @@ def draw_jumps(axes: Axes, made: Sequence[Jump], tints: Tints) -> None:
 
     if not made:
         return
-    crowd = min(1.0, 60 / len(made))
-    lines = [[jump.left or jump.start, jump.start] for jump in made]
-    shades = [tints.colour(jump) for jump in made]
+    crowd = min(1.0, _MANY / len(made))
+    drawn = [jump for jump in made if jump.left is not None and (crowd == 1.0 or jump.left[0] == jump.start[0])]
+    lines = [[jump.left or jump.start, jump.start] for jump in drawn]
     style: dict[str, Any] = {"linewidths": 0.6 + 0.6 * crowd, "linestyles": ":", "alpha": 0.25 + 0.75 * crowd}
-    axes.add_collection(LineCollection(lines, colors=shades, zorder=3.2, **style))
+    axes.add_collection(LineCollection(lines, colors=[tints.colour(jump) for jump in drawn], zorder=3.2, **style))
+    shades = [tints.colour(jump) for jump in made]
     xs, ys = zip(*(jump.start for jump in made), strict=True)
     axes.scatter(xs, ys, s=6 + 10 * crowd, c=shades, edgecolors="white", linewidths=0.4, zorder=4.6)
 

@@ -168,7 +168,7 @@ def _fitted(
 def _half_size(text: str) -> npt.NDArray[np.float64]:
     """Return half the width and half the height of a text, in points."""
     rows = text.split("\n")
-    return np.array([0.5 * _WIDE * _SIZE * max(map(len, rows)) + 1.0, 0.5 * _HIGH * _SIZE * len(rows) + 0.5])
+    return np.array([0.5 * _WIDE * _SIZE * max(map(len, rows)) + 2.5, 0.5 * _HIGH * _SIZE * len(rows) + 0.5])
 
 
 def _overlap(box: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:

@@ -198,6 +198,23 @@ def test_an_exploit_is_drawn_and_named() -> None:
         assert "exploit (1)" in {text.get_text() for text in figure.legends[0].get_texts()}
 
 
+def test_of_many_exploits_only_vertical_lines_are_drawn(population: Population, metric: Metric) -> None:
+    def dotted(trials: list[Trial]) -> int:
+        return sum(
+            len(lines.get_segments())  # type: ignore[attr-defined]
+            for lines in plots.scores(trials, metric).axes[0].collections
+            if hasattr(lines, "get_segments") and lines.get_linestyle()[0][1] is not None
+        )
+
+    trials = population(40, 10, failing=False)
+    jumps = score_series(trials, metric).jumps
+    vertical = sum(jump.left is not None and jump.left[0] == jump.start[0] for jump in jumps)
+    assert dotted(trials) == vertical > 50
+    # each member but the first is late, so none is where its donor is
+    late = [msgspec.structs.replace(trial, end_step=(trial.end_step or 0) + trial.member) for trial in trials]
+    assert dotted(late) < vertical
+
+
 @pytest.mark.parametrize(
     "reports",
     [[], {"0": []}, {True: []}, {0: [1.0]}, {0: "text"}],
