@@ -277,6 +277,7 @@ def draw_labels(axes: Axes, labels: Sequence[Label]) -> list[Annotation]:
 
     halo = [withStroke(linewidth=1.8, foreground="white")]
     look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": _SIZE, "color": INK, "linespacing": 1.05}
+    look["parse_math"] = False  # a value may have dollar signs
     lead = {"arrowstyle": "-", "color": "#909090", "linewidth": 0.5, "shrinkA": 0.5, "shrinkB": 1.5}
     return [
         axes.annotate(
