@@ -199,7 +199,9 @@ def number_entry(meaning: str) -> Any:
     return Line2D([], [], color=INK, marker="$0$", markersize=4, markeredgewidth=0, linestyle="", label=meaning)
 
 
-def legend(tints: Tints, marks: Sequence[Mark] = (), *, cut: int = 0, exploits: int = 0) -> list[Any]:
+def legend(
+    tints: Tints, marks: Sequence[Mark] = (), *, cut: int = 0, exploits: int = 0, band: bool = False
+) -> list[Any]:
     """Return the legend's entries: the best lineage, the lines by importance, exploits, and the marks.
 
     Args:
@@ -207,6 +209,7 @@ def legend(tints: Tints, marks: Sequence[Mark] = (), *, cut: int = 0, exploits: 
         marks: The trials without a finite score.
         cut: How many trials are beyond the axis.
         exploits: How many exploits are drawn.
+        band: Whether the best lineage is a band behind the lines of its members.
     """
     from matplotlib.lines import Line2D
 
@@ -216,8 +219,8 @@ def legend(tints: Tints, marks: Sequence[Mark] = (), *, cut: int = 0, exploits: 
 
     entries = []
     if tints.best and tints.order:
-        whose = tints.colours[tints.order[0]] if tints.by == "founder" else HALO
-        entries.append(entry("best lineage", whose, linewidth=3.2 if tints.by == "founder" else 6.0))
+        whose = HALO if band else tints.colours[tints.order[0]] if tints.by == "founder" else INK
+        entries.append(entry("best lineage", whose, linewidth=6.0 if band else 3.2))
     entries += [entry(tints.names[key], tints.colours[key], linewidth=1.4) for key in tints.own]
     rest = len(tints.order) - len(tints.own)
     if rest:

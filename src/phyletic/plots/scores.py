@@ -154,7 +154,7 @@ def draw_scores(axes: Axes, trials: Sequence[Trial], metric: Metric, series: Sco
     by = "lineage" if made.by == "founder" else "member"
     axes.set_title(f"{metric.name} by {by}: {found}", loc="left", fontsize=11)
     axes.set_ylabel(f"{metric.name} ({'higher' if metric.mode == 'max' else 'lower'} is better)")
-    return legend(made, series.marks, cut=len(beyond), exploits=len(series.jumps))
+    return legend(made, series.marks, cut=len(beyond), exploits=len(series.jumps), band=made.by == "member")
 
 
 def _draw_strokes(axes: Axes, series: ScoreSeries, made: Tints) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 import phyletic as ph
 from phyletic import plots
 from phyletic.errors import InvalidArgument
+from phyletic.plots.drawing import HALO, INK
 from phyletic.plots.interval_labels import Wish, arranged
 from phyletic.plots.tints import GREY, PALETTE, tints
 from phyletic.records import Evaluation, Metric, Trial
@@ -118,6 +119,13 @@ def test_members_have_colours_of_their_own_and_more_need_given_ones(population: 
     assert [few.colours[member] for member in range(3)] == list(PALETTE[:3])
     assert few.names == {0: "a", 1: "member 1", 2: "member 2"}
     assert named(plots.scores(population(3, 3, failing=False), metric, colour="member"))["member 2"] == PALETTE[2]
+
+
+def test_the_legend_shows_the_best_lineage_as_it_is_drawn(population: Population, metric: Metric) -> None:
+    draw = drawing(population(3, 4, failing=False), metric)
+    assert named(draw["scores"](colour="member"))["best lineage"] == HALO
+    assert named(draw["schedule"](colour="member"))["best lineage"] == INK
+    assert named(draw["scores"]())["best lineage"] == named(draw["schedule"]())["best lineage"] == PALETTE[0]
 
 
 def test_of_many_families_the_smallest_are_grey(population: Population) -> None:
