@@ -292,6 +292,7 @@ METHODS: Calls = {
     "lineage": (lambda o, **a: o.study.lineage(**a), {"trial": 0}),
     "schedule": (lambda o, **a: o.study.schedule(**a), {"trial": 0}),
     "evaluations": (lambda o, **a: o.study.evaluations(**a), {"trial": 0}),
+    "reports": (lambda o, **a: o.study.reports(**a), {"metrics": None, "most": 10}),
     "changes": (lambda o, **a: o.study.changes(**a), {"since": -1, "limit": 10}),
     "population_at": (lambda o, **a: o.study.population_at(**a), {"trial": 0}),
     "checkpoint_path": (lambda o, **a: o.study.checkpoint_path(**a), {"trial": 1}),
@@ -347,6 +348,8 @@ def pictures() -> Calls:
     metric = {"metric": study.metrics[0]}
     space = {"space": study.space}
     paths = {"hyperparameters": None}
+    lines = {"labels": None, "colours": None, "ax": None}
+    reports = {"reports": None, "intervals": True}
     below = {
         "surface": surface(lambda places: places[..., 0], (0, 1), (0, 1), levels=[0.2, 0.5], points=3),
         "coordinates": ("x", "y"),
@@ -358,19 +361,22 @@ def pictures() -> Calls:
             lambda hyperparameters: plots.plot(study, "schedule", hyperparameters=hyperparameters),
             paths,
         ),
-        "plots.scores": (plots.scores, {**trials, **metric}),
-        "plots.summary": (plots.summary, {**trials, **space, **metric, "title": "t"}),
-        "plots.schedule": (plots.schedule, {**trials, **space, **metric, **paths}),
-        "plots.lineage_tree": (plots.lineage_tree, {**trials, **metric, "colour": "founder"}),
-        "plots.parallel_coordinates": (plots.parallel_coordinates, {**trials, **space, **metric, **paths}),
+        "plots.scores": (plots.scores, {**trials, **metric, **lines, **reports, "colour": "founder"}),
+        "plots.summary": (
+            plots.summary,
+            {**trials, **space, **metric, "title": "t", "reports": None, "labels": None, "colours": None},
+        ),
+        "plots.schedule": (plots.schedule, {**trials, **space, **metric, **paths, **lines, "colour": "founder"}),
+        "plots.lineage_tree": (plots.lineage_tree, {**trials, **metric, **lines, "colour": "founder"}),
+        "plots.parallel_coordinates": (plots.parallel_coordinates, {**trials, **space, **metric, **paths, "ax": None}),
         "plots.parameters": (
             plots.parameters,
-            {**trials, **space, **metric, **paths, "pair": ("lr", "x"), "colour": "founder"},
+            {**trials, **space, **metric, **paths, **lines, **reports, "pair": ("lr", "x"), "colour": "founder"},
         ),
         "plots.animate": (
             plots.animate,
-            {**trials, **space, **metric, "kind": "scores", "pair": None, "colour": "founder", "frames": 1,
-             "seconds": 1.0, "dpi": 10},
+            {**trials, **space, **metric, **lines, **reports, "kind": "scores", "pair": None, "colour": "founder",
+             "frames": 1, "seconds": 1.0, "dpi": 10},
         ),
         "plots.landscape": (plots.landscape, {**trials, **metric, **below, "origin": None, "title": "t"}),
         "plots.landscape_animation": (

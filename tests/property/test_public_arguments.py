@@ -62,10 +62,11 @@ TAKES = {
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
         heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
-        plots.parameters.hyperparameters plots.animate.pair""",
+        plots.parameters.hyperparameters plots.animate.pair plots.scores.ax plots.schedule.ax plots.lineage_tree.ax
+        plots.parameters.ax plots.parallel_coordinates.ax plots.animate.ax""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
         Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised
-        apply.fresh""",
+        apply.fresh plots.scores.intervals plots.parameters.intervals plots.animate.intervals""",
     "None True": "Choice.fixed",
     "True 0": "run.verbose",
     # whole numbers
@@ -100,11 +101,15 @@ TAKES = {
     "True 0 -1 0.5 1.5 inf 10**30 int64(2) array(1.)": "tell.loss report.loss",
     # sequences and mappings
     "{}": "GridSearch.points Space.definition",
-    "None {}": "report.values run.environment grid.values",
+    "None {}": """report.values run.environment grid.values plots.scores.reports plots.summary.reports plots.parameters.reports
+        plots.animate.reports""",
+    "None [] () {}": """plots.scores.labels plots.scores.colours plots.summary.labels plots.summary.colours
+        plots.schedule.labels plots.schedule.colours plots.lineage_tree.labels plots.lineage_tree.colours
+        plots.parameters.labels plots.parameters.colours plots.animate.labels plots.animate.colours""",
     "None {} {'':0}": "tell.checkpoint",
     "[] ()": "Schedule.segments simulate.controls StudyDefinition.initial suggest.trials early_stop.trials",
     "None [] ()": """run.callbacks Study.initial plots.plot.hyperparameters plots.schedule.hyperparameters
-        plots.parallel_coordinates.hyperparameters""",
+        plots.parallel_coordinates.hyperparameters reports.metrics""",
     "None [] () set()": "trials.states",
     "None [0] ('a/b',1) range(2)": "run.devices",
     "None [None]": "tell.checkpoints",

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 @click.option(
     "--colour",
     type=click.Choice(["founder", "score", "member"]),
-    help="With --kind lineage: founder or score; with --pair: founder or member.  [default: founder]",
+    help="With --kind lineage: founder or score; with --kind scores, schedule or animate, and with --pair: founder or "
+    "member.  [default: founder]",
 )
 @click.option("--dpi", type=click.IntRange(20, 600), help="Resolution.  [default: 120, and 72 for .gif]")
 def plot(
@@ -61,7 +62,7 @@ def plot(
 ) -> None:
     """Draw STUDY into a file; the study may be running."""
     from phyletic import plots
-    from phyletic.plots.kinds import metric_of
+    from phyletic.plots.kinds import metric_of, metrics_of
 
     endings = (".gif",) if kind == "animate" else (".png", ".svg", ".pdf")
     if output.suffix.lower() not in endings:
@@ -71,7 +72,9 @@ def plot(
     options = {name: value for name, value in options.items() if value is not None}
     if kind == "animate":
         options["kind"] = "scores" if pair is None else "parameters"
-        plots.animate(study.trials(), study.space, metric_of(study, metric), **options).save(output)
+        chosen, trials = metric_of(study, metric), study.trials()
+        options["reports"] = study.reports(metrics_of(options["kind"], chosen, pair))
+        plots.animate(trials, study.space, chosen, **options).save(output)
     else:
         figure = plots.plot(study, kind, metric=metric, **options)
         try:

@@ -1,8 +1,9 @@
 """Pictures of a study: scores, schedules, lineages and hyperparameters, as figures that need no window system.
 
-Each function takes trials (``study.trials()``) and returns a matplotlib figure with ``savefig``, which a notebook
-shows; :func:`plot` takes a study. The data of the pictures comes from pure functions in :mod:`phyletic.plots.data`; use
-these to draw with another library.
+Each function takes trials (``study.trials()``), and if it draws what they reported, ``reports=study.reports()``. It
+returns a matplotlib figure with ``savefig``, which a notebook shows; :func:`plot` takes a study. The data of the
+pictures comes from pure functions in :mod:`phyletic.plots.curves`, :mod:`phyletic.plots.data` and
+:mod:`phyletic.plots.spots`; use these to draw with another library.
 """
 
 from phyletic.plots.animation import Animation, animate

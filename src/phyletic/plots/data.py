@@ -1,4 +1,7 @@
-"""What pictures show, apart from how to draw it: scores, hyperparameters, lineages and standings as frozen series."""
+"""What pictures show, apart from how to draw it: hyperparameters, lineages, exploits and marks as frozen series.
+
+Scores are in :mod:`phyletic.plots.curves`, trials in a plane in :mod:`phyletic.plots.spots`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from phyletic.plots.axes import Scale, logarithmic, readable_range, scale_of
+from phyletic.plots.axes import Scale, scale_of
 from phyletic.plots.families import (
     best_trial,
     founders,
@@ -18,6 +21,7 @@ from phyletic.plots.families import (
     surviving,
     varied_paths,
 )
+from phyletic.plots.reports import Point
 from phyletic.records import Metric, Trial
 from phyletic.space import Space
 
@@ -27,6 +31,7 @@ class Stroke(msgspec.Struct, frozen=True):
 
     Attributes:
         trial: The trial's number.
+        member: Its member.
         founder: The newborn with which its lineage begins.
         steps: Steps at the line's points.
         values: Values there, as many as ``steps``.
@@ -34,9 +39,30 @@ class Stroke(msgspec.Struct, frozen=True):
     """
 
     trial: int
+    member: int
     founder: int
     steps: tuple[float, ...]
     values: tuple[float, ...]
+    best: bool
+
+
+class Jump(msgspec.Struct, frozen=True):
+    """An exploit: a member left its own weights and went on with another's.
+
+    Attributes:
+        trial: The number of the trial that started from another member's.
+        member: Its member.
+        founder: The newborn with which its lineage begins.
+        left: Where the member was before; None if it was nowhere finite.
+        start: Where its weights came from: the end of the trial's parent.
+        best: Whether the trial is in the lineage of the best one.
+    """
+
+    trial: int
+    member: int
+    founder: int
+    left: Point | None
+    start: Point
     best: bool
 
 
@@ -54,24 +80,6 @@ class Mark(msgspec.Struct, frozen=True):
     member: int
     step: int
     kind: Literal["not finite", "failed"]
-
-
-class ScoreSeries(msgspec.Struct, frozen=True):
-    """Scores against steps.
-
-    Attributes:
-        strokes: A line for each trial that has a finite score; of one point for a newborn.
-        marks: Trials without a finite score.
-        best: Number of the best trial; None if no score is finite.
-        limits: The part of the axis worth showing; None if no score is finite.
-        log: Whether the axis is logarithmic: if lower is better and the scores are positive and spread widely.
-    """
-
-    strokes: tuple[Stroke, ...]
-    marks: tuple[Mark, ...]
-    best: int | None
-    limits: tuple[float, float] | None
-    log: bool = False
 
 
 class Panel(msgspec.Struct, frozen=True):
@@ -150,37 +158,14 @@ class TreeSeries(msgspec.Struct, frozen=True):
     best: int | None
 
 
-class Spot(msgspec.Struct, frozen=True):
-    """A trial in a plane of two axes.
-
-    Attributes:
-        trial: The trial's number.
-        member: Its member.
-        founder: The newborn with which its lineage begins.
-        step: Where it ended.
-        place: Its coordinates.
-        parent: Its parent's coordinates; None for a newborn.
-        best: Whether it is in the lineage of the best trial.
-        standing: The part of its generation that it is not worse than, from 0 to 1; None without a finite score.
-    """
-
-    trial: int
-    member: int
-    founder: int
-    step: int
-    place: tuple[float, float]
-    parent: tuple[float, float] | None
-    best: bool
-    standing: float | None
-
-
-def _parents(trials: Sequence[Trial]) -> dict[int, Trial]:
+def parents_of(trials: Sequence[Trial]) -> dict[int, Trial]:
     """Return each trial's parent by the trial's number, if the parent is among the trials."""
     known = {trial.number: trial for trial in trials}
     return {trial.number: known[trial.parent] for trial in trials if trial.parent in known}
 
 
-def _marks(trials: Sequence[Trial], scores: Mapping[int, float]) -> tuple[Mark, ...]:
+def marks_of(trials: Sequence[Trial], scores: Mapping[int, float]) -> tuple[Mark, ...]:
+    """Return the trials without a finite score; ``scores`` are by trial number."""
     marks = []
     for trial in trials:
         if trial.state == "failed":
@@ -191,35 +176,25 @@ def _marks(trials: Sequence[Trial], scores: Mapping[int, float]) -> tuple[Mark, 
     return tuple(marks)
 
 
-def score_series(trials: Sequence[Trial], metric: Metric) -> ScoreSeries:
-    """Return the scores against steps, along the lineages.
+def jumps(trials: Sequence[Trial], ends: Mapping[int, Point], winners: frozenset[int]) -> tuple[Jump, ...]:
+    """Return the exploits: trials that started from another member's trial.
 
-    A trial handed back early has no score: the line goes from its nearest scored ancestor past it. Trials still open
-    are left out.
+    Args:
+        trials: Trials that have ended.
+        ends: Where each trial ended, by number; trials that ended nowhere are left out.
+        winners: Numbers of the trials in the best lineage.
     """
-    trials = sorted(trials, key=lambda trial: trial.number)
-    scores, founder, parents = score_of(trials, metric), founders(trials), _parents(trials)
-    best = best_trial(trials, metric)
-    winners = frozenset(lineage_numbers(trials, best))
-    strokes = []
-    for trial in trials:
-        score = scores.get(trial.number, math.nan)
-        if trial.end_step is None or not math.isfinite(score):
-            continue
-        parent = parents.get(trial.number)
-        while parent is not None and not math.isfinite(scores.get(parent.number, math.nan)):
-            parent = parents.get(parent.number)
-        steps: tuple[float, ...] = (trial.end_step,)
-        values: tuple[float, ...] = (score,)
-        if parent is not None and parent.end_step is not None:
-            steps, values = (parent.end_step, *steps), (scores[parent.number], *values)
-        strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
-    shown = [stroke.values[-1] for stroke in strokes]
-    log = logarithmic(shown, metric)
-    limits = readable_range([math.log10(score) for score in shown] if log else shown, metric.mode)
-    if log and limits is not None:
-        limits = (10 ** limits[0], 10 ** limits[1])
-    return ScoreSeries(tuple(strokes), _marks(trials, scores), best, limits, log)
+    founder, parents = founders(trials), parents_of(trials)
+    latest: dict[int, int] = {}
+    made = []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        before, parent = latest.get(trial.member), parents.get(trial.number)
+        latest[trial.member] = trial.number
+        if parent is not None and parent.member != trial.member and parent.number in ends and trial.number in ends:
+            left = None if before is None else ends.get(before)
+            place = trial.number, trial.member, founder[trial.number]
+            made.append(Jump(*place, left, ends[parent.number], trial.number in winners))
+    return tuple(made)
 
 
 def panels(
@@ -236,7 +211,7 @@ def panels(
         paths: Which hyperparameters; None for those with more than one value among the trials (all if none has).
     """
     trials = ordered_trials(trials)
-    founder, parents = founders(trials), _parents(trials)
+    founder, parents = founders(trials), parents_of(trials)
     winners = frozenset(lineage_numbers(trials, best))
     made = []
     for path in varied_paths(trials, space) if paths is None else paths:
@@ -250,7 +225,8 @@ def panels(
             before = scale.place(parents[trial.number]) if trial.number in parents else None
             if before is not None:
                 steps, values = (start, *steps), (before, *values)
-            strokes.append(Stroke(trial.number, founder[trial.number], steps, values, trial.number in winners))
+            wins = trial.number in winners
+            strokes.append(Stroke(trial.number, trial.member, founder[trial.number], steps, values, wins))
         if strokes:
             made.append(Panel(scale, tuple(strokes)))
     return tuple(made)
@@ -259,7 +235,7 @@ def panels(
 def tree_series(trials: Sequence[Trial], metric: Metric) -> TreeSeries:
     """Return who trained what, from whom: rows of segments, and the exploits between them."""
     trials = sorted(trials, key=lambda trial: trial.number)
-    scores, founder, parents = score_of(trials, metric), founders(trials), _parents(trials)
+    scores, founder, parents = score_of(trials, metric), founders(trials), parents_of(trials)
     best, alive = best_trial(trials, metric), surviving(trials)
     winners = frozenset(lineage_numbers(trials, best))
     segments, hops = [], []
@@ -274,51 +250,4 @@ def tree_series(trials: Sequence[Trial], metric: Metric) -> TreeSeries:
         if parent is not None and parent.member != trial.member:
             hops.append(Hop(number, start, parent.member, trial.member, root, wins))
     members = 1 + max((trial.member for trial in trials), default=-1)
-    return TreeSeries(tuple(segments), tuple(hops), _marks(trials, scores), members, best)
-
-
-def standings(trials: Sequence[Trial], metric: Metric) -> Mapping[int, float]:
-    """Return, by trial number, which part of its generation a trial is not worse than: 0 the worst, 1 the best."""
-    sign = 1.0 if metric.mode == "max" else -1.0
-    scores = {number: sign * score for number, score in score_of(trials, metric).items() if math.isfinite(score)}
-    scored = [trial for trial in trials if trial.number in scores]
-    generations: dict[int, list[float]] = {}
-    for trial in scored:
-        generations.setdefault(trial.generation, []).append(scores[trial.number])
-    return {trial.number: _standing(scores[trial.number], generations[trial.generation]) for trial in scored}
-
-
-def _standing(score: float, peers: Sequence[float]) -> float:
-    if len(peers) == 1:
-        return 1.0
-    below = sum(peer < score for peer in peers)
-    equal = sum(peer == score for peer in peers) - 1
-    return (below + 0.5 * equal) / (len(peers) - 1)
-
-
-def spots(trials: Sequence[Trial], metric: Metric | None, x: Scale, y: Scale | None = None) -> tuple[Spot, ...]:
-    """Return the trials in the plane of two axes.
-
-    Args:
-        trials: Trials of one study; those without a value on either axis are left out.
-        metric: What the best lineage is best in, and what standings compare; None for neither.
-        x: The axis across.
-        y: The axis upwards; None for ``x`` upwards, against the step.
-    """
-    trials = ordered_trials(trials)
-    founder = founders(trials)
-    winners = frozenset(lineage_numbers(trials, None if metric is None else best_trial(trials, metric)))
-    standing = {} if metric is None else standings(trials, metric)
-    places: dict[int, tuple[float, float]] = {}
-    made = []
-    for trial in trials:
-        number, step = trial.number, trial.end_step or 0
-        across = x.place(trial) if y is not None else float(step)
-        upwards = (x if y is None else y).place(trial)
-        if across is None or upwards is None:
-            continue
-        parent = None if trial.parent is None else places.get(trial.parent)
-        place = places[number] = (across, upwards)
-        root, wins = founder[number], number in winners
-        made.append(Spot(number, trial.member, root, step, place, parent, wins, standing.get(number)))
-    return tuple(made)
+    return TreeSeries(tuple(segments), tuple(hops), marks_of(trials, scores), members, best)

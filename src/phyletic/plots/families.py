@@ -72,6 +72,12 @@ def varied_paths(trials: Iterable[Trial], space: Space) -> tuple[str, ...]:
     return tuple(path for path in every if len({trial.hyperparameters.get(path) for trial in trials}) > 1) or every
 
 
+def differing_paths(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the hyperparameters that have more than one value among some trials, in the order of the trials."""
+    every = dict.fromkeys(path for trial in trials for path in trial.hyperparameters)
+    return tuple(path for path in every if len({repr(trial.hyperparameters.get(path)) for trial in trials}) > 1)
+
+
 def families(trials: Sequence[Trial], best: int | None) -> tuple[Family, ...]:
     """Return the families, the family of the best trial first, then from large to small."""
     founder = founders(trials)

@@ -33,7 +33,7 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
 
 
 def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **options: Any) -> Figure:
-    """Draw a study that has ended or still runs.
+    """Draw a study that has ended or still runs, with all that its trials reported.
 
     Args:
         study: The study.
@@ -59,8 +59,30 @@ def plot(study: Study, kind: str = "summary", *, metric: str | None = None, **op
     for name in options:
         if name not in known:
             raise InvalidArgument(name, options[name], f"left out with {kind!r}: its options are {known or 'none'}")
-    of = {"space": study.space} if "space" in takes else {}
-    return draw(study.trials(), metric=metric_of(study, metric), **of, **options)
+    of: dict[str, Any] = {"space": study.space} if "space" in takes else {}
+    chosen, trials = metric_of(study, metric), study.trials()
+    if "reports" in takes and "reports" not in options:
+        names = metrics_of(kind, chosen, options.get("pair"))
+        of |= {"reports": study.reports(names)} if names else {}
+    return draw(trials, metric=chosen, **of, **options)
+
+
+def metrics_of(kind: str, metric: Metric, pair: object) -> list[str]:
+    """Return the names of the metrics whose reports a plot shows.
+
+    Args:
+        kind: The kind of plot.
+        metric: The metric that it draws, or that chooses the best lineage.
+        pair: The names of two axes; None for another plot.
+
+    Example:
+        >>> from phyletic.records import Metric
+        >>> metrics_of("parameters", Metric("loss", "min"), ("lr", "theta0"))
+        ['lr', 'theta0']
+    """
+    if kind != "parameters":
+        return [metric.name]
+    return [name for name in pair if isinstance(name, str)] if isinstance(pair, (tuple, list)) else []
 
 
 def metric_of(study: Study, name: str | None) -> Metric:

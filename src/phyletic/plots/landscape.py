@@ -10,9 +10,10 @@ from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.evolution.arguments import check_instance, check_mapping, check_number, check_sequence
 from phyletic.plots.animation import Animation
 from phyletic.plots.checks import check_metric, check_names, check_seconds, check_text, check_trials
-from phyletic.plots.drawing import GREY, INK, PALETTE, new_figure, tidy
+from phyletic.plots.drawing import INK, new_figure, tidy
 from phyletic.plots.lines import best_lineage, member_scores
 from phyletic.plots.plane import Move, Point, Surface, lineage_points, moves
+from phyletic.plots.tints import GREY, PALETTE
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_instance, check_integer, check_sequence
-from phyletic.plots.drawing import GREY, PALETTE, new_figure, tidy
+from phyletic.plots.drawing import INK, new_figure, tidy
 from phyletic.plots.families import best_trial, lineage_numbers, score_of
+from phyletic.plots.reports import NO_REPORTS, Reports, reported
+from phyletic.plots.tints import GREY, PALETTE
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         dashed: Whether it is a reference to compare with.
         dots: Whether its points are marked.
         width: In points.
+        exploits: Indices of the points at which an exploit is marked.
     """
 
     xs: tuple[float, ...]
@@ -43,6 +46,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     dashed: bool = False
     dots: bool = False
     width: float = 1.8
+    exploits: tuple[int, ...] = ()
 
 
 class LinePanel(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +79,40 @@ def best_lineage(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
     return [known[number] for number in lineage_numbers(trials, best_trial(trials, metric)) if number in known]
 
 
-def along_lineage(lineage: Iterable[Trial], name: str) -> Points:
-    """Return the steps at which the trials of a lineage ended, and a metric there; trials without it are left out."""
-    points = [
-        (float(trial.end_step), trial.metrics[name])
-        for trial in lineage
-        if trial.end_step is not None and name in trial.metrics
-    ]
+def along_lineage(lineage: Iterable[Trial], name: str, reports: Reports = NO_REPORTS) -> Points:
+    """Return the steps at which the trials of a lineage reported a metric, and its finite values there.
+
+    Args:
+        lineage: The trials, the newborn first.
+        name: The metric.
+        reports: What the trials reported; empty for the values at their ends alone.
+
+    Example:
+        >>> from phyletic.records import Evaluation
+        >>> from phyletic.testing.generations import completed_trial
+        >>> along_lineage([completed_trial(0, 0.9, {})], "loss", {0: [Evaluation(2, "loss", 0.5)]})
+        ((2.0,), (0.5,))
+    """
+    points: list[tuple[float, float]] = []
+    for trial in lineage:
+        own = reported(trial, reports, name)
+        if trial.end_step is not None and math.isfinite(trial.metrics.get(name, math.nan)):
+            end = (float(trial.end_step), trial.metrics[name])
+            own += [end] if end not in own[-1:] else []
+        # a report at its start says again what its parent said at its end
+        points += own if not points or own[:1] != points[-1:] else own[1:]
     return tuple(step for step, _ in points), tuple(value for _, value in points)
+
+
+def exploit_steps(lineage: Sequence[Trial]) -> tuple[int, ...]:
+    """Return the steps at which a lineage went on in another member.
+
+    Example:
+        >>> exploit_steps([])
+        ()
+    """
+    pairs = itertools.pairwise(lineage)
+    return tuple(trial.start_step for parent, trial in pairs if trial.member != parent.member)
 
 
 def hyperparameter_steps(lineage: Iterable[Trial], path: str) -> Points:
@@ -177,6 +207,8 @@ def lines(panels: Sequence[LinePanel], *, columns: int = 2) -> Figure:
 
 
 def _draw_panel(axes: Axes, panel: LinePanel) -> None:
+    from matplotlib.lines import Line2D
+
     tidy(axes)
     found = 0
     for line in panel.lines:
@@ -185,6 +217,9 @@ def _draw_panel(axes: Axes, panel: LinePanel) -> None:
         style, marker = "--" if line.dashed else "-", "o" if line.dots else None
         label = line.label or None
         axes.plot(line.xs, line.ys, style, color=colour, linewidth=line.width, label=label, marker=marker, markersize=4)
+        if line.exploits:
+            places = [line.xs[at] for at in line.exploits], [line.ys[at] for at in line.exploits]
+            axes.scatter(*places, s=14, color=colour, edgecolors="white", linewidths=0.5, zorder=3)
     if panel.log_x:
         axes.set_xscale("log")
     if panel.log_y:
@@ -197,4 +232,8 @@ def _draw_panel(axes: Axes, panel: LinePanel) -> None:
     axes.set_xlabel(panel.x, fontsize=9)
     axes.set_ylabel(panel.y, fontsize=9)
     if panel.legend and any(line.label for line in panel.lines):
-        axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none")
+        handles = axes.get_legend_handles_labels()[0]
+        if any(line.exploits for line in panel.lines):
+            look: dict[str, Any] = {"color": INK, "markeredgecolor": "white", "linestyle": "", "markersize": 5}
+            handles = [*handles, Line2D([], [], marker="o", label="exploit", **look)]
+        axes.legend(handles=handles, fontsize=7.5, framealpha=0.85, edgecolor="none")

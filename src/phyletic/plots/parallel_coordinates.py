@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phyletic.errors import InvalidArgument
 from phyletic.plots.axes import Scale, logarithmic, readable_range, scale_of
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_space, check_trials
-from phyletic.plots.drawing import INK, new_figure
+from phyletic.plots.drawing import INK, axes_for
 from phyletic.plots.families import ordered_trials, score_of, varied_paths
 from phyletic.records import Metric, Trial
 
@@ -24,7 +24,12 @@ _GAP = -0.14
 
 
 def parallel_coordinates(
-    trials: Sequence[Trial], space: Space, metric: Metric, *, hyperparameters: Sequence[str] | None = None
+    trials: Sequence[Trial],
+    space: Space,
+    metric: Metric,
+    *,
+    hyperparameters: Sequence[str] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw a line for each trial through an axis for each hyperparameter and one for the score.
 
@@ -37,13 +42,22 @@ def parallel_coordinates(
         metric: The score, and which way is better.
         hyperparameters: Flat paths of the hyperparameters to draw, in this order; None for all with more than
             one value.
+        ax: Existing matplotlib axes to draw into; None for a new figure.
 
     Returns:
-        A figure with ``savefig``; it needs no window system.
+        The figure, with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: No trial has a finite score, or a path is not one of the space's.
         MissingDependency: matplotlib is not installed.
+
+    Example:
+        >>> import phyletic as ph
+        >>> from phyletic.testing.generations import completed_trial
+        >>> trials = [completed_trial(number, 0.5 + number, {"lr": 0.1}) for number in range(2)]
+        >>> figure = parallel_coordinates(trials, ph.Space({"lr": ph.Float(0.0, 1.0)}), Metric("loss", "min"))
+        >>> figure.axes[0].get_title(loc="left")
+        'loss of 2 trials (lower is better)'
     """
     trials, space, metric = check_trials(trials), check_space(space), check_metric(metric)
     chosen = check_hyperparameters(hyperparameters, space)
@@ -52,8 +66,7 @@ def parallel_coordinates(
     if not shown:
         raise InvalidArgument("trials", len(trials), f"trials of which at least one has a finite {metric.name}")
     scales = [scale_of(path, shown, space) for path in chosen or varied_paths(shown, space)]
-    figure = new_figure(min(16.0, 3.0 + 1.7 * (len(scales) + 1)), 4.8)
-    axes = figure.add_subplot()
+    figure, axes = axes_for(ax, min(16.0, 3.0 + 1.7 * (len(scales) + 1)), 4.8)
     heights = [_heights(scale, shown) for scale in scales]
     _draw(axes, scales, heights, [scores[trial.number] for trial in shown], metric)
     better = "higher" if metric.mode == "max" else "lower"

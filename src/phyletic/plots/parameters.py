@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from phyletic.errors import InvalidArgument
-from phyletic.evolution.arguments import check_one_of
+from phyletic.evolution.arguments import check_flag, check_one_of
 from phyletic.plots.axes import Scale, scale_of
 from phyletic.plots.checks import check_hyperparameters, check_metric, check_names, check_space, check_trials
-from phyletic.plots.data import Spot, spots
-from phyletic.plots.drawing import GREY, INK, PALETTE, colours, legend, new_figure, panel_grid, set_scale, tidy
-from phyletic.plots.families import best_trial, families, ordered_trials, varied_paths
+from phyletic.plots.drawing import add_legend, axes_for, number_entry, panel_grid, set_scale, tidy
+from phyletic.plots.families import best_trial, ordered_trials, varied_paths
+from phyletic.plots.interval_labels import draw_labels
+from phyletic.plots.pair import draw_pair, pair_labels, pair_legend
+from phyletic.plots.reports import Reports, check_reports
+from phyletic.plots.spots import Spot, spots
+from phyletic.plots.tints import GREY, Colours, Labels, tints
 from phyletic.records import Metric, Trial
 
 if TYPE_CHECKING:
@@ -20,13 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from phyletic.space import Space
-
-_LABELS = 8
-"""About so many places of the best lineage are labelled with their step."""
-_APART = 0.05
-"""Part of an axis by which labels lie apart."""
-_LARGE, _SMALL = 90.0, 8.0
-"""Areas of the first and the last points, in square points."""
 
 
 def parameters(
@@ -36,14 +32,20 @@ def parameters(
     *,
     pair: tuple[str, str] | None = None,
     hyperparameters: Sequence[str] | None = None,
+    reports: Reports | None = None,
     colour: Literal["founder", "member"] = "founder",
+    labels: Labels | None = None,
+    colours: Colours | None = None,
+    intervals: bool = True,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw the hyperparameters of all trials.
 
     Without ``pair`` there is a panel for each hyperparameter against the step: a point for each trial, coloured by how
     it stood among the trials of its generation; those that share a level or a whole number are spread a little, the
-    better higher. With ``pair`` two of them are drawn against each other: points shrink as the steps go on, a line
-    leads from each trial's parent to the trial, and the best lineage, outlined, is labelled with its steps.
+    better higher. With ``pair`` two of them are drawn against each other: a line leads from each trial's parent, or
+    from what a newborn reported at its start, through all reports to the trial's end. Points shrink as the steps go on,
+    a dotted line leads from where a member was to where an exploit took it, and the best lineage is outlined.
 
     Args:
         trials: The trials of one study, such as ``study.trials()``.
@@ -52,14 +54,30 @@ def parameters(
         pair: Two flat paths of hyperparameters, or names of reported metrics: across and upwards.
         hyperparameters: Flat paths of the hyperparameters to draw against the step; None for all with more than one
             value.
-        colour: Of a pair: ``"founder"``, the newborn that began the lineage, or ``"member"`` (of 6 members at most).
+        reports: Of a pair: what the trials reported, such as ``study.reports()``; None for their ends alone.
+        colour: Of a pair: ``"founder"``, the newborn that began the lineage, or ``"member"`` (6 at most, unless
+            ``colours`` is given).
+        labels: Of a pair: names for the legend, of newborns (by their trial's number) or members: a list for 0, 1, 2
+            and so on, or a dictionary by number.
+        colours: Of a pair: their matplotlib colours, likewise.
+        intervals: Of a pair: whether to label each trial: with its number, its member, its hyperparameters and the step
+            at its end if there is room, else with that step as far as it fits.
+        ax: Of a pair: existing matplotlib axes to draw into; None for a new figure.
 
     Returns:
-        A figure with ``savefig``; it needs no window system.
+        The figure, with ``savefig``; it needs no window system.
 
     Raises:
         InvalidArgument: ``trials`` is empty, a name is not known, or an argument does not go with another.
         MissingDependency: matplotlib is not installed.
+
+    Example:
+        >>> import phyletic as ph
+        >>> from phyletic.testing.generations import completed_trial
+        >>> space = ph.Space({"lr": ph.Float(0.0, 1.0), "momentum": ph.Float(0.0, 1.0)})
+        >>> trials = [completed_trial(number, 0.5, {"lr": 0.1 * number, "momentum": 0.9}) for number in range(2)]
+        >>> parameters(trials, space, pair=("lr", "momentum")).axes[0].get_xlabel()
+        'lr'
     """
     trials, space = check_trials(trials), check_space(space)
     metric = None if metric is None else check_metric(metric)
@@ -67,7 +85,12 @@ def parameters(
     check_one_of("colour", colour, ("founder", "member"))
     if not ordered_trials(trials):
         raise InvalidArgument("trials", len(trials), "trials of which at least one has ended", "Wait for the first")
+    said = check_reports(reports)
+    check_flag("intervals", intervals)
     if pair is None:
+        for name, value in (("reports", reports), ("labels", labels), ("colours", colours), ("ax", ax)):
+            if value is not None:
+                raise InvalidArgument(name, value, "None without pair")
         if colour != "founder":
             raise InvalidArgument("colour", colour, "given with pair; against the step, colours are standings")
         return _against_steps(trials, space, metric, chosen)
@@ -75,127 +98,23 @@ def parameters(
         raise InvalidArgument("hyperparameters", hyperparameters, "None if pair is given")
     names = check_names("pair", pair, 2, '("lr", "momentum")')
     x, y = (scale_of(name, trials, space) for name in names)
-    made = spots(trials, metric, x, y)
-    tints, entries = pair_colours(trials, metric, made, colour)
-    figure = new_figure(7.6, 5.4)
-    axes = figure.add_subplot()
-    draw_pair(axes, made, x, y, tints, last=max(spot.step for spot in made) if made else 1)
+    made = spots(trials, metric, x, y, said)
+    best = None if metric is None else best_trial(trials, metric)
+    shown = tints(trials, best, colour=colour, labels=labels, colours=colours)
+    figure, axes = axes_for(ax, 7.6, 5.4)
+    draw_pair(axes, made, x, y, shown, last=max((spot.step for spot in made), default=1))
     axes.set_title(f"{y.name} against {x.name}", loc="left", fontsize=11)
-    figure.legend(handles=entries, fontsize=7, loc="outside right upper", frameon=False)
+    entries = pair_legend(made, shown)
+    add_legend(figure, axes, entries, inside=ax is not None)
+    if intervals:
+        placed = pair_labels(axes, trials, made, x, y)
+        draw_labels(axes, placed)
+        if any(label.short for label in placed):
+            add_legend(figure, axes, [*entries, number_entry("step")], inside=ax is not None)
     return figure
 
 
-def pair_colours(
-    trials: Sequence[Trial], metric: Metric | None, made: Sequence[Spot], colour: str
-) -> tuple[dict[int, str], list[Any]]:
-    """Return a colour by trial, and the legend's entries.
-
-    Args:
-        trials: All trials of the study.
-        metric: The metric that chooses the best family; None for none.
-        made: The trials to draw.
-        colour: ``"founder"`` or ``"member"``.
-
-    Raises:
-        InvalidArgument: ``colour`` is not known, or there are too many members for it.
-    """
-    from matplotlib.lines import Line2D
-
-    best = Line2D([], [], color="black", linewidth=1.6, label="best lineage, with its steps")
-    marked = [best] if any(spot.best for spot in made) else []
-    marked.append(Line2D([], [], color=GREY, marker="o", linestyle="", label="points shrink with the steps"))
-    if colour == "founder":
-        shown = families(trials, None if metric is None else best_trial(trials, metric))
-        tints = colours(shown)
-        entries = [entry for entry in legend(shown, tints) if entry.get_label() != "best lineage"]
-        return {spot.trial: tints[spot.founder] for spot in made}, [*marked, *entries]
-    members = sorted({trial.member for trial in trials})
-    if colour != "member" or len(members) > len(PALETTE):
-        raise InvalidArgument("colour", colour, f'"founder", or "member" for at most {len(PALETTE)} members')
-    own = dict(zip(members, PALETTE, strict=False))
-    entries = [
-        Line2D([], [], color=own[member], marker="o", linewidth=1.2, label=f"member {member}") for member in members
-    ]
-    return {spot.trial: own[spot.member] for spot in made}, [*marked, *entries]
-
-
-def draw_pair(axes: Axes, made: Sequence[Spot], x: Scale, y: Scale, tints: dict[int, str], *, last: int) -> None:
-    """Draw trials in the plane of two axes.
-
-    Args:
-        axes: The axes to draw on.
-        made: The trials, by number.
-        x: The axis across.
-        y: The axis upwards.
-        tints: A colour by trial.
-        last: Step at which points are smallest.
-    """
-    from matplotlib.collections import LineCollection
-
-    tidy(axes)
-    set_scale(axes, x, "x")
-    set_scale(axes, y, "y")
-    crowd = min(1.0, 150 / max(1, len(made)))
-    for best, width, faint_line, faint_dot in (
-        (False, 0.9, 0.25 + 0.5 * crowd, 0.25 + 0.6 * crowd),
-        (True, 1.6, 1.0, 1.0),
-    ):
-        chosen = [spot for spot in made if spot.best == best]
-        moved = [spot for spot in chosen if spot.parent is not None and spot.parent != spot.place]
-        lines = [[spot.parent or spot.place, spot.place] for spot in moved]
-        shades = "black" if best else [tints[spot.trial] for spot in moved]
-        layer = 4.0 if best else 2.0
-        axes.add_collection(LineCollection(lines, colors=shades, linewidths=width, zorder=layer, alpha=faint_line))
-        axes.scatter(
-            [spot.place[0] for spot in chosen],
-            [spot.place[1] for spot in chosen],
-            s=[_LARGE + (_SMALL - _LARGE) * min(1.0, spot.step / max(1, last)) for spot in chosen],
-            c=[tints[spot.trial] for spot in chosen],
-            alpha=faint_dot,
-            edgecolors="black" if best else "white",
-            linewidths=1.0 if best else 0.4,
-            zorder=layer + 1,
-        )
-    for spot in _labelled([spot for spot in made if spot.best], x, y):
-        axes.annotate(
-            str(spot.step), spot.place, xytext=(6, 4), textcoords="offset points", fontsize=7, color=INK, zorder=6
-        )
-
-
-def _labelled(chain: Sequence[Spot], x: Scale, y: Scale) -> list[Spot]:
-    """Return the places of a lineage that get a label: its end, and a few others that lie apart.
-
-    Args:
-        chain: The lineage's trials, by number.
-        x: The axis across.
-        y: The axis upwards.
-    """
-    where = [(_straight(spot.place[0], x), _straight(spot.place[1], y)) for spot in chain]
-    widths = [max(axis) - min(axis) or 1.0 for axis in zip(*where, strict=True)]
-    every = max(1, len(chain) // _LABELS)
-    kept: list[int] = []
-    for place in [len(chain) - 1, *range(0, len(chain), every)] if chain else []:
-        if all(
-            max(abs(a - b) / width for a, b, width in zip(where[place], where[other], widths, strict=True)) > _APART
-            for other in kept
-        ):
-            kept.append(place)
-    return [chain[place] for place in kept]
-
-
-def _straight(value: float, scale: Scale) -> float:
-    return math.log10(value) if scale.log else value
-
-
 def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None, chosen: Sequence[str]) -> Figure:
-    """Draw each hyperparameter against the step, in a panel of its own.
-
-    Args:
-        trials: The trials of one study.
-        space: The study's space.
-        metric: The metric that compares trials; None marks no best lineage and colours no standing.
-        chosen: Flat paths of the hyperparameters to draw; empty for all with more than one value.
-    """
     ended = ordered_trials(trials)
     scales = [scale_of(path, ended, space) for path in chosen or varied_paths(ended, space)]
     figure, grid = panel_grid(len(scales), "Hyperparameters of every trial")
@@ -208,13 +127,6 @@ def _against_steps(trials: Sequence[Trial], space: Space, metric: Metric | None,
 
 
 def _draw_standings(axes: Axes, made: Sequence[Spot], scale: Scale) -> None:
-    """Draw the trials of one hyperparameter against the step, coloured by their standing.
-
-    Args:
-        axes: The axes to draw on.
-        made: The trials to draw.
-        scale: The axis upwards.
-    """
     tidy(axes)
     set_scale(axes, scale, "y")
     if scale.levels:
@@ -241,13 +153,6 @@ def _places(made: Sequence[Spot], spread: float) -> tuple[list[float], list[floa
 
 
 def _standing_bar(figure: Figure, grid: Sequence[Axes], metric: Metric) -> None:
-    """Add the colour bar of the standings and the legend to a figure.
-
-    Args:
-        figure: The figure.
-        grid: Its panels.
-        metric: The metric that compares trials.
-    """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

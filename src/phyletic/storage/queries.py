@@ -321,6 +321,38 @@ def evaluations(
     ]
 
 
+def reports(
+    connection: Connection, study_id: int, metrics: Sequence[str] | None = None, *, most: int = 200_000
+) -> dict[int, list[Evaluation]]:
+    """Return what trials reported, by trial number, each trial's in the order of its steps; by two statements.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        metrics: Only of these metrics; None for all.
+        most: About how many reports to return. Of more, each trial's first and every nth step are returned.
+    """
+    columns = tables.evaluation.c
+    chosen = columns.study == study_id
+    if metrics is not None:
+        chosen = sa.and_(chosen, columns.metric.in_(list(metrics)))
+    there = connection.execute(sa.select(sa.func.count()).select_from(tables.evaluation).where(chosen)).scalar_one()
+    every = max(1, -(-there // max(1, most)))
+    kept = [columns.trial, columns.position, columns.step, columns.metric, columns.value, columns.kind]
+    statement = sa.select(*kept).where(chosen)
+    if every > 1:
+        # by steps and not by rows, so that metrics that were reported together stay together
+        place = sa.func.dense_rank().over(partition_by=columns.trial, order_by=columns.step).label("place")
+        ranked = statement.add_columns(place).subquery()
+        names = [column.name for column in kept]
+        statement = sa.select(*(ranked.c[name] for name in names)).where((ranked.c.place - 1) % every == 0)
+    order = statement.selected_columns
+    found: dict[int, list[Evaluation]] = {}
+    for row in connection.execute(statement.order_by(order.trial, order.step, order.position)):
+        found.setdefault(row.trial, []).append(Evaluation(row.step, row.metric, row.value, row.kind))
+    return found
+
+
 def checkpoints(
     connection: Connection, study_id: int, states: Iterable[CheckpointState] | None = None
 ) -> list[StoredCheckpoint]:

@@ -38,7 +38,7 @@ from phyletic.records import (
     TrialState,
     failed_attempt,
 )
-from phyletic.records.encodings import whole_number
+from phyletic.records.encodings import is_unicode, whole_number
 from phyletic.records.event import ENDED_ATTEMPT
 from phyletic.space import Space
 from phyletic.storage import queries
@@ -494,6 +494,23 @@ class Study:
     def evaluations(self, trial: Trial | int) -> list[Evaluation]:
         """Return all that a trial reported, in order."""
         return [found for _, found in self._read(queries.evaluations, [trial_number(trial)])]
+
+    def reports(self, metrics: Sequence[str] | None = None, *, most: int = 200_000) -> dict[int, list[Evaluation]]:
+        """Return what all trials reported, by trial number, each trial's in the order of its steps.
+
+        Plots take it as ``reports=``. It costs two statements, however many trials there are.
+
+        Args:
+            metrics: Only of these metrics; None for all.
+            most: About how many reports to return, at least 1. Of more, each trial's first and every nth step are
+                returned.
+        """
+        if metrics is not None:
+            for name in check_sequence("metrics", metrics, 'a list of names, such as ["loss"], or None'):
+                if not isinstance(name, str) or not is_unicode(name):
+                    raise InvalidArgument("metrics", name, 'names of metrics, such as "loss"')
+        check_integer("most", most, 1)
+        return self._read(queries.reports, metrics, most=most)
 
     def population_at(self, trial: Trial | int) -> list[Trial]:
         """Return the population that a trial's decision saw: each member's latest completed trial at that moment.

@@ -39,6 +39,7 @@ def call(storage: str, *arguments: str) -> Result:
     [
         (),
         ("--kind", "scores", "--metric", "loss"),
+        ("--kind", "scores", "--colour", "member"),
         ("--kind", "schedule"),
         ("--kind", "lineage", "--colour", "score"),
         ("--kind", "parameters"),
@@ -67,6 +68,27 @@ def test_the_file_suffix_chooses_the_format(storage: str, tmp_path: Path) -> Non
     assert sizes[1] == 2 * sizes[0]
 
 
+@pytest.mark.parametrize("pair", [(), ("--pair", "lr", "score")])
+def test_an_animation_has_a_frame_for_each_step_that_was_reported(pair: tuple[str, ...], tmp_path: Path) -> None:
+    with ph.Study(
+        "toy",
+        space={"lr": ph.Float(1e-3, 1e-1, log=True)},
+        metric="score",
+        mode="max",
+        algorithm=ph.PBT(2, 2, synchronous=True),
+        budget=ph.Budget(steps=4),
+        storage=tmp_path / "reporting.db",
+        seed=0,
+    ) as study:
+        for trial in study:
+            for step in trial.range():
+                trial.report(score=trial["lr"] * (step + 1), step=step + 1)
+    result = call(str(tmp_path / "reporting.db"), "--kind", "animate", *pair, "-o", str(tmp_path / "a.gif"))
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "a.gif") as image:
+        assert getattr(image, "n_frames", 1) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -76,7 +98,7 @@ def test_the_file_suffix_chooses_the_format(storage: str, tmp_path: Path) -> Non
         (("-o", "nowhere/a.png"), "a file that can be written"),
         (("--kind", "animate", "-o", "nowhere/a.gif"), "in a folder that exists"),
         (("--kind", "scores", "--pair", "lr", "depth", "-o", "a.png"), "left out with 'scores'"),
-        (("--kind", "scores", "--colour", "member", "-o", "a.png"), "left out with 'scores'"),
+        (("--kind", "scores", "--colour", "score", "-o", "a.png"), 'one of "founder", "member"'),
         (("--kind", "lineage", "--colour", "member", "-o", "a.png"), 'one of "founder", "score"'),
     ],
 )

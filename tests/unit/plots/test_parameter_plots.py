@@ -16,7 +16,7 @@ import phyletic as ph
 from phyletic import plots
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.plots.axes import Scale, scale_of
-from phyletic.plots.data import spots, standings
+from phyletic.plots.spots import spots, standings
 from phyletic.records import Metric, Trial, TrialState
 
 Population = Callable[..., list[Trial]]
@@ -66,7 +66,8 @@ def test_spots_have_the_coordinates_of_their_trials(population: Population, metr
             trial.hyperparameters["lr"],
             ["adam", "sgd"].index(str(trial.hyperparameters["optimizer"])),
         )
-        assert spot.parent == (None if trial.parent is None else found[trial.parent].place)
+        start = [] if trial.parent is None else [(trial.start_step, found[trial.parent].place)]
+        assert list(zip(spot.steps, spot.path, strict=True)) == [*start, (trial.end_step, spot.place)]
         assert spot.step == trial.end_step
     best = next(spot for spot in found.values() if spot.best and spot.step == max(s.step for s in found.values()))
     assert known[best.trial].score == max(t.score for t in trials if t.finite and t.score is not None)

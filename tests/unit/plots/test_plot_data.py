@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phyletic.plots import axes, data, families
+from phyletic.plots import axes, curves, data, families
 from phyletic.records import Metric, Trial, TrialState
 from phyletic.space import Choice, Float, Int, Space
 
@@ -19,7 +19,7 @@ Population = Callable[..., list[Trial]]
 
 def test_every_ended_trial_is_a_stroke_or_a_mark(population: Population, metric: Metric) -> None:
     trials = population(8)
-    series = data.score_series(trials, metric)
+    series = curves.score_series(trials, metric)
     told = {stroke.trial for stroke in series.strokes} | {mark.trial for mark in series.marks}
     assert told == {trial.number for trial in trials}
     assert sorted(mark.kind for mark in series.marks) == ["failed", "not finite"]
@@ -28,7 +28,7 @@ def test_every_ended_trial_is_a_stroke_or_a_mark(population: Population, metric:
 def test_strokes_join_parent_and_child(population: Population, metric: Metric) -> None:
     trials = population(8)
     known = {trial.number: trial for trial in trials}
-    for stroke in data.score_series(trials, metric).strokes:
+    for stroke in curves.score_series(trials, metric).strokes:
         trial = known[stroke.trial]
         assert (stroke.steps[-1], stroke.values[-1]) == (trial.end_step, trial.score)
         if trial.parent is not None:
@@ -39,7 +39,7 @@ def test_strokes_join_parent_and_child(population: Population, metric: Metric) -
 def test_a_line_skips_a_trial_without_a_score(population: Population, metric: Metric) -> None:
     first, second, third = (trial for trial in population(1, 3, failing=False))
     partial = msgspec.structs.replace(second, state=TrialState.PARTIAL, score=None, metrics={})
-    series = data.score_series([first, partial, third], metric)
+    series = curves.score_series([first, partial, third], metric)
     assert series.strokes[-1].steps == (100, 300)
 
 
@@ -52,7 +52,7 @@ def test_the_best_lineage_is_the_chain_of_parents_to_the_best_trial(population: 
         path = families.lineage_numbers(trials, best)
         assert known[path[0]].parent is None
         assert [known[number].parent for number in path[1:]] == list(path[:-1])
-        marked = {stroke.trial for stroke in data.score_series(trials, metric).strokes if stroke.best}
+        marked = {stroke.trial for stroke in curves.score_series(trials, metric).strokes if stroke.best}
         assert marked == set(path)
 
 
@@ -149,18 +149,18 @@ def test_widely_spread_losses_have_a_logarithmic_axis(population: Population) ->
     loss = Metric("loss", "min")
     trials = population(4, 6, failing=False)
     spread = [msgspec.structs.replace(t, metrics={"loss": 2.0 / 3.0**t.generation}) for t in trials]
-    series = data.score_series(spread, loss)
+    series = curves.score_series(spread, loss)
     assert series.log
     assert series.limits is not None
     assert 0 < series.limits[0] <= 2.0 / 3.0**5
     assert series.limits[1] >= 2.0
-    assert not data.score_series(spread, Metric("loss", "max")).log
+    assert not curves.score_series(spread, Metric("loss", "max")).log
     crossing = [msgspec.structs.replace(t, metrics={"loss": t.generation - 1.0}) for t in trials]
-    assert not data.score_series(crossing, loss).log
+    assert not curves.score_series(crossing, loss).log
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_order_of_the_trials_does_not_matter(population: Population, metric: Metric, order: int) -> None:
     trials = population(4)
     assert data.tree_series(trials[::order], metric) == data.tree_series(trials, metric)
-    assert data.score_series(trials[::order], metric) == data.score_series(trials, metric)
+    assert curves.score_series(trials[::order], metric) == curves.score_series(trials, metric)
