@@ -101,7 +101,8 @@ TAKES = {
     "True 0 -1 0.5 1.5 inf 10**30 int64(2) array(1.)": "tell.loss report.loss",
     # sequences and mappings
     "{}": "GridSearch.points Space.definition",
-    "None {}": """report.values run.environment grid.values plots.scores.reports plots.summary.reports plots.parameters.reports
+    "None {}": """report.values run.environment grid.values plots.scores.reports plots.summary.reports
+        plots.parameters.reports
         plots.animate.reports""",
     "None [] () {}": """plots.scores.labels plots.scores.colours plots.summary.labels plots.summary.colours
         plots.schedule.labels plots.schedule.colours plots.lineage_tree.labels plots.lineage_tree.colours
