@@ -15,12 +15,13 @@ from pathlib import Path
 from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
-from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, open_folder, open_packed
+from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, check_packed, open_folder, open_packed
 from phyletic.checkpoints.read_errors import reading
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound
 from phyletic.records import CheckpointReference
 
 _SUFFIX = ".safetensors"
+_COPIED_AT_ONCE = 8 << 20
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -106,6 +107,26 @@ class Checkpoints:
                     self._require_same(id, _packed(id), again.text())
             self._blobs.put(written)
         return references
+
+    def adopt(self, id: str, path: Path) -> CheckpointReference:
+        """Copy a checkpoint of another study, and publish it under an id.
+
+        Args:
+            id: The new id.
+            path: The packed file, or the folder with the user's own files, as :meth:`path` returns it.
+
+        Raises:
+            CheckpointDamaged: The file is not a packed checkpoint.
+            CheckpointError: It could not be copied.
+        """
+        if path.is_dir():
+            return self.publish_folder(id, path)
+        check_packed(path)
+        with contextlib.closing(Digest(path.stat().st_size)) as digest:
+            with self._writing(id), path.open("rb") as file:
+                pieces = iter(lambda: file.read(_COPIED_AT_ONCE), b"")
+                self._blobs.put([(_packed(_checked(id)), hashed(pieces, digest))])
+            return CheckpointReference(id, digest.text(), digest.size)
 
     def publish_folder(self, id: str, folder: Path) -> CheckpointReference:
         """Publish a user's own files. They are complete, visible and durable once this returns.
@@ -273,6 +294,15 @@ class Checkpoints:
 
     def _writing(self, id: str) -> contextlib.AbstractContextManager[None]:
         return _explained(f"checkpoint {id} could not be written to {self.location}")
+
+
+def digest_at(path: Path) -> str:
+    """Return the digest that a checkpoint at a path has: a packed file, or a folder of a user's own files."""
+    if not path.is_dir():
+        return digest_of_file(path)
+    files = OwnFiles(path)
+    files.read()
+    return files.digest
 
 
 def _checked(id: object) -> str:

@@ -53,6 +53,19 @@ def open_packed(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
     return OpenCheckpoint(reference, path, partial(_check_packed, path, content, reference.digest), packed)
 
 
+def check_packed(path: Path) -> None:
+    """Raise CheckpointDamaged unless a file begins as a packed checkpoint does, and has the size that it says."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            header = memoryview(content)
+            try:
+                read_header(header, str(path))
+            finally:
+                header.release()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
 def open_folder(path: Path, reference: CheckpointReference) -> OpenCheckpoint:
     """Open a folder of a user's own files.
 

@@ -63,13 +63,13 @@ def answer(
             rest = found
     if not granted and isinstance(rest, Wait | Finished):
         return rest
-    return Granted(grants=tuple(_message(opened) for opened in granted), rest=rest)
+    return Granted(grants=tuple(_message(state, opened) for opened in granted), rest=rest)
 
 
-def _message(opened: OpenTrial) -> Grant:
+def _message(state: StudyState, opened: OpenTrial) -> Grant:
     assert opened.lease is not None
     assert opened.checkpoint is not None
-    parent = None if opened.parent is None else opened.parent.checkpoint
+    parent = state.identity.warm_start if opened.parent is None else opened.parent.checkpoint
     return Grant(trial=opened.trial, lease=opened.lease, checkpoint=opened.checkpoint, parent=parent)
 
 

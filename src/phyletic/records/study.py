@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from phyletic.errors import InvalidArgument
+from phyletic.records.checkpoint import CheckpointReference
 from phyletic.records.encodings import is_unicode
 from phyletic.space.values import Value
 
@@ -93,6 +94,7 @@ class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
         initial: The user's values for the first members, by flat path; each may be incomplete.
         initial_functions: For each of them, the functions that gave values, by path, as name and hash.
         sampling: How the other first values are drawn: ``"random"``, ``"sobol"`` or ``"latin"``.
+        warm_start: The checkpoint, in the study's own store, that every newborn loads; None if it loads none.
     """
 
     uuid: str
@@ -104,6 +106,7 @@ class StudyIdentity(msgspec.Struct, frozen=True, kw_only=True):
     initial: tuple[dict[str, Value], ...] = ()
     initial_functions: tuple[dict[str, str], ...] = ()
     sampling: Literal["random", "sobol", "latin"] = "random"
+    warm_start: CheckpointReference | None = None
 
     @property
     def metric(self) -> Metric:

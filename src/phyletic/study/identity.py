@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from phyletic.checkpoints.checkpoints import digest_at
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
@@ -38,6 +39,7 @@ class Arguments:
         initial: The first members' values; checked once the space is known.
         sampling: How other first values are drawn.
         checkpoints: The folder of its checkpoints.
+        warm_start: The checkpoint that newborns begin with.
         control: The settings of its control that the user gave.
     """
 
@@ -49,6 +51,7 @@ class Arguments:
     initial: Sequence[Mapping[str, Any]] | None
     sampling: Sampling | None
     checkpoints: Path | None
+    warm_start: Path | None
     control: Control
 
 
@@ -188,6 +191,11 @@ def require_same(stored: StudyIdentity, given: Arguments) -> None:
         if described != known:
             differences.append(_first_difference("algorithm", known, described))
     initial = None if given.initial is None else make_initial(given.initial, space, population, stored.seed)
+    if given.warm_start is not None:
+        begun_with = None if stored.warm_start is None else stored.warm_start.digest
+        digest = digest_at(given.warm_start)
+        if digest != begun_with:
+            differences.append(_difference("warm_start", begun_with, digest))
     here = {"metric": given.metrics, "seed": given.seed, "initial": initial, "sampling": given.sampling}
     there = {"metric": stored.metrics, "seed": stored.seed, "initial": stored.initial, "sampling": stored.sampling}
     for part, value in here.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import secrets
 import socket
 import sys
 import time
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints.open_checkpoint import check_packed
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control
 from phyletic.coordinator.owner import Owner
 from phyletic.disk import local_path
-from phyletic.errors import InvalidArgument, NotFound, StorageOwned
+from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import Budget, CheckpointState, StudyControl, StudyIdentity
@@ -68,6 +70,20 @@ def check_folder(checkpoints: str | Path) -> Path:
         # the database stores it
         raise InvalidArgument("checkpoints", str(folder), allowed)
     return folder
+
+
+def check_warm_start(path: str | Path) -> Path:
+    """Return the path of a checkpoint, or raise InvalidArgument."""
+    allowed = "the path of a checkpoint: other_study.checkpoint_path()"
+    found = local_path("warm_start", path, allowed)
+    if not found.is_dir() and not found.is_file():
+        raise InvalidArgument("warm_start", str(path), f"{allowed}; nothing is there")
+    if found.is_file():
+        try:
+            check_packed(found)
+        except CheckpointError as error:
+            raise InvalidArgument("warm_start", str(path), allowed, str(error)) from error
+    return found
 
 
 def open_or_create(storage: str | Path | None, given: Arguments) -> Opened:
@@ -139,6 +155,10 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
     first = {"budget": Budget(), "population": identity.algorithm["population"], **check_control(given.control)}
     if given.checkpoints not in (None, database.folder("checkpoints")):
         first["checkpoints"] = str(given.checkpoints)
+    if given.warm_start is not None:
+        folder = given.checkpoints or database.folder("checkpoints")
+        store = Checkpoints(FolderBlobs(folder, durable=not database.private))
+        identity = msgspec.structs.replace(identity, warm_start=store.adopt(secrets.token_hex(16), given.warm_start))
     try:
         database.own()
     except StorageOwned:
@@ -180,7 +200,8 @@ def delete(name: str, storage: str | Path) -> None:
     try:
         remembered = stored.control.checkpoints
         folder = database.folder("checkpoints") if remembered is None else Path(remembered)
-        Checkpoints(FolderBlobs(folder)).delete(*known, *running)
+        warm = stored.identity.warm_start
+        Checkpoints(FolderBlobs(folder)).delete(*known, *running, *([] if warm is None else [warm.id]))
         with database.transaction() as connection:
             delete_study(connection, stored.id)
     finally:

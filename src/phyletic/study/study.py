@@ -46,7 +46,7 @@ from phyletic.storage.database import open_database
 from phyletic.study.ask_and_tell import AskAndTell
 from phyletic.study.holding import Holding
 from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
-from phyletic.study.opening import check_folder, open_or_create
+from phyletic.study.opening import check_folder, check_warm_start, open_or_create
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, load_study, status_of
 from phyletic.study.user_frames import user_frames
@@ -87,6 +87,8 @@ class Study:
         max_failures: Attempts at a trial that may raise before a child of a donor replaces its member (3).
         max_losses: Attempts at a trial that may be lost with their worker before that (10).
         keep_best: How many of the best trials keep their checkpoints (1).
+        warm_start: The path of a checkpoint, such as ``other.checkpoint_path()``, that every member loads at birth,
+            after ``build``. It is copied, and its digest is part of the study's identity.
 
     Raises:
         InvalidArgument: An argument cannot be used; nothing is written then.
@@ -126,6 +128,7 @@ class Study:
         max_failures: int | None = None,
         max_losses: int | None = None,
         keep_best: int | None = None,
+        warm_start: str | Path | None = None,
     ) -> None:
         if sampling is not None:
             check_one_of("sampling", sampling, get_args(Sampling))
@@ -138,6 +141,7 @@ class Study:
             initial=initial,
             sampling=sampling,
             checkpoints=None if checkpoints is None else check_folder(checkpoints),
+            warm_start=None if warm_start is None else check_warm_start(warm_start),
             control=Control(budget=budget, max_failures=max_failures, max_losses=max_losses, keep_best=keep_best),
         )
         check_control(given.control)

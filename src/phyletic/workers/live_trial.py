@@ -105,7 +105,7 @@ class LiveTrial:
 
     @property
     def load_from(self) -> Path | None:
-        """The parent's checkpoint: a folder, or a packed file; None for a newborn. Only read it."""
+        """The parent's checkpoint, a folder or a packed file, to read only; a newborn has that of ``warm_start``."""
         parent = self._attempt.grant.parent
         return None if parent is None else self._attempt.load_from(parent.id)
 

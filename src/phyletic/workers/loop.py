@@ -142,7 +142,7 @@ class Trials:
             try:
                 return self._begin_trial(grant, asked)
             except CheckpointDamaged as error:
-                self._fail(grant, str(error), "damaged")
+                self._fail_damaged(grant, error)
                 answer = None
 
     def enter(self) -> None:
@@ -227,7 +227,7 @@ class Trials:
             result = result_of(attempt, self._space, self._publish)
         except CheckpointDamaged as error:
             self._drop()
-            self._fail(attempt.grant, str(error), "damaged")
+            self._fail_damaged(attempt.grant, error)
             return None
         except BaseException as error:
             held = self._fail_open(error)
@@ -355,6 +355,17 @@ class Trials:
         if self._memory is not None:
             self._memory.forget()
         return attempt
+
+    def _fail_damaged(self, grant: Grant, error: CheckpointDamaged) -> None:
+        """End an attempt whose parent's checkpoint is damaged; raise if every newborn would load the same one.
+
+        Args:
+            grant: The attempt's grant.
+            error: What was found.
+        """
+        self._fail(grant, str(error), "released" if grant.trial.newborn else "damaged")
+        if grant.trial.newborn:
+            raise error
 
     def _fail(self, grant: Grant, error: str, cause: Literal["error", "released", "damaged"]) -> bool:
         """End an attempt without a result; return whether this session still held it.

@@ -83,7 +83,7 @@ class Memory:
         if record.parent is None or self._fixed != fixed:
             self._rebuild(trial, fixed)
         attempt.loaded = True
-        if record.parent is None:
+        if record.parent is None and attempt.grant.parent is None:
             return None
         if attempt.grant.parent is None:
             raise StateUnsupported(
@@ -127,12 +127,20 @@ class Memory:
         # weak, since memory must not hold two members
         self._born = [weakref.ref(value) for _, value in trained]
 
-    def _restore(self, reference: CheckpointReference, parent: int) -> OpenCheckpoint:
+    def _restore(self, reference: CheckpointReference, parent: int | None) -> OpenCheckpoint:
+        """Load a checkpoint into the state.
+
+        Args:
+            reference: The checkpoint.
+            parent: The trial that left it; None for the one that newborns begin with.
+        """
         opened = self._store.open(reference)
         if self._load is not None:
             opened.verify()
             self._load(self.state, opened.path)
             return opened
+        if parent is None:
+            return self._warm_start(opened)
         missing = sorted(self._built.difference(opened.entries)) if opened.packed else []
         if missing:
             opened.verify()  # raises if the cause is damage
@@ -144,6 +152,35 @@ class Memory:
                 "no longer need to None, and do not delete them"
             )
         opened.restore(vars(self.state))
+        return opened
+
+    def _warm_start(self, opened: OpenCheckpoint) -> OpenCheckpoint:
+        """Load the checkpoint that newborns begin with; it must fit what ``build`` returned.
+
+        Args:
+            opened: The checkpoint.
+
+        Raises:
+            StateUnsupported: It lacks an entry, has another one, or an array of another shape.
+        """
+        for named, whose in (
+            (self._built.difference(opened.entries), "build returned it, but the checkpoint of warm_start lacks it"),
+            (set(opened.entries) - self._built, "the checkpoint of warm_start has it, but build did not return it"),
+        ):
+            if named and opened.packed:
+                opened.verify()
+                raise StateUnsupported(
+                    f"entry {min(named)!r}: {whose}. Give a checkpoint of a study with the same build"
+                )
+        before = dict(_shapes(vars(self.state)))
+        opened.restore(vars(self.state))
+        after = dict(_shapes(vars(self.state)))
+        for path, shape in before.items():
+            if after.get(path) != shape:
+                found = f"has the shape {list(after[path])}" if path in after else "is missing"
+                raise StateUnsupported(
+                    f"{path!r} {found} in the checkpoint of warm_start, but build returned one of {list(shape)}"
+                )
         return opened
 
     def publish(self, checkpoint: str) -> CheckpointReference:
@@ -175,6 +212,18 @@ def _trainable(built: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         ancestry(built, "keras") or ancestry(built, "sklearn") or _is_mutable_array(built)
     ):
         yield path, built
+
+
+def _shapes(built: Any, path: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Return the shape of each array in a state's trees, with its place."""
+    if isinstance(built, Mapping):
+        for name, value in built.items():
+            yield from _shapes(value, f"{path}.{name}" if path else str(name))
+    elif isinstance(built, (list, tuple)):
+        for place, value in enumerate(built):
+            yield from _shapes(value, f"{path}[{place}]")
+    elif isinstance(getattr(built, "shape", None), tuple) and hasattr(built, "dtype"):
+        yield path, tuple(built.shape)
 
 
 def _is_mutable_array(value: Any) -> bool:
