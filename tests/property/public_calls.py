@@ -206,6 +206,7 @@ STUDY: dict[str, Any] = {
     "max_failures": 3,
     "max_losses": 3,
     "keep_best": 1,
+    "warm_start": None,
 }
 
 
@@ -283,6 +284,7 @@ METHODS: Calls = {
         {"target": {"lr": 0.1}, "group": None, "scheduler": None, "read": None, "fresh": False, "lr": "lr"},
     ),
     "__getitem__": (lambda o, path: o.trial[path], {"path": "lr"}),
+    "enqueue": (lambda o, **a: o.study.enqueue(**a), {"values": {"lr": 0.5}}),
     "resize": (lambda o, **a: o.study.resize(**a), {"population": 2}),
     "set_budget": (lambda o, **a: o.study.set_budget(**a), {"budget": STUDY["budget"]}),
     "pin": (lambda o, **a: o.study.pin(**a), {"trial": 1, "keep": True}),
@@ -309,7 +311,11 @@ METHODS: Calls = {
     "Schedule.save": (lambda o, **a: o.study.schedule(0).save(**a), {"path": "no/such/folder/x.json"}),
     "replay": (
         lambda o, **a: o.study.replay(**a),
-        {"train": nothing, "schedule": None, "seed": 0},
+        {"train": nothing, "schedule": None, "seed": 0, "workers": None, "storage": None},
+    ),
+    "replay with seeds": (
+        lambda o, **a: o.study.replay(nothing, **a),
+        {"seeds": [1, 2]},
     ),
     "check": (lambda o, **a: o.study.check(**a), {"train": nothing, "steps": None}),
     "run": (

@@ -59,6 +59,7 @@ TAKES = {
         PBT.gate ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
+        Study.warm_start replay.storage
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
         heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
@@ -75,7 +76,7 @@ TAKES = {
     "None int64(2)": "Int.step tell.steps_done report.steps_done check.steps",
     "0 int64(2)": """suggest.seed simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
         population_at.trial pin.trial""",
-    "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers
+    "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers replay.workers
         checkpoint_path.trial restore.trial""",
     "0 -1": "changes.since",
     "0 -1 int64(2)": "Int.low",
@@ -114,6 +115,7 @@ TAKES = {
     "None [] () set()": "trials.states",
     "None [0] ('a/b',1) range(2)": "run.devices",
     "None [None]": "tell.checkpoints",
+    "None [0] range(2)": "replay.seeds",
     "[] [0] () range(2)": "Faults.cursed",
     "None range(2)": "plots.landscape.origin plots.side_by_side.origin",
     "[0] [-1] [None] ('a/b',1) range(2) array([1,2])": "Choice.options Ordinal.values",
@@ -132,6 +134,7 @@ TAKES_NAN = {"tell.loss": SCALARS, "report.loss": SCALARS, "restore.state": set(
 # names that an error uses instead of the argument
 NAMES = {
     "report.values": ["metrics"],
+    "enqueue.values": ["values", "parameter"],
     "trial.number": ["trial"],
     "Space.definition": ["space"],
     "command.command": ["command", "train"],

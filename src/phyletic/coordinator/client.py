@@ -12,6 +12,7 @@ from phyletic.coordinator.messages import (
     Command,
     Control,
     Done,
+    Enqueue,
     Fail,
     Finished,
     Granted,
@@ -102,7 +103,7 @@ class Client:
         """Return the numbers of a trial and all its ancestors, the newborn's first."""
         return _done(*self.exchange([Ancestors(trial=number)])).lineage
 
-    def change(self, request: Control | Pin | Stop) -> None:
+    def change(self, request: Control | Pin | Enqueue | Stop) -> None:
         """Change the study's control, pin a checkpoint, or stop the run that goes on.
 
         Raises:

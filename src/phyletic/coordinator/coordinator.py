@@ -17,6 +17,7 @@ import msgspec
 from phyletic.coordinator.ask import answer, random_identity
 from phyletic.coordinator.control import change, pin
 from phyletic.coordinator.decisions import close_barrier
+from phyletic.coordinator.enqueued import enqueue
 from phyletic.coordinator.heartbeats import record
 from phyletic.coordinator.loading import Loaded, load, put_members, void_leases
 from phyletic.coordinator.messages import (
@@ -25,6 +26,7 @@ from phyletic.coordinator.messages import (
     Command,
     Control,
     Done,
+    Enqueue,
     Fail,
     Heartbeat,
     Join,
@@ -256,6 +258,8 @@ class Coordinator:
                 reply = leave(state, changes, command, now)
             case Control():
                 reply = change(state, changes, command, now)
+            case Enqueue():
+                return enqueue(state, changes, command, now)
         # a user's explore may raise: the result stands all the same, and the next session that asks gets the error
         with suppress(PhyleticError):
             close_barrier(state, changes, now)

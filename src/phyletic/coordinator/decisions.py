@@ -7,6 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from phyletic.coordinator.budget import done
+from phyletic.coordinator.enqueued import take_enqueued
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.coordinator.transitions import decide
 from phyletic.coordinator.user_errors import guarded
@@ -30,7 +31,8 @@ def decide_next(state: StudyState, changes: Changes, number: int, now: float) ->
     Raises:
         TrainingError: The algorithm raised; nothing is changed.
     """
-    suggestion = _suggest(state, number, state.counters.next_trial)
+    trial = state.counters.next_trial
+    suggestion = take_enqueued(state, changes, number, trial, _suggest(state, number, trial))
     return _insert(state, changes, number, suggestion, now)
 
 
@@ -53,7 +55,8 @@ def close_barrier(state: StudyState, changes: Changes, now: float) -> bool:
     ready = [member.view.member for member in state.population() if not member.ended(state.limit)]
     first = state.counters.next_trial
     suggestions = [(number, _suggest(state, number, first + place)) for place, number in enumerate(ready)]
-    for number, suggestion in suggestions:
+    for place, (number, suggested) in enumerate(suggestions):
+        suggestion = take_enqueued(state, changes, number, first + place, suggested)
         _insert(state, changes, number, suggestion, now)
     return bool(ready)
 

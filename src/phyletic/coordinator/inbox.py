@@ -19,11 +19,11 @@ from typing import TypeAlias
 import msgspec
 
 from phyletic import disk
-from phyletic.coordinator.messages import Command, Control, Done, Pin, Refused, Reply, Stop
+from phyletic.coordinator.messages import Command, Control, Done, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.errors import StorageBusy, StorageError, StorageOwned
 from phyletic.failpoints import failpoint
 
-Request: TypeAlias = Control | Pin | Stop
+Request: TypeAlias = Control | Pin | Enqueue | Stop
 
 _LOOK_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0
@@ -185,7 +185,7 @@ class InboxChannel:
         """
         replies: list[Reply] = []
         for command in commands:
-            if not isinstance(command, Control | Pin | Stop):
+            if not isinstance(command, Control | Pin | Enqueue | Stop):
                 raise StorageOwned("another process owns the study: only it and its workers ask for trials")
             replies.append(self._inbox.ask(command, _ANSWER_SECONDS if timeout is None else timeout))
         return tuple(replies)

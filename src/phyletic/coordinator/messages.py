@@ -165,7 +165,13 @@ class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     keep: bool = True
 
 
-Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Heartbeat | Ancestors | Control | Pin | Stop
+class Enqueue(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Give the next member that is decided these values."""
+
+    values: dict[str, Value]
+
+
+Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Heartbeat | Ancestors | Control | Pin | Enqueue | Stop
 
 
 class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):

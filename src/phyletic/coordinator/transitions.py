@@ -76,7 +76,7 @@ def decide(
         start_step=start,
         steps=steps_left(state, start, suggestion.steps),
         seconds=suggestion.seconds,
-        seed=trial_seed(state.identity.seed, state.counters.next_trial),
+        seed=trial_seed(state.identity.seed, state.counters.next_trial) if suggestion.seed is None else suggestion.seed,
         state=TrialState.WAITING,
         decision=suggestion.decision,
         created=now,

@@ -70,6 +70,7 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
         decision: Why.
         steps: Steps to train; None if ``seconds`` limits the trial. The coordinator cuts it to the budget.
         seconds: Seconds to train; None if ``steps`` limits the trial.
+        seed: The seed of the trial's training code, below 2**32; None to derive it from the study's.
     """
 
     parent: int | None
@@ -77,3 +78,4 @@ class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     steps: int | None
     seconds: float | None = None
+    seed: int | None = None

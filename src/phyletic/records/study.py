@@ -124,6 +124,7 @@ class StudyControl(msgspec.Struct, frozen=True, kw_only=True):
         max_failures: How many attempts at a trial may raise before its member fails.
         max_losses: How many attempts at a trial may be lost with their worker before its member fails.
         keep_best: How many of the best trials keep their checkpoints.
+        enqueued: Values that wait for the next members that are decided, by flat path.
         checkpoints: Absolute path of the folder of checkpoints; None means the folder beside the storage, which moves
             with it.
     """
@@ -135,3 +136,4 @@ class StudyControl(msgspec.Struct, frozen=True, kw_only=True):
     max_losses: int = 10
     keep_best: int = 1
     checkpoints: str | None = None
+    enqueued: tuple[dict[str, Value], ...] = ()

@@ -168,6 +168,14 @@ class Space:
         self._refuse_inactive({**dict.fromkeys(functions), **given}, values)
         return values
 
+    def given(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        """Return the values that a user gave by flat path, each with the type of its domain.
+
+        Raises:
+            InvalidSpace: A name is unknown, or a value is not allowed.
+        """
+        return self._coerced(values)
+
     def validate(self, values: Mapping[str, Any]) -> dict[str, Value]:
         """Check that there is a value for each parameter that exists, and for no other.
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import Population, Reads
-from phyletic.randomness import RandomStream
+from phyletic.evolution.arguments import check_integer, check_sequence
+from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Budget, Change, Decision, Suggestion, Trial, Value
 from phyletic.space import Space
 from phyletic.study.schedule import Schedule, load_schedule
+from phyletic.workers.run_options import RunOptions
 
 if TYPE_CHECKING:
     from phyletic.study.study import Study
@@ -23,20 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScheduleReplay:
-    """One member that follows a schedule, a trial for each segment.
+    """Members that each follow a schedule, a trial for each segment.
 
     Args:
         segments: Steps and hyperparameters, as in :class:`Schedule`.
+        population: Number of members.
+        seeds: A seed for each member's training code; empty to derive it from the study's.
     """
 
     segments: tuple[dict[str, Any], ...]
     population: int = 1
+    seeds: tuple[int, ...] = ()
     synchronous: ClassVar[bool] = True
     reads: ClassVar[Reads] = Reads()
 
     def population_size(self, space: Space) -> int:
-        """Return 1."""
-        return 1
+        """Return ``population``."""
+        return self.population
 
     def birth(
         self,
@@ -47,13 +52,21 @@ class ScheduleReplay:
         stream: RandomStream,
     ) -> Suggestion:
         """Begin the first segment."""
-        return self._segment(None)
+        return self._segment(None, member, 0)
 
     def suggest(self, population: Population, member: int, stream: RandomStream) -> Suggestion:
         """Go on from the end of the latest trial: with the next segment, or the rest of an unfinished one."""
-        return self._segment(population.members[member].trial)
+        head = population.members[member].trial
+        return self._segment(head, member, 0 if head is None else head.generation + 1)
 
-    def _segment(self, parent: Trial | None) -> Suggestion:
+    def _segment(self, parent: Trial | None, member: int, generation: int) -> Suggestion:
+        """Suggest a member's next segment.
+
+        Args:
+            parent: Its latest trial; None at its birth.
+            member: The member.
+            generation: How many segments it has ended.
+        """
         step = 0 if parent is None or parent.end_step is None else parent.end_step
         segment = next(segment for segment in self.segments if step < segment["end_step"])
         before: Mapping[str, Value] = {} if parent is None else parent.hyperparameters
@@ -68,11 +81,19 @@ class ScheduleReplay:
             hyperparameters=values,
             decision=Decision(kind="birth" if parent is None else "continue", changes=changes, note="replay"),
             steps=segment["end_step"] - step,
+            seed=trial_seed(self.seeds[member], generation) if self.seeds else None,
         )
 
 
 def replay(
-    study: Study, train: Callable[[Any], object], schedule: Schedule | str | Path, *, seed: int | None = None
+    study: Study,
+    train: Callable[[Any], object],
+    schedule: Schedule | str | Path,
+    *,
+    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
+    workers: int | None = None,
+    storage: str | Path | None = None,
 ) -> Study:
     """Train once through a schedule; see :meth:`Study.replay`.
 
@@ -81,14 +102,27 @@ def replay(
         train: The training code.
         schedule: The schedule, or a file of it.
         seed: Of the training code's randomness; drawn by default.
+        seeds: A seed for each of several models.
+        workers: As for :meth:`Study.run`.
+        storage: Where to store the new study.
 
     Raises:
-        InvalidArgument: The schedule is empty; for its values, an InvalidSpace that names the parameter.
+        InvalidArgument: The schedule is empty, or both ``seed`` and ``seeds`` are given; for the schedule's values, an
+            InvalidSpace that names the parameter.
     """
     from phyletic.study.study import Study
 
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
+    if seeds is not None:
+        if seed is not None:
+            raise InvalidArgument("seed", seed, "left out if seeds is given")
+        seeds = list(check_sequence("seeds", seeds, "a list of seeds, such as [1, 2, 3]"))
+        for place, one in enumerate(seeds):
+            check_integer(f"seeds[{place}]", one, 0)
+        if not seeds:
+            raise InvalidArgument("seeds", seeds, "a list of at least one seed")
+    workers = RunOptions(workers=workers).count
     loaded = load_schedule(schedule)
     if not loaded.segments:
         raise InvalidArgument("schedule", loaded, "of at least one segment")
@@ -106,9 +140,13 @@ def replay(
         space=study.space,
         metric=[metric.name for metric in study.metrics],
         mode=[metric.mode for metric in study.metrics],
-        algorithm=ScheduleReplay(segments),
+        algorithm=ScheduleReplay(segments, len(seeds or [0]), tuple(seeds or ())),
         budget=Budget(steps=loaded.steps),
-        seed=seed,
+        seed=seeds[0] if seeds else seed,
+        storage=storage,
     )
-    train(replayed)
+    if workers:
+        replayed.run(train, workers=workers, verbose=0)
+    else:
+        train(replayed)
     return replayed

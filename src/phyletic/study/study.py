@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from phyletic.coordinator.client import Client
 from phyletic.coordinator.control import check_control, check_count
+from phyletic.coordinator.enqueued import check_enqueued
 from phyletic.coordinator.inbox import InboxChannel, Request
-from phyletic.coordinator.messages import Control, Pin, Stop
+from phyletic.coordinator.messages import Control, Enqueue, Pin, Stop
 from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import InvalidArgument, NotFound, PhyleticError, StorageOwned
@@ -20,6 +21,7 @@ from phyletic.evolution.arguments import (
     check_flag,
     check_instance,
     check_integer,
+    check_mapping,
     check_one_of,
     check_seed,
     check_sequence,
@@ -406,6 +408,21 @@ class Study:
         """
         self._change(Pin(trial=trial_number(trial), keep=check_flag("keep", keep)))
 
+    def enqueue(self, values: Mapping[str, Any]) -> None:
+        """Give the next member that is decided these values; those left out are as the algorithm suggests.
+
+        The member keeps the weights that the algorithm chose for it, unless a value is fixed at birth and differs from
+        theirs: then it is born anew. The request is a recorded event.
+
+        Args:
+            values: Hyperparameters, flat or nested, maybe not all.
+
+        Raises:
+            InvalidSpace: A value is not in the space; the message names it.
+        """
+        given = dict(check_mapping("values", values, "a dictionary of hyperparameters, such as {'lr': 0.01}"))
+        self._change(Enqueue(values=check_enqueued(self.space, given)))
+
     def _change(self, request: Request) -> None:
         """Decide a request as the study's owner, or let the process decide that owns the study."""
         begun, inbox = self.owner.begun, self.owner.inbox
@@ -620,21 +637,32 @@ class Study:
     # --- training again, and checking ---------------------------------------------------------------------------
 
     def replay(
-        self, train: Callable[[Any], object], schedule: Schedule | str | Path | None = None, *, seed: int | None = None
+        self,
+        train: Callable[[Any], object],
+        schedule: Schedule | str | Path | None = None,
+        *,
+        seed: int | None = None,
+        seeds: Sequence[int] | None = None,
+        workers: int | None = None,
+        storage: str | Path | None = None,
     ) -> Study:
-        """Train one model from scratch through a schedule.
+        """Train one model, or one for each of several seeds, from scratch through a schedule.
 
         Args:
             train: The training code.
             schedule: The schedule, or a file of it; the best trial's by default.
             seed: Of the training code's randomness; drawn by default.
+            seeds: A seed for each of several models, such as ``[1, 2, 3]``, instead of ``seed``.
+            workers: Local processes that train; by default it trains in this one.
+            storage: Where the new study is stored; None keeps it in memory.
 
         Returns:
-            A study in memory with one member, whose last trial is the model (:meth:`restore` loads it).
+            A study with a member for each seed, whose last trial is the model (:meth:`restore` loads it).
         """
         from phyletic.study.replay import replay
 
-        return replay(self, train, self.schedule() if schedule is None else schedule, seed=seed)
+        chosen = self.schedule() if schedule is None else schedule
+        return replay(self, train, chosen, seed=seed, seeds=seeds, workers=workers, storage=storage)
 
     def check(self, train: Callable[[Any], object], *, steps: int | None = None) -> list[str]:
         """Find state that no checkpoint holds: continue a trial in memory, and once more from its parent's checkpoint.

@@ -157,3 +157,25 @@ def test_without_attach_every_trial_counts_as_loaded():
         (trial.save_to / "weights").write_text("1")
         trial.report(score=0.0)
     assert set(loaded) == {True}
+
+
+def score_and_seed(trials):
+    return [(trial.score, trial.seed) for trial in trials]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_several_seeds_train_in_one_study_what_each_trains_alone(study, tmp_path, workers):
+    together = study.replay(drawing(), seeds=[5, 6, 7], workers=workers, storage=tmp_path / "a.db")
+    assert [identity.name for identity in ph.studies(tmp_path / "a.db")] == [together.name]
+    for member, seed in enumerate([5, 6, 7]):
+        alone = study.replay(drawing(), seed=seed)
+        own = [trial for trial in together.trials() if trial.member == member]
+        assert score_and_seed(own) == score_and_seed(alone.trials())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"seeds": []}, "seeds"), ({"seeds": [1, "2"]}, "seed"), ({"seeds": [1], "seed": 1}, "seed")]
+)
+def test_bad_seeds_are_named(study, given, said):
+    with pytest.raises(errors.InvalidArgument, match=said):
+        study.replay(drawing(), **given)
