@@ -76,8 +76,8 @@ TAKES = {
     "None int64(2)": "Int.step tell.steps_done report.steps_done check.steps",
     "0 int64(2)": """suggest.seed simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
         population_at.trial pin.trial""",
-    "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers replay.workers
-        checkpoint_path.trial restore.trial""",
+    "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers
+        checkpoint_path.trial restore.trial replay.workers""",
     "0 -1": "changes.since",
     "0 -1 int64(2)": "Int.low",
     # real numbers
