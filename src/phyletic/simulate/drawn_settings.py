@@ -29,7 +29,7 @@ _SPACES = (
     ),
 )
 _EXPLOITS: tuple[Exploit, ...] = (Truncation(0.34), Truncation(0.5), BinaryTournament())
-_EXPLORES: tuple[Explore, ...] = (Perturb(), Perturb((0.5, 2.0)), Resample(0.5))
+_EXPLORES: tuple[Explore, ...] = (Perturb((0.8, 1.2)), Perturb((0.5, 2.0)), Resample(0.5))
 _LARGE = 100
 """One simulation in so many has 32 workers and as many members."""
 
