@@ -657,7 +657,9 @@ class Study:
             steps: Steps of each trial; the algorithm's interval by default.
 
         Returns:
-            What differs, by name, such as ``"model/0.weight"`` and ``"metrics/accuracy"``; empty if all is well.
+            What differs, by name, such as ``"model/0.weight"`` and ``"metrics/accuracy"``; empty if all is well. Then
+            come likely causes, if any is found, each as a text that begins with ``"likely cause: "``: a variable that
+            trials change and no checkpoint holds, a DataLoader with persistent workers, draws from a global generator.
         """
         from phyletic.study.checking import check
 
