@@ -330,6 +330,21 @@ def test_what_check_looks_at_is_bounded_and_may_be_hostile():
     assert [cause.split(",")[0] for cause in causes] == ["momentum"]
 
 
+def test_a_variable_of_which_only_a_part_was_looked_at_is_not_named():
+    def train(trials):
+        history = []
+        steady = [[0.0] * 1000 for _ in range(30)]  # more values than check looks at
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            for _ in trial.range():
+                history.append([0.0] * 1000)
+                trial.state.weights[0] += trial["lr"] * len(history) + steady[0][0]
+            trial.report(score=0.0)
+
+    found, causes = check(train)
+    assert found == ["weights/0"]
+    assert [cause.split(",")[0] for cause in causes] == ["history"]
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
