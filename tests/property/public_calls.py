@@ -298,6 +298,7 @@ METHODS: Calls = {
     "changes": (lambda o, **a: o.study.changes(**a), {"since": -1, "limit": 10}),
     "population_at": (lambda o, **a: o.study.population_at(**a), {"trial": 0}),
     "checkpoint_path": (lambda o, **a: o.study.checkpoint_path(**a), {"trial": 1}),
+    "export": (lambda o, **a: o.study.export(**a), {"folder": "/dev/null/no/such", "trial": 2, "build": None}),
     "restore": (
         lambda o, trial, state: o.study.restore(trial, weights=state),
         {"trial": 1, "state": np.ones(2)},

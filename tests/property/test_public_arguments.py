@@ -54,6 +54,7 @@ TAKES = {
     "'' 'a/b' 'a\\0b' '\\ud800' 'xxx'": "fail.error",
     "None 'a/b'": "ask.worker",
     "None 'a/b' Path('x')": "Study.checkpoints",
+    "'a/b' Path('x')": "export.folder",
     "b'' b'\\xff'": "plots.Animation.gif",
     "None": """Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds
         PBT.gate ExploreOnly.interval_seconds
@@ -64,7 +65,7 @@ TAKES = {
         heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
         plots.parameters.hyperparameters plots.animate.pair plots.scores.ax plots.schedule.ax plots.lineage_tree.ax
-        plots.parameters.ax plots.parallel_coordinates.ax plots.animate.ax""",
+        plots.parameters.ax plots.parallel_coordinates.ax plots.animate.ax export.build""",
     "True": """PBT.synchronous ExploreOnly.synchronous RandomSearch.synchronous GridSearch.synchronous Float.log
         Float.fixed Int.log Int.fixed Ordinal.fixed simulate.check tell.partial pin.keep stop.now source.supervised
         apply.fresh plots.scores.intervals plots.parameters.intervals plots.animate.intervals""",
@@ -77,7 +78,7 @@ TAKES = {
     "0 int64(2)": """suggest.seed simulate.seed simulate_drawn.seed drawn_settings.seed trial.number evaluations.trial
         population_at.trial pin.trial""",
     "None 0 int64(2)": """Study.seed heartbeat.step report.step lineage.trial schedule.trial replay.seed run.workers
-        checkpoint_path.trial restore.trial replay.workers""",
+        checkpoint_path.trial restore.trial replay.workers export.trial""",
     "0 -1": "changes.since",
     "0 -1 int64(2)": "Int.low",
     # real numbers
@@ -154,7 +155,10 @@ ERRORS: dict[str, tuple[type[PhyleticError], ...]] = {
     **dict.fromkeys(
         ["apply.target", "apply.group", "apply.scheduler", "apply.read", "apply.lr"], (ph.errors.ApplyFailed,)
     ),
-    **dict.fromkeys(["__getitem__.path", "pin.trial", "checkpoint_path.trial", "restore.trial"], (ph.errors.NotFound,)),
+    **dict.fromkeys(
+        ["__getitem__.path", "pin.trial", "checkpoint_path.trial", "restore.trial", "export.trial"],
+        (ph.errors.NotFound,),
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from phyletic.checkpoints import arrays
+from phyletic.checkpoints.archives import differing_members
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.folder import read_manifest
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
@@ -19,7 +20,8 @@ def difference(
 ) -> list[str]:
     """Return the names of the parts that differ between two checkpoints, in the order of the first.
 
-    Numbers are compared by their bits (so NaN equals itself, and 0.0 differs from -0.0), objects by their contents.
+    Numbers are compared by their bits (so NaN equals itself, and 0.0 differs from -0.0), objects by their contents, and
+    files that are zip archives by their members' contents, whatever times they note.
     This unpickles scikit-learn estimators, so call it only where training code may run.
 
     Args:
@@ -28,8 +30,8 @@ def difference(
         reference_b: The second.
 
     Returns:
-        Paths such as ``"model/0.weight"`` or ``"optimizer/state/0/exp_avg"``, or paths of files; empty if the two hold
-        the same.
+        Paths such as ``"model/0.weight"`` or ``"optimizer/state/0/exp_avg"``, or paths of files and of members of
+        archives; empty if the two hold the same.
 
     Raises:
         CheckpointDamaged: One is missing or damaged.
@@ -46,8 +48,7 @@ def difference(
         a.verify()
         b.verify()
         if not (a.packed and b.packed):
-            names_a, names_b = _contents(a), _contents(b)
-            return sorted(name for name in {**names_a, **names_b} if names_a.get(name) != names_b.get(name))
+            return _differing_files(a, b)
         found: list[str] = []
         for name in {**a.entries, **b.entries}:
             if a.entries.get(name) != b.entries.get(name):
@@ -55,6 +56,23 @@ def difference(
             else:
                 found.extend(_differing(a.value(name), b.value(name), name, {}))
         return found
+
+
+def _differing_files(a: OpenCheckpoint, b: OpenCheckpoint) -> list[str]:
+    """Return the paths of files that differ; in zip archives, of the members that do.
+
+    Args:
+        a: The first checkpoint.
+        b: The second; one of both holds a user's own files.
+    """
+    contents_a, contents_b = _contents(a), _contents(b)
+    found: list[str] = []
+    for name in sorted({**contents_a, **contents_b}):
+        if contents_a.get(name) != contents_b.get(name):
+            both = not (a.packed or b.packed) and name in contents_a and name in contents_b
+            members = differing_members(a.path / name, b.path / name) if both else None
+            found += [name] if members is None else [f"{name}/{member}" for member in members]
+    return found
 
 
 def _contents(checkpoint: OpenCheckpoint) -> Mapping[str, object]:

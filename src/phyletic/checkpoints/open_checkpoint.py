@@ -19,7 +19,7 @@ from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.records import CheckpointReference
 
 if TYPE_CHECKING:
-    from phyletic.checkpoints.tree import Lifting
+    from phyletic.checkpoints.tree import Lifting, Node
 
 _WORTH_A_THREAD = 1 << 20
 
@@ -164,10 +164,35 @@ class OpenCheckpoint:
         for name in [name for name in namespace if name not in self.entries]:
             del namespace[name]
         for name in self.entries:
-            namespace[name] = self._apply(
-                name, lambda adapter, node, live=namespace.get(name): adapter.restore(self._lifting, node, live)
-            )
+            namespace[name] = self.load(name, namespace.get(name))
         self._begin()
+
+    def load(self, name: str, live: object) -> Any:
+        """Load one entry into an object; return what the state holds from then on, the object itself if it can be.
+
+        Args:
+            name: The entry.
+            live: What holds it now; None if nothing does.
+
+        Raises:
+            CheckpointDamaged: The bytes are not those that were published.
+            CheckpointError: They do not fit the object.
+        """
+        return self._apply(name, lambda adapter, node: adapter.restore(self._lifting, node, live))
+
+    def node(self, name: str) -> Node:
+        """Return one entry as the JSON that the checkpoint holds; nothing of it is run."""
+        return self._manifest.entries[name].tree
+
+    def array(self, name: str) -> tuple[Stored, memoryview]:
+        """Return where an array of a state lies, and its bytes, by the name in a node.
+
+        Raises:
+            NotFound: The checkpoint has no such array.
+        """
+        if self._lifting is None or name not in self._lifting.stored:
+            raise NotFound(f"checkpoint {self.reference.id} has no array {name!r}")
+        return self._lifting.stored[name], self._lifting.content(name)
 
     def value(self, name: str) -> Any:
         """Return one entry as a plain object: a tree, a state dict, a random generator, or an estimator.

@@ -154,12 +154,15 @@ class Lifting:
     Args:
         file: The mapped file, a writable buffer; tensors may be views of it.
         stored: Where each array lies in it.
+
+    Attributes:
+        stored: Where each array lies in it.
     """
 
     def __init__(self, file: Any, stored: Mapping[str, Stored]) -> None:
         self._file = file
         self._bytes = memoryview(file)
-        self._stored = stored
+        self.stored = stored
 
     def lift(self, node: Node, live: object = None, *, in_place: bool = False, views: bool = False) -> Any:
         """Return the tree of a node.
@@ -207,7 +210,7 @@ class Lifting:
         return self._located(name)[1]
 
     def _located(self, name: str) -> tuple[Stored, memoryview]:
-        stored = self._stored[name]
+        stored = self.stored[name]
         return stored, self._bytes[stored.start : stored.start + stored.size]
 
     def _items(self, nodes: list[Node], live: object, in_place: bool, views: bool) -> list[Any]:
@@ -245,7 +248,7 @@ class Lifting:
             in_place: As for :meth:`lift`.
             views: As for :meth:`lift`.
         """
-        stored = self._stored[node["tensor"]]
+        stored = self.stored[node["tensor"]]
         if not (in_place and arrays.is_tensor(live)):
             return arrays.tensor(stored, self._file, node, views)
         import torch

@@ -68,6 +68,7 @@ class CommandGroup(click.Group):
         "run": "phyletic.cli.run",
         **dict.fromkeys(("studies", "show"), "phyletic.cli.status"),
         **dict.fromkeys(("best", "schedule"), "phyletic.cli.results"),
+        "export": "phyletic.cli.export",
         "plot": "phyletic.cli.plot",
         **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin", "delete"), "phyletic.cli.control"),
         "simulate": "phyletic.cli.simulate",

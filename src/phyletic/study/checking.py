@@ -10,6 +10,8 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution import RandomSearch
 from phyletic.randomness import RandomStream
 from phyletic.records import Budget
+from phyletic.study.likely_causes import likely_causes
+from phyletic.study.observing import Observer
 from phyletic.workers.live_trial import check_steps
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
     """Compare a trial continued in memory with the same trial continued from its checkpoint; see :meth:`Study.check`.
 
     Two trials are run twice, with the same seeds: once in one call of ``train``, and once in two, so that the second
-    trial begins with a loaded checkpoint. What is in the checkpoints and the metrics must be the same.
+    trial begins with a loaded checkpoint. What is in the checkpoints and the metrics must be the same. If it is not,
+    the variables that the training code sees at the start of the trial are compared between the runs, and the states
+    of the global generators at its end.
 
     Args:
         study: The study.
@@ -40,17 +44,19 @@ def check(study: Study, train: Callable[[Any], object], *, steps: int | None = N
         raise InvalidArgument("steps", None, "given, since the algorithm's interval is in seconds")
     remembered = _small_study(study, interval)
     loaded = _small_study(study, interval, checkpoints=remembered.checkpoints.location)
+    in_memory, reloaded = Observer(remembered, __name__), Observer(loaded, __name__)
     remembered.set_budget(Budget(trials=2))
-    train(remembered)
-    train(loaded)
+    train(in_memory)
+    train(reloaded)
     loaded.set_budget(Budget(trials=2))
-    train(loaded)
-    first = _differences(remembered, 0, loaded)
-    if first:
-        return [
-            f"{name} (already after the first trial: the training is not determined by trial.seed)" for name in first
-        ]
-    return _differences(remembered, 1, loaded)
+    train(reloaded)
+    for number in (0, 1):
+        found = _differences(remembered, number, loaded)
+        if found:
+            said = "" if number else " (already after the first trial: the training is not determined by trial.seed)"
+            seen = in_memory.trials.get(number), reloaded.trials.get(number)
+            return [name + said for name in found] + likely_causes(*seen, first=not number)
+    return []
 
 
 def _small_study(study: Study, interval: int, checkpoints: Any = None) -> Study:

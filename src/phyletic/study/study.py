@@ -617,6 +617,40 @@ class Study:
             opened.restore(state)
             return state
 
+    def export(
+        self,
+        folder: str | Path,
+        trial: Trial | int | None = None,
+        build: Callable[[Any], Mapping[str, Any]] | None = None,
+    ) -> Path:
+        """Write a trial's model with its schedule and lineage into a folder, as files that need no phyletic to read.
+
+        Each entry of the checkpoint becomes a file or two: a ``state_dict`` of torch a ``.pt`` file, other arrays and
+        plain data ``.npz`` and ``.json``, a scikit-learn estimator its pickle as it is, which this never opens.
+        Random states are left out. Your own files are copied. Beside them lie ``schedule.json``, ``schedule.csv``,
+        ``lineage.json`` and a ``README.md``, which says what each file is and how to load it.
+
+        Args:
+            folder: Where to write; must not exist, or be empty.
+            trial: The trial or its number; the best one by default.
+            build: The training code's ``build``. A checkpoint holds the variables of a Keras model and not what it is
+                made of, so only with ``build`` is the whole model written too, as a ``.keras`` file. It is called as
+                in training, with the trial.
+
+        Returns:
+            The folder's path.
+
+        Raises:
+            InvalidArgument: The folder holds something or cannot be written, or ``build`` makes no such model; nothing
+                is written then.
+            NotFound: The trial left no checkpoint, or it was collected.
+            CheckpointDamaged: The checkpoint is not what was published.
+        """
+        from phyletic.study.export import export
+
+        record = self.best if trial is None else self.trial(trial_number(trial))
+        return export(self, record, self._checkpoint(record), folder, build)
+
     def _checkpoint(self, trial: Trial | int | None) -> CheckpointReference:
         record = self.best if trial is None else self.trial(trial_number(trial))
         if record.checkpoint is None or not self.checkpoints.exists(record.checkpoint.id):
@@ -672,7 +706,9 @@ class Study:
             steps: Steps of each trial; the algorithm's interval by default.
 
         Returns:
-            What differs, by name, such as ``"model/0.weight"`` and ``"metrics/accuracy"``; empty if all is well.
+            What differs, by name, such as ``"model/0.weight"`` and ``"metrics/accuracy"``; empty if all is well. Then
+            come likely causes, if any is found, each as a text that begins with ``"likely cause: "``: a variable that
+            trials change and no checkpoint holds, a DataLoader with persistent workers, draws from a global generator.
         """
         from phyletic.study.checking import check
 
