@@ -158,7 +158,7 @@ def search(library, folder):
         space={"learning_rate": ph.Float(1e-4, 1e-2, log=True, limits=(1e-6, 1e-1))},
         metric="accuracy",
         mode="max",
-        algorithm=ph.PBT(5, 1, exploit=ph.Truncation(0.2), explore=ph.Perturb((0.8, 1.2)), synchronous=True),
+        algorithm=ph.PBT(5, 1, exploit=ph.Truncation(0.2), explore=ph.Perturb((0.8, 1.2), 0.0), synchronous=True),
         budget=ph.Budget(trials=25),
         storage=folder / f"{library}.db",
         seed=0,

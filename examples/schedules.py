@@ -41,11 +41,11 @@ DECAYS = {
 
 # --- the triangle ---
 
-EXPLORE, EXPLOIT = ph.Perturb(resample_probability=0.25), ph.Truncation(0.25)
+EXPLORE, EXPLOIT = ph.Perturb((0.8, 1.2), 0.25), ph.Truncation(0.25)
 SOLVERS = {
     "PBT": ph.PBT(MEMBERS, INTERVAL, exploit=EXPLOIT, explore=EXPLORE, synchronous=True),
     # a factor of 1 changes nothing
-    "exploit only": ph.PBT(MEMBERS, INTERVAL, exploit=EXPLOIT, explore=ph.Perturb((1.0,)), synchronous=True),
+    "exploit only": ph.PBT(MEMBERS, INTERVAL, exploit=EXPLOIT, explore=ph.Perturb((1.0,), 0.0), synchronous=True),
     "explore only": ph.ExploreOnly(MEMBERS, INTERVAL, explore=EXPLORE, synchronous=True),
     "neither": ph.RandomSearch(MEMBERS, INTERVAL, synchronous=True),
 }
@@ -131,7 +131,9 @@ def learn(interval, seed, decay="no decay"):
         space=deceptive.SPACE,
         metric="loss",
         mode="min",
-        algorithm=ph.PBT(20, interval, synchronous=True),
+        algorithm=ph.PBT(
+            20, interval, exploit=ph.Truncation(0.2), explore=ph.Perturb((0.8, 1.2), 0.0), synchronous=True
+        ),
         steps=LAST,
         seed=seed,
     )

@@ -17,7 +17,7 @@ ALGORITHMS = {
     "PBT": ph.PBT(2, INTERVAL, explore=ph.Gaussian(NOISE), synchronous=True),
     "explore only": ph.ExploreOnly(2, INTERVAL, explore=ph.Gaussian(NOISE), synchronous=True),
     # a factor of 1 changes nothing
-    "exploit only": ph.PBT(2, INTERVAL, explore=ph.Perturb((1.0,)), inherit="weights", synchronous=True),
+    "exploit only": ph.PBT(2, INTERVAL, explore=ph.Perturb((1.0,), 0.0), inherit="weights", synchronous=True),
     "grid": ph.GridSearch(INTERVAL, points=2, population=2, synchronous=True),
 }
 

@@ -40,7 +40,7 @@ class ExploreOnly:
 
     Example:
         >>> ExploreOnly(population=2, interval=4).rule
-        Perturb(factors=(0.8, 1.2), resample_probability=0.0)
+        Perturb(factors=(0.5, 2.0), resample_probability=0.1)
     """
 
     population: int = 8

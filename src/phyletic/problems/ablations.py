@@ -48,7 +48,7 @@ def ablations(
         "PBT": PBT(2, interval, explore=explore, inherit=inherit, synchronous=True),
         "explore only": ExploreOnly(2, interval, explore=explore, synchronous=True),
         # A factor of 1 changes nothing.
-        "exploit only": PBT(2, interval, explore=Perturb((1.0,)), inherit="weights", synchronous=True),
+        "exploit only": PBT(2, interval, explore=Perturb((1.0,), 0.0), inherit="weights", synchronous=True),
         "grid": GridSearch(interval, points=2, population=2, synchronous=True),
     }
 

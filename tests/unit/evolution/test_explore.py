@@ -28,12 +28,12 @@ BRANCHES = Space(
     {"augment": Choice({"none": {}, "crop": {"size": Int(8, 32), "pad": 4}}, fixed=False), "lr": Float(0.1, 1.0)}
 )
 RULES = [
-    Perturb(),
+    Perturb((0.8, 1.2), 0.0),
     Perturb((0.5, 2.0), 0.5),
     Resample(1.0),
     Gaussian(),
     Gaussian(2.0, 0.5),
-    Chain((Perturb(), Resample())),
+    Chain((Perturb((0.8, 1.2), 0.0), Resample())),
 ]
 
 
@@ -55,7 +55,7 @@ def test_the_given_values_are_not_modified(rule):
     assert new is not values
 
 
-@pytest.mark.parametrize("rule", [Perturb(), Gaussian(0.01)])
+@pytest.mark.parametrize("rule", [Perturb((0.8, 1.2), 0.0), Gaussian(0.01)])
 def test_whole_numbers_always_move_unless_at_a_limit(rule):
     space = Space({"n": Int(1, 100)})
     stream = RandomStream(2)
@@ -72,7 +72,7 @@ def test_whole_numbers_always_move_unless_at_a_limit(rule):
 def test_factors_multiply_the_value_even_in_a_log_domain():
     space = Space({"lr": Float(1e-5, 1e-1, log=True)})
     stream = RandomStream(0)
-    seen = {rule_result(space, Perturb(), "lr", 1e-3, stream) for _ in range(50)}
+    seen = {rule_result(space, Perturb((0.8, 1.2), 0.0), "lr", 1e-3, stream) for _ in range(50)}
     assert seen == {(1e-3 * 0.8, "x0.8"), (1e-3 * 1.2, "x1.2")}
 
 
@@ -85,29 +85,29 @@ def test_values_are_clipped_into_the_hard_limits():
     space = Space({"lr": Float(1e-3, 1e-2, log=True, limits=(5e-4, 2e-2))})
     stream = RandomStream(0)
     for start, bound, factor in ((1.9e-2, 2e-2, 1.2), (5.5e-4, 5e-4, 0.8)):
-        assert rule_result(space, Perturb((factor,)), "lr", start, stream) == (bound, f"x{factor}")
+        assert rule_result(space, Perturb((factor,), 0.0), "lr", start, stream) == (bound, f"x{factor}")
     # a value that stays at its limit records no change
-    assert rule_result(space, Perturb((1.2,)), "lr", 2e-2, stream) == (2e-2, None)
+    assert rule_result(space, Perturb((1.2,), 0.0), "lr", 2e-2, stream) == (2e-2, None)
 
 
 def test_parameters_are_drawn_independently():
     space = Space({"a": Float(0.0, 100.0), "b": Float(0.0, 100.0)})
     stream = RandomStream(0)
-    pairs = {tuple(Perturb().explore(space, {"a": 1.0, "b": 1.0}, stream).values.values()) for _ in range(100)}
+    pairs = {tuple(Perturb((0.8, 1.2), 0.0).explore(space, {"a": 1.0, "b": 1.0}, stream).values.values()) for _ in range(100)}
     assert pairs == {(0.8, 0.8), (0.8, 1.2), (1.2, 0.8), (1.2, 1.2)}
 
 
 def test_factors_are_drawn_uniformly():
     space = Space({"a": Float(0.0, 100.0)})
     stream = RandomStream(0)
-    ups = sum(Perturb().explore(space, {"a": 1.0}, stream).values["a"] > 1 for _ in range(2000))
+    ups = sum(Perturb((0.8, 1.2), 0.0).explore(space, {"a": 1.0}, stream).values["a"] > 1 for _ in range(2000))
     assert abs(ups - 1000) < 100
 
 
 def test_zero_stays_zero_under_factors_but_noise_and_redraws_change_it():
     space = Space({"h": Float(0.0, 1.0)})
     stream = RandomStream(0)
-    assert all(Perturb().explore(space, {"h": 0.0}, stream).values["h"] == 0.0 for _ in range(20))
+    assert all(Perturb((0.8, 1.2), 0.0).explore(space, {"h": 0.0}, stream).values["h"] == 0.0 for _ in range(20))
     assert any(Gaussian().explore(space, {"h": 0.0}, stream).values["h"] > 0.0 for _ in range(20))
     assert any(Perturb(resample_probability=0.5).explore(space, {"h": 0.0}, stream).values["h"] > 0 for _ in range(20))
 
@@ -125,12 +125,12 @@ def test_gaussian_noise_scales_with_the_width_of_the_range_on_the_domains_scale(
 
 def test_ordinals_move_one_place_in_the_direction_of_the_factor():
     space = Space({"k": Ordinal([1, 3, 5, 7])})
-    assert rule_result(space, Perturb((1.2,)), "k", 3, RandomStream(0)) == (5, "shifted")
-    assert rule_result(space, Perturb((0.8,)), "k", 3, RandomStream(0)) == (1, "shifted")
-    assert rule_result(space, Perturb((1.2,)), "k", 7, RandomStream(0)) == (7, None)
+    assert rule_result(space, Perturb((1.2,), 0.0), "k", 3, RandomStream(0)) == (5, "shifted")
+    assert rule_result(space, Perturb((0.8,), 0.0), "k", 3, RandomStream(0)) == (1, "shifted")
+    assert rule_result(space, Perturb((1.2,), 0.0), "k", 7, RandomStream(0)) == (7, None)
 
 
-@pytest.mark.parametrize("rule", [Perturb(), Gaussian()])
+@pytest.mark.parametrize("rule", [Perturb((0.8, 1.2), 0.0), Gaussian()])
 def test_choices_are_redrawn_and_booleans_flip(rule):
     stream = RandomStream(0)
     space = Space({"act": Choice(["relu", "tanh", "gelu"])})
@@ -155,12 +155,12 @@ def test_another_branch_is_drawn_and_the_old_one_dropped():
     crop = {"augment": "crop", "augment.crop.size": 16, "augment.crop.pad": 4, "lr": 0.5}
     left = entered = 0
     for _ in range(60):
-        explored = Perturb((0.8,)).explore(BRANCHES, crop, stream)
+        explored = Perturb((0.8,), 0.0).explore(BRANCHES, crop, stream)
         assert explored.values == BRANCHES.validate(explored.values)
         if explored.values["augment"] == "none":
             left += 1
             assert explored.how == {"augment": "redrawn", "lr": "x0.8"}
-        explored = Perturb((0.8,)).explore(BRANCHES, {"augment": "none", "lr": 0.5}, stream)
+        explored = Perturb((0.8,), 0.0).explore(BRANCHES, {"augment": "none", "lr": 0.5}, stream)
         if explored.values["augment"] == "crop":
             entered += 1
             assert explored.how["augment.crop.size"] == "sampled"
@@ -171,7 +171,7 @@ def test_another_branch_is_drawn_and_the_old_one_dropped():
 
 def test_a_chain_applies_its_rules_in_order():
     space = Space({"x": Float(0.0, 100.0)})
-    chain = Chain((Perturb((0.5,)), Perturb((1.2,))))
+    chain = Chain((Perturb((0.5,), 0.0), Perturb((1.2,), 0.0)))
     assert rule_result(space, chain, "x", 10.0, RandomStream(0)) == (6.0, "x0.5, x1.2")
     assert rule_name(chain) == "Perturb, Perturb"
     # changes in a branch that a later rule leaves are not recorded

@@ -54,7 +54,7 @@ def values(population, member):
 
 def test_losers_copy_a_winner_and_explore():
     population = population_of(SPACE, SCORES, as_of=17)
-    suggestion = decide(PBT(10, 5), population, 7)
+    suggestion = decide(PBT(10, 5, exploit=Truncation(0.2), explore=Perturb((0.8, 1.2), 0.0)), population, 7)
     decision = suggestion.decision
     assert decision.kind == "exploit"
     assert decision.donor_member in (9, 1)
@@ -283,7 +283,7 @@ def test_a_peer_that_is_no_longer_finite_does_not_donate():
 
 def exploited(**arguments):
     population = population_of(SPACE, SCORES)
-    suggestion = decide(PBT(10, 5, explore=Perturb((2.0,)), **arguments), population, 0)
+    suggestion = decide(PBT(10, 5, explore=Perturb((2.0,), 0.0), **arguments), population, 0)
     donor = suggestion.decision.donor
     assert suggestion.decision.kind == "exploit"
     return suggestion, values(population, 0), values(population, donor), donor
@@ -330,7 +330,7 @@ def test_fixed_branches_travel_with_the_weights():
         for view, score, value in zip(population.members, (0.0, 1.0), (own, theirs), strict=True)
     )
     population = msgspec.structs.replace(population, members=members)
-    suggestion = decide(PBT(2, 5, inherit="weights", explore=Perturb((1.0,))), population, 0)
+    suggestion = decide(PBT(2, 5, inherit="weights", explore=Perturb((1.0,), 0.0)), population, 0)
     assert suggestion.hyperparameters == {"optimizer": "adam", "optimizer.adam.beta": 0.85, "lr": 1.5}
     changes = {change.path: (change.before, change.after, change.how) for change in suggestion.decision.changes}
     assert changes == {
@@ -338,7 +338,7 @@ def test_fixed_branches_travel_with_the_weights():
         "optimizer.adam.beta": (None, 0.85, "inherited"),
         "optimizer.sgd.momentum": (0.15, None, "dropped"),
     }
-    suggestion = decide(PBT(2, 5, inherit="hyperparameters", explore=Perturb((1.0,))), population, 0)
+    suggestion = decide(PBT(2, 5, inherit="hyperparameters", explore=Perturb((1.0,), 0.0)), population, 0)
     assert suggestion.hyperparameters == {"optimizer": "sgd", "optimizer.sgd.momentum": 0.15, "lr": 1.25}
 
 

@@ -28,18 +28,21 @@ SPACE = ph.Space(
     }
 )
 
+FIFTH, FACTORS = ph.Truncation(0.2), ph.Perturb((0.8, 1.2), 0.0)
 ALGORITHMS = {
-    "defaults": ph.PBT(6, 4),
-    "synchronous": ph.PBT(6, 4, synchronous=True),
+    "defaults": ph.PBT(6, 4, exploit=FIFTH, explore=FACTORS),
+    "synchronous": ph.PBT(6, 4, exploit=FIFTH, explore=FACTORS, synchronous=True),
     "halves": ph.PBT(6, 4, exploit=ph.Truncation(0.5), explore=ph.Perturb((0.5, 2.0), 0.25)),
     "tournament": ph.PBT(6, 4, exploit=ph.BinaryTournament(), explore=ph.Resample(0.5), synchronous=True),
     "t-test": ph.PBT(6, 4, exploit=ph.TTest(window=4, p=0.5), explore=ph.Gaussian(0.2, 0.1)),
-    "weights": ph.PBT(6, 4, inherit="weights", exploit=ph.BinaryTournament()),
-    "hyperparameters": ph.PBT(6, 4, inherit="hyperparameters", exploit=ph.BinaryTournament()),
-    "matched": ph.PBT(6, 4, compare="matched", exploit=ph.BinaryTournament(), gate=ph.NoiseGate()),
-    "gate": ph.PBT(6, 4, gate=ph.NoiseGate(0.5, 0.1), synchronous=True),
-    "chain": ph.PBT(6, 4, explore=[ph.Perturb(), ph.Resample(0.1), ph.Gaussian()], burn_in=8),
-    "early stopping": ph.PBT(6, 4, early_stopping=[ph.NonFiniteStopping(), ph.MedianStopping(1, 1)]),
+    "weights": ph.PBT(6, 4, inherit="weights", exploit=ph.BinaryTournament(), explore=FACTORS),
+    "hyperparameters": ph.PBT(6, 4, inherit="hyperparameters", exploit=ph.BinaryTournament(), explore=FACTORS),
+    "matched": ph.PBT(6, 4, compare="matched", exploit=ph.BinaryTournament(), explore=FACTORS, gate=ph.NoiseGate()),
+    "gate": ph.PBT(6, 4, exploit=FIFTH, explore=FACTORS, gate=ph.NoiseGate(0.5, 0.1), synchronous=True),
+    "chain": ph.PBT(6, 4, exploit=FIFTH, explore=[FACTORS, ph.Resample(0.1), ph.Gaussian()], burn_in=8),
+    "early stopping": ph.PBT(
+        6, 4, exploit=FIFTH, explore=FACTORS, early_stopping=[ph.NonFiniteStopping(), ph.MedianStopping(1, 1)]
+    ),
     "random": ph.RandomSearch(6, 4),
     "grid": ph.GridSearch(4, points=2, population=6, synchronous=True),
     "explore only": ph.ExploreOnly(6, 4, explore=[ph.Gaussian(0.3)]),
@@ -105,7 +108,9 @@ def play(algorithm, mode, seed, generations=8):
             else:
                 population = Population(space=SPACE, mode=mode, members=seen, as_of=number, limit=28)
                 suggestion = algorithm.suggest(population, member, stream)
-            suggestions.append(msgspec.to_builtins(suggestion))
+            document = msgspec.to_builtins(suggestion)
+            assert document.pop("seed") is None
+            suggestions.append(document)
             parent = suggestion.parent
             start = 0 if parent is None else trials[parent].end_step
             failed, kind = chance.random() < 0.1, chance.integer(12)

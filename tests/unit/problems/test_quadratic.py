@@ -83,7 +83,7 @@ def test_copying_weights_alone_learns_both_coordinates():
 
 
 def test_factors_alone_cannot_leave_zero_and_noise_can():
-    factors = ph.PBT(population=2, interval=4, synchronous=True)
+    factors = ph.PBT(population=2, interval=4, explore=ph.Perturb((0.8, 1.2), 0.0), synchronous=True)
     noise = ph.PBT(population=2, interval=4, explore=ph.Gaussian(0.1), synchronous=True)
     assert best(factors, 0) == pytest.approx(0.390, abs=1e-3)
     assert best(noise, 0) > 1.15
