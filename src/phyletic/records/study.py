@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from phyletic.errors import InvalidArgument
 from phyletic.records.encodings import is_unicode
 from phyletic.space.values import Value
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 _LARGEST = sys.float_info.max
 
@@ -35,7 +37,9 @@ class Metric(msgspec.Struct, frozen=True):
             raise InvalidArgument("mode", self.mode, '"min" or "max"')
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+@explain_unknown_arguments
+@dataclass(frozen=True, kw_only=True)
+class Budget:
     """How far a study goes: the first limit reached ends it. A limit that you leave out is none.
 
     A larger budget continues a finished study.

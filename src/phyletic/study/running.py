@@ -20,6 +20,7 @@ from phyletic.study.snapshot import Snapshots
 from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Trials
+from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.run_options import RunOptions
 from phyletic.workers.seeding import preserved_random_states
 
@@ -186,7 +187,9 @@ def _run_here(
             else:
                 source.close()
                 if source.finished is None and source.granted == granted:
-                    raise InvalidArgument("train", train, "a function that loops over the trials it is given")
+                    raise InvalidArgument(
+                        "train", train, "a function that loops over the trials it is given", f"It gets {LOOP}"
+                    )
 
 
 def _failures(study: Study, stopped: str, cap: int) -> str:

@@ -50,10 +50,12 @@ from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, load_study, status_of
 from phyletic.study.user_frames import user_frames
+from phyletic.unknown_arguments import explain_unknown_arguments
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.memory import Load, Save
+from phyletic.workers.not_a_trial import NotOneTrial
 
 if TYPE_CHECKING:
     import pandas
@@ -63,7 +65,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Study:
+class Study(NotOneTrial):
     """One search: a population that trains, and what it found.
 
     With a ``space`` the study is created, or opened if it exists and is the same; without a space it is opened. A study
@@ -109,6 +111,7 @@ class Study:
         (10, 4)
     """
 
+    @explain_unknown_arguments
     def __init__(
         self,
         name: str,
@@ -189,6 +192,7 @@ class Study:
         held.use()
         return source
 
+    @explain_unknown_arguments
     def run(
         self,
         train: Callable[[Any], object] | None = None,

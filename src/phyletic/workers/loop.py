@@ -25,6 +25,7 @@ from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
 from phyletic.workers.named_settings import named_settings
+from phyletic.workers.not_a_trial import NotOneTrial
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial_result import result_of
 
@@ -32,7 +33,7 @@ Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
 
 
-class Trials:
+class Trials(NotOneTrial):
     """A source of trials: what training code loops over, wherever the trials come from.
 
     Args:
