@@ -48,7 +48,7 @@ from phyletic.study.holding import Holding
 from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
 from phyletic.study.opening import check_folder, open_or_create
 from phyletic.study.schedule import Schedule
-from phyletic.study.status import StudyStatus, load_study, status_of
+from phyletic.study.status import StudyStatus, html_of, load_study, status_of
 from phyletic.study.user_frames import user_frames
 from phyletic.unknown_arguments import explain_unknown_arguments
 from phyletic.workers.iteration import Iteration
@@ -667,6 +667,10 @@ class Study(NotOneTrial):
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, storage={self.storage!r})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: how far the study is, and its best trial."""
+        return html_of(self)
 
 
 def trial_number(trial: object) -> int:
