@@ -71,6 +71,8 @@ def run(
         listening = [failures.take, *([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
+        if options.verbose:
+            source.after_beat = shown.refresh
         try:
             if options.count == 0:
                 _run_here(train, source, display, interrupts, failures)
@@ -87,6 +89,7 @@ def run(
                     announce=display.line,
                     interrupts=interrupts,
                     check=failures.check,
+                    watch=shown.refresh if options.verbose else lambda starting: None,
                 )
         finally:
             if not source.forked:

@@ -51,6 +51,7 @@ class Trials(NotOneTrial):
         draining: Whether the open trial should be the last.
         granted: How many trials the coordinator granted.
         finished: Why there are no more trials; None while there may be more.
+        after_beat: Called after each heartbeat, by the thread that sent it.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Trials(NotOneTrial):
         self.draining = False
         self.granted = 0
         self.finished: Finished | None = None
+        self.after_beat: Callable[[], object] = lambda: None
 
     def attach(self, build: Build, *, save: Save | None = None, load: Load | None = None) -> Iteration:
         """Loop over trials, with a state that is built, loaded and saved around the loop's body.
@@ -399,6 +401,7 @@ class Trials(NotOneTrial):
                 attempt.stop = LOST
             elif isinstance(reply, Done):
                 attempt.take_answer(reply)
+        self.after_beat()
 
     def preempt(self) -> None:
         """Ask the open trial to hand back its state, and begin no other."""
