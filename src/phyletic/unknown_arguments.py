@@ -144,6 +144,7 @@ def _explained(function: Callable[..., object]) -> Callable[..., object]:
 
     @functools.wraps(function)
     def call(*arguments: object, **named: object) -> object:
+        __tracebackhide__ = True  # notebooks and pytest leave this frame out of tracebacks
         for word in named:
             if word not in known and (advice := _advice(owner, known, word)):
                 raise UnknownArgument(f"{owner} has no argument {word}: {advice}")

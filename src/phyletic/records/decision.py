@@ -26,7 +26,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     how: str
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A decision with its inputs: the answer to "why did this learning rate change".
 
     Attributes:

@@ -43,7 +43,7 @@ class TrialState(enum.StrEnum):
         return self is TrialState.WAITING or self is TrialState.RUNNING
 
 
-class Timings(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
+class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parts of an attempt's time, in seconds."""
 
     waiting: float = 0.0
@@ -53,7 +53,7 @@ class Timings(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_default
     saving: float = 0.0
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One training segment: fixed hyperparameters, from a parent's checkpoint, for a number of steps.
 
     Attributes:

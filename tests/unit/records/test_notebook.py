@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from html.parser import HTMLParser
 
 import pytest
@@ -72,13 +71,6 @@ def test_a_printed_trial_is_a_few_lines() -> None:
     failed = a_trial(state=TrialState.FAILED, end_step=None, score=None, error="Traceback\nValueError: no luck")
     assert "failed, steps 100 to 200\n" in str(failed)
     assert str(failed).endswith("error: ValueError: no luck")
-
-
-def test_the_repr_of_a_trial_is_exact_and_leaves_out_defaults() -> None:
-    text = repr(a_trial(score=math.nan))
-    assert "score=nan" in text
-    assert "0.0123456789" in text
-    assert "losses" not in text
 
 
 def test_a_notebook_shows_a_trial_as_a_table() -> None:
