@@ -5,6 +5,7 @@
     PhyleticError
     ├── InvalidArgument (ValueError)      an argument is wrong; names it, its value, and what is allowed
     │   └── InvalidSpace                  a search space, or a value for it, is wrong
+    ├── UnknownArgument (TypeError)       a call has an argument that does not exist; names ours
     ├── NotFound (KeyError)               a study, trial or checkpoint does not exist
     ├── MissingDependency (ImportError)   an optional library is missing; names the extra to install
     ├── StudyMismatch                     the study exists with another identity; names the difference
@@ -18,6 +19,7 @@
     ├── LeaseLost                         the right to write this trial was given to someone else
     ├── TellConflict                      this trial already has another result
     ├── TrainingError                     the training code broke the contract of the loop
+    │   ├── NotATrial (AttributeError)    the training code used the source of trials as one trial
     │   ├── MetricMissing                 a trial ended without the metric that ranks it
     │   ├── HyperparameterUnused          the training code neither read nor applied a hyperparameter
     │   ├── HyperparameterDrift           an applied value is not in effect at the trial's end
@@ -43,6 +45,7 @@ __all__ = [
     "LeaseLost",
     "MetricMissing",
     "MissingDependency",
+    "NotATrial",
     "NotFound",
     "PhyleticError",
     "ReportInvalid",
@@ -56,6 +59,7 @@ __all__ = [
     "TellConflict",
     "TrainingError",
     "TrialFailed",
+    "UnknownArgument",
     "Unreachable",
 ]
 
@@ -97,6 +101,10 @@ class InvalidArgument(PhyleticError, ValueError):
 
 class InvalidSpace(InvalidArgument):
     """A search space, or a value for it, is wrong."""
+
+
+class UnknownArgument(PhyleticError, TypeError):
+    """A call has an argument that does not exist; the message names the one that phyletic has for it."""
 
 
 class NotFound(PhyleticError, KeyError):
@@ -165,6 +173,10 @@ class TellConflict(PhyleticError):
 
 class TrainingError(PhyleticError):
     """The training code broke the contract of the loop; trying again would not help."""
+
+
+class NotATrial(TrainingError, AttributeError):
+    """The training code used the source of trials as if it were one trial."""
 
 
 class MetricMissing(TrainingError):

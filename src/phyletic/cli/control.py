@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from phyletic.cli.output import budget_text, echo_json
 from phyletic.cli.shared_options import json_option, study_argument
@@ -137,7 +137,7 @@ def budget(study: Study, **limits: Any) -> _Said:
     if not named:
         raise click.UsageError("name a limit: --steps, --trials, --seconds, --target or --patience")
     before = study.control.budget
-    after = msgspec.structs.replace(before, **named)
+    after = dataclasses.replace(before, **named)
     study.set_budget(after)
     line = f"goes to {budget_text(after)}" + (f"; before, to {budget_text(before)}" if before != after else "")
     return _changed("budget", before, after, line)

@@ -6,6 +6,7 @@ import functools
 import importlib
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,8 +76,8 @@ def run(
     """Run a study with your training code, or with a command for each trial, until its budget is used up.
 
     MODULE:STUDY names a Study, MODULE:FUNCTION the training code, which is called with a source of trials. MODULE is
-    a module's name or a .py file; it is imported, so the study must not be run by the module itself. FUNCTION may
-    stand alone if it is in the same module.
+    a module's name or a .py file; it is imported, so the module itself must run the study only under
+    if __name__ == "__main__". FUNCTION may stand alone if it is in the same module.
 
     With --storage, MODULE:STUDY is the name of a stored study. With --command, no function is given: one process of
     the command runs each trial. It finds its job in the JSON file that the environment variable PHYLETIC_JOB names, or
@@ -88,6 +89,7 @@ def run(
         raise click.UsageError("give either MODULE:FUNCTION or --command")
     argv = None if command is None else split_command(command)
     gpus = None if devices is None else parse_devices(devices)
+    began = time.time()
     found, module = find_study(study, storage)
     function = None
     if train is not None:
@@ -96,7 +98,12 @@ def run(
         function = load(train[0] or module, train[1])
         if not callable(function):
             raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
+    if module:
+        check_not_run_by_import(found, study, began)
     level = 0 if quiet else 2 if verbose else 1
+    if found.database.private and not quiet:
+        text = 'is in memory, so its results end with this process: ph.Study(..., storage="study.db") keeps them'
+        click.echo(f"study {found.name!r} {text}", err=True)
     found.run(function, command=argv, workers=workers, devices=gpus, reload=reload, verbose=level)
 
 
@@ -126,6 +133,26 @@ def find_study(text: str, storage: str | None) -> tuple[Study, str]:
     if not isinstance(found, Study):
         raise InvalidArgument("MODULE:STUDY", found, "a phyletic.Study")
     return found, module
+
+
+def check_not_run_by_import(study: Study, reference: str, began: float) -> None:
+    """Raise InvalidArgument if the import of a module has run the module's study to its end.
+
+    Args:
+        study: The study.
+        reference: ``MODULE:STUDY``.
+        began: When the import began, in seconds since 1970.
+    """
+    from phyletic.study.status import details_of
+
+    details = details_of(study, 1)
+    if details.status.state == "finished" and max(trial.finished or 0.0 for trial in details.members) >= began:
+        raise InvalidArgument(
+            "MODULE:STUDY",
+            reference,
+            "a study that its module only defines",
+            'The module ran its study when it was imported: put study.run under if __name__ == "__main__"',
+        )
 
 
 def split_command(text: str) -> list[str]:

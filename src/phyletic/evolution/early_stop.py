@@ -18,6 +18,7 @@ import msgspec
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer
 from phyletic.evolution.user_function import function_hash, qualified_name
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 Mode = Literal["max", "min"]
 MOST_CURVES = 64
@@ -79,6 +80,7 @@ class NonFiniteStopping:
         return not all(map(math.isfinite, curve.latest.values()))
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class MedianStopping:
     """Stop a trial whose best value so far is worse than the median of the others' averages up to the same step.

@@ -18,6 +18,7 @@ from phyletic.evolution.arguments import check_number, check_probability, check_
 from phyletic.randomness import RandomStream
 from phyletic.records import Value
 from phyletic.space import Choice, Domain, Ordinal, Parameter, Space
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ class Explore(Protocol):
         ...
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class Perturb:
     """Multiply each hyperparameter by a factor drawn from a few, or redraw it from its birth range.
@@ -97,6 +99,7 @@ class Perturb:
         return _each(space, values, stream, step, self.resample_probability)
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class Resample:
     """Redraw each hyperparameter from its birth range with some probability.
@@ -124,6 +127,7 @@ class Resample:
         return _each(space, values, stream, step)
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class Gaussian:
     """Add normal noise to each hyperparameter, in the scale of its domain.

@@ -15,8 +15,10 @@ from phyletic.evolution.user_function import as_rule
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class ExploreOnly:
     """Explore only: after every trial each member changes its own hyperparameters, and no member copies another.

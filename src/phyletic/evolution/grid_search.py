@@ -13,8 +13,10 @@ from phyletic.evolution.suggestion import fresh_start, newborn, unchanging
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion, Value
 from phyletic.space import Space
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class GridSearch:
     """Grid search: member m trains with point m of a grid, and no member ever copies another.

@@ -12,8 +12,10 @@ from phyletic.evolution.suggestion import drawn_birth, fresh_start, unchanging
 from phyletic.randomness import RandomStream
 from phyletic.records import Suggestion
 from phyletic.space import Space
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True)
 class RandomSearch:
     """Random search: values are drawn at birth, and no member ever copies another.

@@ -7,6 +7,7 @@ trials are given, the suggestions are those that the study made itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -19,9 +20,12 @@ from phyletic.evolution.unstored_population import UnstoredPopulation
 from phyletic.randomness import RandomStream, trial_seed
 from phyletic.records import Decision, Evaluation, Metric, Suggestion, Trial, TrialState
 from phyletic.space import Space
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
-class StudyDefinition(msgspec.Struct, frozen=True, kw_only=True):
+@explain_unknown_arguments
+@dataclass(frozen=True, kw_only=True)
+class StudyDefinition:
     """The definition of a study, for :func:`suggest` and :func:`early_stop`.
 
     Args:
@@ -53,7 +57,7 @@ class StudyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
             allowed = "a Space, or a dictionary from names to domains"
-            msgspec.structs.force_setattr(self, "space", Space(check_mapping("space", self.space, allowed)))
+            object.__setattr__(self, "space", Space(check_mapping("space", self.space, allowed)))
         Metric(self.metric, self.mode)
         size = check_algorithm(self.algorithm).population_size(self.space)
         if self.steps is not None:
@@ -66,7 +70,7 @@ class StudyDefinition(msgspec.Struct, frozen=True, kw_only=True):
             self.space.complete(
                 check_mapping(name, given, "a dictionary from hyperparameters to values"), RandomStream(0)
             )
-        msgspec.structs.force_setattr(self, "initial", initial)
+        object.__setattr__(self, "initial", initial)
 
 
 class MemberSuggestion(msgspec.Struct, frozen=True, kw_only=True):

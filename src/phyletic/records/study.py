@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +12,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.records.checkpoint import CheckpointReference
 from phyletic.records.encodings import is_unicode
 from phyletic.space.values import Value
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 _LARGEST = sys.float_info.max
 
@@ -36,7 +38,9 @@ class Metric(msgspec.Struct, frozen=True):
             raise InvalidArgument("mode", self.mode, '"min" or "max"')
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+@explain_unknown_arguments
+@dataclass(frozen=True, kw_only=True)
+class Budget:
     """How far a study goes: the first limit reached ends it. A limit that you leave out is none.
 
     A larger budget continues a finished study.

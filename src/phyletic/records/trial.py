@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import Protocol
 
 import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.records.checkpoint import CheckpointReference
 from phyletic.records.decision import Decision
+from phyletic.records.notebook import html_table, value_text
 from phyletic.space.values import Value
+
+_MOST_VALUES = 20
+
+
+class _Printer(Protocol):
+    """What IPython prints to."""
+
+    def text(self, text: str) -> None: ...
 
 
 class TrialState(enum.StrEnum):
@@ -113,6 +123,38 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgument("trial.steps", self.steps, "at least 1, or None")
         if self.end_step is not None and self.end_step < self.start_step:
             raise InvalidArgument("trial.end_step", self.end_step, f"at least start_step, {self.start_step}")
+
+    def __str__(self) -> str:
+        shown = [f"\n  {path} {value_text(value)}" for path, value in self.hyperparameters.items()]
+        if len(shown) > _MOST_VALUES:
+            shown[_MOST_VALUES:] = [f"\n  and {len(shown) - _MOST_VALUES} more hyperparameters"]
+        if self.state is TrialState.FAILED:
+            shown.append(f"\n  error: {self._last_error}")
+        score = "" if self.score is None else f", score {value_text(self.score)}"
+        return f"trial {self.number} of member {self.member}, {self.state}, steps {self._span}{score}{''.join(shown)}"
+
+    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:
+        """Print it as ``print`` does in IPython, also within lists."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: state, steps, score and hyperparameters."""
+        facts = [("state", self.state), ("steps", self._span), ("score", self.score), ("decision", self.decision.kind)]
+        if self.state is TrialState.FAILED:
+            facts.append(("error", self._last_error))
+        caption = f"trial {self.number} of member {self.member}"
+        return html_table(caption, [], [*facts, *self.hyperparameters.items()])
+
+    @property
+    def _span(self) -> str:
+        end = self.end_step
+        if end is None and self.steps is not None:
+            end = self.start_step + self.steps
+        return f"{self.start_step} to {'?' if end is None else end}"
+
+    @property
+    def _last_error(self) -> str:
+        return (self.error or "").strip().rpartition("\n")[2]
 
     @property
     def newborn(self) -> bool:

@@ -245,7 +245,7 @@ class Observer:
                     self._complain(f"a result for {command.lease} was recorded, but the lease had ended")
                 known = ledger.ended.setdefault(trial.number, trial)
                 if repr(known) != repr(trial):
-                    self._complain(f"the result of trial {trial.number} was {known}, and is now {trial}")
+                    self._complain(f"the result of trial {trial.number} was {known!r}, and is now {trial!r}")
                 if command.lease != ledger.granted.get(trial.number):
                     self._complain(f"a result for {command.lease} was recorded, but it is not the latest grant")
             case Tell(partial=True), Refused(error="InvalidArgument"):

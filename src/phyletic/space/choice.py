@@ -10,8 +10,10 @@ from phyletic.randomness import RandomStream
 from phyletic.space import bounds, names, scale
 from phyletic.space.options import as_options, check_options, find, position, typed_options
 from phyletic.space.values import Value, plain
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Choice:
     """One of several unordered options.

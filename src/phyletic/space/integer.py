@@ -8,8 +8,10 @@ from typing import Any
 from phyletic.errors import InvalidSpace
 from phyletic.randomness import RandomStream
 from phyletic.space import bounds, scale
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True, init=False, repr=False, slots=True)
 class Int:
     """A whole number from ``low`` to ``high``, both included.

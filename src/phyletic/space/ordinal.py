@@ -10,8 +10,10 @@ from phyletic.randomness import RandomStream
 from phyletic.space import bounds, scale
 from phyletic.space.options import as_options, check_options, find, position, typed_options
 from phyletic.space.values import Value
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True, init=False, repr=False, eq=False, slots=True)
 class Ordinal:
     """One of several ordered values: exploration moves to neighbours.

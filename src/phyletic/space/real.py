@@ -10,11 +10,13 @@ from typing import Any
 from phyletic.errors import InvalidSpace
 from phyletic.randomness import RandomStream
 from phyletic.space import bounds, scale
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 # Its own context, so that the caller's precision cannot move grid points.
 _DECIMAL = decimal.Context(prec=40)
 
 
+@explain_unknown_arguments
 @dataclass(frozen=True, init=False, repr=False, slots=True)
 class Float:
     """A real number from ``low`` to ``high``, both included.

@@ -24,10 +24,12 @@ from phyletic.study.progress import (
     number_text,
     progress_text,
     short_names,
+    starting_text,
     time_left,
     totals_text,
     value_text,
 )
+from phyletic.workers.fleet_protocol import Starting
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -38,7 +40,9 @@ _REFRESH = 0.25
 _PAUSE = 1.0
 """Least seconds between two plain lines about the whole study."""
 _PATIENCE = 10.0
-"""Seconds after which a plain line is printed although no generation was completed."""
+"""Seconds after which a plain line is printed although no generation was completed, or workers still start."""
+_SILENCE = 60.0
+"""Seconds after which a plain line is printed although nothing was committed."""
 _MOST_MEMBERS = 30
 """Most members that the table shows; of a larger population it shows the best and the worst."""
 _GAP = 2
@@ -55,8 +59,8 @@ class LiveDisplay:
     """Shows a run while it lasts: ``with LiveDisplay() as display: display.update(progress)``.
 
     On a terminal it is a table, drawn again a few times a second however many updates there are. Elsewhere (a file, a
-    pipe, a notebook) it is lines: one whenever as many trials were completed as there are members, and one for each
-    exploit, rescue and failure.
+    pipe, a notebook) it is lines: one whenever as many trials were completed as there are members, one for each
+    exploit, rescue and failure, and one when workers start, which is repeated at most every 10 s.
 
     Args:
         verbose: 0 is silent, 1 the default, 2 adds a line for every trial that ended.
@@ -84,6 +88,7 @@ class LiveDisplay:
         self._latest: Progress | None = None
         self._shown: Progress | None = None
         self._shown_at = -math.inf
+        self._announced_at = -math.inf
         self._widths: dict[str, int] = {}
 
     def __enter__(self) -> LiveDisplay:
@@ -115,16 +120,33 @@ class LiveDisplay:
 
     def update(self, progress: Progress) -> None:
         """Show a new snapshot if enough time has passed; the last snapshot is always shown."""
-        self._first = self._first or progress
+        if self._first is None or (progress.starting is not None and not progress.starting.ready):
+            # the speed is measured from the first trial on
+            self._first = progress
         self._latest = progress
-        passed = self._clock() - self._shown_at
-        if self._live is not None:
-            due = passed >= _REFRESH
-        else:
-            completed = progress.counters.completed - (self._shown.counters.completed if self._shown else 0)
-            due = (completed >= max(1, len(progress.members)) and passed >= _PAUSE) or passed >= _PATIENCE
-        if due:
+        if self._live is None and progress.starting is not None:
+            self._announce(progress.starting)
+        if self._is_due(progress, self._clock() - self._shown_at):
             self._show(progress)
+
+    def _is_due(self, progress: Progress, passed: float) -> bool:
+        """Whether to show a snapshot, some seconds after the one before."""
+        if self._live is not None:
+            return passed >= _REFRESH
+        before = self._shown
+        if before is None:
+            return progress.open > 0 or progress.counters.completed > 0
+        if progress.counters.completed - before.counters.completed >= max(1, len(progress.members)):
+            return passed >= _PAUSE
+        return passed >= (_SILENCE if progress.counters == before.counters else _PATIENCE)
+
+    def _announce(self, starting: Starting) -> None:
+        """Print a line about workers that start: once at the beginning, then only while they take long."""
+        now = self._clock()
+        first = self._announced_at == -math.inf
+        if first or (now - self._announced_at >= _PATIENCE and starting.seconds >= _PATIENCE):
+            self._announced_at = now
+            self.line(starting_text(starting))
 
     def note(self, trial: Trial, instead: Trial | None = None) -> None:
         """Print a line about a trial that was decided or has ended, if it is worth one.
@@ -169,12 +191,16 @@ class _Cell(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A column of the table; if the table is too wide, columns of the highest rank are left out first."""
+    """A column of the table; if the table is too wide, columns of the highest rank are left out first.
+
+    An optional one appears with its first text, and stays.
+    """
 
     title: str
     rank: int
     cells: Sequence[_Cell]
     left: bool = False
+    optional: bool = False
 
 
 def render(
@@ -219,7 +245,8 @@ def render(
     metric, count = progress.metric, len(progress.members)
     title = line(f"{progress.study}: {metric.name} ({metric.mode}), {count} members, {progress.storage}", "bold")
     few = [line(f"{len(shown)} of {count} members: the best and the worst", "bright_black")] if lower else []
-    return Group(title, table, *few, *map(line, _footer(progress, left)))
+    starting = [line(starting_text(progress.starting), "yellow")] if progress.starting is not None else []
+    return Group(title, table, *few, *map(line, _footer(progress, left)), *starting)
 
 
 def choose(progress: Progress, rows: int) -> tuple[list[MemberProgress], list[MemberProgress]]:
@@ -256,6 +283,9 @@ def _columns(members: Sequence[MemberProgress], progress: Progress) -> list[_Col
         _Column("", 1, [_Cell(*_STATES[m.state]) for m in members], left=True),
         _Column("step", 2, [_Cell(f"{m.step}{limit}") for m in members]),
         _Column(name if len(name) <= 10 else name[:9] + "…", 3, [_score(m.score, m.member == best) for m in members]),
+        _Column(
+            "now", 4, [_Cell("" if m.reported is None else number_text(m.reported)) for m in members], optional=True
+        ),
         _Column("best", 7, [_Cell(number_text(m.best)) for m in members]),
         _Column("from", 5, [_origin(m) for m in members]),
         *(_Column(names[path], ranks[path], [_value(m, path) for m in members], left=True) for path in paths),
@@ -271,6 +301,7 @@ def _fit(columns: list[_Column], width: int, widths: dict[str, int]) -> list[_Co
         width: Columns of the terminal.
         widths: Widest cell so far by column, which is updated.
     """
+    columns = [one for one in columns if not one.optional or one.title in widths or any(c.text for c in one.cells)]
     for column in columns:
         widest = max(len(column.title), *(len(cell.text) for cell in column.cells), 1)
         widths[column.title] = max(widest, widths.get(column.title, 0))

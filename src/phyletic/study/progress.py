@@ -10,6 +10,7 @@ import msgspec
 
 from phyletic.records import Budget, Metric, Timings, Trial, TrialState, Value
 from phyletic.storage.changes import Counters
+from phyletic.workers.fleet_protocol import Starting
 
 MemberState = Literal["running", "waiting", "idle", "failed", "done"]
 
@@ -24,6 +25,7 @@ class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
         step: The last known step along its lineage.
         score: Score of its latest trial that has one; may be NaN; None before the first.
         best: Best finite score its trials ever had; None before the first.
+        reported: What its open trial reported last of the metric; None if nothing.
         trial: Its open trial, or its latest one if none is open; None before the first.
     """
 
@@ -32,6 +34,7 @@ class MemberProgress(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 0
     score: float | None = None
     best: float | None = None
+    reported: float | None = None
     trial: Trial | None = None
 
     @property
@@ -70,6 +73,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         timings: How workers spent their time, summed over the trials that ended.
         best: The best trial; None before the first finite score.
         failed_attempts: How many attempts failed in this run.
+        starting: The local workers that have not asked for a trial yet; None if all have.
     """
 
     study: str
@@ -84,6 +88,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     timings: Timings = Timings()
     best: Trial | None = None
     failed_attempts: int = 0
+    starting: Starting | None = None
+
+    @property
+    def member_steps(self) -> int:
+        """Steps trained, with those of the trials that run."""
+        running = [one for one in self.members if one.state == "running" and one.trial is not None]
+        return self.counters.member_steps + sum(max(0, one.step - one.trial.start_step) for one in running if one.trial)
 
 
 def time_left(first: Progress, now: Progress) -> float | None:
@@ -95,7 +106,7 @@ def time_left(first: Progress, now: Progress) -> float | None:
     """
     passed, budget, counters = now.seconds - first.seconds, now.budget, now.counters
     completed = counters.completed - first.counters.completed
-    trained = counters.member_steps - first.counters.member_steps
+    trained = now.member_steps - first.member_steps
     estimates = []
     if budget.seconds is not None:
         estimates.append(budget.seconds - counters.active_seconds)
@@ -104,6 +115,21 @@ def time_left(first: Progress, now: Progress) -> float | None:
     if now.limit is not None and trained > 0 and passed > 0:
         estimates.append(sum(max(0, now.limit - member.step) for member in now.members) * passed / trained)
     return max(0.0, min(estimates)) if estimates else None
+
+
+def starting_text(starting: Starting) -> str:
+    """Say how far the workers are that import libraries before they ask for a trial.
+
+    Example:
+        >>> starting_text(Starting(workers=2, ready=0, seconds=8.4)), starting_text(
+        ...     Starting(workers=2, ready=1, seconds=95.0)
+        ... )
+        ('starting 2 workers, 8 s', '1 of 2 workers ready, 95 s')
+    """
+    if starting.ready:
+        return f"{starting.ready} of {starting.workers} workers ready, {starting.seconds:.0f} s"
+    passed = f", {starting.seconds:.0f} s" if starting.seconds >= 0.5 else ""
+    return f"starting {starting.workers} worker{_s(starting.workers)}{passed}"
 
 
 def duration(seconds: float) -> str:

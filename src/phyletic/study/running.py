@@ -20,6 +20,7 @@ from phyletic.study.snapshot import Snapshots
 from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Trials
+from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.run_options import RunOptions
 from phyletic.workers.seeding import preserved_random_states
 
@@ -70,6 +71,8 @@ def run(
         listening = [failures.take, *([shown.take] if options.verbose else []), *([tell] if callbacks else [])]
         ends = [study.owner.feed.call(function) for function in listening]
         stopped, cap = "", 0
+        if options.verbose:
+            source.after_beat = shown.refresh
         try:
             if options.count == 0:
                 _run_here(train, source, display, interrupts, failures)
@@ -86,6 +89,7 @@ def run(
                     announce=display.line,
                     interrupts=interrupts,
                     check=failures.check,
+                    watch=shown.refresh if options.verbose else lambda starting: None,
                 )
         finally:
             if not source.forked:
@@ -186,7 +190,9 @@ def _run_here(
             else:
                 source.close()
                 if source.finished is None and source.granted == granted:
-                    raise InvalidArgument("train", train, "a function that loops over the trials it is given")
+                    raise InvalidArgument(
+                        "train", train, "a function that loops over the trials it is given", f"It gets {LOOP}"
+                    )
 
 
 def _failures(study: Study, stopped: str, cap: int) -> str:

@@ -17,6 +17,7 @@ from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.evolution.arguments import check_instance, check_sequence
 from phyletic.records import Trial, Value
 from phyletic.records.encodings import whole_number
+from phyletic.records.notebook import html_table
 
 if TYPE_CHECKING:
     import pandas
@@ -127,6 +128,14 @@ class Schedule(msgspec.Struct, frozen=True):
             values = [segment.hyperparameters.get(path, "") for path in self.paths]
             writer.writerow([segment.start_step, segment.end_step, *values])
         return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: a row a segment, a column a hyperparameter."""
+        rows = [
+            [f"{one.start_step} to {one.end_step}", *(one.hyperparameters.get(path) for path in self.paths)]
+            for one in self.segments
+        ]
+        return html_table(f"schedule of {self.steps} steps", ["steps", *self.paths], rows)
 
     def save(self, path: str | Path) -> None:
         """Write it to a file ending in ``.json`` or ``.csv``.

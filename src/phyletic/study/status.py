@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ import msgspec
 from phyletic.errors import NotFound
 from phyletic.records import Budget, Event, Metric, Trial
 from phyletic.records.event import OWNER
+from phyletic.records.notebook import html_table
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 
@@ -131,6 +133,24 @@ def status_of(study: Study) -> StudyStatus:
     """Return the status of a study, as it is stored."""
     with study.database.read() as connection:
         return _status(connection, study, load_study(connection, study))
+
+
+def html_of(study: Study) -> str:
+    """Return a table for notebooks: the status of a study, and its best trial."""
+    status = status_of(study)
+    limits = [f"{name} {limit}" for name, limit in asdict(status.budget).items() if limit is not None]
+    rows: list[tuple[str, object]] = [
+        ("state", status.state),
+        ("metric", f"{status.metric.name} ({status.metric.mode})"),
+        ("algorithm", f"{status.algorithm}, {status.population} members"),
+        ("budget", ", ".join(limits) or "no limit"),
+        ("trials", ", ".join(f"{count} {state}" for state, count in status.trials.items()) or "none"),
+    ]
+    if status.best is not None:
+        best = study.trial(status.best)
+        rows.append(("best", f"{best.score:.6g}: trial {best.number} of member {best.member}, step {best.end_step}"))
+        rows += [(f"best {path}", value) for path, value in best.hyperparameters.items()]
+    return html_table(f"study {status.name}", [], [*rows, ("storage", status.storage)])
 
 
 def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyStatus:

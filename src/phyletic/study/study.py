@@ -50,12 +50,14 @@ from phyletic.study.holding import Holding
 from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
 from phyletic.study.opening import check_folder, check_warm_start, open_or_create
 from phyletic.study.schedule import Schedule
-from phyletic.study.status import StudyStatus, load_study, status_of
+from phyletic.study.status import StudyStatus, html_of, load_study, status_of
 from phyletic.study.user_frames import user_frames
+from phyletic.unknown_arguments import explain_unknown_arguments
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.memory import Load, Save
+from phyletic.workers.not_a_trial import NotOneTrial
 
 if TYPE_CHECKING:
     import pandas
@@ -65,7 +67,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Study:
+class Study(NotOneTrial):
     """One search: a population that trains, and what it found.
 
     With a ``space`` the study is created, or opened if it exists and is the same; without a space it is opened. A study
@@ -113,6 +115,7 @@ class Study:
         (10, 4)
     """
 
+    @explain_unknown_arguments
     def __init__(
         self,
         name: str,
@@ -195,6 +198,7 @@ class Study:
         held.use()
         return source
 
+    @explain_unknown_arguments
     def run(
         self,
         train: Callable[[Any], object] | None = None,
@@ -748,6 +752,10 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, storage={self.storage!r})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: how far the study is, and its best trial."""
+        return html_of(self)
 
 
 def trial_number(trial: object) -> int:

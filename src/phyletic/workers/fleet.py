@@ -30,7 +30,18 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.records import Lease
 from phyletic.workers.attempt import PREEMPTED
-from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Instruction, Kill, Outcome, Patience, Start
+from phyletic.workers.fleet_protocol import (
+    Announce,
+    Answer,
+    End,
+    GiveUp,
+    Instruction,
+    Kill,
+    Outcome,
+    Patience,
+    Start,
+    Starting,
+)
 
 _LONGEST_PAUSE = 5.0
 """Seconds between two starts in a place, at most."""
@@ -72,6 +83,10 @@ class _Worker:
     def ask(self) -> Ask | None:
         last = self.commands[-1] if self.commands else None
         return last if isinstance(last, Ask) else None
+
+    @property
+    def ready(self) -> bool:
+        return self.asked or bool(self.commands)
 
     @property
     def name(self) -> str:
@@ -137,6 +152,14 @@ class Fleet:
         """The places that have a worker."""
         return [place.number for place in self._places if place.worker]
 
+    def starting(self, now: float) -> Starting | None:
+        """Return how far the workers are that were started; None once each has asked for a trial."""
+        workers = self._workers
+        begun = [worker.spoke for worker in workers if not worker.ready]
+        if not begun or self._draining:
+            return None
+        return Starting(workers=len(workers), ready=len(workers) - len(begun), seconds=now - min(begun))
+
     @property
     def _workers(self) -> list[_Worker]:
         return [place.worker for place in self._places if place.worker]
@@ -172,7 +195,7 @@ class Fleet:
                 if place.worker.finished is not None:
                     instructions.append(Announce(f"{reason}; it is killed"))
                 instructions.append(Kill(place.number, reason))
-            elif not place.worker.asked and not place.worker.commands:
+            elif not place.worker.ready:
                 instructions += self._slow_start(place.worker, now)
         return instructions
 

@@ -54,6 +54,20 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     lost: int = 0
 
 
+class Starting(msgspec.Struct, frozen=True, kw_only=True):
+    """Living workers of which some have not asked for a trial yet: they import libraries, or load data.
+
+    Attributes:
+        workers: How many workers live.
+        ready: How many of them have asked.
+        seconds: Since the first of the others was started.
+    """
+
+    workers: int
+    ready: int
+    seconds: float
+
+
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """How a worker's process ended.
 

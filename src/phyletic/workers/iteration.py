@@ -14,6 +14,7 @@ from typing import Protocol
 from phyletic.errors import StorageError, Unreachable
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Memory
+from phyletic.workers.not_a_trial import NotOneTrial
 
 
 class Source(Protocol):
@@ -29,7 +30,7 @@ class Source(Protocol):
         """Note that the training code left the loop; safe in a finalizer."""
 
 
-class Iteration:
+class Iteration(NotOneTrial):
     """The result of ``attach``: each ``for`` statement over it is a loop of its own.
 
     Args:

@@ -22,7 +22,7 @@ from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import Join, Refused, Reply
 from phyletic.errors import StorageError, StudyFailed
 from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Outcome, Patience, Said
+from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Outcome, Patience, Said, Starting
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.pickling import check_not_imported_again, pack, pack_program
 from phyletic.workers.process_tree import Lifeline, creation_time, kill_tree
@@ -47,6 +47,7 @@ def run_local_workers(
     announce: Callable[[str], None] | None = None,
     interrupts: Interrupts | None = None,
     check: Callable[[], None] = lambda: None,
+    watch: Callable[[Starting | None], None] = lambda starting: None,
     patience: Patience | None = None,
 ) -> Outcome:
     """Run a study's trials in processes of this machine, until none are left.
@@ -61,6 +62,7 @@ def run_local_workers(
         announce: Shows a line to the person at the terminal; prints it to standard error by default.
         interrupts: Requests to end the run; this function enters it.
         check: Called after each exchange with the coordinator; what it raises ends the run.
+        watch: Called several times a second, with the workers that are starting; None once all are ready.
         patience: Times that the fleet grants its workers; the options' times by default.
 
     Returns:
@@ -92,7 +94,9 @@ def run_local_workers(
     with contextlib.closing(_LocalProcesses(setup, options, logs)) as processes:
         fleet = Fleet(options.count, patience, time.monotonic())
         tell = announce or (lambda text: print(text, file=sys.stderr, flush=True))
-        return FleetRun(channel, processes, fleet, announce=tell, check=check).run(interrupts or Interrupts())
+        return FleetRun(channel, processes, fleet, announce=tell, check=check, watch=watch).run(
+            interrupts or Interrupts()
+        )
 
 
 @dataclass(eq=False)

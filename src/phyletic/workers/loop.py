@@ -25,6 +25,7 @@ from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
 from phyletic.workers.named_settings import named_settings
+from phyletic.workers.not_a_trial import NotOneTrial
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial_result import result_of
 
@@ -32,7 +33,7 @@ Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
 
 
-class Trials:
+class Trials(NotOneTrial):
     """A source of trials: what training code loops over, wherever the trials come from.
 
     Args:
@@ -50,6 +51,7 @@ class Trials:
         draining: Whether the open trial should be the last.
         granted: How many trials the coordinator granted.
         finished: Why there are no more trials; None while there may be more.
+        after_beat: Called after each heartbeat, by the thread that sent it.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Trials:
         self.draining = False
         self.granted = 0
         self.finished: Finished | None = None
+        self.after_beat: Callable[[], object] = lambda: None
 
     def attach(self, build: Build, *, save: Save | None = None, load: Load | None = None) -> Iteration:
         """Loop over trials, with a state that is built, loaded and saved around the loop's body.
@@ -409,6 +412,7 @@ class Trials:
                 attempt.stop = LOST
             elif isinstance(reply, Done):
                 attempt.take_answer(reply)
+        self.after_beat()
 
     def preempt(self) -> None:
         """Ask the open trial to hand back its state, and begin no other."""

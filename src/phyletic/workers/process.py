@@ -22,6 +22,7 @@ from phyletic.space import Space
 from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Trials
+from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.pickling import become_program, unpack
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Request, Setup, receive, send
 
@@ -147,8 +148,7 @@ def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) 
             if channel.asked == asked:
                 channel.give_up(
                     errors.TrainingError(
-                        "the training function returned without asking for a trial: it must loop over its argument, "
-                        "such as: for trial in trials.attach(build): ..."
+                        f"the training function returned without asking for a trial, but it gets {LOOP}"
                     )
                 )
                 return 1

@@ -28,6 +28,7 @@ from phyletic.workers.fleet_protocol import (
     Processes,
     Said,
     Start,
+    Starting,
 )
 from phyletic.workers.interrupts import Interrupts
 
@@ -41,6 +42,7 @@ class FleetRun:
         fleet: Decides.
         announce: Shows a line to the person at the terminal.
         check: Called after each exchange with the coordinator; what it raises ends the run.
+        watch: Called in every turn of the loop, with the workers that are starting; None once all are ready.
         clock: Gives the fleet's time in seconds.
     """
 
@@ -52,6 +54,7 @@ class FleetRun:
         *,
         announce: Callable[[str], None],
         check: Callable[[], None] = lambda: None,
+        watch: Callable[[Starting | None], None] = lambda starting: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
@@ -59,6 +62,7 @@ class FleetRun:
         self._fleet = fleet
         self._announce = announce
         self._check = check
+        self._watch = watch
         self._clock = clock
         self._broken: Refused | None = None
 
@@ -97,6 +101,7 @@ class FleetRun:
         commands = self._fleet.commands(self._clock())
         replies = self._channel.exchange(commands) if commands else ()
         self._follow(self._fleet.decided(replies, self._clock()))
+        self._watch(self._fleet.starting(self._clock()))
         self._check()
         if self._broken is not None:
             # only now, so that no result of the others is lost

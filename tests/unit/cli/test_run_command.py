@@ -114,3 +114,50 @@ def test_what_cannot_be_run_is_named(folder: Path, arguments: list[str], code: i
 def test_a_text_that_is_no_command_is_named(text: str) -> None:
     with pytest.raises(InvalidArgument, match="--command is"):
         split_command(text)
+
+
+IMPORTED = """
+import os
+import phyletic as ph
+
+def train(trials):
+    for trial in trials.attach(lambda trial: {"x": 0.0}):
+        for step in trial.range():
+            trial.state.x += trial["lr"]
+        trial.report(score=trial.state.x)
+
+study = ph.Study("imported", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0,
+                 algorithm=ph.PBT(population=2, interval=5), budget=ph.Budget(steps=5), STORAGE)
+RUN
+"""
+
+
+def imported(folder: Path, storage: str, run: str) -> subprocess.CompletedProcess[str]:
+    """Run a study that a module defines, and perhaps runs when it is imported."""
+    code = IMPORTED.replace("STORAGE", storage and f'storage="{storage}"').replace("RUN", run)
+    (folder / "itself.py").write_text(code)
+    arguments = ["run", "itself.py:study", "train", "--workers", "0"]
+    return subprocess.run([sys.executable, "-m", "phyletic", *arguments], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("run", ["study.run(train, workers=0, verbose=0)", "train(study)"])
+@pytest.mark.parametrize("storage", ["", "itself.db"])
+def test_a_module_that_ran_its_study_on_import_is_told_so(folder: Path, storage: str, run: str) -> None:
+    done = imported(folder, storage, run)
+    assert done.returncode == 1
+    assert 'ran its study when it was imported: put study.run under if __name__ == "__main__"' in done.stderr
+
+
+def test_a_study_that_another_process_finished_is_no_error(folder: Path) -> None:
+    for _ in range(2):
+        done = imported(folder, "itself.db", "")
+        assert done.returncode == 0, done.stderr
+        assert "in memory" not in done.stderr
+        assert "best score" in done.stderr
+
+
+def test_a_study_in_memory_is_said_to_end_with_the_process(folder: Path) -> None:
+    done = imported(folder, "", "")
+    assert done.returncode == 0, done.stderr
+    line = "study 'imported' is in memory, so its results end with this process: ph.Study(..., storage=\"study.db\")"
+    assert done.stderr.startswith(line)

@@ -88,7 +88,10 @@ def test_a_change_of_control_is_reported():
             trial.report(score=trial["lr"])
 
     study.run(changing, callbacks=[told], verbose=0)
-    assert ("control", {"budget": {"steps": 4, "trials": None, "seconds": None, "target": None, "patience": None}}) in told.calls
+    assert (
+        "control",
+        {"budget": {"steps": 4, "trials": None, "seconds": None, "target": None, "patience": None}},
+    ) in told.calls
 
 
 def test_the_error_of_a_callback_is_logged_and_the_next_one_is_called(caplog):

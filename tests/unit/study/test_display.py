@@ -23,6 +23,7 @@ from phyletic.study.progress import (
     summary_lines,
     time_left,
 )
+from phyletic.workers.fleet_protocol import Starting
 
 
 def a_trial(number: int = 9, state: TrialState = TrialState.COMPLETED, **changes: object) -> Trial:
@@ -256,3 +257,59 @@ def test_time_shares_sum_over_workers() -> None:
     text = "\n".join(drawn(a_progress(timings=Timings(training=9.0, saving=1.0))))
     assert "training 90% saving 10%" in text
     assert "loading" not in text
+
+
+def starting(ready: int, seconds: float) -> Starting:
+    return Starting(workers=2, ready=ready, seconds=seconds)
+
+
+def test_plain_lines_say_that_workers_start_and_at_most_every_ten_seconds() -> None:
+    now = [0.0]
+    stream = io.StringIO()
+    with LiveDisplay(console=Console(file=stream, width=80, force_terminal=False), clock=lambda: now[0]) as display:
+        for second in range(26):
+            now[0] = float(second)
+            display.update(a_progress(open=0, completed=0, starting=starting(second // 20, second)))
+        # a worker that is started again later is not worth a line unless it takes long
+        display.update(a_progress(completed=0, starting=starting(1, 0.3)))
+        now[0] = 60.0
+        display.update(a_progress(completed=0, starting=starting(1, 3.0)))
+    lines = [line for line in stream.getvalue().splitlines() if "|" not in line]
+    assert lines == ["starting 2 workers", "starting 2 workers, 10 s", "1 of 2 workers ready, 20 s"]
+    assert stream.getvalue().splitlines()[:3] == lines
+
+
+def test_the_table_says_that_workers_start_until_all_are_ready() -> None:
+    assert drawn(a_progress(starting=starting(0, 8.4)))[-1].strip() == "starting 2 workers, 8 s"
+    assert drawn(a_progress(starting=starting(1, 9.0)))[-1].strip() == "1 of 2 workers ready, 9 s"
+    assert "workers" not in "\n".join(drawn(a_progress()))
+
+
+def test_a_column_shows_what_open_trials_reported_and_stays() -> None:
+    widths: dict[str, int] = {}
+    progress = a_progress()
+    assert "now" not in drawn(progress, widths=widths)[1]
+    first, *others = progress.members
+    moved = msgspec.structs.replace(progress, members=(msgspec.structs.replace(first, reported=0.125), *others))
+    lines = drawn(moved, widths=widths)
+    assert "now" in lines[1]
+    assert "0.125" in lines[2]
+    assert "now" in drawn(progress, widths=widths)[1]
+
+
+def test_without_a_commit_plain_lines_are_rare() -> None:
+    now = [0.0]
+    stream = io.StringIO()
+    with LiveDisplay(console=Console(file=stream, width=80, force_terminal=False), clock=lambda: now[0]) as display:
+        for second in range(130):
+            now[0] = float(second)
+            display.update(a_progress())
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_the_time_left_counts_the_steps_of_running_trials() -> None:
+    def at(step: int, seconds: float) -> Progress:
+        member = MemberProgress(member=0, state="running", step=step, trial=a_trial(state=TrialState.RUNNING))
+        return msgspec.structs.replace(a_progress(seconds=seconds), members=(member,))
+
+    assert time_left(at(100, 0.0), at(150, 10.0)) == pytest.approx(170.0)

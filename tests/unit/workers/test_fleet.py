@@ -27,7 +27,7 @@ from phyletic.coordinator.messages import (
 from phyletic.errors import NotFound
 from phyletic.records import Decision, Lease, Trial, TrialState
 from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Patience, Start
+from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Patience, Start, Starting
 
 BADLY = End(epitaph="worker-0 (pid 10) was killed by signal 9 (SIGKILL)")
 
@@ -105,6 +105,26 @@ def reasons(instructions: list[Any]) -> list[str]:
 
 def test_every_place_is_started_at_once() -> None:
     assert Told(3).turn() == [Start(0), Start(1), Start(2)]
+
+
+def test_workers_are_starting_until_each_has_asked_for_a_trial() -> None:
+    told = Told(2)
+    assert told.fleet.starting(told.now) is None
+    first, second = told.start(0), told.start(1)
+    told.now += 8.0
+    assert told.fleet.starting(told.now) == Starting(workers=2, ready=0, seconds=8.0)
+    told.run_a_trial(first, 0)
+    told.now += 1.0
+    assert told.fleet.starting(told.now) == Starting(workers=2, ready=1, seconds=9.0)
+    told.run_a_trial(second, 1, 4)
+    assert told.fleet.starting(told.now) is None
+    # the incarnation that follows a dead one starts anew
+    told.end(place=1)
+    told.start(1)
+    told.now += 2.0
+    assert told.fleet.starting(told.now) == Starting(workers=2, ready=1, seconds=2.0)
+    told.fleet.interrupt("drained", told.now)
+    assert told.fleet.starting(told.now) is None
 
 
 def test_restarts_are_delayed_exponentially_up_to_a_limit() -> None:
