@@ -93,7 +93,9 @@ def test_values_are_clipped_into_the_hard_limits():
 def test_parameters_are_drawn_independently():
     space = Space({"a": Float(0.0, 100.0), "b": Float(0.0, 100.0)})
     stream = RandomStream(0)
-    pairs = {tuple(Perturb((0.8, 1.2), 0.0).explore(space, {"a": 1.0, "b": 1.0}, stream).values.values()) for _ in range(100)}
+    pairs = {
+        tuple(Perturb((0.8, 1.2), 0.0).explore(space, {"a": 1.0, "b": 1.0}, stream).values.values()) for _ in range(100)
+    }
     assert pairs == {(0.8, 0.8), (0.8, 1.2), (1.2, 0.8), (1.2, 1.2)}
 
 

@@ -231,7 +231,7 @@ def test_a_study_is_drawn_by_kind() -> None:
     assert titles["summary"].startswith("score by lineage")
     assert titles["scores"].startswith("score by lineage")
     assert titles["lineage"].startswith("Lineages of 2 members")
-    assert titles["parallel"].startswith("score of 6 trials")
+    assert titles["parallel"].startswith("score of 5 trials")
     assert plots.plot(study, "scores", metric="loss").axes[0].get_title(loc="left").startswith("loss by lineage")
     assert len(plots.plot(study, "parameters", pair=("lr", "loss")).axes) == 1
     assert plots.plot(study, "schedule").axes[0].get_ylabel() == "lr"
