@@ -38,7 +38,7 @@ _FIGURES = ("wall_seconds", "utilisation", "regret", "exploits", "completed", "l
 )
 @setting("--straggler", FiniteRange(0, 1), 0.0, "Share of the workers that are 100 times slower.")
 @setting("--crash-rate", FiniteRange(0, 0.95), 0.0, "How probable it is that a worker dies during a trial.")
-@setting("--seeds", click.IntRange(1, 1000), 3, "Number of simulations.")
+@setting("--seeds", click.IntRange(1, 1000), 10, "Number of simulations.")
 @json_option
 def simulate(
     algorithm: str,
@@ -59,7 +59,7 @@ def simulate(
 
     The study runs under a virtual clock with the real scheduler and algorithm. Training is a learning curve whose best
     learning rate drifts from 0.1 to 0.0001 over the steps, so the gain is the gain on such a problem. Figures are
-    means over the simulations; regret is how much the best loss is above the least possible, with its standard error;
+    means over the simulations; regret is how much the best loss is above the least possible, with the 95 % interval of its mean;
     lost counts attempts whose worker died, and steps are summed over all members.
     """
     from phyletic.cli.output import echo_json, echo_table
@@ -97,9 +97,14 @@ def simulate(
 
 
 def _document(simulations: list[Simulation]) -> dict[str, Any]:
-    """Return the means of the figures, and the figures of each simulation."""
+    """Return the means of the figures, the 95 % interval of the mean regret, and the figures of each simulation."""
     each = [{name: getattr(one, name) for name in ("seed", *_FIGURES)} for one in simulations]
-    return {"mean": {name: statistics.fmean(one[name] for one in each) for name in _FIGURES}, "simulations": each}
+    mean = {name: statistics.fmean(one[name] for one in each) for name in _FIGURES}
+    interval = None
+    if len(each) > 1:
+        half = 1.96 * statistics.stdev(one["regret"] for one in each) / len(each) ** 0.5
+        interval = [mean["regret"] - half, mean["regret"] + half]
+    return {"mean": mean, "regret_interval": interval, "simulations": each}
 
 
 def _row(name: str, simulations: list[Simulation]) -> list[str]:
@@ -107,8 +112,7 @@ def _row(name: str, simulations: list[Simulation]) -> list[str]:
 
     mean: dict[str, float] = _document(simulations)["mean"]
     regret = f"{mean['regret']:.3g}"
-    if len(simulations) > 1:
-        deviation = statistics.stdev(one.regret for one in simulations)
-        regret += f" ± {deviation / len(simulations) ** 0.5:.1g}"
+    if (interval := _document(simulations)["regret_interval"]) is not None:
+        regret += f" ({interval[0]:.3g} to {interval[1]:.3g})"
     counts = [f"{mean[figure]:.0f}" for figure in ("completed", "exploits", "losses", "member_steps")]
     return [name, duration(mean["wall_seconds"]), f"{100 * mean['utilisation']:.1f} %", regret, *counts]

@@ -67,15 +67,18 @@ def test_the_table_shows_the_same_figures():
     titles, *rows = [re.split(r"  +", line) for line in table]
     assert titles == ["algorithm", "wall time", "utilised", "regret", "trials", "exploits", "lost", "steps"]
     assert [row[0] for row in rows] == list(said) == ["pbt", "random"]
-    assert max(map(len, table)) <= 80
+    assert max(map(len, table)) <= 100
     for name, *cells in rows:
         mean = said[name]["mean"]
         regrets = [simulation["regret"] for simulation in said[name]["simulations"]]
-        assert len(regrets) == 3
+        assert len(regrets) == 10
         hours, minutes, seconds = map(int, cells[0].split(":"))
         assert abs(3600 * hours + 60 * minutes + seconds - mean["wall_seconds"]) <= 1
         assert float(cells[1].removesuffix(" %")) == pytest.approx(100 * mean["utilisation"], abs=0.06)
-        assert cells[2] == f"{mean['regret']:.3g} ± {statistics.stdev(regrets) / 3**0.5:.1g}"
+        half = 1.96 * statistics.stdev(regrets) / 10**0.5
+        low, high = said[name]["regret_interval"]
+        assert (low, high) == pytest.approx((mean["regret"] - half, mean["regret"] + half))
+        assert cells[2] == f"{mean['regret']:.3g} ({low:.3g} to {high:.3g})"
         rounded = [mean["completed"], mean["exploits"], mean["losses"], mean["member_steps"]]
         assert [float(cell) for cell in cells[3:]] == pytest.approx(rounded, abs=0.5)
         assert mean["losses"] > 0
@@ -86,6 +89,6 @@ def test_the_table_shows_the_same_figures():
     assert said["random"]["mean"]["utilisation"] == pytest.approx(steps / (8 * seconds), rel=0.02)
 
 
-def test_one_simulation_has_no_standard_error():
+def test_one_simulation_has_no_interval():
     table = CliRunner().invoke(main, [*SMALL, "--seeds", "1"], catch_exceptions=False).stdout
-    assert "±" not in table
+    assert "(" not in table
