@@ -59,8 +59,8 @@ def simulate(
 
     The study runs under a virtual clock with the real scheduler and algorithm. Training is a learning curve whose best
     learning rate drifts from 0.1 to 0.0001 over the steps, so the gain is the gain on such a problem. Figures are
-    means over the simulations; regret is how much the best loss is above the least possible, with the 95 % interval of its mean;
-    lost counts attempts whose worker died, and steps are summed over all members.
+    means over the simulations; regret is how much the best loss is above the least possible, with the 95 % interval of
+    its mean; lost counts attempts whose worker died, and steps are summed over all members.
     """
     from phyletic.cli.output import echo_json, echo_table
     from phyletic.evolution import PBT, RandomSearch

@@ -55,7 +55,7 @@ FIGURES = ["wall_seconds", "utilisation", "regret", "exploits", "completed", "lo
 
 def test_json_has_every_figure():
     for one in simulated().values():
-        assert list(one) == ["mean", "simulations"]
+        assert list(one) == ["mean", "regret_interval", "simulations"]
         assert list(one["mean"]) == FIGURES
         assert [list(simulation) for simulation in one["simulations"]] == [["seed", *FIGURES]] * 2
 
