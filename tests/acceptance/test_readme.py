@@ -46,8 +46,15 @@ def test_the_readme_prints_the_example_as_it_is() -> None:
 
 
 def test_every_block_of_the_readme_is_run_by_a_test() -> None:
-    noted = ["run: examples/digits_torch_loop.py", "run: after the example above"]
+    noted = ["run: alone", "run: examples/digits_torch_loop.py", "run: after the example above"]
     assert [note for note, _ in blocks(ROOT / "README.md")] == noted
+
+
+def test_the_first_lines_run_and_print_the_best_trial_and_its_schedule(tmp_path: Path) -> None:
+    (code,) = [code for note, code in blocks(ROOT / "README.md") if note == "run: alone"]
+    assert len([line for line in code.splitlines() if line]) <= 12
+    said = run(code, tmp_path)
+    assert "start_step,end_step,lr" in said
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
