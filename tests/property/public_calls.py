@@ -128,7 +128,7 @@ MADE: Calls = {
     "PBT": (
         ph.PBT,
         {**BY_INTERVAL, "population": 4, "exploit": ph.Truncation(), "explore": ph.Perturb(), "burn_in": 0,
-         "inherit": "both", "compare": "latest", "gate": None, "early_stopping": None},
+         "inherit": "both", "compare": "latest", "gate": None, "save_every": None, "early_stopping": None},
     ),
     "ExploreOnly": (ph.ExploreOnly, {**BY_INTERVAL, "population": 4, "explore": ph.Perturb()}),
     "RandomSearch": (ph.RandomSearch, {**BY_INTERVAL, "population": 4}),

@@ -57,7 +57,7 @@ TAKES = {
     "'a/b' Path('x')": "export.folder",
     "b'' b'\\xff'": "plots.Animation.gif",
     "None": """Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds
-        PBT.gate ExploreOnly.interval_seconds
+        PBT.gate PBT.save_every ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
         Study.warm_start replay.storage

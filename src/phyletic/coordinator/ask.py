@@ -12,6 +12,7 @@ from collections.abc import Callable
 from phyletic.coordinator.budget import done, failure_cap, may_grant, stop_reason
 from phyletic.coordinator.decisions import close_barrier, decide_next
 from phyletic.coordinator.messages import Ask, Finished, Grant, Granted, Refused, Wait
+from phyletic.coordinator.saves import save_every
 from phyletic.coordinator.sessions import end_session
 from phyletic.coordinator.state import Member, OpenTrial, StudyState
 from phyletic.coordinator.transitions import end_attempt, grant
@@ -70,7 +71,13 @@ def _message(state: StudyState, opened: OpenTrial) -> Grant:
     assert opened.lease is not None
     assert opened.checkpoint is not None
     parent = state.identity.warm_start if opened.parent is None else opened.parent.checkpoint
-    return Grant(trial=opened.trial, lease=opened.lease, checkpoint=opened.checkpoint, parent=parent)
+    return Grant(
+        trial=opened.trial,
+        lease=opened.lease,
+        checkpoint=opened.checkpoint,
+        parent=parent,
+        save_every=save_every(state),
+    )
 
 
 def _next(state: StudyState, changes: Changes, command: Ask, now: float) -> OpenTrial | Wait | Finished:

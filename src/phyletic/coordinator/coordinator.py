@@ -34,8 +34,10 @@ from phyletic.coordinator.messages import (
     Pin,
     Refused,
     Reply,
+    Save,
     Tell,
 )
+from phyletic.coordinator.saves import save
 from phyletic.coordinator.sessions import extend_over_gap, join, renew, renew_all
 from phyletic.coordinator.state import StudyState
 from phyletic.coordinator.tell import fail, leave, tell
@@ -242,6 +244,8 @@ class Coordinator:
         match command:
             case Ask():
                 return answer(state, changes, command, now, self._identity)
+            case Save():
+                return save(state, changes, command)
             case Heartbeat():
                 return record(state, command, now)
             case Ancestors():

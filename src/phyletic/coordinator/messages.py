@@ -103,6 +103,20 @@ MOST_EVALUATIONS = 10_000
 """Evaluations that one heartbeat may carry; a worker says the rest with the next ones."""
 
 
+class Save(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A running attempt has saved its state within its trial.
+
+    Attributes:
+        lease: The attempt it is for.
+        checkpoint: What was published.
+        step: The step along the lineage that it was made at.
+    """
+
+    lease: Lease
+    checkpoint: CheckpointReference
+    step: int
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A running attempt is alive; what it reported so far is for the display and for early stopping.
 
@@ -171,7 +185,7 @@ class Enqueue(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     values: dict[str, Value]
 
 
-Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Heartbeat | Ancestors | Control | Pin | Enqueue | Stop
+Command: TypeAlias = Join | Leave | Ask | Tell | Fail | Save | Heartbeat | Ancestors | Control | Pin | Enqueue | Stop
 
 
 class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -182,12 +196,14 @@ class Grant(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         lease: The attempt; every write for it carries this.
         checkpoint: Id under which the attempt's checkpoint is to be published.
         parent: The checkpoint to start from; None for a newborn.
+        save_every: After how many steps to save within the trial; None for never.
     """
 
     trial: Trial
     lease: Lease
     checkpoint: str
     parent: CheckpointReference | None = None
+    save_every: int | None = None
 
 
 class Wait(msgspec.Struct, frozen=True, tag=True):

@@ -23,6 +23,7 @@ from phyletic.coordinator.budget import steps_left
 from phyletic.coordinator.heartbeats import given_up_on, remember_curve
 from phyletic.coordinator.messages import Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
+from phyletic.coordinator.saves import let_go, void_untold
 from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
 from phyletic.evolution import MemberView
 from phyletic.randomness import trial_seed
@@ -159,6 +160,7 @@ def complete(state: StudyState, changes: Changes, opened: OpenTrial, result: Tel
         metrics={evaluation.metric: evaluation.value for evaluation in result.evaluations},
         checkpoint=result.checkpoint,
         timings=result.timings,
+        saved=None,
         applied=dict(result.applied),
         remarks=result.remarks,
         finished=now,
@@ -170,6 +172,7 @@ def complete(state: StudyState, changes: Changes, opened: OpenTrial, result: Tel
     hopeless = score is not None and (result.hopeless or given_up_on(state, trial.number))
     remember_curve(state, trial, result.evaluations)
     state.close_trial(trial.number)
+    let_go(changes, opened, before.saved)
     _count_end(state, trial)
     if hopeless:
         payload = {"trial": trial.number, "member": trial.member, "step": trial.end_step}
@@ -317,6 +320,7 @@ def end_attempt(
         state.counters = msgspec.structs.replace(counters, failures_in_a_row=in_a_row)
     if opened.checkpoint is not None:
         changes.void.append((opened.checkpoint, trial.number, held.fence))
+    void_untold(state, changes, opened)
     state.release(trial.number)
     waiting = msgspec.structs.replace(state.open[trial.number], trial=trial)
     if cause == "damaged" or used_up:
@@ -354,8 +358,9 @@ def give_up(
         digest: As for :func:`end_attempt`.
     """
     trial = msgspec.structs.replace(
-        opened.trial, state=TrialState.FAILED, finished=now, error=error or opened.trial.error
+        opened.trial, state=TrialState.FAILED, finished=now, error=error or opened.trial.error, saved=None
     )
+    let_go(changes, opened, opened.trial.saved)
     changes.updated.append(TrialUpdate(trial=trial, held=held, lease=None, digest=digest))
     state.close_trial(trial.number)
     _count_end(state, trial)

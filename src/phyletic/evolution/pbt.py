@@ -59,6 +59,8 @@ class PBT:
         compare: ``"latest"`` ranks members by their latest scores; ``"matched"`` compares each member with the scores
             of its peers at the same age or younger (see :func:`rank_matched`).
         gate: A :class:`NoiseGate` for noisy scores, or None.
+        save_every: Steps between two saves within a trial, at least 1; a trial that is tried again goes on from its
+            latest save. None saves at a trial's end alone.
         early_stopping: Ends trials whose reports show that they are not worth finishing, and rescues their members:
             :class:`NonFiniteStopping`, :class:`MedianStopping`, a function ``(curve, others) -> bool``, or a list of
             these. Reports arrive at different times in each run, so such a study is not reproduced exactly.
@@ -83,6 +85,7 @@ class PBT:
     inherit: Literal["both", "weights", "hyperparameters"] = "both"
     compare: Literal["latest", "matched"] = "latest"
     gate: NoiseGate | None = None
+    save_every: int | None = None
     early_stopping: EarlyStop | EarlyStopFunction | Sequence[EarlyStop | EarlyStopFunction] | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +100,8 @@ class PBT:
         check_one_of("compare", self.compare, ("latest", "matched"))
         if self.gate is not None and not isinstance(self.gate, NoiseGate):
             raise InvalidArgument("gate", self.gate, "a NoiseGate, or None")
+        if self.save_every is not None:
+            check_integer("save_every", self.save_every, 1)
         object.__setattr__(self, "early_stopping", as_early_stop(self.early_stopping) or None)
 
     @property

@@ -1,6 +1,6 @@
 """Frozen records: study, trial, decision, checkpoint reference, evaluation and lease."""
 
-from phyletic.records.checkpoint import CheckpointReference, CheckpointState
+from phyletic.records.checkpoint import CheckpointReference, CheckpointState, SavedState
 from phyletic.records.decision import Change, Decision, Suggestion
 from phyletic.records.evaluation import Evaluation, Measured
 from phyletic.records.event import Event, StudyChange
@@ -23,6 +23,7 @@ __all__ = [
     "Lease",
     "Measured",
     "Metric",
+    "SavedState",
     "StudyChange",
     "StudyControl",
     "StudyIdentity",

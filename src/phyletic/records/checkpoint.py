@@ -18,6 +18,24 @@ class CheckpointState(enum.StrEnum):
     """Its bytes are deleted."""
 
 
+class SavedState(msgspec.Struct, frozen=True, kw_only=True):
+    """A save within a trial, from which a retry goes on.
+
+    Attributes:
+        checkpoint: Where it is.
+        step: The step along the lineage that it was made at.
+        attempt: The attempt that made it, from 1.
+        count: Which save of that attempt it is, from 1.
+        fence: The fence of that attempt's lease.
+    """
+
+    checkpoint: CheckpointReference
+    step: int
+    attempt: int
+    count: int
+    fence: int
+
+
 class CheckpointReference(msgspec.Struct, frozen=True):
     """Names a published checkpoint, and says how to verify its bytes.
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from phyletic.errors import InvalidArgument
-from phyletic.records.checkpoint import CheckpointReference
+from phyletic.records.checkpoint import CheckpointReference, SavedState
 from phyletic.records.decision import Decision
 from phyletic.records.notebook import html_table, value_text
 from phyletic.space.values import Value
@@ -72,6 +72,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         score: The value of the study's first metric; None without one.
         metrics: Final values by name.
         checkpoint: The checkpoint it left; None if it left none.
+        saved: The latest save within it, from which a retry goes on; None once it has ended.
         worker: Name of the worker that runs its latest attempt, or ran it.
         attempts: How often it was granted.
         failures: How many attempts raised.
@@ -100,6 +101,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
     metrics: dict[str, float] = {}
     checkpoint: CheckpointReference | None = None
+    saved: SavedState | None = None
     worker: str | None = None
     attempts: int = 0
     failures: int = 0

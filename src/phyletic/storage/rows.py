@@ -42,6 +42,7 @@ TRIALS = sa.select(
     _t.created,
     _t.started,
     _t.finished,
+    _t.saved,
     _t.session,
     _t.fence,
     _t.token,
@@ -108,6 +109,7 @@ def trial_of(row: Any) -> Trial:
         created=row[25],
         started=row[26],
         finished=row[27],
+        saved=row[28],
     )
 
 

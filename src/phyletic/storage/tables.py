@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from phyletic.records import Decision, Measured, StudyControl, StudyIdentity, Timings
+from phyletic.records import Decision, Measured, SavedState, StudyControl, StudyIdentity, Timings
 from phyletic.storage.columns import Json, Metrics, Number
 
 metadata = sa.MetaData()
@@ -67,6 +67,7 @@ trial = sa.Table(
     sa.Column("remarks", Json(tuple[str, ...]), nullable=False),
     sa.Column("timings", Json(Timings), nullable=False),
     sa.Column("checkpoint", sa.Text),
+    sa.Column("saved", Json(SavedState)),
     sa.Column("worker", sa.Text),
     sa.Column("session", sa.Text),
     sa.Column("fence", sa.BigInteger, nullable=False),

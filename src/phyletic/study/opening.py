@@ -192,7 +192,9 @@ def delete(name: str, storage: str | Path) -> None:
         known = [
             one.id for one in queries.checkpoints(connection, stored.id) if one.state is not CheckpointState.COLLECTED
         ]
-        running = [id for _, _, id in queries.open_trials(connection, stored.id) if id is not None]
+        opened = queries.open_trials(connection, stored.id)
+        running = [id for _, _, id in opened if id is not None]
+        running += [trial.saved.checkpoint.id for trial, _, _ in opened if trial.saved is not None]
     for owner in list(_owners.values()):
         if owner.begun and owner.database.location == database.location:
             raise StorageOwned(f"this process owns {database.location}: close its studies (study.close()) first")

@@ -117,6 +117,11 @@ class Attempt:
         saved_to: The folder that the training code asked for.
         published: The checkpoint that was published first.
         publishing: Lock for publishing a checkpoint.
+        steps_before: Steps of the trial that an earlier attempt trained and saved, from which this one goes on.
+        saves: How often this attempt has saved its state.
+        in_step: Whether the body is within a step of ``range``.
+        save_asked: Whether the state is to be saved once that step has ended.
+        save: Saves the state; None outside a loop's body, and in a loop without ``build``.
         send_heartbeat: Sends a heartbeat; None outside a loop's body.
         ancestors: Returns the numbers of a trial and its ancestors.
         beaten: When the last heartbeat was due, in seconds of the monotonic clock.
@@ -148,6 +153,11 @@ class Attempt:
         self.saved_to: Path | None = None
         self.published: CheckpointReference | None = None
         self.publishing = threading.Lock()
+        self.steps_before = 0
+        self.saves = 0
+        self.in_step = False
+        self.save_asked = False
+        self.save: Callable[[], None] | None = None
         self.send_heartbeat: Callable[[], None] | None = None
         self.ancestors: Callable[[int], tuple[int, ...]] | None = None
         self.beaten = time.monotonic()

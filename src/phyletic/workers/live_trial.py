@@ -89,6 +89,11 @@ class LiveTrial:
         return self.record.start_step
 
     @property
+    def first_step(self) -> int:
+        """The step that this attempt begins at: ``start_step``, or that of the save from which it goes on."""
+        return self.start_step + self._attempt.steps_before
+
+    @property
     def steps(self) -> int | None:
         """Steps to train; None if the interval is in seconds."""
         return self.record.steps
@@ -165,16 +170,39 @@ class LiveTrial:
         attempt, record = self._attempt, self.record
         # start the clock here: loading and building would use up an interval in seconds
         limit = None if record.seconds is None else time.monotonic() + record.seconds
-        step = record.start_step
-        end = None if record.steps is None else step + record.steps
-        attempt.steps_counted = 0
+        step, every = self.first_step, attempt.grant.save_every
+        end = None if record.steps is None else record.start_step + record.steps
+        attempt.steps_counted = attempt.steps_before
         while end is None or step < end:
             if attempt.heed() or (limit is not None and attempt.steps_counted and time.monotonic() >= limit):
                 break
+            attempt.in_step = True
             yield step
+            attempt.in_step = False
             step += 1
             attempt.steps_counted = step - record.start_step
+            asked, attempt.save_asked = attempt.save_asked, False
+            due = every is not None and attempt.steps_counted % every == 0 and step != end
+            if (asked or due) and attempt.save is not None:
+                attempt.save()
         attempt.ranged = time.monotonic()
+
+    def save(self) -> None:
+        """Save the state: if the trial is lost or fails, the next attempt at it goes on from here.
+
+        In the body of a loop over :meth:`range` it is saved once the present step has ended, else at once. The next
+        attempt has the same hyperparameters, nothing is decided, and the save goes when the trial ends. Of reports
+        from before the save, the next attempt's result has none. ``PBT(save_every=...)`` saves in ``range`` by itself.
+
+        Raises:
+            InvalidArgument: The loop is not over ``attach(build)``, or the body has ended.
+        """
+        if self._attempt.save is None:
+            raise InvalidArgument("trial.save", None, "called in the body of a loop over trials.attach(build)")
+        if self._attempt.in_step:
+            self._attempt.save_asked = True
+        else:
+            self._attempt.save()
 
     def report(
         self,

@@ -9,14 +9,29 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from phyletic.checkpoints.checkpoints import Checkpoints
+from phyletic.coordinator import messages
 from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.client import Client
-from phyletic.coordinator.messages import HOPELESS, Ask, Done, Fail, Finished, Grant, Granted, Refused, Reply, Wait
+from phyletic.coordinator.messages import (
+    HOPELESS,
+    Ask,
+    Done,
+    Fail,
+    Finished,
+    Grant,
+    Granted,
+    Refused,
+    Reply,
+    Wait,
+)
+from phyletic.coordinator.saves import save_id
 from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_one_of
+from phyletic.randomness import trial_seed
 from phyletic.records import CheckpointReference
 from phyletic.records.encodings import as_unicode
 from phyletic.space import Space
@@ -206,7 +221,8 @@ class Trials(NotOneTrial):
                 attempt.loaded = True
                 if grant.parent is not None:
                     self._store.verify(grant.parent)
-            seed_everything(trial.seed)
+            again = attempt.steps_before
+            seed_everything(trial_seed(trial.seed, again) if again else trial.seed)
         except CheckpointDamaged:
             self._drop()
             raise
@@ -214,6 +230,8 @@ class Trials(NotOneTrial):
             self._fail_open(error)
             raise
         attempt.send_heartbeat = self.beat
+        if self._memory is not None:
+            attempt.save = partial(self._save, attempt, self._memory)
         attempt.began = time.monotonic()
         attempt.waiting, attempt.loading = granted - asked, attempt.began - granted
         return trial
@@ -223,7 +241,7 @@ class Trials(NotOneTrial):
         attempt = self._open
         if attempt is None:
             return None
-        attempt.send_heartbeat = None
+        attempt.send_heartbeat = attempt.save = None
         try:
             if attempt.refused is not None:
                 raise attempt.refused.exception()
@@ -267,6 +285,27 @@ class Trials(NotOneTrial):
         if attempt.saved_to is not None:
             return self._store.publish_folder(attempt.grant.checkpoint, attempt.saved_to)
         return None
+
+    def _save(self, attempt: Attempt, memory: Memory) -> None:
+        """Publish the state within a trial, and tell it.
+
+        Args:
+            attempt: The attempt.
+            memory: Its state.
+        """
+        if attempt.stop == LOST:
+            return
+        id = save_id(attempt.grant.checkpoint, attempt.saves + 1)
+        step = attempt.record.start_step + (attempt.steps_done or attempt.steps_before)
+        saved = messages.Save(lease=attempt.grant.lease, checkpoint=memory.publish(id), step=step)
+        reply = self._client.exchange([saved])[0]
+        if isinstance(reply, Refused):
+            self._store.delete(id)
+            if reply.error != "LeaseLost":
+                raise reply.exception()
+            attempt.stop = LOST
+            return
+        attempt.saves += 1
 
     # Leaving
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
-from phyletic.errors import CheckpointError, StateUnsupported
+from phyletic.errors import CheckpointDamaged, CheckpointError, StateUnsupported
 from phyletic.records import CheckpointReference, Value
 from phyletic.workers.attempt import State
 from phyletic.workers.live_trial import LiveTrial, attempt_of
@@ -77,6 +77,8 @@ class Memory:
         """
         attempt, record = attempt_of(trial), trial.record
         attempt.state = self.state
+        if self._goes_on(trial, fixed):
+            return None
         if record.parent is not None and record.parent == self.trial and self._reload != "always":
             return None
         self.trial = None
@@ -90,6 +92,28 @@ class Memory:
                 f"trial {record.number} starts from trial {record.parent}, which left no checkpoint to load"
             )
         return self._restore(attempt.grant.parent, record.parent)
+
+    def _goes_on(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> bool:
+        """Load the latest save within the trial, if there is one that is whole; return whether it did.
+
+        Args:
+            trial: The trial.
+            fixed: Its fixed hyperparameters.
+        """
+        attempt, record = attempt_of(trial), trial.record
+        saved = record.saved
+        if saved is None or (record.steps is not None and saved.step - record.start_step >= record.steps):
+            return False
+        self.trial = None
+        if self._fixed != fixed or record.parent is None:
+            self._rebuild(trial, fixed)
+        try:
+            self._restore(saved.checkpoint, record.number).verify()
+        except CheckpointDamaged:
+            self.forget()
+            return False
+        attempt.loaded, attempt.steps_before = True, saved.step - record.start_step
+        return True
 
     def _rebuild(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> None:
         # clear before calling build, so that memory never holds two members

@@ -20,6 +20,7 @@ PUBLIC = {
         "record",
     ),
     *("hyperparameters", "load_from", "save_to", "state", "loaded", "should_stop", "range", "report", "apply"),
+    *("save", "first_step"),
 }
 
 
@@ -30,7 +31,7 @@ def test_a_trial_has_exactly_the_public_attributes_and_none_can_be_set():
     )  # fmt: skip
     trial = study.ask()
     assert {name for name in dir(trial) if not name.startswith("_")} == PUBLIC
-    for name in PUBLIC - {"range", "report", "apply"}:
+    for name in PUBLIC - {"range", "report", "apply", "save"}:
         with pytest.raises(AttributeError):
             setattr(trial, name, None)
     study.close()

@@ -148,6 +148,7 @@ def _create_trial() -> None:
         sa.Column("remarks", sa.Text, nullable=False),
         sa.Column("timings", sa.Text, nullable=False),
         sa.Column("checkpoint", sa.Text),
+        sa.Column("saved", sa.Text),
         sa.Column("worker", sa.Text),
         sa.Column("session", sa.Text),
         sa.Column("fence", sa.BigInteger, nullable=False),
