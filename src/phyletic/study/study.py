@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -184,6 +185,10 @@ class Study(NotOneTrial):
             supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
         """
         check_flag("supervised", supervised)
+        if not supervised and self.control.budget.unlimited:
+            warnings.warn(
+                "the study has no budget, so loops over its trials go on until Ctrl-C or a break", stacklevel=3
+            )
         held = self._held  # the source must not keep the study alive
         source = Trials(
             OwnerChannel(self.owner),

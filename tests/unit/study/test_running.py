@@ -207,3 +207,27 @@ def test_callbacks_get_committed_changes_and_may_raise(tmp_path, caplog):
     assert "by the callback" in caplog.text
     with pytest.raises(InvalidArgument, match="callbacks"):
         make(tmp_path).run(train, callbacks=[object()])
+
+
+@pytest.mark.parametrize("way", ["run", "loop"])
+def test_without_a_budget_a_run_and_a_loop_say_that_they_go_on(capsys, way):
+    study = ph.Study(
+        "study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", seed=0, algorithm=ph.PBT(2, 1)
+    )
+
+    def five(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            trial.report(score=trial["lr"], steps_done=1)
+            if trial.number == 4:
+                if way == "loop":
+                    break
+                study.stop()
+
+    if way == "run":
+        assert study.run(five, workers=0, verbose=1) == "stopped"
+        said = capsys.readouterr()
+        assert "no budget, so it runs until Ctrl-C" in said.out + said.err
+    else:
+        with pytest.warns(UserWarning, match="no budget, so loops over its trials go on until Ctrl-C"):
+            five(study)
+    assert len([trial for trial in study.trials() if trial.end_step]) >= 4
