@@ -6,7 +6,6 @@ the function or class as it is written.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable
@@ -172,5 +171,7 @@ def _advice(owner: str, known: tuple[str, ...], word: str) -> str:
         form, of = _PLACES[found[0][0]]
         ours = form.format(found[0][1])
         return f"give {ours}" if of == f"ph.{owner}" else f"give {ours} to {of}"
+    import difflib  # only for an error
+
     near = difflib.get_close_matches(word, [name for name in known if name not in ("self", "_")], 1, 0.7)
     return f"did you mean {near[0]}?" if near else ""

@@ -79,6 +79,7 @@ def test_the_json_form_is_readable():
         "inherit": "both",
         "compare": "latest",
         "gate": None,
+        "save_every": None,
         "early_stopping": None,
     }
     assert algorithm_to_json(ALGORITHMS[-1])["type"] == f"{__name__}:Outside"
