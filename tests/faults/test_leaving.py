@@ -236,9 +236,19 @@ def test_ctrl_c_once_in_this_process_finishes_the_trial_and_begins_no_other(star
     finish(tmp_path)
 
 
-@pytest.mark.parametrize(("number", "ending"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
-def test_a_run_may_return_after_a_signal_and_say_why_it_ended(tmp_path: Path, number: int, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "trials", "ending"),
+    [
+        (signal.SIGINT, 12, "interrupted"),
+        (signal.SIGTERM, 12, "terminated"),
+        (signal.SIGINT, 2, "finished"),  # it came during the last trial
+    ],
+)
+def test_a_run_may_return_after_a_signal_and_say_why_it_ended(
+    tmp_path: Path, number: int, trials: int, ending: str
+) -> None:
     study = make(tmp_path)
+    study.set_budget(ph.Budget(trials=trials))
 
     def signalled(trials: Any) -> None:
         for trial in trials.attach(build):

@@ -104,7 +104,11 @@ def run(
     if found.database.private and not quiet:
         text = 'is in memory, so its results end with this process: ph.Study(..., storage="study.db") keeps them'
         click.echo(f"study {found.name!r} {text}", err=True)
-    found.run(function, command=argv, workers=workers, devices=gpus, reload=reload, verbose=level)
+    try:
+        found.run(function, command=argv, workers=workers, devices=gpus, reload=reload, verbose=level)
+    except KeyboardInterrupt:
+        # click would end with 1, and a batch system tells by 130 that the job was interrupted
+        raise SystemExit(130) from None
 
 
 def find_study(text: str, storage: str | None) -> tuple[Study, str]:

@@ -320,8 +320,8 @@ class Coordinator:
         return None if found is None or trial is None else (*found, trial)
 
     def _came_late(self, command: Command) -> list[str]:
-        """Return the checkpoint of a result that is refused, where it was published after it had been deleted."""
-        if not isinstance(command, Tell) or command.checkpoint is None:
+        """Return the checkpoint of a result or a save that is refused, where it was published after it was deleted."""
+        if not isinstance(command, (Tell, Save)) or command.checkpoint is None:
             return []
         return self.given_up([command.checkpoint.id])
 

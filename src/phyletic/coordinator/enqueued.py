@@ -10,13 +10,15 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.explore import belongs_to_weights, same
 from phyletic.evolution.suggestion import changes_between
 from phyletic.randomness import RandomStream
-from phyletic.records import Event, Suggestion, Value
+from phyletic.records import Decision, Event, Suggestion, Value
 from phyletic.space import Space
 from phyletic.storage.changes import Changes
 
 _MOST = 10_000
 HOW = "enqueued"
 """How a value that a user asked for was found, in the changes of a decision."""
+REBORN = "born anew with enqueued values"
+"""The note of a member that its enqueued values could not continue."""
 
 
 def check_enqueued(space: Space, values: object) -> dict[str, Value]:
@@ -86,14 +88,16 @@ def take_enqueued(state: StudyState, changes: Changes, number: int, trial: int, 
     )
     view = state.member(number).view
     own = before if view.trial is None else view.trial.hyperparameters
+    if reborn:
+        decided = suggestion.decision
+        birth = Decision(kind="birth", as_of=decided.as_of, rank=decided.rank, ranked=decided.ranked, note=REBORN)
+        return msgspec.structs.replace(suggestion, parent=None, hyperparameters=new, decision=birth)
     decision = msgspec.structs.replace(
         suggestion.decision,
         changes=() if suggestion.parent is None else changes_between(own, before, new, dict.fromkeys(new, HOW)),
-        note="; ".join(filter(None, [suggestion.decision.note, "born anew with enqueued values" if reborn else HOW])),
+        note="; ".join(filter(None, [suggestion.decision.note, HOW])),
     )
-    return msgspec.structs.replace(
-        suggestion, parent=None if reborn else suggestion.parent, hyperparameters=new, decision=decision
-    )
+    return msgspec.structs.replace(suggestion, hyperparameters=new, decision=decision)
 
 
 def _set_queue(state: StudyState, changes: Changes, queue: tuple[dict[str, Value], ...]) -> None:

@@ -28,10 +28,7 @@ def record(state: StudyState, command: Heartbeat, now: float) -> Done:
         TrainingError: The algorithm raised.
     """
     number = command.lease.trial
-    if len(command.evaluations) > MOST_EVALUATIONS:
-        raise InvalidArgument(
-            "evaluations", f"{len(command.evaluations)} values", f"at most {MOST_EVALUATIONS} at once"
-        )
+    check_evaluations(command.evaluations)
     if state.held(command.lease) is None:
         raise LeaseLost(f"trial {number} is no longer held by this session")
     before = state.progress.get(number, Progress(at=now))
@@ -44,6 +41,12 @@ def record(state: StudyState, command: Heartbeat, now: float) -> Done:
     if hopeless and not before.hopeless:
         state.progress[number] = Progress(now, command.step, evaluations, True)
     return Done(stop=HOPELESS if hopeless else done(state), received=len(evaluations))
+
+
+def check_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """Raise InvalidArgument if there are more evaluations than one message may carry."""
+    if len(evaluations) > MOST_EVALUATIONS:
+        raise InvalidArgument("evaluations", f"{len(evaluations)} values", f"at most {MOST_EVALUATIONS} at once")
 
 
 def _is_hopeless(state: StudyState, number: int) -> bool:

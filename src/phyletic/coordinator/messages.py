@@ -110,11 +110,13 @@ class Save(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         lease: The attempt it is for.
         checkpoint: What was published.
         step: The step along the lineage that it was made at.
+        evaluations: The latest report of each metric before it, with which the next attempt begins.
     """
 
     lease: Lease
     checkpoint: CheckpointReference
     step: int
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -10,10 +10,11 @@ import hashlib
 
 import msgspec
 
+from phyletic.coordinator.heartbeats import check_evaluations
 from phyletic.coordinator.messages import Done, Save
 from phyletic.coordinator.state import OpenTrial, StudyState
 from phyletic.errors import InvalidArgument, LeaseLost
-from phyletic.records import SavedState
+from phyletic.records import SavedState, Trial
 from phyletic.storage.changes import Changes, TrialUpdate
 
 
@@ -27,10 +28,9 @@ def save_id(checkpoint: str, count: int) -> str:
     return hashlib.blake2b(f"{checkpoint} {count}".encode(), digest_size=16).hexdigest()
 
 
-def saves_of(opened: OpenTrial) -> int:
-    """Return how many saves the running attempt of a trial has told."""
-    saved = opened.trial.saved
-    return 0 if saved is None or saved.attempt != opened.trial.attempts else saved.count
+def saves_of(trial: Trial) -> int:
+    """Return how many saves the latest attempt of an open trial has told."""
+    return 0 if trial.saved is None or trial.saved.attempt != trial.attempts else trial.saved.count
 
 
 def save(state: StudyState, changes: Changes, command: Save) -> Done:
@@ -43,12 +43,13 @@ def save(state: StudyState, changes: Changes, command: Save) -> Done:
 
     Raises:
         LeaseLost: The attempt's lease was granted again or has ended.
-        InvalidArgument: The id is not that of the attempt's next save, or the step is not within the trial.
+        InvalidArgument: The id is not that of the attempt's next save, the step is not within the trial, or it carries
+            too many evaluations.
     """
     opened = state.held(command.lease)
     if opened is None or opened.checkpoint is None or opened.lease is None:
         raise LeaseLost(f"trial {command.lease.trial} is no longer held by this session")
-    trial, count = opened.trial, saves_of(opened)
+    trial, count = opened.trial, saves_of(opened.trial)
     before = trial.saved
     if before is not None and before.checkpoint == command.checkpoint:
         return Done(trial=trial)
@@ -56,6 +57,7 @@ def save(state: StudyState, changes: Changes, command: Save) -> Done:
         raise InvalidArgument("checkpoint", command.checkpoint.id, f"the id of save {count + 1} of this attempt")
     if not trial.start_step <= command.step < 2**53:
         raise InvalidArgument("step", command.step, f"at least the trial's start_step, {trial.start_step}")
+    check_evaluations(command.evaluations)
     let_go(changes, opened, before)
     saved = SavedState(
         checkpoint=command.checkpoint,
@@ -63,6 +65,7 @@ def save(state: StudyState, changes: Changes, command: Save) -> Done:
         attempt=trial.attempts,
         count=count + 1,
         fence=opened.lease.fence,
+        evaluations=command.evaluations,
     )
     after = msgspec.structs.replace(trial, saved=saved)
     changes.updated.append(
@@ -72,17 +75,16 @@ def save(state: StudyState, changes: Changes, command: Save) -> Done:
     return Done(trial=after)
 
 
-def void_untold(state: StudyState, changes: Changes, opened: OpenTrial) -> None:
+def void_untold(changes: Changes, opened: OpenTrial) -> None:
     """Condemn the save that the worker of an attempt without a result may have published and not told.
 
     Args:
-        state: The study's state.
         changes: Where the rows go.
         opened: The trial, as it ran.
     """
-    told = saves_of(opened)
-    if opened.checkpoint is not None and opened.lease is not None and (told or save_every(state) is not None):
-        changes.void.append((save_id(opened.checkpoint, told + 1), opened.trial.number, opened.lease.fence))
+    if opened.checkpoint is not None and opened.lease is not None:
+        untold = save_id(opened.checkpoint, saves_of(opened.trial) + 1)
+        changes.void.append((untold, opened.trial.number, opened.lease.fence))
 
 
 def save_every(state: StudyState) -> int | None:

@@ -320,7 +320,7 @@ def end_attempt(
         state.counters = msgspec.structs.replace(counters, failures_in_a_row=in_a_row)
     if opened.checkpoint is not None:
         changes.void.append((opened.checkpoint, trial.number, held.fence))
-    void_untold(state, changes, opened)
+    void_untold(changes, opened)
     state.release(trial.number)
     waiting = msgspec.structs.replace(state.open[trial.number], trial=trial)
     if cause == "damaged" or used_up:

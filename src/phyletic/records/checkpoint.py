@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from phyletic.records.evaluation import Evaluation
+
 
 class CheckpointState(enum.StrEnum):
     """The state of a checkpoint."""
@@ -27,6 +29,7 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True):
         attempt: The attempt that made it, from 1.
         count: Which save of that attempt it is, from 1.
         fence: The fence of that attempt's lease.
+        evaluations: The latest report of each metric before it.
     """
 
     checkpoint: CheckpointReference
@@ -34,6 +37,7 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     count: int
     fence: int
+    evaluations: tuple[Evaluation, ...] = ()
 
 
 class CheckpointReference(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from phyletic.coordinator.control import check_control
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control
 from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.saves import save_id, saves_of
 from phyletic.disk import local_path
 from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StorageOwned
 from phyletic.evolution import Algorithm
@@ -155,10 +156,6 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
     first = {"budget": Budget(), "population": identity.algorithm["population"], **check_control(given.control)}
     if given.checkpoints not in (None, database.folder("checkpoints")):
         first["checkpoints"] = str(given.checkpoints)
-    if given.warm_start is not None:
-        folder = given.checkpoints or database.folder("checkpoints")
-        store = Checkpoints(FolderBlobs(folder, durable=not database.private))
-        identity = msgspec.structs.replace(identity, warm_start=store.adopt(secrets.token_hex(16), given.warm_start))
     try:
         database.own()
     except StorageOwned:
@@ -168,11 +165,34 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
             raise
         return stored
     try:
-        with database.transaction() as connection:
-            stored = queries.load_study(connection, given.name)
-            return stored or create_study(connection, identity, StudyControl(**first), time.time())
+        return stored_study(database, given.name) or _insert(database, identity, StudyControl(**first), given)
     finally:
         database.release()
+
+
+def _insert(database: Database, identity: StudyIdentity, control: StudyControl, given: Arguments) -> StoredStudy:
+    """Insert a study, with a copy of the checkpoint that its newborns begin with.
+
+    Args:
+        database: The database.
+        identity: The study's identity, without that checkpoint.
+        control: Its control.
+        given: The user's arguments.
+    """
+    store = Checkpoints(FolderBlobs(given.checkpoints or database.folder("checkpoints"), durable=not database.private))
+    copied = None if given.warm_start is None else store.adopt(secrets.token_hex(16), given.warm_start)
+    used = False
+    try:
+        with database.transaction() as connection:
+            stored = queries.load_study(connection, given.name)
+            if stored is None:
+                complete = msgspec.structs.replace(identity, warm_start=copied)
+                stored = create_study(connection, complete, control, time.time())
+                used = True
+        return stored
+    finally:
+        if copied is not None and not used:
+            store.delete(copied.id)
 
 
 def delete(name: str, storage: str | Path) -> None:
@@ -194,6 +214,7 @@ def delete(name: str, storage: str | Path) -> None:
         ]
         opened = queries.open_trials(connection, stored.id)
         running = [id for _, _, id in opened if id is not None]
+        running += [save_id(id, saves_of(trial) + 1) for trial, _, id in opened if id is not None]
         running += [trial.saved.checkpoint.id for trial, _, _ in opened if trial.saved is not None]
     for owner in list(_owners.values()):
         if owner.begun and owner.database.location == database.location:

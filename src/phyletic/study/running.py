@@ -118,9 +118,9 @@ def _ended(study: Study, interrupts: Interrupts, display: LiveDisplay, on_signal
     """
     number = interrupts.signalled
     ending: Ending = "interrupted" if number == signal.SIGINT else "terminated" if number else "stopped"
-    if not number and study.finished:
-        return "finished"
-    if not study.finished:
+    if study.finished:
+        ending = "finished"
+    else:
         again = "it is in memory, and lost with this process" if study.database.private else "run it again to go on"
         display.line(f"{ending} before the end of study {study.name!r}: {again}")
     if number and on_signal == "raise":

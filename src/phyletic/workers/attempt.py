@@ -106,7 +106,9 @@ class Attempt:
         hopeless: Whether the algorithm gave it up.
         refused: The refusal of a heartbeat, which the loop raises at the end of the body.
         applied: The results of ``apply``, in order.
-        settings: The optimizers' settings that have a hyperparameter's name, as they were when the body began.
+        settings: The optimizers' settings that have a hyperparameter's name and have not moved since the body began.
+        unstepped: The entries whose optimizers had made no step when the body began.
+        begun_anew: The optimizers that were applied to and are meant to begin without moments.
         steps_counted: Steps that ``range`` counted; None if training code did not use it.
         steps_reported: Steps done according to a report; None if no report said so.
         ranged: When ``range`` ended, in seconds of the monotonic clock.
@@ -140,6 +142,8 @@ class Attempt:
         self.refused: Refused | None = None
         self.applied: list[Applied] = []
         self.settings: list[NamedSetting] = []
+        self.unstepped: set[str] = set()
+        self.begun_anew: list[object] = []
         self._waiting: deque[tuple[int, str, Any]] = deque()
         self._evaluations: list[Evaluation] = []
         self._fetching = threading.Lock()
@@ -185,6 +189,11 @@ class Attempt:
             return self._evaluations
 
     @property
+    def latest_evaluations(self) -> tuple[Evaluation, ...]:
+        """The latest report of each metric."""
+        return tuple({said.metric: said for said in self.evaluations}.values())
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should know about how the trial trained, each once."""
         remarks = [applied.remark for applied in self.applied if applied.remark]
@@ -199,6 +208,20 @@ class Attempt:
     def steps_done(self) -> int | None:
         """Steps trained so far: reported, or counted by ``range``; None if neither."""
         return self.steps_counted if self.steps_reported is None else self.steps_reported
+
+    @property
+    def steps_to_save(self) -> int:
+        """Steps that a save made now has: those that ``range`` counted, or else those reported."""
+        return (self.steps_reported or 0) if self.steps_counted is None else self.steps_counted
+
+    def check_steps_known(self) -> None:
+        """Raise InvalidArgument if nothing says how far the body has come, so that a save has no step."""
+        if self.steps_done is None:
+            raise InvalidArgument(
+                "trial.save",
+                None,
+                "called where phyletic knows the step: within trial.range(), or after trial.report(..., steps_done=n)",
+            )
 
     @property
     def steps_trained(self) -> int | None:

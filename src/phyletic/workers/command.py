@@ -145,11 +145,12 @@ class Command:
         attempt = attempt_of(trial)
         if attempt.stop == LOST:
             _drop(attempt)
-        elif process.status == 0:
-            if attempt.steps_reported is None and trial.steps is not None:
+        elif process.status == 0 and not (asked and self._is_cut_short(attempt, report)):
+            said = attempt.steps_reported or (asked and attempt.steps_counted)
+            if not said and trial.steps is not None:
                 attempt.steps_counted = trial.steps
             self._check_complete(trial, report, asked)
-        elif process.status == HANDED_BACK:
+        elif process.status in (0, HANDED_BACK):
             self._hand_back(trial, process, asked)
         elif not asked:
             raise CommandFailed(self._ended(trial, process))
@@ -159,6 +160,19 @@ class Command:
             trial.save_to.mkdir(exist_ok=True)
         else:
             _drop(attempt)
+
+    def _is_cut_short(self, attempt: Attempt, report: Report) -> bool:
+        """Whether a process that was asked to hand back ended before its interval did.
+
+        Args:
+            attempt: The attempt.
+            report: What the process reported.
+        """
+        if attempt.stop == HOPELESS:
+            return False
+        if attempt.record.steps is None or attempt.steps_done is None:
+            return self.metric not in report.metrics
+        return attempt.steps_done < attempt.record.steps
 
     def _check_complete(self, trial: LiveTrial, report: Report, asked: bool) -> None:
         if attempt_of(trial).steps_trained is None:

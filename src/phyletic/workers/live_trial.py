@@ -13,6 +13,7 @@ from phyletic.records import Trial, Value
 from phyletic.records.encodings import is_unicode, whole_number
 from phyletic.workers.apply import apply
 from phyletic.workers.attempt import Attempt, State
+from phyletic.workers.named_settings import optimizers, unmoved
 from phyletic.workers.targets.target import ancestry
 
 
@@ -172,17 +173,21 @@ class LiveTrial:
         limit = None if record.seconds is None else time.monotonic() + record.seconds
         step, every = self.first_step, attempt.grant.save_every
         end = None if record.steps is None else record.start_step + record.steps
-        attempt.steps_counted = attempt.steps_before
+        counted = attempt.steps_counted = attempt.steps_before
         while end is None or step < end:
-            if attempt.heed() or (limit is not None and attempt.steps_counted and time.monotonic() >= limit):
+            if attempt.heed() or (limit is not None and counted and time.monotonic() >= limit):
                 break
             attempt.in_step = True
-            yield step
-            attempt.in_step = False
+            try:
+                yield step
+            finally:
+                attempt.in_step, asked, attempt.save_asked = False, attempt.save_asked, False
             step += 1
-            attempt.steps_counted = step - record.start_step
-            asked, attempt.save_asked = attempt.save_asked, False
-            due = every is not None and attempt.steps_counted % every == 0 and step != end
+            counted = attempt.steps_counted = step - record.start_step
+            if attempt.settings and not counted & (counted - 1):
+                # looking at powers of two finds a schedule of the body's own, which may end where it began
+                attempt.settings = unmoved(attempt.settings)
+            due = every is not None and counted % every == 0 and step != end
             if (asked or due) and attempt.save is not None:
                 attempt.save()
         attempt.ranged = time.monotonic()
@@ -192,13 +197,15 @@ class LiveTrial:
 
         In the body of a loop over :meth:`range` it is saved once the present step has ended, else at once. The next
         attempt has the same hyperparameters, nothing is decided, and the save goes when the trial ends. Of reports
-        from before the save, the next attempt's result has none. ``PBT(save_every=...)`` saves in ``range`` by itself.
+        from before the save, it has the latest of each metric. ``PBT(save_every=...)`` saves in ``range`` by itself.
 
         Raises:
-            InvalidArgument: The loop is not over ``attach(build)``, or the body has ended.
+            InvalidArgument: The loop is not over ``attach(build)``, the body has ended, or neither :meth:`range` nor
+                ``report(steps_done=...)`` says how far it has come.
         """
         if self._attempt.save is None:
             raise InvalidArgument("trial.save", None, "called in the body of a loop over trials.attach(build)")
+        self._attempt.check_steps_known()
         if self._attempt.in_step:
             self._attempt.save_asked = True
         else:
@@ -280,6 +287,10 @@ class LiveTrial:
                 f"scheduler is a {type(scheduler).__name__} that build did not return, so each trial begins its "
                 "schedule anew: return it from build, as in dict(model=..., optimizer=..., scheduler=scheduler)"
             )
+        entries = {} if state is None else vars(state)
+        fresh = check_flag("fresh", fresh) or any(target is one for one in self._attempt.begun_anew)
+        # one that had made no step before this trial either has lost nothing
+        begins = any(target is one and name in self._attempt.unstepped for name, one, _ in optimizers(entries))
         applied = apply(
             values,
             target,
@@ -287,9 +298,11 @@ class LiveTrial:
             scheduler=scheduler,
             names=names,
             read=read,
-            parent=self.parent,
-            fresh=check_flag("fresh", fresh),
+            parent=None if begins else self.parent,
+            fresh=fresh,
         )
+        if fresh:
+            self._attempt.begun_anew.append(target)
         self._attempt.applied.append(applied)
         self._attempt.hyperparameters.paths.update(applied.values)
         return dict(applied.values)
@@ -320,7 +333,7 @@ def _measured(name: str, value: Any) -> Any:
         if getattr(value, "numel", int)() == 1 and getattr(value.device, "type", "cpu") != "cpu":
             return value.clone()  # training code may change it in place
     elif ancestry(value, "jaxlib") and getattr(value, "size", 0) == 1 and value.dtype.kind in "fiub":
-        return value  # JAX computes it in the background, and never changes it
+        return value.copy()  # JAX computes it in the background; a donated buffer would be gone
     return check_metric_value(name, value)
 
 

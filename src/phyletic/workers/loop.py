@@ -39,7 +39,7 @@ from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_att
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
-from phyletic.workers.named_settings import named_settings
+from phyletic.workers.named_settings import named_settings, optimizers
 from phyletic.workers.not_a_trial import NotOneTrial
 from phyletic.workers.seeding import seed_everything
 from phyletic.workers.trial_result import result_of
@@ -215,7 +215,9 @@ class Trials(NotOneTrial):
                 values = attempt.record.hyperparameters
                 fixed = {one.path: values[one.path] for one in self._space.active(values) if one.fixed}
                 attempt.opened = self._memory.prepare(trial, fixed)
-                attempt.settings = named_settings(vars(self._memory.state), values)
+                state = vars(self._memory.state)
+                attempt.settings = named_settings(state, attempt.record)
+                attempt.unstepped = {name for name, _, target in optimizers(state) if target.fresh}
             else:
                 # a body that loads by itself keeps nothing from the trial before
                 attempt.loaded = True
@@ -295,17 +297,24 @@ class Trials(NotOneTrial):
         """
         if attempt.stop == LOST:
             return
-        id = save_id(attempt.grant.checkpoint, attempt.saves + 1)
-        step = attempt.record.start_step + (attempt.steps_done or attempt.steps_before)
-        saved = messages.Save(lease=attempt.grant.lease, checkpoint=memory.publish(id), step=step)
+        if attempt.opened is not None:
+            try:
+                attempt.opened.verify()
+            except CheckpointDamaged:
+                return  # which the end of the body raises again
+        saved = messages.Save(
+            lease=attempt.grant.lease,
+            checkpoint=memory.publish(save_id(attempt.grant.checkpoint, attempt.saves + 1)),
+            step=attempt.record.start_step + attempt.steps_to_save,
+            evaluations=attempt.latest_evaluations,
+        )
         reply = self._client.exchange([saved])[0]
-        if isinstance(reply, Refused):
-            self._store.delete(id)
-            if reply.error != "LeaseLost":
-                raise reply.exception()
+        if not isinstance(reply, Refused):
+            attempt.saves += 1
+        elif reply.error == "LeaseLost":
             attempt.stop = LOST
-            return
-        attempt.saves += 1
+        else:
+            raise reply.exception()
 
     # Leaving
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,7 @@ class Memory:
         self.trial: int | None = None
         self._fixed: dict[str, Value] | None = None
         self._built: frozenset[str] = frozenset()
-        self._born: list[weakref.ref[Any]] = []
+        self._born: list[tuple[weakref.ref[Any], object]] = []
 
     def forget(self) -> None:
         """Drop the state, because nothing in memory can be trusted any more."""
@@ -113,6 +115,8 @@ class Memory:
             self.forget()
             return False
         attempt.loaded, attempt.steps_before = True, saved.step - record.start_step
+        for said in saved.evaluations:
+            attempt.report(said.step, said.metric, said.value)
         return True
 
     def _rebuild(self, trial: LiveTrial, fixed: Mapping[str, Value]) -> None:
@@ -135,21 +139,26 @@ class Memory:
         self._built = frozenset(built)
 
     def _refuse_reused(self, built: Mapping[str, Any]) -> None:
-        """Raise StateUnsupported if ``build`` returned an object again that another member has trained.
+        """Raise StateUnsupported if ``build`` returned an object again that another member has changed.
+
+        An object that no member changes, such as a frozen encoder or a table, may be shared.
 
         Args:
             built: What it returned.
         """
-        trained = list(_trainable(built))
-        before = {id(one) for one in (reference() for reference in self._born) if one is not None}
-        for path, value in trained:
-            if id(value) in before:
+        born = []
+        before = {id(value): content for reference, content in self._born if (value := reference()) is not None}
+        for path, value in _trainable(built):
+            content = _content(value)
+            if id(value) in before and before[id(value)] != content:
                 raise StateUnsupported(
                     f"build returned the same {type(value).__qualname__} as {path!r} that it had returned for an "
                     "earlier member, so this one would be born trained: make it inside build"
                 )
-        # weak, since memory must not hold two members
-        self._born = [weakref.ref(value) for _, value in trained]
+            with suppress(TypeError):  # not every object can be referred to weakly
+                # weak, since memory must not hold two members
+                born.append((weakref.ref(value), content))
+        self._born = born
 
     def _restore(self, reference: CheckpointReference, parent: int | None) -> OpenCheckpoint:
         """Load a checkpoint into the state.
@@ -236,6 +245,38 @@ def _trainable(built: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         ancestry(built, "keras") or ancestry(built, "sklearn") or _is_mutable_array(built)
     ):
         yield path, built
+
+
+def _content(value: Any) -> object:
+    """Return what tells whether training has changed an object: sums of its arrays, or what its optimizer keeps.
+
+    Args:
+        value: A module, an optimizer, an estimator, an array, or another object with a ``state_dict``.
+    """
+    if ancestry(value, "keras"):
+        as_numpy = sys.modules["keras"].ops.convert_to_numpy
+        return tuple(_sums(as_numpy(one)) for one in getattr(value, "variables", ()))
+    if ancestry(value, "sklearn"):
+        return _sums_within({name: one for name, one in vars(value).items() if name.endswith("_")})
+    if callable(getattr(value, "state_dict", None)):
+        return _sums_within(value.state_dict())
+    return _sums(value)
+
+
+def _sums_within(content: Any) -> object:
+    if isinstance(content, Mapping):
+        return tuple((str(key), _sums_within(one)) for key, one in content.items())
+    if isinstance(content, (list, tuple)):
+        return tuple(map(_sums_within, content))
+    return _sums(content) if hasattr(content, "shape") else repr(content)
+
+
+def _sums(array: Any) -> object:
+    if array.dtype is None or ("float" not in str(array.dtype) and "int" not in str(array.dtype)):
+        return (tuple(array.shape), repr(array))
+    plain = array.detach().double() if hasattr(array, "detach") else array.astype(float)
+    # two sums, since one alone would not see values that change places or signs
+    return tuple(array.shape), float(plain.sum()), float((plain * plain).sum())
 
 
 def _shapes(built: Any, path: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:

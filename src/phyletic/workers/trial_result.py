@@ -47,8 +47,9 @@ def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], Check
         raise drifted
     if not partial:
         _check_all_used(attempt, space)
-        values, read = attempt.record.hyperparameters, attempt.hyperparameters.paths.difference(attempt.values_applied)
-        ignored = unheeded(attempt.settings, values, read, attempt.record.number)
+        read = attempt.hyperparameters.paths.difference(attempt.values_applied)
+        state = {} if attempt.state is None else vars(attempt.state)
+        ignored = unheeded(attempt.settings, state, attempt.record, read)
         if ignored is not None:
             raise ignored
     if attempt.opened is not None:

@@ -161,3 +161,23 @@ def test_a_study_in_memory_is_said_to_end_with_the_process(folder: Path) -> None
     assert done.returncode == 0, done.stderr
     line = "study 'imported' is in memory, so its results end with this process: ph.Study(..., storage=\"study.db\")"
     assert done.stderr.startswith(line)
+
+
+def test_ctrl_c_ends_the_command_line_with_130(folder: Path) -> None:
+    (folder / "toy_study.py").write_text(
+        STUDY
+        + """
+
+def train(trials):
+    import signal
+    for trial in trials.attach(lambda trial: {"w": [trial["lr"]]}):
+        signal.raise_signal(signal.SIGINT)
+        trial["lr"]
+        trial.report(score=1.0)
+"""
+    )
+    command = [sys.executable, "-m", "phyletic", "run", "toy_study:study", "train", "--workers", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "run it again to go on" in ended.stderr

@@ -57,7 +57,9 @@ def test_a_fixed_value_that_the_weights_do_not_have_is_a_new_birth():
     born = study.ask()
     assert (born.parent, born.start_step) == (None, 0)
     assert born["width"] != trial["width"]
-    assert "born anew with enqueued values" in born.record.decision.note
+    decision = born.record.decision
+    assert (decision.kind, decision.donor, decision.inherited, decision.changes) == ("birth", None, "", ())
+    assert decision.note == "born anew with enqueued values"
 
 
 def test_a_generation_takes_them_in_the_order_of_its_members():

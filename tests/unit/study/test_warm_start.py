@@ -1,5 +1,9 @@
 """A study may begin with the checkpoint of another one: every member loads it at birth."""
 
+import subprocess
+import sys
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +66,36 @@ def test_every_member_is_born_with_the_weights_and_the_copy_outlives_the_origina
     study.close()
     ph.delete_study("study", tmp_path / "second.db")
     assert list((tmp_path / "second.checkpoints").iterdir()) == []
+
+
+def test_a_study_that_is_not_created_leaves_no_copy(tmp_path, trained, monkeypatch):
+    path, copies = trained.checkpoint_path(), tmp_path / "second.checkpoints"
+
+    def fail(*given):
+        raise errors.StorageError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("phyletic.study.opening.create_study", fail)
+        with pytest.raises(errors.StorageError):
+            make(tmp_path / "second.db", warm_start=path)
+    assert list(copies.iterdir()) == []
+    with owned(tmp_path / "second.db"), pytest.raises(errors.StorageOwned):
+        make(tmp_path / "second.db", warm_start=path)
+    assert list(copies.iterdir()) == []
+
+
+@contextmanager
+def owned(path):
+    """Have another process own a database."""
+    code = (
+        "import sys; from phyletic.storage.database import open_database; "
+        "database = open_database(sys.argv[1]); database.own(); print('owned', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=pipe, stdout=pipe, text=True) as owner:
+        assert owner.stdout.readline() == "owned\n"
+        yield
+        owner.stdin.close()
 
 
 def test_the_digest_is_part_of_the_identity(tmp_path, trained):

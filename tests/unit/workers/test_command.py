@@ -383,15 +383,17 @@ def test_a_hopeless_trial_is_ended_and_its_member_rescued(tmp_path, heeds, worke
 
 
 @pytest.mark.parametrize("saves", [True, False])
+@pytest.mark.parametrize("status", [0, 75])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_budget_that_is_used_up_ends_the_command(tmp_path, saves, workers):
+def test_a_budget_that_is_used_up_ends_the_command(tmp_path, saves, status, workers):
     body = f"""
     def hand_back(*_):
-        train(1)
-        sys.exit(75)
+        if {saves}:
+            train(1)
+        sys.exit({status})
 
     report(score=w, step=start + 1)
-    if {saves}:
+    if {saves} or not {status}:
         signal.signal(signal.SIGTERM, hand_back)
     time.sleep(600)
     """

@@ -6,8 +6,10 @@ import signal
 import pytest
 
 import phyletic as ph
+from phyletic.coordinator.messages import Fail
 from phyletic.errors import InvalidArgument
 from phyletic.records import TrialState
+from phyletic.workers.live_trial import attempt_of
 
 
 def make(folder, save_every=None, steps=1000, population=1, **options):
@@ -131,3 +133,143 @@ def test_a_save_needs_a_loop_with_build_and_an_open_body(tmp_path):
     for wrong in (0, -1, 1.5, True):
         with pytest.raises(InvalidArgument, match="save_every"):
             ph.PBT(2, 10, save_every=wrong)
+
+
+def test_a_retry_keeps_the_latest_reports_from_before_its_save(tmp_path):
+    def train(trials):
+        for trial in trials.attach(build):
+            for step in trial.range():
+                if step % 10 == 3:
+                    trial.report(score=1.0)
+                if step == 7 and trial.number == 0 and trial.record.attempts == 1:
+                    raise RuntimeError("once")
+            trial["lr"]
+            trial.report(other=2.0)
+
+    study = make(tmp_path, save_every=5, steps=10)
+    with pytest.raises(RuntimeError, match="once"):
+        study.run(train, workers=0, verbose=0)
+    study.run(train, workers=0, verbose=0)
+    assert study.trial(0).metrics == {"score": 1.0, "other": 2.0}
+    assert [(one.step, one.kind) for one in study.reports()[0]] == [(3, "progress"), (10, "final")]
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_bytes_of_a_save_that_was_published_and_not_told_are_deleted(tmp_path, told):
+    def train(trials):
+        for trial in trials.attach(build):
+            for step in trial.range():
+                if step == 3 and trial.record.attempts == 1 and trial.number == 0:
+                    attempt = attempt_of(trial)
+                    for _ in range(told):
+                        attempt.save()
+                    trials._client.exchange = lambda commands: os.kill(os.getpid(), signal.SIGKILL)
+                    attempt.save()
+            trial["lr"]
+            trial.report(score=1.0)
+
+    study = make(tmp_path, steps=10)
+    study.run(train, workers=1, verbose=0)
+    assert study.trial(0).losses == 1
+    study.close()
+    left = {path.name for path in (tmp_path / "study.checkpoints").iterdir()}
+    assert left == {study.checkpoint_path(number).name for number in (0, 1)}
+
+
+def test_a_study_is_deleted_with_a_save_that_was_not_told(tmp_path):
+    def train(trials):
+        for trial in trials.attach(build):
+            for _ in trial.range():
+                attempt_of(trial).save()
+                trials._client.exchange = lambda commands: os._exit(1)
+                attempt_of(trial).save()
+
+    process = os.fork()
+    if not process:
+        make(tmp_path, steps=10).run(train, workers=0, verbose=0)
+    os.waitpid(process, 0)
+    assert len(list((tmp_path / "study.checkpoints").iterdir())) == 2
+    ph.delete_study("study", tmp_path / "study.db")
+    assert list((tmp_path / "study.checkpoints").iterdir()) == []
+
+
+def test_a_damaged_parent_is_not_saved_as_if_it_were_whole(tmp_path):
+    study, saved = make(tmp_path, steps=10), []
+    study.set_budget(ph.Budget(steps=10))
+    study.run(counting(tmp_path), workers=0, verbose=0)
+    path = study.checkpoint_path(0)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    study.set_budget(ph.Budget(steps=20))
+
+    def train(trials):
+        for trial in trials.attach(build):
+            trial["lr"]
+            for _ in trial.range():
+                before = set(path.parent.iterdir())
+                attempt_of(trial).save()
+                saved.append((trial.number, set(path.parent.iterdir()) != before))
+            trial.report(score=1.0)
+
+    study.run(train, workers=0, verbose=0, reload="always")
+    assert study.trial(1).state is TrialState.FAILED
+    assert {number for number, new in saved if new} == {2, 3}
+
+
+def test_a_save_of_a_loop_of_its_own_needs_the_steps_done(tmp_path):
+    study = make(tmp_path, steps=10)
+
+    def train(trials, told=False):
+        for trial in trials.attach(build):
+            trial["lr"]
+            if told:
+                trial.report(score=0.0, steps_done=4)
+            trial.save()
+            assert study.trial(0).saved.step == 4
+            trial.report(score=1.0, steps_done=10)
+
+    with pytest.raises(InvalidArgument, match=r"steps_done=n"):
+        study.run(train, workers=0, verbose=0)
+    assert study.trial(0).saved is None
+    study.set_budget(ph.Budget(trials=1))
+    study.run(lambda trials: train(trials, told=True), workers=0, verbose=0)
+    assert study.trial(0).score == 1.0
+
+
+def test_a_step_that_is_left_by_break_leaves_no_request_to_save(tmp_path):
+    study = make(tmp_path, steps=10)
+
+    def train(trials):
+        for trial in trials.attach(build):
+            trial["lr"]
+            for step in trial.range():
+                if step - trial.start_step == 4:
+                    trial.save()
+                    break
+            trial.save()  # at once, since no step goes on
+            assert study.trial(trial.number).saved is not None
+            trial.report(score=1.0)
+
+    study.set_budget(ph.Budget(trials=2))
+    study.run(train, workers=0, verbose=0)
+    assert [trial.end_step for trial in study.trials()] == [4, 8]
+
+
+def test_a_save_that_comes_after_the_trial_was_lost_is_deleted(tmp_path):
+    study, folder = make(tmp_path, steps=10), tmp_path / "study.checkpoints"
+
+    def train(trials):
+        for trial in trials.attach(build):
+            trial["lr"]
+            for _ in trial.range():
+                if trial.number == 0 and trial.record.attempts == 1:
+                    lease = attempt_of(trial).grant.lease
+                    study.owner.execute([Fail(lease=lease, error="another has it", cause="released")])
+                    attempt_of(trial).save()
+                    assert trial.should_stop
+                    assert list(folder.iterdir()) == []
+            trial.report(score=1.0)
+
+    study.run(train, workers=0, verbose=0)
+    assert study.finished

@@ -140,6 +140,57 @@ def test_momentum_decides_whether_gradient_descent_keeps_something():
         run(make(), build, body)
 
 
+def test_an_optimizer_that_never_stepped_before_loses_nothing():
+    def build(trial):
+        state = network(trial)
+        return {**state, "later": torch.optim.Adam(state["model"].parameters(), lr=0.5)}
+
+    def body(trial):
+        trial.apply(trial.state.optimizer)
+        trial.apply(trial.state.later)
+        step(trial)
+
+    study = make()
+    run(study, build, body)
+    assert study.finished
+
+
+def test_an_entry_that_the_body_replaces_loses_its_moments_all_the_same():
+    def body(trial):
+        trial.state.optimizer = torch.optim.Adam(trial.state.model.parameters(), lr=0.5)
+        trial.apply(trial.state.optimizer)
+        step(trial)
+
+    with pytest.raises(errors.ApplyFailed, match="moments are lost"):
+        run(make(), network, body)
+
+
+def test_an_optimizer_that_is_meant_to_be_fresh_is_said_so_once():
+    def body(trial):
+        optimizer = torch.optim.Adam(trial.state.model.parameters(), lr=0.5)
+        trial.apply(optimizer, fresh=True, lr="lr")
+        trial.apply(optimizer, eps="eps")
+        step(trial, optimizer)
+
+    study = make({"lr": ph.Float(0.01, 0.1), "eps": ph.Float(1e-9, 1e-7, log=True)})
+    run(study, lambda trial: {"model": torch.nn.Linear(2, 1)}, body)
+    assert study.finished
+
+
+def test_gradient_descent_of_another_class_keeps_nothing_either():
+    class Descent(torch.optim.SGD):
+        pass
+
+    def body(trial):
+        optimizer = Descent(trial.state.model.parameters(), lr=0.5)
+        trial.apply(optimizer)
+        step(trial, optimizer)
+
+    study = make()
+    run(study, lambda trial: {"model": torch.nn.Linear(2, 1)}, body)
+    assert study.finished
+
+
 # --- values that are read and never applied -------------------------------------------------------------------------
 
 
@@ -166,16 +217,61 @@ def by_a_schedule_of_its_own(trial):
     trial.report(score=1.0)
 
 
+def by_a_schedule_that_ends_where_it_began(trial):
+    (group,) = trial.state.optimizer.param_groups
+    base = group["lr"]
+    for number in trial.range():
+        group["lr"] = base if number % 2 else trial["lr"]
+    trial.report(score=1.0)
+
+
+def with_an_optimizer_of_its_own(trial):
+    trial.state.optimizer = torch.optim.SGD(trial.state.model.parameters(), lr=trial["lr"])
+    step(trial)
+
+
 def elsewhere(trial):
     trial.apply(lambda values: {"lr": values["lr"]})
     step(trial)
 
 
-@pytest.mark.parametrize("body", [by_hand, by_a_schedule_of_its_own, elsewhere])
+@pytest.mark.parametrize(
+    "body",
+    [
+        by_hand,
+        by_a_schedule_of_its_own,
+        by_a_schedule_that_ends_where_it_began,
+        with_an_optimizer_of_its_own,
+        elsewhere,
+    ],
+)
 def test_a_value_that_is_used_in_another_way_is_not_taken_for_one(body):
     study = make()
     run(study, network, body)
     assert study.finished
+
+
+def test_a_setting_that_its_class_has_by_default_is_not_taken_for_one():
+    def body(trial):
+        # a penalty in the loss, beside an optimizer that has a setting of the same name
+        penalty = trial["weight_decay"]
+        assert penalty > 0
+        step(trial)
+
+    study = make({"weight_decay": ph.Float(0.01, 0.1)})
+    run(study, network, body)
+    assert study.finished
+
+
+def test_a_value_that_was_used_at_birth_alone_is_noticed_once_it_changes():
+    def build(trial):
+        model = torch.nn.Linear(2, 1)
+        return {"model": model, "optimizer": torch.optim.Adam(model.parameters(), lr=trial["lr"])}
+
+    study = make(steps=40)
+    with pytest.raises(errors.HyperparameterUnused, match=r"'lr' is .* and was read, but lr of"):
+        run(study, build, log_only)
+    assert study.trials()[-1].decision.changes
 
 
 def test_a_copy_for_logging_is_no_use_and_a_comprehension_is_one():
@@ -204,25 +300,61 @@ def test_a_copy_for_logging_is_no_use_and_a_comprehension_is_one():
 # --- members that are born trained ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["module", "array", "nested array", "tensor", "optimizer"])
-def test_an_object_that_outlives_build_is_refused_at_the_next_birth(kind):
-    model = torch.nn.Linear(2, 1)
-    made = {
-        "module": {"model": model},
-        "array": {"weights": np.zeros(3)},
-        "nested array": {"layers": [{"weights": np.zeros(3)}]},
-        "tensor": {"weights": torch.zeros(3)},
-        "optimizer": {"optimizer": torch.optim.SGD(model.parameters(), lr=0.1)},
-    }[kind]
+def change_array(state):
+    state.weights[0] += 1
+
+
+def change_nested(state):
+    state.layers[0]["weights"][0] += 1
+
+
+def change_module(state):
+    with torch.no_grad():
+        state.model.weight += 1
+
+
+def change_optimizer(state):
+    (weight, *_) = state.optimizer.param_groups[0]["params"]
+    weight.sum().backward()
+    state.optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("make_state", "change"),
+    [
+        (lambda: {"model": torch.nn.Linear(2, 1)}, change_module),
+        (lambda: {"weights": np.zeros(3)}, change_array),
+        (lambda: {"layers": [{"weights": np.zeros(3)}]}, change_nested),
+        (lambda: {"weights": torch.zeros(3)}, change_array),
+        (lambda: {"optimizer": torch.optim.Adam(torch.nn.Linear(2, 1).parameters(), lr=0.1)}, change_optimizer),
+    ],
+)
+def test_an_object_that_a_member_changed_is_refused_at_the_next_birth(make_state, change):
+    made = make_state()
 
     def body(trial):
         trial.apply(lambda values: values)
+        change(trial.state)
         trial.report(score=1.0)
 
     study = make()
     with pytest.raises(errors.StateUnsupported, match=r"build returned the same .* born trained: make it inside build"):
         run(study, lambda trial: dict(made), body)
     assert [trial.member for trial in study.trials() if trial.end_step] == [0]
+
+
+def test_a_frozen_encoder_may_be_shared_by_members():
+    encoder, study = torch.nn.Linear(2, 2).requires_grad_(False), make()
+
+    def build(trial):
+        return {**network(trial), "encoder": encoder}
+
+    def body(trial):
+        trial.apply(trial.state.optimizer)
+        step(trial)
+
+    run(study, build, body)
+    assert study.finished
 
 
 def test_constants_may_be_shared_by_members():

@@ -58,7 +58,7 @@ def _is_fresh(optimizer: Any) -> bool:
     """Whether an optimizer has made no step, although its kind keeps something between steps."""
     if optimizer.built and int(optimizer.iterations.numpy()) > 0:
         return False
-    return not (type(optimizer).__name__ == "SGD" and not optimizer.momentum)
+    return "SGD" not in ancestry(optimizer, "keras") or bool(optimizer.momentum)
 
 
 def _read(optimizer: Any, name: str) -> Value:

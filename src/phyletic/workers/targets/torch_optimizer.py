@@ -73,10 +73,8 @@ def _is_fresh(optimizer: Any) -> bool:
     """Whether an optimizer has made no step, although its kind keeps something between steps."""
     if any(optimizer.state.values()):
         return False
-    plain_descent = type(optimizer).__name__ == "SGD" and not any(
-        group.get("momentum") for group in optimizer.param_groups
-    )
-    return not plain_descent
+    descends = any(kind.__name__ == "SGD" for kind in type(optimizer).__mro__)
+    return not descends or any(group.get("momentum") for group in optimizer.param_groups)
 
 
 def _places(optimizer: Any, group: int | str | None) -> list[int]:
