@@ -1,0 +1,1 @@
+"""What reaches a service from another machine: credentials, and checkpoints over HTTP."""

@@ -1,0 +1,1 @@
+"""The service: a server through which workers on other machines share studies."""
