@@ -1,8 +1,8 @@
 """Keep bytes under keys: in a folder, or in the memory of this process.
 
 :mod:`phyletic.checkpoints.checkpoints` decides what the bytes mean. To keep them elsewhere, such as in a bucket of S3,
-write a class with the methods of :class:`Blobs`, add its addresses to :func:`blobs_at`, and test it with
-:class:`phyletic.testing.blobs.BlobsConformance`.
+write a class with the methods of :class:`Blobs`, add its addresses to :func:`phyletic.remote.blobs_at`, and test it
+with :class:`phyletic.testing.blobs.BlobsConformance`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ _VOLATILE = "volatile:"
 class Blobs(Protocol):
     """Keeps bytes under keys.
 
-    A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. Any number
-    of processes may use the same blobs, but only one at a time writes below the same first name. Every method raises
-    OSError if the store fails.
+    A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. The keys are
+    those of :mod:`phyletic.checkpoints.checkpoints`; a store may refuse others, and may refuse other bytes under a key
+    that is published. Any number of processes may use the same blobs, but only one at a time writes below the same
+    first name. Every method raises OSError if the store fails.
     """
 
     @property
@@ -39,7 +40,7 @@ class Blobs(Protocol):
 
     @property
     def address(self) -> str:
-        """A text from which :func:`blobs_at` makes the same blobs in another process."""
+        """A text from which :func:`phyletic.remote.blobs_at` makes the same blobs in another process."""
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Write blobs in the given order.
@@ -74,7 +75,7 @@ class Blobs(Protocol):
 
 
 def blobs_at(address: str) -> Blobs:
-    """Return the blobs that have an address.
+    """Return the blobs in a local folder that have an address; :func:`phyletic.remote.blobs_at` knows all addresses.
 
     Raises:
         InvalidArgument: No kind of blobs has such an address.
