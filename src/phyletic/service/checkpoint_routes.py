@@ -193,7 +193,7 @@ class CheckpointRoutes:
         """
         from starlette.concurrency import run_in_threadpool
 
-        if key == id_of(key):
+        if key in (id_of(key), f"{id_of(key)}/files"):
             raise InvalidArgument("path", key, "the path of a blob: a folder of files is put file by file")
         part = _part(request, key)
         upload = Upload(study, key, part.size, part.digest)
