@@ -7,9 +7,10 @@
     <folder>/<random>.filling/       what a process is fetching or putting
 
 A process holds a shared lock (flock) on the four names that it returned last and on what it writes, and only unlocked
-entries are removed: those that were used least recently, once there are more bytes than allowed. Bytes are compared
-with the digest that they had when they came, each time they are returned; what a disk has spoilt is fetched again. So a
-cache that is damaged or deleted costs a transfer, and never makes a checkpoint look damaged.
+entries are removed: those that were used least recently, once there are more bytes than allowed. A lock on the whole
+cache is held only while a name is given or taken away. Bytes are compared with the digest that they had when they came,
+each time they are returned; what a disk has spoilt is fetched again. So a cache that is damaged or deleted costs a
+transfer, and never makes a checkpoint look damaged.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.cache_entry import CacheEntry, described, unspoilt
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import MANIFEST
+from phyletic.checkpoints.read_errors import elsewhere
 
 _ENTRY, _FILLING = ".entry", ".filling"
 _HELD = 4
@@ -40,7 +42,7 @@ _FULL, _OVERHEAD = 0.9, 4096
 
 
 class RemoteBlobs(Blobs, Protocol):
-    """Blobs elsewhere."""
+    """Blobs elsewhere; what is put there may be any local file."""
 
     def fetch(self, key: str, path: Path) -> None:
         """Copy a blob, or all blobs below a key, to a local path, in place of what is there.
@@ -68,7 +70,8 @@ class CachedBlobs:
         self._held: OrderedDict[str, int] = OrderedDict()
         self._staged: dict[str, int] = {}
         self._lock = threading.RLock()
-        self._until_look = 0
+        self._until_look = -1
+        self._changes = 0
 
     @property
     def location(self) -> str:
@@ -90,15 +93,16 @@ class CachedBlobs:
             # a checkpoint is a file or a folder, and this one is a folder
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), key)
         path = self._folder / key.removesuffix("/")
-        for _ in range(_CHANGED_MEANWHILE):
-            try:
-                if not self._usable(first, below):
-                    self._fetch(first)
-                path.stat()
-                return path
-            except FileNotFoundError:
-                if not self._remote.exists(key):
-                    raise
+        with elsewhere(key):
+            for _ in range(_CHANGED_MEANWHILE):
+                try:
+                    if not self._usable(first, below):
+                        self._fetch(first)
+                    path.stat()
+                    return path
+                except FileNotFoundError:
+                    if not self._remote.exists(key):
+                        raise
         raise OSError(errno.EAGAIN, f"the cache changes while {key} is read", str(self._folder))
 
     def _usable(self, first: str, below: str) -> bool:
@@ -127,7 +131,7 @@ class CachedBlobs:
             fetched, path = filling / first, self._folder / first
             self._remote.fetch(first, fetched)
             entry = described(fetched)
-            with self._lock:
+            with self._changing():
                 if self._usable(first, ""):
                     return  # another process was quicker
                 # locked before it has its name, so that it is never taken for what a killed process left
@@ -138,6 +142,7 @@ class CachedBlobs:
                 if descriptor is not None:
                     self._keep(first, descriptor)
                 self._note(first, entry, filling)
+            self._make_room()
 
     def exists(self, key: str) -> bool:
         """Whether the key has any blobs elsewhere."""
@@ -189,24 +194,24 @@ class CachedBlobs:
                 disk.write_parts(disk.create_file(filling, 0o600), hashed(content, computed), durable=False)
                 digest = computed.text()
             self._remote.put([(key, filling)])
-            if below:
-                self._make_held(first, path.parent)
-                disk.rename(filling, path)
-            else:
-                descriptor = _open_locked(filling, fcntl.LOCK_SH)
-                disk.rename(filling, path)
-                if descriptor is not None:
-                    self._keep(first, descriptor)
+            with self._changing():
+                if below:
+                    self._make_held(first, path.parent)
+                    disk.rename(filling, path)
+                else:
+                    descriptor = _open_locked(filling, fcntl.LOCK_SH)
+                    disk.rename(filling, path)
+                    if descriptor is not None:
+                        self._keep(first, descriptor)
         finally:
             disk.unlink(filling)
         return digest
 
     def _kept_digests(self, first: str) -> dict[str, str]:
         """Return the digests of what an earlier put left; its entry is void until this put has ended."""
-        with self._lock:
+        with self._changing():
             entry = self._entry(first) if self._hold(first) else None
-            with contextlib.suppress(OSError):
-                disk.unlink(self._folder / f"{first}{_ENTRY}")
+            disk.unlink(self._folder / f"{first}{_ENTRY}")
             return dict(entry.files) if entry is not None else {}
 
     def _note_put(self, first: str, digests: dict[str, str], filling: Path) -> None:
@@ -217,22 +222,19 @@ class CachedBlobs:
             digests: As in an entry.
             filling: A folder to write in.
         """
-        with self._lock:
+        with self._changing():
             if digests:
                 paths = [self._folder / first / path if path else self._folder / first for path in digests]
                 size = sum(path.stat().st_size for path in paths if path.is_file())
                 self._note(first, CacheEntry(digests, size, "" in digests or MANIFEST in digests), filling)
             self._release(first)
+        self._make_room()
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete blobs elsewhere, and here."""
         for key in keys:
             self._remote.delete([key])
-            first = key.partition("/")[0]
-            with self._lock:
-                self._release(first)
-                disk.unlink(self._folder / f"{first}{_ENTRY}")
-                self._remove_unused(first)
+            self._drop(key.partition("/")[0])
 
     def sync(self) -> None:
         """Make earlier deletions elsewhere survive a loss of power."""
@@ -245,10 +247,8 @@ class CachedBlobs:
     def stage(self, key: str) -> Path:
         """Make this place an empty folder, which stays until it is put or the process ends."""
         first = key.partition("/")[0]
-        with self._lock:
-            self._release(first)
-            disk.unlink(self._folder / f"{first}{_ENTRY}")
-            self._remove_unused(first)
+        self._drop(first)
+        with self._changing():
             self._make_held(first, self._folder / key)
             self._staged[first] = self._held.pop(first)
         return self.staging(key)
@@ -262,7 +262,7 @@ class CachedBlobs:
             return None
 
     def _note(self, first: str, entry: CacheEntry, filling: Path) -> None:
-        """Write an entry, and make room if it may be needed.
+        """Write an entry.
 
         Args:
             first: The first name.
@@ -273,46 +273,85 @@ class CachedBlobs:
         disk.write_parts(disk.create_file(unfinished, 0o600), [msgspec.json.encode(entry)], durable=False)
         disk.rename(unfinished, self._folder / f"{first}{_ENTRY}")
         self._until_look -= entry.size + _OVERHEAD
-        if self._until_look < 0:
-            self._make_room()
+
+    def _drop(self, first: str) -> None:
+        """Forget what is below a first name, and remove it unless another process uses it."""
+        with self._lock:
+            self._release(first)
+            disk.unlink(self._folder / f"{first}{_ENTRY}")
+            self._remove_unused(first)
 
     def _make_room(self) -> None:
-        """Remove what was used least recently, and what processes that were killed left."""
-        total, entries = 0, list[tuple[float, int, str]]()
-        known = set[str]()
-        with os.scandir(self._folder) as found:
-            names = [entry.name for entry in found]
-        for name in names:
-            if not name.endswith(_ENTRY):
-                continue
-            first = name.removesuffix(_ENTRY)
-            known.add(first)
-            entry = self._entry(first)
-            with contextlib.suppress(OSError):
-                used = (self._folder / name).stat().st_mtime
-                size = (entry.size if entry is not None else 0) + _OVERHEAD
-                entries.append((used, size, first))
-                total += size
-        for name in names:
-            if not name.endswith(_ENTRY) and name not in known:
-                self._remove_unused(name)
-        for _, size, first in sorted(entries):
-            if total <= self._limit * _FULL:
-                break
-            if self._remove_unused(first):
-                total -= size
-        # eight processes that fill what is left, each looking once it has an eighth, do not pass the limit
-        self._until_look = max(0, self._limit - total) // 8
+        """Remove what was used least recently, and what processes that were killed left, if it may be needed."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._until_look >= 0:
+                return
+            with os.scandir(self._folder) as found:
+                names = {entry.name for entry in found}
+            known = {name.removesuffix(_ENTRY) for name in names if name.endswith(_ENTRY)}
+            for name in names:
+                if not name.endswith(_ENTRY) and name not in known:
+                    self._remove_unused(name)
+            entries = sorted(self._used(first) for first in known)
+            total = sum(size for _, size, _ in entries)
+            for _, size, first in entries:
+                if total <= self._limit * _FULL:
+                    break
+                if self._remove_unused(first):
+                    total -= size
+            # eight processes that fill what is left, each looking once it has an eighth, do not pass the limit
+            self._until_look = max(0, self._limit - total) // 8
+
+    def _used(self, first: str) -> tuple[float, int, str]:
+        """Return when a first name was last used, the bytes that it takes, and the name."""
+        entry = self._entry(first)
+        try:
+            used = (self._folder / f"{first}{_ENTRY}").stat().st_mtime
+        except OSError:
+            used = 0.0
+        return used, (entry.size if entry is not None else 0) + _OVERHEAD, first
 
     def _remove_unused(self, first: str) -> bool:
-        """Remove what is below a first name, or is unfinished, if no process holds it; return whether that was so."""
-        with _locked(self._folder / first, fcntl.LOCK_EX) as locked:
-            if locked:
-                disk.unlink(self._folder / f"{first}{_ENTRY}")
-                disk.remove_tree(self._folder / first)
-            return locked
+        """Remove what is below a first name, or is unfinished, if no process holds it; return whether it is gone."""
+        gone = self._folder / f"{os.urandom(8).hex()}{_FILLING}"
+        with self._changing():
+            path = self._folder / first
+            descriptor = _open_locked(path, fcntl.LOCK_EX)
+            if descriptor is None:
+                if not os.path.lexists(path):
+                    disk.unlink(self._folder / f"{first}{_ENTRY}")
+                    return True
+                return False
+            disk.unlink(self._folder / f"{first}{_ENTRY}")
+            disk.rename(path, gone)
+        try:
+            disk.remove_tree(gone)
+        finally:
+            os.close(descriptor)
+        return True
 
     # Locks
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let no other process give a name in the cache to something, or take it away, during the block."""
+        with self._lock:
+            if self._changes:
+                self._changes += 1
+                try:
+                    yield
+                finally:
+                    self._changes -= 1
+                return
+            disk.make_folder(str(self._folder), durable=False, mode=0o700)
+            descriptor = os.open(self._folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self._changes = 1
+                yield
+            finally:
+                self._changes = 0
+                os.close(descriptor)
 
     def _hold(self, first: str) -> bool:
         """Hold a first name, so that no process removes it; return False if it is not there."""
@@ -357,8 +396,9 @@ class CachedBlobs:
     def _filling(self) -> Iterator[Path]:
         """Make a folder for the block to write in; another process removes it if this one is killed."""
         path = self._folder / f"{os.urandom(8).hex()}{_FILLING}"
-        disk.make_folder(str(path), durable=False, mode=0o700)
-        descriptor = _open_locked(path, fcntl.LOCK_SH)
+        with self._changing():
+            disk.make_folder(str(path), durable=False, mode=0o700)
+            descriptor = _open_locked(path, fcntl.LOCK_SH)
         try:
             yield path
         finally:
@@ -388,22 +428,6 @@ def _open_locked(path: Path, kind: int) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-@contextlib.contextmanager
-def _locked(path: Path, kind: int) -> Iterator[bool]:
-    """Lock a file or folder for the block; gives False if it is missing, or another process has it.
-
-    Args:
-        path: The file or folder.
-        kind: ``fcntl.LOCK_SH`` or ``fcntl.LOCK_EX``.
-    """
-    descriptor = _open_locked(path, kind)
-    try:
-        yield descriptor is not None
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from phyletic import disk
 from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
+from phyletic.checkpoints.read_errors import elsewhere
 from phyletic.errors import InvalidArgument
 from phyletic.remote.checkpoint_names import PACKED, path_of
 from phyletic.remote.credentials import Credentials, server_url
@@ -126,7 +127,8 @@ class HttpBlobs:
     def get(self, key: str) -> Path:
         """Return copies of the blobs under the key, in a temporary folder."""
         path = self.staging(key)
-        self.fetch(key, path)
+        with elsewhere(key):
+            self.fetch(key, path)
         return path
 
     def fetch(self, key: str, path: Path) -> None:
@@ -212,6 +214,10 @@ class HttpBlobs:
 
     def exists(self, key: str) -> bool:
         """Whether the server has any blobs under a key; for the empty key, whether it can reach its own store."""
+        with elsewhere(self._address):
+            return self._asked(key)
+
+    def _asked(self, key: str) -> bool:
         tries = self._requests.tries(f"nothing says whether {key or 'the store'} exists")
         while True:
             answer = self._requests.once("HEAD", path_of(key), tries)

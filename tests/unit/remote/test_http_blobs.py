@@ -221,7 +221,7 @@ def test_tls_checks_the_server_and_may_ask_for_a_certificate(server: Server, tmp
     config = uvicorn.Config(
         Starlette(routes=server.routes.routes()), host="127.0.0.1", port=0, log_level="critical", lifespan="off",
         ssl_certfile=pem["server"][0], ssl_keyfile=pem["server"][1], ssl_ca_certs=str(pem["client"][0]),
-        ssl_cert_reqs=ssl.CERT_REQUIRED,
+        ssl_cert_reqs=ssl.CERT_REQUIRED, timeout_graceful_shutdown=0,
     )  # fmt: skip
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
@@ -230,7 +230,7 @@ def test_tls_checks_the_server_and_may_ask_for_a_certificate(server: Server, tmp
         time.sleep(0.01)
     port = running.servers[0].sockets[0].getsockname()[1]
     address, token = f"https://127.0.0.1:{port}/v1/studies/digits/checkpoints", server.token()
-    patience = Patience(give_up_after=0.0, sleep=lambda seconds: None)
+    patience = Patience(give_up_after=0.0, connect=2.0, answer=2.0, sleep=lambda seconds: None)
     try:
         good = HttpBlobs(address, Credentials(token, pem["server"][0], *pem["client"]), patience)
         good.put([(STATE, [b"x"])])
