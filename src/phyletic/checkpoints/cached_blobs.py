@@ -19,8 +19,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +28,12 @@ import msgspec
 from phyletic import disk
 from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.cache_entry import CacheEntry, described, unspoilt
+from phyletic.checkpoints.cache_locks import CacheLocks, open_locked
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import MANIFEST
 from phyletic.checkpoints.read_errors import elsewhere
 
 _ENTRY, _FILLING = ".entry", ".filling"
-_HELD = 4
 _CHANGED_MEANWHILE = 5
 _PIECE = 8 << 20
 _FULL, _OVERHEAD = 0.9, 4096
@@ -67,11 +65,9 @@ class CachedBlobs:
 
     def __init__(self, remote: RemoteBlobs, folder: str | Path, limit: int = 10_000_000_000) -> None:
         self._remote, self._folder, self._limit = remote, Path(folder).absolute(), limit
-        self._held: OrderedDict[str, int] = OrderedDict()
-        self._staged: dict[str, int] = {}
-        self._lock = threading.RLock()
+        self._locks = CacheLocks(self._folder)
+        self._lock = self._locks.threads
         self._until_look = -1
-        self._changes = 0
 
     @property
     def location(self) -> str:
@@ -113,7 +109,7 @@ class CachedBlobs:
             below: The rest of it.
         """
         with self._lock:
-            if not self._hold(first):
+            if not self._locks.hold(first):
                 return False
             entry = self._entry(first)
             if entry is None or not (entry.whole or below in entry.files):
@@ -131,16 +127,15 @@ class CachedBlobs:
             fetched, path = filling / first, self._folder / first
             self._remote.fetch(first, fetched)
             entry = described(fetched)
-            with self._changing():
-                if self._usable(first, ""):
+            with self._locks.changing():
+                there = self._entry(first)
+                if there is not None and there.whole and self._locks.hold(first):
                     return  # another process was quicker
                 # locked before it has its name, so that it is never taken for what a killed process left
-                descriptor = _open_locked(fetched, fcntl.LOCK_SH)
+                self._locks.hold(first, fetched)
                 if path.is_dir():
                     disk.rename(path, filling / "spoilt")
                 disk.rename(fetched, path)
-                if descriptor is not None:
-                    self._keep(first, descriptor)
                 self._note(first, entry, filling)
             self._make_room()
 
@@ -194,23 +189,21 @@ class CachedBlobs:
                 disk.write_parts(disk.create_file(filling, 0o600), hashed(content, computed), durable=False)
                 digest = computed.text()
             self._remote.put([(key, filling)])
-            with self._changing():
+            with self._locks.changing():
                 if below:
                     self._make_held(first, path.parent)
                     disk.rename(filling, path)
                 else:
-                    descriptor = _open_locked(filling, fcntl.LOCK_SH)
+                    self._locks.hold(first, filling, writing=True)
                     disk.rename(filling, path)
-                    if descriptor is not None:
-                        self._keep(first, descriptor)
         finally:
             disk.unlink(filling)
         return digest
 
     def _kept_digests(self, first: str) -> dict[str, str]:
         """Return the digests of what an earlier put left; its entry is void until this put has ended."""
-        with self._changing():
-            entry = self._entry(first) if self._hold(first) else None
+        with self._locks.changing():
+            entry = self._entry(first) if self._locks.hold(first, writing=True) else None
             disk.unlink(self._folder / f"{first}{_ENTRY}")
             return dict(entry.files) if entry is not None else {}
 
@@ -222,12 +215,12 @@ class CachedBlobs:
             digests: As in an entry.
             filling: A folder to write in.
         """
-        with self._changing():
+        with self._locks.changing():
             if digests:
                 paths = [self._folder / first / path if path else self._folder / first for path in digests]
                 size = sum(path.stat().st_size for path in paths if path.is_file())
                 self._note(first, CacheEntry(digests, size, "" in digests or MANIFEST in digests), filling)
-            self._release(first)
+            self._locks.release(first)
         self._make_room()
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -248,9 +241,7 @@ class CachedBlobs:
         """Make this place an empty folder, which stays until it is put or the process ends."""
         first = key.partition("/")[0]
         self._drop(first)
-        with self._changing():
-            self._make_held(first, self._folder / key)
-            self._staged[first] = self._held.pop(first)
+        self._make_held(first, self._folder / key)
         return self.staging(key)
 
     # Entries
@@ -277,7 +268,7 @@ class CachedBlobs:
     def _drop(self, first: str) -> None:
         """Forget what is below a first name, and remove it unless another process uses it."""
         with self._lock:
-            self._release(first)
+            self._locks.release(first)
             disk.unlink(self._folder / f"{first}{_ENTRY}")
             self._remove_unused(first)
 
@@ -314,9 +305,9 @@ class CachedBlobs:
     def _remove_unused(self, first: str) -> bool:
         """Remove what is below a first name, or is unfinished, if no process holds it; return whether it is gone."""
         gone = self._folder / f"{os.urandom(8).hex()}{_FILLING}"
-        with self._changing():
+        with self._locks.changing():
             path = self._folder / first
-            descriptor = _open_locked(path, fcntl.LOCK_EX)
+            descriptor = open_locked(path, fcntl.LOCK_EX)
             if descriptor is None:
                 if not os.path.lexists(path):
                     disk.unlink(self._folder / f"{first}{_ENTRY}")
@@ -330,37 +321,7 @@ class CachedBlobs:
             os.close(descriptor)
         return True
 
-    # Locks
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Let no other process give a name in the cache to something, or take it away, during the block."""
-        with self._lock:
-            if self._changes:
-                self._changes += 1
-                try:
-                    yield
-                finally:
-                    self._changes -= 1
-                return
-            disk.make_folder(str(self._folder), durable=False, mode=0o700)
-            descriptor = os.open(self._folder, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                self._changes = 1
-                yield
-            finally:
-                self._changes = 0
-                os.close(descriptor)
-
-    def _hold(self, first: str) -> bool:
-        """Hold a first name, so that no process removes it; return False if it is not there."""
-        with self._lock:
-            descriptor = _open_locked(self._folder / first, fcntl.LOCK_SH)
-            if descriptor is None:
-                return False
-            self._keep(first, descriptor)
-            return True
+    # Folders
 
     def _make_held(self, first: str, folder: Path) -> None:
         """Make a folder at or below a first name, and hold the first name.
@@ -369,65 +330,24 @@ class CachedBlobs:
             first: The first name.
             folder: The folder.
         """
-        for _ in range(_CHANGED_MEANWHILE):
-            disk.make_folder(str(self._folder / first), durable=False)
-            if self._hold(first):
-                disk.make_folder(str(folder), durable=False)
-                return
-        raise OSError(errno.EAGAIN, f"the cache changes while {first} is written", str(self._folder))
-
-    def _keep(self, first: str, descriptor: int) -> None:
-        """Keep the lock of a first name, and let go of those that were not used lately."""
-        with self._lock:
-            earlier = self._held.pop(first, None)
-            self._held[first] = descriptor
-            if earlier is not None:
-                os.close(earlier)
-            while len(self._held) > _HELD:
-                os.close(self._held.popitem(last=False)[1])
-
-    def _release(self, first: str) -> None:
-        for locks in (self._held, self._staged):
-            descriptor = locks.pop(first, None)
-            if descriptor is not None:
-                os.close(descriptor)
+        with self._locks.changing():
+            disk.make_folder(str(folder), durable=False)
+            if not self._locks.hold(first, writing=True):
+                raise OSError(errno.EAGAIN, f"another process removes {first}", str(self._folder))
 
     @contextlib.contextmanager
     def _filling(self) -> Iterator[Path]:
         """Make a folder for the block to write in; another process removes it if this one is killed."""
         path = self._folder / f"{os.urandom(8).hex()}{_FILLING}"
-        with self._changing():
+        with self._locks.changing():
             disk.make_folder(str(path), durable=False, mode=0o700)
-            descriptor = _open_locked(path, fcntl.LOCK_SH)
+            self._locks.hold(path.name, writing=True)
         try:
             yield path
         finally:
             with contextlib.suppress(OSError):
                 disk.remove_tree(path)
-            if descriptor is not None:
-                os.close(descriptor)
-
-
-def _open_locked(path: Path, kind: int) -> int | None:
-    """Open and lock a file or folder; return None if it is missing, or another process has it.
-
-    Args:
-        path: The file or folder.
-        kind: ``fcntl.LOCK_SH`` or ``fcntl.LOCK_EX``.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        same = os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
-    except (BlockingIOError, FileNotFoundError):
-        same = False
-    if not same:
-        os.close(descriptor)
-        return None
-    return descriptor
+            self._locks.release(path.name)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
