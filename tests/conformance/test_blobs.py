@@ -7,7 +7,7 @@ from checkpoint_server import serving
 
 from phyletic.checkpoints import FolderBlobs, MemoryBlobs
 from phyletic.checkpoints.cached_blobs import CachedBlobs
-from phyletic.remote.http_blobs import HttpBlobs
+from phyletic.checkpoints.http_blobs import HttpBlobs
 from phyletic.testing.blobs import BlobsConformance, CachedBlobsConformance, RemoteBlobsConformance
 
 

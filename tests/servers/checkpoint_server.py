@@ -14,10 +14,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from phyletic.checkpoints import FolderBlobs
+from phyletic.checkpoints.http_blobs import HttpBlobs
+from phyletic.checkpoints.http_requests import Patience
+from phyletic.credentials import Credentials
 from phyletic.errors import NotFound
-from phyletic.remote.credentials import Credentials
-from phyletic.remote.http_blobs import HttpBlobs
-from phyletic.remote.http_requests import Patience
 from phyletic.service.checkpoint_limits import CheckpointLimits
 from phyletic.service.checkpoint_routes import CheckpointRoutes
 from phyletic.service.tokens import Tokens

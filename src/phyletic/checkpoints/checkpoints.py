@@ -53,7 +53,7 @@ class Checkpoints:
 
     @property
     def address(self) -> str:
-        """A text from which :func:`phyletic.remote.blobs_at` makes the same blobs in another process."""
+        """A text from which :func:`phyletic.checkpoints.blobs_at` makes the same blobs in another process."""
         return self._blobs.address
 
     def publish(self, id: str, state: Mapping[str, object]) -> CheckpointReference:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phyletic.checkpoints import Blobs
+from phyletic.checkpoints.checkpoint_names import id_of
 from phyletic.errors import LimitExceeded
-from phyletic.remote.checkpoint_names import id_of
 
 _MEASURE_AGAIN = 10.0
 

@@ -1,6 +1,6 @@
 """The bytes of checkpoints over HTTP, for workers on other machines and programs in any language.
 
-``/v1/studies/<study>/checkpoints/<path>``, with the paths of :mod:`phyletic.remote.checkpoint_names`:
+``/v1/studies/<study>/checkpoints/<path>``, with the paths of :mod:`phyletic.checkpoints.checkpoint_names`:
 
 =======  ============================================================================================================
 PUT      Send a blob, whole or in parts. ``Phyletic-Digest: sha256:<hex>`` is the digest of the whole blob;
@@ -11,7 +11,7 @@ GET      Receive a blob; ``Range`` and ``If-Range`` go on with one. ``ETag`` and
          a folder, receive the names below it.
 HEAD     Ask whether it exists.
 POST     To ``<id>``: publish the files that were put below ``<id>/files/``; the answer is the reference to tell.
-DELETE   Drop what no result refers to; anything else is the study's owner's to delete.
+DELETE   Drop what a running attempt has put and not told: 204. 202: it is the study's owner's to delete, and stays.
 =======  ============================================================================================================
 
 The server compares digests and never looks into what the bytes hold.
@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from phyletic.checkpoints import Blobs, Checkpoints
+from phyletic.checkpoints.checkpoint_names import PACKED, id_of, key_of, parts_of
 from phyletic.errors import CheckpointError, InvalidArgument, NotAllowed, PhyleticError, StorageBusy
-from phyletic.remote.checkpoint_names import PACKED, id_of, key_of, parts_of
 from phyletic.service.checkpoint_limits import CheckpointLimits, StoredBytes
 from phyletic.service.file_digests import FileDigests
 from phyletic.service.http_errors import error_response
@@ -70,8 +70,8 @@ class StudyCheckpoints(Protocol):
     def may(self, study: str, id: str, action: Literal["read", "write", "discard"]) -> bool:
         """Whether the study's checkpoint may be read, written or discarded.
 
-        Reading: the id is one of the study's. Writing: it is that of a running attempt, or of its next save.
-        Discarding: no result and no save that was told refers to it.
+        Reading: the id is one of the study's. Writing: it is that of an attempt or of its next save, and was not told.
+        Discarding: the same, and the attempt is running.
         """
 
 
@@ -125,6 +125,7 @@ class CheckpointRoutes:
     async def _handle(self, request: Request) -> Response:
         """Check who calls and what for, then answer."""
         from starlette.concurrency import run_in_threadpool
+        from starlette.responses import Response
 
         study, path = parts_of(request.scope["raw_path"])
         call = "ListCheckpoints" if not path else _CALLS[request.method]
@@ -138,6 +139,8 @@ class CheckpointRoutes:
         if request.method in ("PUT", "POST", "DELETE"):
             action = "discard" if request.method == "DELETE" else "write"
         if key and not await run_in_threadpool(self.studies.may, study, id_of(key), action):
+            if action == "discard":
+                return Response(status_code=202)
             raise _refusal(action, study, id_of(key))
         if request.method == "HEAD":
             return await run_in_threadpool(_exists, blobs, key)
@@ -380,7 +383,6 @@ def _refusal(action: str, study: str, id: str) -> PhyleticError:
     """
     why = {
         "read": "is none of its checkpoints",
-        "write": "is not that of a running attempt: the trial was granted again or has ended",
-        "discard": "is referred to by a result, so only the study's owner deletes it, once nothing needs it",
+        "write": "is not that of an attempt that has yet to tell its result",
     }
     return NotAllowed(f"checkpoint {id} of study {study!r} {why[action]}")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from phyletic import disk
 from phyletic.checkpoints import Blobs
+from phyletic.checkpoints.checkpoint_names import id_of
 from phyletic.errors import CheckpointDamaged, StorageBusy
-from phyletic.remote.checkpoint_names import id_of
 
 _PIECE = 4 << 20
 

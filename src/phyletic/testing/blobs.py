@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from phyletic.checkpoints import Blobs, Checkpoints
+from phyletic.checkpoints import Blobs, Checkpoints, blobs_at
 from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointReference
-from phyletic.remote import blobs_at
 
 __all__ = ["BlobsConformance", "CachedBlobsConformance", "RemoteBlobsConformance"]
 
@@ -36,7 +35,7 @@ _A, _B, _C = "a" * 32, "0123456789abcdef" * 2, "c" * 32
 _STATE = f"{_A}.safetensors"
 _KILLED = """
 import os, signal, sys
-from phyletic.remote import blobs_at
+from phyletic.checkpoints import blobs_at
 def parts():
     yield bytes(3 << 20)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,10 +15,9 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from phyletic import errors
-from phyletic.checkpoints import Checkpoints
+from phyletic.checkpoints import Checkpoints, blobs_at
 from phyletic.coordinator.messages import Ask, Command, Refused, Reply, Tell
 from phyletic.records.encodings import as_unicode
-from phyletic.remote import blobs_at
 from phyletic.space import Space
 from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from phyletic import disk
 from phyletic.checkpoints.blobs import Content
+from phyletic.checkpoints.checkpoint_names import PACKED, path_of
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
+from phyletic.checkpoints.http_requests import HttpRequests, Patience, Tries, text_of
 from phyletic.checkpoints.read_errors import elsewhere
+from phyletic.credentials import Credentials, server_url
 from phyletic.errors import InvalidArgument
-from phyletic.remote.checkpoint_names import PACKED, path_of
-from phyletic.remote.credentials import Credentials, server_url
-from phyletic.remote.http_requests import HttpRequests, Patience, Tries, text_of
 
 if TYPE_CHECKING:
     import urllib3
@@ -246,12 +246,12 @@ class HttpBlobs:
     # Deleting
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Drop blobs that no result refers to; the server refuses to delete others, which its study's owner does."""
+        """Drop what a running attempt has put and not told; the study's owner, on the server, deletes all else."""
         for key in keys:
             tries = self._requests.tries(f"{key} cannot be dropped")
             while (answer := self._requests.once("DELETE", path_of(key), tries)) is None:
                 pass
-            if answer.status != 204 and "Phyletic-Missing" not in answer.headers:
+            if answer.status not in (202, 204) and "Phyletic-Missing" not in answer.headers:
                 raise self._requests.refused(path_of(key), answer)
             if self._copies is not None:
                 disk.remove_tree(self.staging(key))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from phyletic.credentials import credentials_for, forget_server, note_server, server_url
 from phyletic.errors import InvalidArgument, NotAuthenticated
-from phyletic.remote.credentials import credentials_for, forget_server, note_server, server_url
 
 SECRET = "phyletic_0000000000000000_" + "s" * 43
 URL = server_url("grpc://127.0.0.1:7077")
@@ -101,7 +101,7 @@ def test_credentials_do_not_show_the_token(tmp_path: Path) -> None:
 def test_the_note_of_a_server_that_ended_counts_as_none(tmp_path: Path) -> None:
     """Check that another program on its port is not shown the token."""
     private(tmp_path / "token")
-    code = f"from phyletic.remote.credentials import note_server as n; from pathlib import Path as P; n([7077], P({str(tmp_path / 'token')!r}), P({str(tmp_path / 'notes')!r}))"  # noqa: E501
+    code = f"from phyletic.credentials import note_server as n; from pathlib import Path as P; n([7077], P({str(tmp_path / 'token')!r}), P({str(tmp_path / 'notes')!r}))"  # noqa: E501
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "notes" / "7077.json").stat().st_mode & 0o777 == 0o600
     with pytest.raises(NotAuthenticated):

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phyletic.backoff import pauses
+from phyletic.credentials import Credentials
 from phyletic.errors import MissingDependency
-from phyletic.remote.backoff import pauses
-from phyletic.remote.credentials import Credentials
 
 if TYPE_CHECKING:
     import urllib3
