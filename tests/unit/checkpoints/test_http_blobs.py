@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import ssl
 import subprocess
@@ -16,11 +17,13 @@ from checkpoint_server import Server, serving
 from starlette.applications import Starlette
 
 from phyletic.backoff import pauses
-from phyletic.checkpoints import Checkpoints, blobs_at
+from phyletic.checkpoints import Blobs, Checkpoints, blobs_at
+from phyletic.checkpoints.cached_blobs import CachedBlobs
 from phyletic.checkpoints.http_blobs import HttpBlobs
 from phyletic.checkpoints.http_requests import Patience
 from phyletic.credentials import Credentials
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotAuthenticated
+from phyletic.failpoints import armed
 from phyletic.service.checkpoint_limits import CheckpointLimits
 
 ID, OTHER = "a" * 32, "b" * 32
@@ -243,3 +246,34 @@ def test_tls_checks_the_server_and_may_ask_for_a_certificate(server: Server, tmp
     finally:
         running.should_exit = True
         thread.join()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.ENOTEMPTY])
+@pytest.mark.parametrize("cached", [False, True])
+def test_trouble_with_this_machines_disk_is_never_damage(
+    server: Server, tmp_path: Path, cached: bool, error: int
+) -> None:
+    """Check that the copy's trouble is not taken for the original's.
+
+    Args:
+        server: A server.
+        tmp_path: An empty folder.
+        cached: Whether there is a cache.
+        error: What the disk says.
+    """
+
+    def fail(name: str) -> None:
+        if name in ("disk.write.before", "disk.rename.before"):
+            raise OSError(error, "the disk fails")
+
+    made = [Checkpoints(server.blobs()).publish(ID, {"x": 1})]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x").write_bytes(b"x")
+    made.append(Checkpoints(server.blobs()).publish_folder(OTHER, tmp_path / "mine"))
+    blobs: Blobs = CachedBlobs(server.blobs(), tmp_path / "cache") if cached else server.blobs()
+    for reference in made:
+        for use in (Checkpoints(blobs).open, lambda one: Checkpoints(blobs).path(one.id)):
+            with armed(fail), pytest.raises(CheckpointError) as raised:
+                use(reference)
+            assert not isinstance(raised.value, CheckpointDamaged), raised.value
+        Checkpoints(blobs).verify(reference)
