@@ -50,10 +50,10 @@ class Server:
         studies: Its studies.
         routes: Its routes.
         requests: The method and path of each request that came.
-        sent: Bytes of bodies that it sent.
+        sent: Bytes of bodies that it sent in answer to GET.
         fault: Called with the method before a request is answered; returns what goes wrong: ``"lose"`` (the request has
-            its effect, and the answer is lost), ``"cut"`` (the answer ends half way), ``"spoil"`` (a byte is flipped),
-            ``"hang up"`` (half of the request's body is read, then the connection ends), or None.
+            its effect, and the answer is lost), ``"cut"`` or ``"cut late"`` (the answer ends half way), ``"spoil"`` (a
+            byte is flipped), ``"hang up"`` (half of the request's body is read, then the connection ends), or None.
     """
 
     url: str
@@ -106,8 +106,8 @@ def _faulty(application: Any, server: Server) -> Any:
                 raise _Broken
             if message["type"] == "http.response.body" and message.get("body"):
                 bodies += 1
-                server.sent += len(message["body"])
-                if fault == "cut" and bodies == 1:
+                server.sent += len(message["body"]) if scope["method"] == "GET" else 0
+                if (fault == "cut" and bodies == 1) or (fault == "cut late" and bodies == 100):
                     await send({**message, "body": message["body"][: len(message["body"]) // 2], "more_body": True})
                     raise _Broken
                 if fault == "spoil" and bodies == 1:

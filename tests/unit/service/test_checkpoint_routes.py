@@ -339,7 +339,7 @@ def test_a_download_goes_on_unless_the_bytes_changed(server: Server) -> None:
 def test_a_client_receives_no_byte_twice_after_a_cut(server: Server) -> None:
     content = random.Random(0).randbytes(8 << 20)
     put(server, f"{HOME}/{ID}", content)
-    faults = ["cut"]
+    faults = ["cut late"]
     server.fault = lambda method: faults.pop() if faults else None
     server.sent = 0
     assert server.blobs().get(f"{ID}.safetensors").read_bytes() == content
