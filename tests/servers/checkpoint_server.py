@@ -122,15 +122,18 @@ def _faulty(application: Any, server: Server) -> Any:
 
 
 @contextmanager
-def serving(folder: Path, limits: CheckpointLimits | None = None, idle: float = 20.0) -> Iterator[Server]:
+def serving(
+    folder: Path, limits: CheckpointLimits | None = None, idle: float = 20.0, studies: Any = None
+) -> Iterator[Server]:
     """Serve for the length of the block.
 
     Args:
         folder: Where to keep tokens, uploads and checkpoints.
         limits: Limits of bytes.
         idle: As of the routes.
+        studies: As of the routes; by default one study, ``digits``.
     """
-    tokens, studies = Tokens(folder / "tokens"), Studies(folder / "checkpoints")
+    tokens, studies = Tokens(folder / "tokens"), studies or Studies(folder / "checkpoints")
     routes = CheckpointRoutes(
         studies, tokens, Uploads(folder / "uploads"), limits or CheckpointLimits(), time.time, idle
     )

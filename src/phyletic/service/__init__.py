@@ -1,1 +1,1 @@
-"""The service: a server through which workers on other machines share studies."""
+"""The service: a server that decides for studies, and whose workers are on other machines."""

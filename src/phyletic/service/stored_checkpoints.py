@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection
 
@@ -11,8 +11,33 @@ from phyletic.checkpoints import Blobs, FolderBlobs
 from phyletic.coordinator.saves import save_id
 from phyletic.errors import NotFound
 from phyletic.records import CheckpointState
+from phyletic.service.checkpoint_limits import CheckpointLimits
+from phyletic.service.checkpoint_routes import CheckpointRoutes
+from phyletic.service.tokens import Tokens
+from phyletic.service.uploads import Uploads
 from phyletic.storage import Database, queries
 from phyletic.storage.changes import StoredStudy
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+_ABANDONED = 86400.0
+
+
+def checkpoint_routes(
+    database: Database, tokens: Tokens, *, now: float, limits: CheckpointLimits | None = None
+) -> list[Route]:
+    """Return the routes that serve the checkpoints of a database's studies, and drop uploads abandoned for a day.
+
+    Args:
+        database: The database; uploads are received into a folder beside it.
+        tokens: Who may call.
+        now: The time in seconds since 1970.
+        limits: The limits of bytes.
+    """
+    uploads = Uploads(database.folder("uploads"))
+    uploads.sweep(now - _ABANDONED)
+    return CheckpointRoutes(StoredCheckpoints(database), tokens, uploads, limits or CheckpointLimits()).routes()
 
 
 class StoredCheckpoints:

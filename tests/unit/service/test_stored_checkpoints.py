@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 import phyletic as ph
 from phyletic.coordinator.saves import save_id
 from phyletic.errors import NotFound
-from phyletic.service.stored_checkpoints import StoredCheckpoints
+from phyletic.service.stored_checkpoints import StoredCheckpoints, checkpoint_routes
+from phyletic.service.tokens import Tokens
 from phyletic.storage import open_database, queries
 
 ACTIONS = ("read", "write", "discard")
@@ -71,3 +73,14 @@ def test_the_folder_is_that_of_the_study(study: ph.Study, tmp_path: Path) -> Non
             stored.may("nothing", "0" * 32, action)
     with pytest.raises(NotFound):
         stored.blobs("nothing")
+
+
+def test_a_server_starts_without_uploads_that_were_abandoned(study: ph.Study, tmp_path: Path) -> None:
+    database = open_database(study.storage)
+    for name, age in (("old", 2 * 86400), ("new", 60)):
+        (tmp_path / "digits.uploads").mkdir(exist_ok=True)
+        (tmp_path / "digits.uploads" / f"{name}.part").touch()
+        os.utime(tmp_path / "digits.uploads" / f"{name}.part", (1e9 - age, 1e9 - age))
+    (route,) = checkpoint_routes(database, Tokens(tmp_path / "digits.tokens"), now=1e9)
+    assert route.path == "/v1/studies/{study:path}/checkpoints/{path:path}"
+    assert [path.name for path in (tmp_path / "digits.uploads").iterdir()] == ["new.part"]
