@@ -75,9 +75,11 @@ class Server:
     def token(self, role: str = "worker", **more: Any) -> str:
         return self.tokens.create(role, now=time.time(), **more)[1]
 
-    def blobs(self, kind: type[HttpBlobs] = HttpBlobs, part: int = 1 << 20, **patience: Any) -> HttpBlobs:
+    def blobs(
+        self, kind: type[HttpBlobs] = HttpBlobs, part: int = 1 << 20, role: str = "worker", **patience: Any
+    ) -> HttpBlobs:
         patience = {"give_up_after": 20.0, "sleep": lambda seconds: time.sleep(min(seconds, 0.01)), **patience}
-        return kind(self.address, Credentials(self.token()), Patience(**patience), part)
+        return kind(self.address, Credentials(self.token(role)), Patience(**patience), part)
 
 
 class _Broken(Exception):

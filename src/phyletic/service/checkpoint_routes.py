@@ -128,7 +128,7 @@ class CheckpointRoutes:
         from starlette.responses import Response
 
         study, path = parts_of(request.scope["raw_path"])
-        call = "ListCheckpoints" if not path else _CALLS[request.method]
+        call = "ListCheckpoints" if not path and request.method == "GET" else _CALLS[request.method]
         given = bearer(request.headers.get("authorization"))
         token = self.tokens.authorise(given, call, study, now=self.clock())
         if not path and request.method not in ("GET", "HEAD"):

@@ -133,7 +133,8 @@ def test_the_coordinator_decides_which_ids_are_used(server: Server) -> None:
         answer = call(server, method, f"{HOME}/{id}", b"", Phyletic_Digest=digest(b""))
         assert answer.status == (202 if method == "DELETE" else 403)
     assert stored(server) == [f"checkpoints/{ID}.safetensors"]
-    assert json.loads(call(server, "GET", f"{HOME}/").body) == {"names": []}
+    assert json.loads(call(server, "GET", f"{HOME}/", None, server.token("admin")).body) == {"names": []}
+    assert call(server, "GET", f"{HOME}/").status == 403
 
 
 def test_a_study_that_does_not_exist_is_not_a_missing_checkpoint(server: Server) -> None:
