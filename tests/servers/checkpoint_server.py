@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -125,7 +126,7 @@ def _faulty(application: Any, server: Server) -> Any:
 
 @contextmanager
 def serving(
-    folder: Path, limits: CheckpointLimits | None = None, idle: float = 20.0, studies: Any = None
+    folder: Path, limits: CheckpointLimits | None = None, idle: float = 20.0, studies: Any = None, port: int = 0
 ) -> Iterator[Server]:
     """Serve for the length of the block.
 
@@ -134,6 +135,7 @@ def serving(
         limits: Limits of bytes.
         idle: As of the routes.
         studies: As of the routes; by default one study, ``digits``.
+        port: The port; 0 takes a free one.
     """
     tokens, studies = Tokens(folder / "tokens"), studies or Studies(folder / "checkpoints")
     routes = CheckpointRoutes(
@@ -142,7 +144,7 @@ def serving(
     server = Server("", tokens, studies, routes)
     application = Starlette(routes=routes.routes())
     config = uvicorn.Config(
-        _faulty(application, server), host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none"
+        _faulty(application, server), host="127.0.0.1", port=port, log_level="critical", lifespan="off", ws="none"
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, name="server", daemon=True)
@@ -156,3 +158,9 @@ def serving(
     finally:
         running.should_exit = True
         thread.join()
+
+
+if __name__ == "__main__":
+    with serving(Path(sys.argv[1]), port=int(sys.argv[2])) as server:
+        print(server.url, flush=True)
+        sys.stdin.read()
