@@ -132,14 +132,39 @@ def gathered(parts: Iterable[Part], size: int = _GATHER) -> Iterator[Part]:
         yield b"".join(pending) if len(pending) > 1 else pending[0]
 
 
-def create_file(path: str | Path) -> int:
+def create_file(path: str | Path, mode: int = 0o666) -> int:
     """Create a file, and return its descriptor, for reading and writing; its name is not yet durable.
+
+    Args:
+        path: The file.
+        mode: Its rights, less those that the process's umask takes away.
 
     Raises:
         OSError: The name exists, or its folder does not.
     """
     with _passing("create"):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+
+
+def append(path: str | Path, offset: int, part: Part) -> None:
+    """Write bytes at the end of a file that is created if it is missing; they are not yet durable.
+
+    Args:
+        path: The file.
+        offset: The file's present length. Bytes beyond it, which an earlier process wrote, are cut off.
+        part: The bytes.
+    """
+    with _passing("create"):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.ftruncate(descriptor, offset)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        with _passing("write"):
+            left = memoryview(part)
+            while left:
+                left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: str | Path, parts: Iterable[Part]) -> None:
@@ -184,12 +209,13 @@ def unlink(path: str | Path) -> None:
         os.unlink(path)
 
 
-def make_folder(path: str, *, durable: bool = True) -> None:
+def make_folder(path: str, *, durable: bool = True, mode: int = 0o777) -> None:
     """Make a folder and those above it, unless they exist.
 
     Args:
         path: The folder.
         durable: Whether to force the names of new folders onto the disk.
+        mode: The rights of new folders, less those that the process's umask takes away.
     """
     missing = []
     while not os.path.isdir(path):
@@ -197,7 +223,7 @@ def make_folder(path: str, *, durable: bool = True) -> None:
         path = os.path.dirname(path)
     for folder in reversed(missing):
         with _passing("mkdir"), contextlib.suppress(FileExistsError):
-            os.mkdir(folder)
+            os.mkdir(folder, mode)
         if durable:
             fsync_folder(os.path.dirname(folder))
 

@@ -16,6 +16,9 @@
     ├── CheckpointError                   phyletic cannot write or read a checkpoint
     │   └── CheckpointDamaged             its bytes are not those that were published
     ├── Unreachable                       the study's owner does not answer
+    ├── NotAuthenticated                  a request to a service came without a token that it knows
+    ├── NotAllowed                        the token of a request does not allow the call; names what would
+    ├── LimitExceeded                     a request would pass a limit of the service; names the limit
     ├── LeaseLost                         the right to write this trial was given to someone else
     ├── TellConflict                      this trial already has another result
     ├── TrainingError                     the training code broke the contract of the loop
@@ -43,9 +46,12 @@ __all__ = [
     "InvalidArgument",
     "InvalidSpace",
     "LeaseLost",
+    "LimitExceeded",
     "MetricMissing",
     "MissingDependency",
     "NotATrial",
+    "NotAllowed",
+    "NotAuthenticated",
     "NotFound",
     "PhyleticError",
     "ReportInvalid",
@@ -161,6 +167,18 @@ class CheckpointDamaged(CheckpointError):
 
 class Unreachable(PhyleticError):
     """The study's owner did not answer; it may have decided what it was sent, or not."""
+
+
+class NotAuthenticated(PhyleticError):
+    """A request to a service came without a token, or with one that is unknown, revoked or expired."""
+
+
+class NotAllowed(PhyleticError):
+    """The token of a request does not allow the call; the message names the role or the study that would."""
+
+
+class LimitExceeded(PhyleticError):
+    """A request would pass a limit of the service, which changed nothing; the message names the limit."""
 
 
 class LeaseLost(PhyleticError):

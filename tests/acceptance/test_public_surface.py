@@ -50,7 +50,7 @@ NAMES = [
 HEAVY = [
     *("alembic", "click", "cloudpickle", "msgspec", "numpy", "psutil", "rich", "sqlalchemy"),
     *("jax", "keras", "matplotlib", "pandas", "PIL", "safetensors", "scipy", "sklearn", "torch"),
-    *("grpc", "optuna", "ray", "sqlalchemy.dialects.postgresql"),
+    *("grpc", "optuna", "ray", "sqlalchemy.dialects.postgresql", "starlette", "urllib3", "uvicorn"),
 ]
 # libraries that using the public names may import
 USED = {"msgspec", "numpy", "sqlalchemy"}

@@ -1,8 +1,18 @@
 """Every source of trials gives the same trials and keeps the promises of the training loop."""
 
-import pytest
+from pathlib import Path
+from urllib.parse import quote
 
+import checkpoint_server
+import pytest
+from checkpoint_server import serving
+
+from phyletic.checkpoints import Checkpoints
+from phyletic.checkpoints.cached_blobs import CachedBlobs
+from phyletic.checkpoints.http_blobs import HttpBlobs
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.credentials import Credentials
+from phyletic.service.stored_checkpoints import StoredCheckpoints
 from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
 from phyletic.workers.detached import detached_source
 
@@ -29,6 +39,37 @@ class TestDetachedSession(TrialSourceConformance):
             ) as trials,
         ):
             train(trials)
+
+
+class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
+    """The server decides from what the study has stored which checkpoints this worker may read and write."""
+
+    here = True
+    supervised = False
+    detached = True
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path_factory, monkeypatch):
+        self.folder = tmp_path_factory.mktemp("service")
+        monkeypatch.setenv(
+            "PYTHONPATH", str(Path(checkpoint_server.__file__).parent)
+        )  # of processes that a test starts
+
+    def run(self, study, train, reload="changed"):
+        with study, serving(self.folder, studies=StoredCheckpoints(study.owner.database)) as server:
+            address = f"{server.url}/v1/studies/{quote(study.name, safe='')}/checkpoints"
+            remote = HttpBlobs(address, Credentials(server.token(study=study.name)))
+            store = Checkpoints(CachedBlobs(remote, self.folder / "cache"))
+            with detached_source(
+                OwnerChannel(study.owner),
+                store=store,
+                space=study.space,
+                worker="far",
+                lease_seconds=2.0,
+                reload=reload,
+            ) as trials:
+                train(trials)
+            assert not server.sent, "this machine made all that it loaded"
 
 
 class TestRunInThisProcess(TrialSourceConformance):

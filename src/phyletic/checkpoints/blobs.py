@@ -1,4 +1,4 @@
-"""Keep bytes under keys: in a folder, or in the memory of this process.
+"""Keep bytes under keys: in a folder, in the memory of this process, or in a service.
 
 :mod:`phyletic.checkpoints.checkpoints` decides what the bytes mean. To keep them elsewhere, such as in a bucket of S3,
 write a class with the methods of :class:`Blobs`, add its addresses to :func:`blobs_at`, and test it with
@@ -23,14 +23,16 @@ Content: TypeAlias = Iterable[disk.Part] | Path
 """The bytes of a blob in order; or a local file that :meth:`Blobs.staging` or :meth:`Blobs.get` gave for its key."""
 
 _VOLATILE = "volatile:"
+_CACHE_BYTES = 10_000_000_000
 
 
 class Blobs(Protocol):
     """Keeps bytes under keys.
 
-    A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. Any number
-    of processes may use the same blobs, but only one at a time writes below the same first name. Every method raises
-    OSError if the store fails.
+    A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. The keys are
+    those of :mod:`phyletic.checkpoints.checkpoints`; a store may refuse others, and may refuse other bytes under a key
+    that is published. Any number of processes may use the same blobs, but only one at a time writes below the same
+    first name. Every method raises OSError if the store fails.
     """
 
     @property
@@ -76,17 +78,43 @@ class Blobs(Protocol):
 def blobs_at(address: str) -> Blobs:
     """Return the blobs that have an address.
 
+    Those of a service come with a cache on this machine: in the folder that ``PHYLETIC_CACHE`` names
+    (``~/.cache/phyletic/checkpoints`` otherwise), of at most ``PHYLETIC_CACHE_BYTES`` (10 GB otherwise).
+
+    Args:
+        address: An absolute path, with ``"volatile:"`` before it or not; or
+            ``http://HOST:PORT/v1/studies/STUDY/checkpoints``, or the same with ``https``.
+
     Raises:
         InvalidArgument: No kind of blobs has such an address.
+        NotAuthenticated: There is no token for the service.
 
     Example:
         >>> blobs_at("volatile:/data/checkpoints").location
         '/data/checkpoints'
     """
+    if address.startswith(("http:", "https:")):
+        return _service_blobs(address)
     path = address.removeprefix(_VOLATILE)
     if not path.startswith("/"):
-        raise InvalidArgument("address", address, f"an absolute path, with {_VOLATILE!r} before it or not")
+        allowed = f"an absolute path, with {_VOLATILE!r} before it or not, or the URL of a study's checkpoints"
+        raise InvalidArgument("address", address, allowed)
     return FolderBlobs(path, durable=path == address)
+
+
+def _service_blobs(address: str) -> Blobs:
+    from phyletic.checkpoints.cached_blobs import CachedBlobs
+    from phyletic.checkpoints.http_blobs import HttpBlobs
+    from phyletic.credentials import credentials_for, server_url
+
+    url = server_url(address, "address")
+    above = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    named = os.environ.get("PHYLETIC_CACHE") or f"{above}/phyletic/checkpoints"
+    folder = disk.local_path("PHYLETIC_CACHE", named, "the path of a folder")
+    limit = os.environ.get("PHYLETIC_CACHE_BYTES") or str(_CACHE_BYTES)
+    if not limit.isascii() or not limit.isdigit():
+        raise InvalidArgument("PHYLETIC_CACHE_BYTES", limit, "a whole number of bytes")
+    return CachedBlobs(HttpBlobs(str(url), credentials_for(url)), folder, int(limit))
 
 
 class FolderBlobs:

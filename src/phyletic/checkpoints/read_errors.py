@@ -46,6 +46,26 @@ def reading(path: str | Path) -> Iterator[None]:
         raise unreadable(path, error) from error
 
 
+@contextlib.contextmanager
+def elsewhere(path: str | Path) -> Iterator[None]:
+    """Keep an error of the block, which reads a copy of what lies elsewhere, from looking like damage there.
+
+    A full disk or a failing one on this machine says nothing of the original. FileNotFoundError passes: raise it only
+    if the original is missing.
+
+    Args:
+        path: The original.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
+        raise OSError(errno.EAGAIN, f"cannot be read now: {error}", str(path)) from error
+
+
 def is_there(path: str) -> bool:
     """Whether a file or folder has this name.
 

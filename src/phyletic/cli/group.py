@@ -72,6 +72,7 @@ class CommandGroup(click.Group):
         "plot": "phyletic.cli.plot",
         **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin", "delete"), "phyletic.cli.control"),
         "simulate": "phyletic.cli.simulate",
+        "token": "phyletic.cli.token",
         "doctor": "phyletic.cli.doctor",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -462,3 +462,15 @@ def open_sessions(connection: Connection, study_id: int) -> list[SessionRecord]:
     columns = tables.session.c
     statement = sa.select(tables.session).where(columns.study == study_id, columns.left.is_(None))
     return [session_of(row) for row in connection.execute(statement.order_by(columns.joined, columns.session))]
+
+
+def is_being_published(connection: Connection, study_id: int, identity: str) -> bool:
+    """Whether the running attempt of a trial publishes its checkpoint under an id.
+
+    Args:
+        connection: Where to read.
+        study_id: The study.
+        identity: The checkpoint's id.
+    """
+    statement = sa.select(_t.number).where(_t.study == study_id, tables.IS_OPEN, _t.publishes == identity)
+    return connection.execute(statement.limit(1)).first() is not None

@@ -12,6 +12,10 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
+import signal
+import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +29,18 @@ from phyletic.errors import CheckpointDamaged, CheckpointError, NotFound
 from phyletic.failpoints import armed
 from phyletic.records import CheckpointReference
 
-__all__ = ["BlobsConformance"]
+__all__ = ["BlobsConformance", "CachedBlobsConformance", "RemoteBlobsConformance"]
 
-_A, _B = "a" * 32, "0123456789abcdef" * 2
+_A, _B, _C = "a" * 32, "0123456789abcdef" * 2, "c" * 32
+_STATE = f"{_A}.safetensors"
+_KILLED = """
+import os, signal, sys
+from phyletic.checkpoints import blobs_at
+def parts():
+    yield bytes(3 << 20)
+    os.kill(os.getpid(), signal.SIGKILL)
+blobs_at(sys.argv[1]).put([(sys.argv[2], parts())])
+"""
 
 
 class _Stopped(Exception):
@@ -70,44 +83,52 @@ class BlobsConformance(ABC):
 
     def test_bytes_come_back(self, blobs: Blobs) -> None:
         large = np.arange(500_000)
-        blobs.put([("a", [b"one", memoryview(b"two")]), ("b/c/d", [large.view(np.uint8).data]), ("nothing", [])])
-        assert blobs.get("a").read_bytes() == b"onetwo"
-        assert blobs.get("b/c/d").read_bytes() == large.tobytes()
-        assert blobs.get("nothing").read_bytes() == b""
-        assert sorted(blobs.names()) == ["a", "b", "nothing"]
+        blobs.put([(_STATE, [b"one", memoryview(b"two")]), (f"{_B}/files/c/d", [large.view(np.uint8).data])])
+        blobs.put([(f"{_C}.safetensors", [])])
+        assert blobs.get(_STATE).read_bytes() == b"onetwo"
+        assert blobs.get(f"{_B}/files/c/d").read_bytes() == large.tobytes()
+        assert blobs.get(f"{_C}.safetensors").read_bytes() == b""
+        assert sorted(blobs.names()) == sorted([_STATE, _B, f"{_C}.safetensors"])
 
     def test_a_key_also_names_all_that_is_below_it(self, blobs: Blobs) -> None:
-        blobs.put([("a/empty/", ()), ("a/x", [b"x"]), ("a/deep/y", [b"y"]), ("ab", [b"z"])])
-        folder = blobs.get("a")
-        assert _contents(folder) == {"deep": None, "deep/y": b"y", "empty": None, "x": b"x"}
-        blobs.delete(["a"])
-        assert not blobs.exists("a/x")
-        assert not blobs.exists("a")
-        assert blobs.get("ab").read_bytes() == b"z"
+        below = f"{_A}/files"
+        blobs.put([(f"{below}/empty/", ()), (f"{below}/x", [b"x"]), (f"{below}/deep/y", [b"y"]), (_STATE, [b"z"])])
+        found = {"deep": None, "deep/y": b"y", "empty": None, "x": b"x"}
+        assert _contents(blobs.get(below)) == found
+        assert _contents(blobs.get(_A)) == {"files": None, **{f"files/{name}": found[name] for name in found}}
+        assert blobs.exists(below)
+        assert blobs.exists(_A)
+        blobs.delete([_A])
+        assert not blobs.exists(f"{below}/x")
+        assert not blobs.exists(_A)
+        assert blobs.get(_STATE).read_bytes() == b"z"
 
     def test_what_is_missing_is_not_found(self, blobs: Blobs) -> None:
         assert blobs.names() == []
-        assert not blobs.exists("a")
-        with pytest.raises(FileNotFoundError):
-            blobs.get("a")
-        blobs.delete(["a", "b/c"])
+        for key in (_A, _STATE, f"{_A}/files/x"):
+            assert not blobs.exists(key)
+            with pytest.raises(FileNotFoundError):
+                blobs.get(key)
+        blobs.delete([_STATE, f"{_B}/files"])
         blobs.sync()
-        blobs.put([("a", [b"1"])])
+        blobs.put([(_STATE, [b"1"])])
         assert blobs.exists("")
-        assert not blobs.exists("a/b")
+        assert not blobs.exists(f"{_A}/files/b")
 
     @pytest.mark.parametrize("seed", range(3))
     def test_blobs_are_a_dictionary(self, blobs: Blobs, seed: int) -> None:
         draw, known = random.Random(seed), dict[str, bytes]()
-        keys = ("a", "b/x", "b/y/z", "c")
+        keys = (_STATE, f"{_B}/files/x", f"{_B}/files/y/z", f"{_C}.safetensors")
         for _ in range(60):
             some = draw.sample(keys, draw.randint(1, 3))
             if draw.random() < 0.6:
+                # a state never changes: a store may refuse other bytes under its key
+                blobs.delete([key for key in some if key in known and "/" not in key])
                 contents = {key: draw.randbytes(draw.choice((0, 10, 70_000))) for key in some}
                 blobs.put([(key, [content[:5], content[5:]]) for key, content in contents.items()])
                 known |= contents
             else:
-                deleted = draw.choice([some, ["b"], ["b/y", "c"]])
+                deleted = draw.choice([some, [_B], [f"{_B}/files/y", f"{_C}.safetensors"]])
                 blobs.delete(deleted)
                 known = {key: known[key] for key in known if not any(f"{key}/".startswith(f"{d}/") for d in deleted)}
             for key in keys:
@@ -119,36 +140,60 @@ class BlobsConformance(ABC):
             yield bytes(3 << 20)
             raise _Stopped
 
-        for key in ("b", "b/c"):
+        last = f"{_C}.safetensors"
+        for key in (f"{_B}.safetensors", f"{_B}/files/c"):
             with pytest.raises(_Stopped):
-                blobs.put([("a", [b"1"]), (key, parts()), ("z", [b"1"])])
-            assert blobs.exists("a")
-            assert not blobs.exists("z")
+                blobs.put([(_STATE, [b"1"]), (key, parts()), (last, [b"1"])])
+            assert blobs.exists(_STATE)
+            assert not blobs.exists(last)
             assert not blobs.exists(key)
-            blobs.delete(["a", key])
+            blobs.delete([_STATE, key])
             blobs.put([(key, [b"1"])])
-            blobs.delete([key, "b"])
+            blobs.delete([key, _B])
 
     def test_files_that_were_written_in_the_staging_folder_are_put(self, blobs: Blobs) -> None:
-        assert not blobs.staging("a/files").exists()
-        folder = blobs.stage("a/files")
+        below = f"{_A}/files"
+        assert not blobs.staging(below).exists()
+        folder = blobs.stage(below)
         (folder / "old").touch()
-        assert list(blobs.stage("a/files").iterdir()) == []
-        assert folder == blobs.staging("a/files")
+        assert list(blobs.stage(below).iterdir()) == []
+        assert folder == blobs.staging(below)
         (folder / "x").write_bytes(b"x")
-        blobs.put([("a/files/", ()), ("a/files/x", folder / "x"), ("a/last", [b"1"])])
-        assert blobs.get("a/files/x").read_bytes() == b"x"
-        blobs.delete(["a"])
+        blobs.put([(f"{below}/", ()), (f"{below}/x", folder / "x"), (f"{_A}/manifest.json", [b"1"])])
+        assert blobs.get(f"{below}/x").read_bytes() == b"x"
+        blobs.delete([_A])
         assert not folder.exists()
+
+    def test_a_put_may_be_said_again(self, blobs: Blobs, tmp_path: Path) -> None:
+        """Check that a put whose answer was lost has one effect, whichever object repeats it."""
+        files: list[tuple[str, list[bytes]]] = [(_STATE, [b"one"]), (f"{_B}/files/x", [b"x"])]
+        for each in (blobs, blobs, self.make(tmp_path)):
+            each.put([*files, (f"{_B}/files/e/", []), (f"{_B}/manifest.json", [b"{}"])])
+        assert sorted(blobs.names()) == sorted([_STATE, _B])
+        assert blobs.get(_STATE).read_bytes() == b"one"
+        assert _contents(blobs.get(_B)) == {"files": None, "files/e": None, "files/x": b"x", "manifest.json": b"{}"}
+
+    def test_a_process_killed_within_a_put_leaves_nothing_visible(self, blobs: Blobs) -> None:
+        try:
+            address = blobs.address
+        except CheckpointError:
+            return  # no other process can reach them
+        keys = (f"{_A}.safetensors", f"{_B}/files/x")
+        for key in keys:
+            ended = subprocess.run([sys.executable, "-c", _KILLED, address, key], capture_output=True, text=True)
+            assert ended.returncode == -signal.SIGKILL, ended.stderr
+            assert not blobs.exists(key)
+        blobs.put([(key, [b"whole"]) for key in keys])
+        assert [blobs.get(key).read_bytes() for key in keys] == [b"whole", b"whole"]
 
     def test_an_address_leads_to_the_same_blobs(self, blobs: Blobs) -> None:
         try:
             address = blobs.address
         except CheckpointError:
             return  # no other process can reach them
-        blobs.put([("a", [b"1"])])
+        blobs.put([(_STATE, [b"1"])])
         other = blobs_at(address)
-        assert other.get("a").read_bytes() == b"1"
+        assert other.get(_STATE).read_bytes() == b"1"
         assert (other.address, other.location) == (address, blobs.location)
 
     def test_a_state_comes_back(self, checkpoints: Checkpoints) -> None:
@@ -291,6 +336,158 @@ class BlobsConformance(ABC):
                     checkpoints.delete(id)
                     break
         assert checkpoints.ids() == []
+
+
+class RemoteBlobsConformance(BlobsConformance):
+    """A suite for blobs that a server keeps: what the network loses, cuts off or spoils changes nothing."""
+
+    @abstractmethod
+    def fail(self, fault: str) -> None:
+        """Make the server's next answer fail.
+
+        Args:
+            fault: ``"lose"``: the request has its effect, and its answer is lost. ``"cut"``: the answer ends half way.
+                ``"spoil"``: a byte of the answer changes. ``"hang up"``: the connection ends within the request.
+        """
+
+    @pytest.mark.parametrize("fault", ["lose", "hang up", "cut", "spoil"])
+    @pytest.mark.parametrize("size", [0, 10, 3 << 20])
+    def test_bytes_arrive_through_a_fault(self, blobs: Blobs, tmp_path: Path, fault: str, size: int) -> None:
+        """Check both directions.
+
+        Args:
+            blobs: Empty blobs.
+            tmp_path: An empty folder.
+            fault: As for :meth:`fail`.
+            size: How many bytes.
+        """
+        content = random.Random(size).randbytes(size)
+        self.fail(fault)
+        blobs.put([(_STATE, [content])])
+        self.fail(fault)
+        assert blobs.exists(_STATE)
+        other = self.make(tmp_path / "elsewhere")
+        self.fail(fault)
+        assert other.get(_STATE).read_bytes() == content
+
+    def test_a_published_state_never_changes(self, blobs: Blobs) -> None:
+        blobs.put([(_STATE, [b"first"])])
+        with pytest.raises(OSError, match="never used for another"):
+            blobs.put([(_STATE, [b"other"])])
+        assert blobs.get(_STATE).read_bytes() == b"first"
+
+    def test_published_files_never_change(self, checkpoints: Checkpoints, blobs: Blobs, tmp_path: Path) -> None:
+        """Check that nothing is added to a published folder either.
+
+        Args:
+            checkpoints: A store of checkpoints.
+            blobs: Its blobs.
+            tmp_path: An empty folder.
+        """
+        reference = checkpoints.publish_folder(_A, _files(tmp_path / "mine"))
+        for key in (f"{_A}/files/nothing", f"{_A}/files/new", f"{_A}/manifest.json"):
+            with pytest.raises(OSError, match="published already"):
+                blobs.put([(key, [b"other"])])
+        Checkpoints(self.make(tmp_path / "elsewhere")).verify(reference)
+
+
+class CachedBlobsConformance(BlobsConformance):
+    """A suite for a cache in front of blobs that a server keeps."""
+
+    @abstractmethod
+    def make(self, tmp_path: Path, limit: int = 10**9) -> Blobs:
+        """Return empty blobs, or another object on the same ones.
+
+        Args:
+            tmp_path: The cache's folder lies in it.
+            limit: Bytes that the cache may have.
+        """
+
+    @abstractmethod
+    def transferred(self) -> int:
+        """Return how many bytes the server has sent so far."""
+
+    @abstractmethod
+    def spoil(self, key: str) -> None:
+        """Change a byte of what the cache holds under a key."""
+
+    def test_what_was_made_here_is_not_transferred(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
+        references = [checkpoints.publish(_A, {"x": np.arange(1000)})]
+        references.append(checkpoints.publish_folder(_B, _files(tmp_path / "mine")))
+        staged = _files(checkpoints.staging(_C))
+        references.append(checkpoints.publish_folder(_C, staged))
+        before = self.transferred()
+        for store in (checkpoints, Checkpoints(self.make(tmp_path))):
+            for reference in references:
+                store.verify(reference)
+        assert self.transferred() == before
+
+    def test_what_was_fetched_is_fetched_once(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
+        references = [checkpoints.publish(_A, {"x": np.arange(1000)})]
+        references.append(checkpoints.publish_folder(_B, _files(tmp_path / "mine")))
+        other, again = (Checkpoints(self.make(tmp_path / "elsewhere")) for _ in range(2))
+        before = self.transferred()
+        for reference in references:
+            other.verify(reference)
+        after = self.transferred()
+        assert after > before
+        for reference in references:
+            again.verify(reference)
+            other.verify(reference)
+        assert self.transferred() == after
+
+    def test_what_is_spoilt_here_is_fetched_again(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
+        state = checkpoints.publish(_A, {"x": np.arange(1000)})
+        files = checkpoints.publish_folder(_B, _files(tmp_path / "mine"))
+        for key, reference in ((_STATE, state), (f"{_B}/files/deep/weights.bin", files)):
+            self.spoil(key)
+            before = self.transferred()
+            checkpoints.verify(reference)
+            assert self.transferred() > before
+        (checkpoints.path(_B) / "added by a reader").touch()
+        checkpoints.verify(files)
+
+    def test_the_least_recently_used_makes_room(self, tmp_path: Path) -> None:
+        size, names = 100_000, [f"{count:032x}" for count in range(30)]
+        blobs = self.make(tmp_path, limit=1_000_000)
+        before = self.transferred()
+        for count, name in enumerate(names):
+            blobs.put([(f"{name}.safetensors", [bytes(size)])])
+            for used in [names[0], *names[max(count - 3, 1) : count + 1]]:  # the first one again and again
+                blobs.get(f"{used}.safetensors")
+            kept = sum(path.stat().st_size for path in tmp_path.glob("cache/*.safetensors"))
+            assert kept <= 1_000_000
+        assert self.transferred() == before
+        blobs.get(f"{names[1]}.safetensors")
+        assert self.transferred() > before
+
+    def test_what_is_open_is_never_removed(self, tmp_path: Path) -> None:
+        here, there = self.make(tmp_path, limit=300_000), self.make(tmp_path, limit=300_000)
+        stored = Checkpoints(here)
+        reference = stored.publish_folder(_A, _files(tmp_path / "mine"))
+        folder, staged = stored.path(_A), _files(stored.staging(_B))
+        expected = _contents(folder)
+        for count in range(10):
+            there.put([(f"{count:032x}.safetensors", [bytes(100_000)])])
+        assert _contents(folder) == expected == _contents(staged)
+        stored.verify(stored.publish_folder(_B, staged))
+        stored.verify(reference)
+
+    def test_what_a_killed_process_left_makes_room(self, tmp_path: Path) -> None:
+        blobs = self.make(tmp_path, limit=300_000)
+        blobs.put([(_STATE, [b"1"])])
+        for left in (f"{_B}.safetensors", "0123.filling/blob", f"{_C}/files/x"):
+            path = tmp_path / "cache" / left
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_bytes(bytes(1000))
+        for count in range(10):
+            blobs.put([(f"{count:032x}.safetensors", [bytes(100_000)])])
+        assert not {_B + ".safetensors", "0123.filling", _C} & {path.name for path in (tmp_path / "cache").iterdir()}
+
+    def test_a_cache_that_is_deleted_costs_a_transfer(self, checkpoints: Checkpoints, tmp_path: Path) -> None:
+        reference = checkpoints.publish(_A, {"x": np.arange(1000)})
+        shutil.rmtree(tmp_path / "cache")
+        checkpoints.verify(reference)
 
 
 def _stop_after(count: int) -> Any:
