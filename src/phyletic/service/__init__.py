@@ -1,0 +1,1 @@
+"""The service: a server that decides for studies, and whose workers are on other machines."""
