@@ -3,6 +3,7 @@
 import pytest
 
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.study.study import Study
 from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
 from phyletic.workers.detached import detached_source
 
@@ -53,3 +54,48 @@ class TestOtherNumbersOfWorkers(SameTrialsConformance):
 
     def run(self, study, train, reload="changed"):
         study.run(train, workers=self.concurrent, reload=reload, verbose=0)
+
+
+class OverTheService(TrialSourceConformance):
+    """A server in this process, which owns the study's file meanwhile, and a client's study of it."""
+
+    __test__ = False
+
+    detached = True
+
+    def run(self, study, train, reload="changed"):
+        pytest.importorskip("grpc")
+        from phyletic.service.server import serving
+
+        study.close()
+        with serving(study.storage) as server, Study(study.name, storage=server.url) as remote:
+            remote.owner.keep_trying(lease_seconds=2.0)
+            self.train(remote, train, reload)
+
+    def train(self, remote, train, reload):
+        raise NotImplementedError
+
+
+class TestTwoWorkersOfTheService(OverTheService):
+    __test__ = True
+    concurrent = 2
+
+    def train(self, remote, train, reload):
+        remote.run(train, workers=2, reload=reload, verbose=0)
+
+
+class TestThisProcessAsAWorkerOfTheService(OverTheService):
+    __test__ = True
+    here = True
+
+    def train(self, remote, train, reload):
+        remote.run(train, workers=0, reload=reload, verbose=0)
+
+
+class TestALoopOverAStudyOfTheService(OverTheService):
+    __test__ = True
+    here = True
+    supervised = False
+
+    def train(self, remote, train, reload):
+        train(remote if reload == "changed" else remote.source(reload=reload))

@@ -25,6 +25,7 @@ try:
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "grpcio", "service", "a study of a server") from error
 
+from phyletic.remote.deferred_calls import DeferredCalls
 from phyletic.records import StudyChange, StudyControl, StudyIdentity
 from phyletic.remote.wire import command_to_message, from_message, reply_from_message, to_message
 from phyletic.storage.changes import StoredStudy
@@ -74,6 +75,7 @@ class Connection:
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         self.url = check_url(url)
+        self.deferred = DeferredCalls()
         self._token = token
         options = [
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
@@ -150,19 +152,34 @@ class Connection:
         if hold <= 0:
             reply = self._call("Exchange", request, seconds)
         else:
+            reply = self._held_call(request, seconds, interrupted)
+            if reply is None:
+                return self.exchange(study, commands, timeout=timeout)
+        return tuple([reply_from_message(one) for one in reply.replies])
+
+    def _held_call(
+        self, request: pb.ExchangeRequest, seconds: float, interrupted: Callable[[], bool]
+    ) -> pb.ExchangeReply | None:
+        """Return the reply to an exchange that may be held; None if it was interrupted, and must be said again.
+
+        Args:
+            request: The exchange.
+            seconds: Its deadline.
+            interrupted: Whether to end it.
+        """
+        with self.deferred.calling(), _translated(self.url):
             call = self._calls["Exchange"].future(request, timeout=seconds, metadata=self._metadata())
             try:
                 while not call.done():
                     if interrupted():
                         call.cancel()
-                        return self.exchange(study, commands, timeout=timeout)
+                        return None
                     _wait_for(call)
             except BaseException:
                 call.cancel()
                 raise
-            with _translated(self.url):
-                reply = call.result()
-        return tuple([reply_from_message(one) for one in reply.replies])
+            reply: pb.ExchangeReply = call.result()
+            return reply
 
     def control(self, study: str, command: Control | Pin | Enqueue | Stop) -> Reply:
         """Have a change of a study's control decided."""
@@ -209,7 +226,8 @@ class Connection:
 
     def _call(self, name: str, request: Message, timeout: float = _SECONDS) -> Any:
         with _translated(self.url):
-            return self._calls[name](request, timeout=timeout, metadata=self._metadata())
+            with self.deferred.calling():
+                return self._calls[name](request, timeout=timeout, metadata=self._metadata())
 
     def _metadata(self) -> list[tuple[str, str]]:
         token = self._token()

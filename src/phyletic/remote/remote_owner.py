@@ -19,9 +19,11 @@ from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.feed import Feed
 from phyletic.coordinator.loading import load
 from phyletic.coordinator.messages import Ask, Command, Done, Fail, Granted, Leave, Refused, Reply, Tell
+from phyletic.coordinator.sessions import check_lease_seconds
 from phyletic.coordinator.state import StudyState
 from phyletic.errors import NotFound, PhyleticError, Unreachable
 from phyletic.evolution import Algorithm
+from phyletic.evolution.arguments import check_number
 from phyletic.records import StudyIdentity
 from phyletic.remote.grpc_channel import Connection, GrpcChannel
 from phyletic.remote.replica import Replica
@@ -48,8 +50,6 @@ class RemoteOwner:
         algorithm: Its algorithm.
         checkpoints: Its checkpoints, as this machine reaches them.
         replica: The copy that is read.
-        lease_seconds: Seconds that leases last without a message.
-        give_up_after: Seconds without an answer after which a command raises Unreachable; None tries for ever.
     """
 
     inbox = None
@@ -63,13 +63,12 @@ class RemoteOwner:
         algorithm: Algorithm,
         checkpoints: Checkpoints,
         replica: Replica,
-        lease_seconds: float = LEASE_SECONDS,
-        give_up_after: float | None = None,
     ) -> None:
         self.database = replica
         self.checkpoints = checkpoints
         self.feed = Feed()
         self.begun = False
+        self._connection = connection
         self._identity = identity
         self._space = space
         self._algorithm = algorithm
@@ -81,11 +80,28 @@ class RemoteOwner:
         self._known = -1
         self._looked = 0.0
         self._direct = GrpcChannel(connection, identity.name)
+        self._seen: StudyState | None = None
+        self.keep_trying()
+
+    def keep_trying(self, *, lease_seconds: float | None = None, give_up_after: float | None = None) -> None:
+        """Say how long leases last, and for how long commands are sent again to a server that does not answer.
+
+        Args:
+            lease_seconds: Seconds that leases last without a message; None for 120.
+            give_up_after: Seconds without an answer after which a command raises Unreachable; None tries for ever.
+
+        Raises:
+            InvalidArgument: One of them is out of range.
+        """
+        seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
+        check_lease_seconds(seconds)
+        if give_up_after is not None:
+            check_number("give_up_after", give_up_after, above=0)
         self._channel, self._patient = (
             DetachedChannel(
-                GrpcChannel(connection, identity.name, hold=hold, interrupted=self._draining),
+                GrpcChannel(self._connection, self._identity.name, hold=hold, interrupted=self._draining),
                 worker=f"{socket.gethostname()}:{os.getpid()}"[:200],
-                lease_seconds=lease_seconds,
+                lease_seconds=seconds,
                 give_up_after=give_up_after,
                 hurried=self._hurried,
             )
@@ -117,8 +133,13 @@ class RemoteOwner:
 
     @contextmanager
     def looking(self) -> Iterator[StudyState]:
-        """Give the study's state."""
-        yield self.state
+        """Give the study's state; while the server does not answer, the latest that is known."""
+        try:
+            self._seen = self.state
+        except Unreachable:
+            if self._seen is None:
+                raise
+        yield self._seen
 
     def begin(self) -> None:
         """Note that commands follow: the server owns the study."""
@@ -178,16 +199,8 @@ class RemoteOwner:
                 self._held.clear()
 
     def defer(self, function: Callable[[], object]) -> None:
-        """Call a function in a thread of its own: a finalizer may run in the middle of a call."""
-
-        def call() -> None:
-            with suppress(PhyleticError, IndexError):
-                function()
-
-        if threading.main_thread().is_alive():
-            threading.Thread(target=call, name="phyletic releasing", daemon=True).start()
-        else:
-            call()
+        """Call a function once no call to the server is in the way."""
+        self._connection.deferred.defer(function)
 
     # --- the feed -----------------------------------------------------------------------------------------------
 

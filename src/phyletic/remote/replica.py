@@ -6,12 +6,13 @@ Before each read the copy asks the server for what was written since; it costs o
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phyletic.errors import NotFound, StorageUnsupported
+from phyletic.errors import NotFound, StorageUnsupported, Unreachable
 from phyletic.storage.database import open_database
 from phyletic.storage.mirror import StudyRows, put_rows
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection as Reader
 
     from phyletic.remote.grpc_channel import Connection
+
+_PATIENCE_SECONDS = 5.0
 
 
 class Replica:
@@ -28,6 +31,9 @@ class Replica:
         connection: The server.
         study: The study's name.
         folder: Folder of what belongs to the study on this machine: the logs of its workers.
+
+    Attributes:
+        patience: Seconds for which a server that does not answer is asked again before reading raises Unreachable.
     """
 
     def __init__(self, connection: Connection, study: str, folder: Path) -> None:
@@ -39,6 +45,7 @@ class Replica:
         self._reading = 0
         self._since = -1
         self._uuid: str | None = None
+        self.patience = _PATIENCE_SECONDS
         self.location = connection.url
         self.private = False
         self.owned = False
@@ -83,20 +90,35 @@ class Replica:
     def _follow(self) -> None:
         """Take what was written since the last read: passes of pages, until one page holds all that is left."""
         while True:
-            rows = self._connection.rows(self._study, self._since)
+            rows = self._rows()
             reached, single = rows.study.counters.sequence, not rows.more
             self._take(rows)
             after_trial, after_event = None, None
             while rows.more:
                 after_trial = rows.trials[-1].trial.number if rows.trials else after_trial
                 after_event = rows.events[-1].sequence if rows.events else after_event
-                rows = self._connection.rows(
-                    self._study, self._since, after_trial=after_trial, after_event=after_event
-                )
+                rows = self._rows(after_trial, after_event)
                 self._take(rows)
             self._since = reached
             if single:
                 return
+
+    def _rows(self, after_trial: int | None = None, after_event: int | None = None) -> StudyRows:
+        """Return a page.
+
+        Args:
+            after_trial: Number of the last trial of the page before.
+            after_event: Sequence number of its last event.
+        """
+        end, pause = time.monotonic() + self.patience, 0.1
+        while True:
+            try:
+                return self._connection.rows(self._study, self._since, after_trial=after_trial, after_event=after_event)
+            except Unreachable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
 
     def _take(self, rows: StudyRows) -> None:
         uuid = rows.study.identity.uuid
