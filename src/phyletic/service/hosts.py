@@ -115,6 +115,7 @@ class StudyHost:
         self._count = 0
         self._held: deque[_Batch] = deque()
         self._look_at = 0.0
+        self._ask_at = 0.0
         self._stopped: set[str] = set()
         self._stopped_now = False
         self._draining = False
@@ -188,7 +189,7 @@ class StudyHost:
                     changed = self._decide(batches)
                 else:
                     self._look_around()
-                self._answer_held(changed or not batches)
+                self._answer_held(changed)
             except BaseException:
                 _logger.exception("the decider of study %r met an error and goes on", self.study.name)
             if ending and not batches:
@@ -284,15 +285,18 @@ class StudyHost:
 
     def _answer_held(self, changed: bool) -> None:
         """Ask again for the asks that are held if their answer may have changed, and answer those whose time is over."""
-        some = _FIRST_ASKS
-        while changed and self._held:
+        some, now = _FIRST_ASKS, self._clock()
+        # the leases of silent sessions pass without a command
+        again = changed or now >= self._ask_at
+        if again:
+            self._ask_at = now + _TICK_SECONDS
+        while again and self._held:
             asking = [self._held.popleft() for _ in range(min(some, len(self._held)))]
             still = self._ask_again(asking)
             self._held.extendleft(reversed(still))
             if still:
                 break
             some *= 2
-        now = self._clock()
         if now < self._look_at and not self._draining:
             return
         self._look_at = now + _TICK_SECONDS
