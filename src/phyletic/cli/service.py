@@ -36,7 +36,7 @@ def serve(storage: str, host: str, grpc_port: int, http_port: int) -> None:
     """
     from phyletic.service.server import Server
 
-    server = Server(storage, host=host, grpc_port=grpc_port, http_port=None)
+    server = Server(storage, host=host, grpc_port=grpc_port, http_port=http_port)
     _serve(server, storage)
 
 

@@ -30,6 +30,7 @@ from phyletic.remote.wire import command_from_message, from_message, reply_to_me
 from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check
 from phyletic.service.hosted_studies import HostedStudies, refuse_code
 from phyletic.service.hosts import QueueFull
+from phyletic.service.watching import committed_changes
 from phyletic.space import Space
 from phyletic.version import __version__
 
@@ -39,8 +40,6 @@ Authorise = Callable[[str | None, str, str | None], None]
 """Raises unless a token may make a call for a study: ``authorise(token, call, study)``."""
 
 _LARGEST_REPLY = 256 << 20
-_WATCH_SECONDS = 10.0
-_MOST_CHANGES = 500
 _STATUS = (
     (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
@@ -238,31 +237,12 @@ class GrpcServer:
         try:
             request = self._admit("Watch", raw, context)
             study = await self._in_thread(self._studies.study, request.study)
-            async for changes in self._changes(study, request.since):
+            async for changes in committed_changes(study, request.since, lambda: self._serving):
                 yield pb.WatchReply(
                     changes=[to_message(change, pb.StudyChange) for change in changes]
                 ).SerializeToString()
         except Exception as error:
             await _abort(context, "Watch", error)
-
-    async def _changes(self, study: Any, since: int) -> AsyncIterator[list[Any]]:
-        """Yield what is committed to a study after a sequence number, until the server stops."""
-        loop, news = asyncio.get_running_loop(), asyncio.Event()
-        end = study.owner.feed.call(lambda changes: loop.call_soon_threadsafe(news.set))
-        try:
-            while self._serving:
-                news.clear()
-                changes = await self._in_thread(study.changes, since, limit=_MOST_CHANGES)
-                if changes:
-                    since = changes[-1].sequence
-                    yield changes
-                else:
-                    try:
-                        await asyncio.wait_for(news.wait(), _WATCH_SECONDS)
-                    except TimeoutError:
-                        continue
-        finally:
-            end()
 
     async def _suggest(self, request: pb.SuggestRequest) -> pb.SuggestReply:
         definition, trials = _definition(request)

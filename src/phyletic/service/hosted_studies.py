@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,12 +120,13 @@ class HostedStudies:
                 limit=min(limit or MOST_TRIALS, MOST_TRIALS),
             )
 
-    def create(self, identity: StudyIdentity, control: Control) -> Study:
+    def create(self, identity: StudyIdentity, control: Control, any_seed: bool = False) -> Study:
         """Create a study, or return it if it exists and is the same.
 
         Args:
             identity: What it is to be; the server draws its uuid.
             control: The settings that it begins with.
+            any_seed: Whether a study that exists may have another seed.
 
         Raises:
             InvalidArgument: A part of it cannot be used; nothing is written then.
@@ -136,8 +138,15 @@ class HostedStudies:
             if stored is None:
                 open_or_create(self.storage, given)
             else:
-                require_same(stored.identity, given)
+                require_same(stored.identity, replace(given, seed=None) if any_seed else given)
             return self._study(identity.name)
+
+    @property
+    def unready(self) -> str:
+        """Why no trial can be granted now; "" if trials can be."""
+        if self._draining:
+            return "the server is stopping"
+        return next((host.refused for host in list(self._hosts.values()) if host.refused), "")
 
     def drain(self) -> None:
         """Grant no more trials."""
@@ -176,11 +185,15 @@ def arguments_of(identity: StudyIdentity, control: Control) -> Arguments:
     refuse_code(identity.algorithm)
     if identity.warm_start is not None:
         raise InvalidArgument("warm_start", identity.warm_start, "None for a study of a server")
+    try:
+        algorithm = algorithm_from_json(identity.algorithm)
+    except TypeError as error:
+        raise InvalidArgument("algorithm", identity.algorithm, "the JSON form of an algorithm", str(error)) from None
     return Arguments(
         name=check_name(identity.name),
         space=Space.from_json(identity.space),
         metrics=identity.metrics,
-        algorithm=algorithm_from_json(identity.algorithm),
+        algorithm=algorithm,
         seed=identity.seed,
         initial=identity.initial,
         sampling=identity.sampling,

@@ -97,6 +97,7 @@ class StudyHost:
 
     Attributes:
         study: The study.
+        refused: Why the database takes nothing now; "" if it does.
         decided: How many commands were decided.
         commits: How many batches were decided.
     """
@@ -105,6 +106,7 @@ class StudyHost:
         self, study: Study, *, most_arrived: int = MOST_ARRIVED, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.study = study
+        self.refused = ""
         self.decided = 0
         self.commits = 0
         self._owner = study.owner
@@ -214,6 +216,7 @@ class StudyHost:
             for batch in batches:
                 batch.replies = [next(replies) for _ in batch.commands]
         except Exception as error:
+            self.refused = str(error) if isinstance(error, StorageError) else ""
             if len(commands) == 1:
                 batches[0].fail(error)
             else:
@@ -247,6 +250,7 @@ class StudyHost:
         own = [self._own_reply(command) for command in commands]
         others = [command for command, reply in zip(commands, own, strict=True) if reply is None]
         decided = iter(self._owner.execute(others) if others else ())
+        self.refused = ""
         self.decided += len(commands)
         self.commits += 1
         return [

@@ -82,7 +82,7 @@ class Server:
             server.drain()
             studies.drain()
             if http is not None:
-                await http.stop(_GRACE_SECONDS)
+                await http.stop()
             await server.stop(_GRACE_SECONDS)
         finally:
             await asyncio.to_thread(studies.close)
