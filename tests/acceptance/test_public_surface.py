@@ -50,7 +50,8 @@ NAMES = [
 HEAVY = [
     *("alembic", "click", "cloudpickle", "msgspec", "numpy", "psutil", "rich", "sqlalchemy"),
     *("jax", "keras", "matplotlib", "pandas", "PIL", "safetensors", "scipy", "sklearn", "torch"),
-    *("grpc", "optuna", "ray", "sqlalchemy.dialects.postgresql"),
+    *("google.protobuf", "grpc", "starlette", "uvicorn"),
+    *("optuna", "ray", "sqlalchemy.dialects.postgresql"),
 ]
 # libraries that using the public names may import
 USED = {"msgspec", "numpy", "sqlalchemy"}

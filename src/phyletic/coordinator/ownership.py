@@ -17,7 +17,7 @@ from phyletic.storage.database import Database
 
 
 class Ownership(Protocol):
-    """Decides for a study; safe to use from threads. :class:`phyletic.coordinator.owner.Owner` documents each method."""
+    """Decides for a study; safe to use from threads. :class:`phyletic.coordinator.owner.Owner` documents it."""
 
     @property
     def database(self) -> Database:

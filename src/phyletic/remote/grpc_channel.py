@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -25,8 +26,8 @@ try:
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "grpcio", "service", "a study of a server") from error
 
+from phyletic.records import StudyChange, StudyIdentity
 from phyletic.remote.deferred_calls import DeferredCalls
-from phyletic.records import StudyChange, StudyControl, StudyIdentity
 from phyletic.remote.wire import command_to_message, from_message, reply_from_message, to_message
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.mirror import StudyRows
@@ -103,7 +104,8 @@ class Connection:
         """Return the server's versions and limits."""
         from phyletic.version import __version__
 
-        return self._call("Hello", pb.HelloRequest(version=__version__))
+        reply: pb.HelloReply = self._call("Hello", pb.HelloRequest(version=__version__))
+        return reply
 
     def create(self, identity: StudyIdentity, control: Control) -> Found:
         """Create a study, or return the one of that name.
@@ -225,9 +227,8 @@ class Connection:
         )
 
     def _call(self, name: str, request: Message, timeout: float = _SECONDS) -> Any:
-        with _translated(self.url):
-            with self.deferred.calling():
-                return self._calls[name](request, timeout=timeout, metadata=self._metadata())
+        with _translated(self.url), self.deferred.calling():
+            return self._calls[name](request, timeout=timeout, metadata=self._metadata())
 
     def _metadata(self) -> list[tuple[str, str]]:
         token = self._token()
@@ -319,18 +320,13 @@ def _wait_for(call: Any) -> None:
     done.wait(max(0.0, until - time.monotonic()))
 
 
-class _translated:
-    """Raise errors of gRPC as those of phyletic."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (grpc.RpcError, grpc.FutureCancelledError)):
-            raise translated(error, self._url) from None
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Raise errors of gRPC in the block as those of phyletic."""
+    try:
+        yield
+    except (grpc.RpcError, grpc.FutureCancelledError) as error:
+        raise translated(error, url) from None
 
 
 def translated(error: Any, url: str) -> errors.PhyleticError:

@@ -229,7 +229,7 @@ class RemoteOwner:
                 match command, reply:
                     case Ask(session=session), Granted(grants=grants):
                         self._held.setdefault(session, set()).update(grant.trial.number for grant in grants)
-                    case (Tell(lease=lease) | Fail(lease=lease)), (Done() | Refused()):
+                    case ((Tell(lease=lease) | Fail(lease=lease)), (Done() | Refused())):
                         self._held.get(lease.session, set()).discard(lease.trial)
             if any(self._held.values()) and not self._renewing and not self.forked:
                 self._renewing = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Replica:
         """Forget the copy."""
         self._copy.close()
 
-    def transaction(self, durable: bool = True) -> Iterator[Reader]:  # type: ignore[override]
+    def transaction(self, durable: bool = True) -> AbstractContextManager[Reader]:
         """Raise StorageUnsupported: the server writes."""
         raise StorageUnsupported(f"{self.location} writes its studies: change them by the methods of Study")
 

@@ -30,9 +30,6 @@ _Put = Callable[[Any, Message, str], None]
 _Take = Callable[[Message, str], Any]
 """Takes a value out of a message's field."""
 
-DEEPEST = 50
-"""How deep plain values may be nested in each other."""
-
 
 def to_message(record: Any, kind: type[M]) -> M:
     """Return the protobuf message of a record.
@@ -56,7 +53,8 @@ def from_message(message: Message, kind: type[T]) -> T:
     Raises:
         InvalidArgument: The message does not say what a record needs.
     """
-    record: T = _taker(kind)(message)
+    take: Any = _taker
+    record: T = take(kind)(message)
     return record
 
 
@@ -112,17 +110,15 @@ def put_value(value: Any, message: pb.Value) -> None:
         put_value(msgspec.to_builtins(value), message)
 
 
-def take_value(message: pb.Value, depth: int = 0) -> Any:
-    """Return the plain data of a message, or raise InvalidArgument."""
-    if depth > DEEPEST:
-        raise InvalidArgument("value", f"nested {depth} deep", f"nested at most {DEEPEST} deep")
+def take_value(message: pb.Value) -> Any:
+    """Return the plain data of a message, or raise InvalidArgument; protobuf itself limits how deep it is nested."""
     match message.WhichOneof("kind"):
         case "null":
             return None
         case "list":
-            return [take_value(item, depth + 1) for item in message.list.values]
+            return [take_value(item) for item in message.list.values]
         case "map":
-            return take_values(message.map.entries, depth + 1)
+            return take_values(message.map.entries)
         case "large_integer":
             digits = message.large_integer
             if len(digits) > 1000 or not digits.removeprefix("-").isdecimal():
@@ -141,9 +137,9 @@ def put_values(values: Mapping[str, Any], entries: Any) -> None:
         put_value(value, entry.value)
 
 
-def take_values(entries: Any, depth: int = 0) -> dict[str, Any]:
+def take_values(entries: Any) -> dict[str, Any]:
     """Return plain data by name, or raise InvalidArgument."""
-    taken = {entry.name: take_value(entry.value, depth) for entry in entries}
+    taken = {entry.name: take_value(entry.value) for entry in entries}
     if len(taken) != len(entries):
         raise InvalidArgument("names", [entry.name for entry in entries], "different from each other")
     return taken
@@ -173,12 +169,10 @@ def _put_entries(entries: Any, message: Any) -> None:
 
 
 def _take_space(message: pb.Space) -> dict[str, Any]:
-    return {"format": message.format, "entries": _take_entries(message.entries, 1)}
+    return {"format": message.format, "entries": _take_entries(message.entries)}
 
 
-def _take_entries(entries: Any, depth: int) -> list[dict[str, Any]]:
-    if depth > DEEPEST:
-        raise InvalidArgument("space", f"nested {depth} deep", f"nested at most {DEEPEST} deep")
+def _take_entries(entries: Any) -> list[dict[str, Any]]:
     taken = []
     for entry in entries:
         kind = entry.WhichOneof("domain")
@@ -187,12 +181,12 @@ def _take_entries(entries: Any, depth: int) -> list[dict[str, Any]]:
         domain = getattr(entry, kind)
         made: dict[str, Any] = {"name": entry.name, "type": kind}
         if kind == "group":
-            made["entries"] = _take_entries(domain.entries, depth + 1)
+            made["entries"] = _take_entries(domain.entries)
         else:
             for field in domain.DESCRIPTOR.fields:
                 if field.name == "spaces":
                     if len(domain.spaces):
-                        made["spaces"] = [_take_entries(space.entries, depth + 1) for space in domain.spaces]
+                        made["spaces"] = [_take_entries(space.entries) for space in domain.spaces]
                 elif domain.HasField(field.name):
                     made[field.name] = take_value(getattr(domain, field.name))
         taken.append(made)
@@ -240,7 +234,8 @@ def _put_pairs(value: Mapping[str, Any], entries: Any) -> None:
 
 
 def _fill(record: Any, message: Message) -> None:
-    for name, put in _putters(type(record), message.DESCRIPTOR):
+    putters: Any = _putters
+    for name, put in putters(type(record), message.DESCRIPTOR):
         value = getattr(record, name)
         if value is not None:
             put(value, message, name)
@@ -260,10 +255,12 @@ def _putters(kind: type, descriptor: Descriptor) -> tuple[tuple[str, _Put], ...]
 
 def _putter(field: FieldDescriptor) -> _Put:
     repeated, inner = field.is_repeated, field.message_type
+    if inner is None and repeated:
+        # a set has no order: in order, the same set is the same bytes
+        return lambda value, message, name: getattr(message, name).extend(
+            sorted(value) if isinstance(value, frozenset) else value
+        )
     if inner is None:
-        if repeated:
-            return lambda value, message, name: getattr(message, name).extend(sorted(value))\
-                if type(value) is frozenset else getattr(message, name).extend(value)
         return lambda value, message, name: setattr(message, name, value)
     if inner.name == "NamedValue":
         return lambda value, message, name: put_values(value, getattr(message, name))
@@ -294,12 +291,12 @@ def _putter(field: FieldDescriptor) -> _Put:
 def _taker(kind: Any) -> Callable[[Message], Any]:
     """Return what makes a record of a message."""
     hints = typing.get_type_hints(kind)
-    by_descriptor: dict[Descriptor, list[tuple[str, _Take]]] = {}
+    by_descriptor: dict[Any, list[tuple[str, _Take]]] = {}
 
     def take(message: Message) -> Any:
         takes = by_descriptor.get(message.DESCRIPTOR)
         if takes is None:
-            fields = message.DESCRIPTOR.fields_by_name
+            fields: Any = message.DESCRIPTOR.fields_by_name
             takes = [(name, _take_field(fields[name], hints[name])) for name in _names(kind) if name in fields]
             by_descriptor[message.DESCRIPTOR] = takes
         return kind(**{name: take(message, name) for name, take in takes})
@@ -367,7 +364,8 @@ def _without_none(hint: Any) -> Any:
 
 def _names(kind: Any) -> tuple[str, ...]:
     if issubclass(kind, msgspec.Struct):
-        return kind.__struct_fields__
+        names: tuple[str, ...] = kind.__struct_fields__
+        return names
     return tuple(field.name for field in dataclasses.fields(kind))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -150,7 +150,7 @@ def _check_evaluations(evaluations: Sequence[Evaluation], most: int) -> None:
         _check_text("evaluations.metric", evaluation.metric, 200)
 
 
-def _check_values(name: str, values: dict[str, object]) -> None:  # type: ignore[type-arg,unused-ignore]
+def _check_values(name: str, values: Mapping[str, object]) -> None:
     _check_count(name, list(values), _MOST_VALUES)
     for path, value in values.items():
         _check_text(name, path, 1000)

@@ -187,7 +187,8 @@ class GrpcServer:
         control = from_message(request.control, Control)
         check(control)
         study = await self._in_thread(self._studies.create, identity, control)
-        return await self._in_thread(self._found, study.name)
+        reply: pb.StudyReply = await self._in_thread(self._found, study.name)
+        return reply
 
     async def _get_study(self, request: pb.GetStudyRequest) -> pb.StudyReply:
         reply: pb.StudyReply = await self._in_thread(self._found, request.study)
@@ -207,7 +208,9 @@ class GrpcServer:
         hold = request.wait_seconds
         if not 0 <= hold <= 3600:
             raise InvalidArgument("wait_seconds", hold, f"a number from 0 to {LONGEST_HOLD:g}")
-        host = self._studies.hosts.get(request.study) or await self._in_thread(self._studies.host, request.study)
+        host = self._studies.hosts.get(request.study)
+        if host is None:
+            host = await self._in_thread(self._studies.host, request.study)
         replies = await asyncio.wrap_future(host.submit(commands, min(hold, LONGEST_HOLD)))
         return pb.ExchangeReply(replies=[reply_to_message(one) for one in replies])
 

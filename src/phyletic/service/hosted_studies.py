@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from phyletic.coordinator.messages import Control
@@ -75,10 +75,9 @@ class HostedStudies:
             return host
         with self._lock:
             if name not in self._hosts:
-                host = StudyHost(self._study(name))
+                self._hosts[name] = StudyHost(self._study(name))
                 if self._draining:
-                    host.drain()
-                self._hosts[name] = host
+                    self._hosts[name].drain()
             return self._hosts[name]
 
     def stored(self, name: str) -> StoredStudy:
@@ -209,7 +208,9 @@ def refuse_code(document: Any) -> None:
         kind = document.get("type")
         if kind == "UserFunction" or (isinstance(kind, str) and ":" in kind):
             allowed = "made of phyletic's own rules: no code crosses the wire"
-            hint = "A function or class of your own must be named in the server's configuration: create this study there"
+            hint = (
+                "A function or class of your own must be named in the server's configuration: create this study there"
+            )
             raise InvalidArgument("algorithm", document.get("name", kind), allowed, hint)
         for item in document.values():
             refuse_code(item)

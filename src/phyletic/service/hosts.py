@@ -288,7 +288,7 @@ class StudyHost:
     # --- held asks ----------------------------------------------------------------------------------------------
 
     def _answer_held(self, changed: bool) -> None:
-        """Ask again for the asks that are held if their answer may have changed, and answer those whose time is over."""
+        """Ask again for held asks if their answer may have changed, and answer those whose time is over."""
         some, now = _FIRST_ASKS, self._clock()
         # the leases of silent sessions pass without a command
         again = changed or now >= self._ask_at

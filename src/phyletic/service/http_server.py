@@ -22,8 +22,8 @@ from phyletic.service.hosts import QueueFull
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
-    Failure,
     FailRequest,
+    Failure,
     HeartbeatRequest,
     NewStudy,
     StudyDocument,
@@ -162,7 +162,9 @@ class HttpServer:
             commands: The commands, as :func:`phyletic.service.door.admit` returned them.
             hold: Seconds for which an ask may be held.
         """
-        host = self._studies.hosts.get(study) or await asyncio.to_thread(self._studies.host, study)
+        host = self._studies.hosts.get(study)
+        if host is None:
+            host = await asyncio.to_thread(self._studies.host, study)
         return await asyncio.wrap_future(host.submit(commands, hold))
 
     # --- studies ------------------------------------------------------------------------------------------------

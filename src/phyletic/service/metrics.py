@@ -26,7 +26,9 @@ def metrics_text(studies: HostedStudies, *, ready: bool) -> str:
     hosts = dict(studies.hosts)
     for name, kind, meaning, attribute in _FIGURES:
         lines += [f"# HELP phyletic_{name} {meaning}", f"# TYPE phyletic_{name} {kind}"]
-        lines += [f"phyletic_{name}{{study={_quoted(study)}}} {getattr(host, attribute)}" for study, host in hosts.items()]
+        lines += [
+            f"phyletic_{name}{{study={_quoted(study)}}} {getattr(host, attribute)}" for study, host in hosts.items()
+        ]
     used = resource.getrusage(resource.RUSAGE_SELF)
     lines += ["# HELP process_cpu_seconds_total Processor time.", "# TYPE process_cpu_seconds_total counter"]
     lines.append(f"process_cpu_seconds_total {used.ru_utime + used.ru_stime:.3f}")

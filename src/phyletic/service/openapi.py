@@ -12,8 +12,8 @@ from phyletic.records import StudyChange, StudyIdentity
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
-    Failure,
     FailRequest,
+    Failure,
     HeartbeatRequest,
     NewStudy,
     StudyDocument,

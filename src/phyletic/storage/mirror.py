@@ -107,7 +107,8 @@ def rows_since(
         statement = statement.where(_t.number > after_trial)
     found = list(connection.execute(statement.order_by(_t.number).limit(limit + 1)))
     reported = _evaluations(connection, stored.id, [row.number for row in found[:limit]])
-    trials, room = [], _MOST_EVALUATIONS
+    trials: list[MirroredTrial] = []
+    room = _MOST_EVALUATIONS
     for row in found[:limit]:
         evaluations = tuple(reported.get(row.number, ()))
         room -= len(evaluations)
@@ -164,9 +165,7 @@ def _events(connection: Connection, study_id: int, since: int, limit: int) -> tu
     if last is not None:
         statement = statement.where(_e.sequence <= last)
     events = [
-        MirroredEvent(
-            sequence=sequence, position=position, event=Event(kind=kind, at=at, trial=trial, payload=payload)
-        )
+        MirroredEvent(sequence=sequence, position=position, event=Event(kind=kind, at=at, trial=trial, payload=payload))
         for sequence, position, kind, at, trial, payload in connection.execute(
             statement.order_by(_e.sequence, _e.position)
         )

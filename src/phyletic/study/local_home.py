@@ -59,9 +59,7 @@ class LocalHome:
         """Create a study, or return it if another process has just created it; see :meth:`Home.create`."""
         return _create(self._database, space, given)
 
-    def owner(
-        self, stored: StoredStudy, space: Space, algorithm: Algorithm, given: Arguments
-    ) -> tuple[Owner, Control]:
+    def owner(self, stored: StoredStudy, space: Space, algorithm: Algorithm, given: Arguments) -> tuple[Owner, Control]:
         """Return the study's owner, which all Study objects of this process share; see :meth:`Home.owner`."""
         checkpoints, control = _checkpoints(self._database, stored, given)
         return _shared_owner(self._database, stored.identity, space, algorithm, checkpoints), control

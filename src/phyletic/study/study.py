@@ -13,8 +13,8 @@ from phyletic.coordinator.control import check_control, check_count
 from phyletic.coordinator.enqueued import check_enqueued
 from phyletic.coordinator.inbox import InboxChannel, Request
 from phyletic.coordinator.messages import Control, Enqueue, Pin, Stop
-from phyletic.coordinator.ownership import Ownership
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.coordinator.ownership import Ownership
 from phyletic.errors import InvalidArgument, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.algorithm import check_algorithm

@@ -170,9 +170,7 @@ def detached_source(
         check_number("give_up_after", give_up_after, above=0)
     session = secrets.token_hex(16)
     over = threading.Event()
-    detached = DetachedChannel(
-        channel, worker=worker, lease_seconds=lease_seconds, give_up_after=give_up_after
-    )
+    detached = DetachedChannel(channel, worker=worker, lease_seconds=lease_seconds, give_up_after=give_up_after)
 
     def leave(session: str) -> None:
         # if this does not reach the owner, the deadlines pass
