@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import random
 from typing import Any
 
@@ -22,7 +23,7 @@ from phyletic.testing.example import example_study
 SESSION = "a" * 32
 TYPED = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
 CALLS = [name for name, method in SERVICE.methods_by_name.items() if not method.server_streaming]
-ROUNDS = 100
+ROUNDS = int(os.environ.get("PHYLETIC_FUZZ_ROUNDS", "100"))
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,13 @@ def requests(server: Server) -> dict[str, list[Any]]:
     }
 
 
+def written(server: Server) -> list[Any]:
+    """Return what shows that something was written: the studies and their sequence numbers."""
+    connection = connection_to(server.url)
+    found = [connection.study(identity.name) for identity in connection.studies()]
+    return [one and (one.stored.identity.uuid, one.stored.counters.sequence) for one in found]
+
+
 def mutated(raw: bytes, chance: random.Random) -> bytes:
     """Return bytes that are almost, or not at all, a request."""
     body = bytearray(raw)
@@ -100,7 +108,7 @@ def test_almost_good_bytes_get_a_typed_refusal(server: Server, call: str) -> Non
     with grpc.insecure_channel(server.url.removeprefix("grpc://")) as channel:
         method = channel.unary_unary(f"/{SERVICE.full_name}/{call}")
         for _ in range(ROUNDS):
-            raw = mutated(chance.choice(good), chance)
+            raw, before = mutated(chance.choice(good), chance), written(server)
             try:
                 method(raw, timeout=10)
             except grpc.RpcError as error:
@@ -108,6 +116,7 @@ def test_almost_good_bytes_get_a_typed_refusal(server: Server, call: str) -> Non
                 assert error.code().name in TYPED, (raw, error.details())
                 assert REFUSED in dict(error.trailing_metadata()), (raw, error.details())
                 assert "Traceback" not in error.details()
+                assert written(server) == before, (raw, error.details())
     assert refused or call in ("Hello", "ListStudies")
 
 

@@ -1,8 +1,8 @@
 """The studies that a server hosts: one thread decides for each, and commits together what has arrived.
 
-An ask that must wait may be held. After each commit the thread asks again for those that are held, the longest first,
-and stops at the first that must still wait: so an end of a generation wakes all, and a commit that frees no trial costs
-one ask, however many are held.
+An ask that must wait may be held. After each commit the thread asks again for a few that are held, the longest first,
+for more if all of them got an answer, and stops once one must still wait. So the end of a generation wakes all, and a
+commit that frees no trial costs a few asks, however many are held.
 """
 
 from __future__ import annotations
@@ -270,6 +270,8 @@ class StudyHost:
         if isinstance(command, Stop):
             return self._stop(command)
         if isinstance(command, Ask) and command.session in self._stopped:
+            # its run ends with this; if it asks again, it is a new run
+            self._stopped.discard(command.session)
             return Finished("stopped by a person")
         if isinstance(command, Ask) and self._draining:
             return Wait(_STOPPING)
