@@ -40,6 +40,7 @@ NAMES = [
     "TrialState",
     "Truncation",
     "Wait",
+    "connect",
     "delete_study",
     "early_stop",
     "grid",

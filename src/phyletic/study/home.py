@@ -13,6 +13,9 @@ from phyletic.space import Space
 from phyletic.storage.changes import StoredStudy
 from phyletic.study.identity import Arguments
 
+SERVER = "grpc://"
+"""How the URL of a server begins."""
+
 
 class Home(Protocol):
     """A place that keeps studies."""
@@ -61,7 +64,7 @@ def home_at(storage: str | Path | None) -> Home:
         InvalidArgument: It is no place for studies.
         MissingDependency: It is a server's URL, and the libraries for it are missing.
     """
-    if isinstance(storage, str) and storage.startswith("grpc://"):
+    if isinstance(storage, str) and storage.startswith(SERVER):
         from phyletic.study.remote_home import RemoteHome
 
         return RemoteHome(storage)
