@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc")
+
+import grpc
 
 from phyletic.coordinator.messages import Ask, Fail, Granted, Heartbeat, Join, Tell
 from phyletic.records import Evaluation
@@ -82,6 +84,15 @@ def written(server: Server) -> list[Any]:
     return [one and (one.stored.identity.uuid, one.stored.counters.sequence) for one in found]
 
 
+def refusal(method: Any, raw: bytes) -> Any:
+    """Return the error with which a call ends; None if it ends well."""
+    try:
+        method(raw, timeout=10)
+    except grpc.RpcError as error:
+        return error
+    return None
+
+
 def mutated(raw: bytes, chance: random.Random) -> bytes:
     """Return bytes that are almost, or not at all, a request."""
     body = bytearray(raw)
@@ -109,9 +120,8 @@ def test_almost_good_bytes_get_a_typed_refusal(server: Server, call: str) -> Non
         method = channel.unary_unary(f"/{SERVICE.full_name}/{call}")
         for _ in range(ROUNDS):
             raw, before = mutated(chance.choice(good), chance), written(server)
-            try:
-                method(raw, timeout=10)
-            except grpc.RpcError as error:
+            error = refusal(method, raw)
+            if error is not None:
                 refused += 1
                 assert error.code().name in TYPED, (raw, error.details())
                 assert REFUSED in dict(error.trailing_metadata()), (raw, error.details())
@@ -130,7 +140,8 @@ def test_a_message_that_is_too_large_is_refused(server: Server) -> None:
 
 PATHS = ["", "/study/ask", "/study/tell", "/study/fail", "/study/heartbeat", "/study/control"]
 BODIES = [
-    b'{"name": "n", "space": {"lr": {"type": "float", "low": 0, "high": 1}}, "metrics": [{"name": "s", "mode": "max"}], '
+    b'{"name": "n", "space": {"lr": {"type": "float", "low": 0, "high": 1}}, "metrics": [{"name": "s", '
+    b'"mode": "max"}], '
     b'"algorithm": {"type": "PBT", "population": 4, "interval": 5}}',
     b'{"worker": "w", "slots": 2, "wait_seconds": 0, "in_memory": [1, 2]}',
     b'{"lease": {"trial": 0, "fence": 1, "token": "t", "session": "%s"}, "metrics": {"score": 1}}' % SESSION.encode(),

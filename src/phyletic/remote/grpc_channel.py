@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -57,6 +57,21 @@ class Found(msgspec.Struct, frozen=True):
 
     stored: StoredStudy
     checkpoints: str
+
+
+class Following(Protocol):
+    """Follows what is committed to a study, by the exchanges that are made anyway."""
+
+    def since(self) -> int | None:
+        """Return the sequence number that is known; None if nothing is to be followed."""
+
+    def take(self, changes: Sequence[StudyChange], missed: bool) -> None:
+        """Take what was committed after it.
+
+        Args:
+            changes: The changes, in order.
+            missed: Whether some are not among them.
+        """
 
 
 class Connection:
@@ -138,6 +153,7 @@ class Connection:
         hold: float = 0.0,
         timeout: float | None = None,
         interrupted: Callable[[], bool] = lambda: False,
+        following: Following | None = None,
     ) -> tuple[Reply, ...]:
         """Have commands of sessions decided; see :meth:`Channel.exchange`.
 
@@ -147,8 +163,10 @@ class Connection:
             hold: Seconds for which an ask that must wait may be held.
             timeout: Seconds to wait for the replies, beside ``hold``; None for the usual ones.
             interrupted: Looked at while an ask is held; once it is true, the commands are sent again and not held.
+            following: Takes what is committed until the reply.
         """
-        request = pb.ExchangeRequest(study=study, wait_seconds=hold)
+        since = None if following is None else following.since()
+        request = pb.ExchangeRequest(study=study, wait_seconds=hold, changes_since=since)
         request.commands.extend([command_to_message(command) for command in commands])
         seconds = (_SECONDS if timeout is None else timeout) + hold
         if hold <= 0:
@@ -156,7 +174,10 @@ class Connection:
         else:
             reply = self._held_call(request, seconds, interrupted)
             if reply is None:
-                return self.exchange(study, commands, timeout=timeout)
+                return self.exchange(study, commands, timeout=timeout, following=following)
+        if following is not None and since is not None:
+            changes = [from_message(change, StudyChange) for change in reply.changes]
+            following.take(changes, reply.changes_missed)
         return tuple([reply_from_message(one) for one in reply.replies])
 
     def _held_call(
@@ -243,6 +264,7 @@ class GrpcChannel:
         study: The study's name.
         hold: Seconds for which the server may hold an ask that must wait.
         interrupted: Whether an ask that is held should return.
+        following: Takes what is committed meanwhile.
     """
 
     def __init__(
@@ -252,11 +274,13 @@ class GrpcChannel:
         *,
         hold: float = 0.0,
         interrupted: Callable[[], bool] = lambda: False,
+        following: Following | None = None,
     ) -> None:
         self._connection = connection
         self._study = study
         self._hold = hold
         self._interrupted = interrupted
+        self._following = following
         self._closed = threading.Event()
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
@@ -270,8 +294,15 @@ class GrpcChannel:
         asks = bool(own) and isinstance(own[-1], Ask)
         hold = self._hold if asks and not self._interrupted() else 0.0
         replies = iter(
-            self._connection.exchange(self._study, own, hold=hold, timeout=timeout, interrupted=self._interrupted)
-            if own
+            self._connection.exchange(
+                self._study,
+                own,
+                hold=hold,
+                timeout=timeout,
+                interrupted=self._interrupted,
+                following=self._following,
+            )
+            if own or not commands
             else ()
         )
         return tuple(

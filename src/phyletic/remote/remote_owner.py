@@ -24,7 +24,7 @@ from phyletic.coordinator.state import StudyState
 from phyletic.errors import NotFound, PhyleticError, Unreachable
 from phyletic.evolution import Algorithm
 from phyletic.evolution.arguments import check_number
-from phyletic.records import StudyIdentity
+from phyletic.records import StudyChange, StudyIdentity
 from phyletic.remote.grpc_channel import Connection, GrpcChannel
 from phyletic.remote.replica import Replica
 from phyletic.space import Space
@@ -79,7 +79,7 @@ class RemoteOwner:
         self._renewing = False
         self._known = -1
         self._looked = 0.0
-        self._direct = GrpcChannel(connection, identity.name)
+        self._direct = GrpcChannel(connection, identity.name, following=self)
         self._seen: StudyState | None = None
         self.keep_trying()
 
@@ -99,7 +99,9 @@ class RemoteOwner:
             check_number("give_up_after", give_up_after, above=0)
         self._channel, self._patient = (
             DetachedChannel(
-                GrpcChannel(self._connection, self._identity.name, hold=hold, interrupted=self._draining),
+                GrpcChannel(
+                    self._connection, self._identity.name, hold=hold, interrupted=self._draining, following=self
+                ),
                 worker=f"{socket.gethostname()}:{os.getpid()}"[:200],
                 lease_seconds=seconds,
                 give_up_after=give_up_after,
@@ -169,22 +171,20 @@ class RemoteOwner:
         if all(isinstance(command, Leave) for command in commands):
             self._forget(commands)
             # if this does not reach the server, the deadlines pass
+            replies: tuple[Reply, ...] = (Done(),) * len(commands)
             with suppress(Unreachable):
                 replies = self._direct.exchange(commands)
-                self._hand_on()
-                return replies
-            return (Done(),) * len(commands)
-        replies = channel.exchange(commands)
-        self._note(commands, replies)
-        if any(isinstance(command, (Ask, Tell, Fail, Leave)) for command in commands):
-            self._hand_on()
+        else:
+            replies = channel.exchange(commands)
+            self._note(commands, replies)
+        self.feed.deliver()
         return replies
 
     def wait(self, seconds: float) -> None:
         """Wait some seconds, then hand on what was committed meanwhile."""
         time.sleep(seconds)
         if time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self._hand_on()
+            self._look()
 
     def use(self, user: int) -> None:
         """Note that a user has sessions here, until :meth:`release`."""
@@ -204,21 +204,35 @@ class RemoteOwner:
 
     # --- the feed -----------------------------------------------------------------------------------------------
 
-    def _hand_on(self) -> None:
-        """Hand what was committed since the last time to followers."""
-        if not self.feed.followed:
-            return
+    def since(self) -> int | None:
+        """Return the sequence number until which followers know the study; None while there are none."""
+        return self._known if self.feed.followed else None
+
+    def take(self, changes: Sequence[StudyChange], missed: bool) -> None:
+        """Hand what was committed to followers, each change once.
+
+        Args:
+            changes: The changes, in order.
+            missed: Whether some are not among them; then the copy of the study has them.
+        """
+        with self._lock:
+            if missed:
+                with suppress(Unreachable), self.database.read() as reader:
+                    stored = queries.load_study(reader, self._identity.name)
+                    if stored is not None:
+                        changes = queries.study_changes(reader, stored.id, since=self._known, limit=10_000)
+            new = [change for change in changes if change.sequence > self._known]
+            if new:
+                self._known = new[-1].sequence
+                self.feed.publish(new)
+
+    def _look(self) -> None:
+        """Hand on what others have committed."""
         self._looked = time.monotonic()
-        with suppress(Unreachable), self._lock:
-            with self.database.read() as reader:
-                stored = queries.load_study(reader, self._identity.name)
-                if stored is None:
-                    return
-                changes = queries.study_changes(reader, stored.id, since=self._known, limit=10_000)
-            if changes:
-                self._known = changes[-1].sequence
-                self.feed.publish(changes)
-        self.feed.deliver()
+        if self.feed.followed:
+            with suppress(Unreachable):
+                self._direct.exchange([])
+            self.feed.deliver()
 
     # --- leases -------------------------------------------------------------------------------------------------
 

@@ -212,7 +212,12 @@ class GrpcServer:
         if host is None:
             host = await self._in_thread(self._studies.host, request.study)
         replies = await asyncio.wrap_future(host.submit(commands, min(hold, LONGEST_HOLD)))
-        return pb.ExchangeReply(replies=[reply_to_message(one) for one in replies])
+        answer = pb.ExchangeReply(replies=[reply_to_message(one) for one in replies])
+        if request.HasField("changes_since"):
+            changes = host.changes_since(request.changes_since)
+            answer.changes_missed = changes is None
+            answer.changes.extend([to_message(change, pb.StudyChange) for change in changes or ()])
+        return answer
 
     async def _control(self, request: pb.ControlRequest) -> pb.ControlReply:
         command = command_from_message(request.command)

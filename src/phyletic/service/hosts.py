@@ -28,12 +28,15 @@ from phyletic.coordinator.messages import (
     Wait,
 )
 from phyletic.errors import PhyleticError, StorageBusy, StorageError
+from phyletic.records import StudyChange
+from phyletic.study.status import load_study
 from phyletic.study.study import Study
 from phyletic.workers.attempt import PREEMPTED
 
 _logger = logging.getLogger("phyletic.service")
 MOST_ARRIVED = 20_000
 """Commands that may wait for a decision; beyond it calls are told to come later."""
+_MOST_RECENT = 2_000
 _TICK_SECONDS = 0.5
 _FIRST_ASKS = 8
 _STOPPING = "the server is stopping"
@@ -122,6 +125,10 @@ class StudyHost:
         self._stopped_now = False
         self._draining = False
         self._ending = False
+        self._recent: deque[StudyChange] = deque(maxlen=_MOST_RECENT)
+        with study.database.read() as connection:
+            self._forgotten = load_study(connection, study).counters.sequence
+        self._end_of_feed = self._owner.feed.call(self._remember)
         self._owner.use(id(self))
         self._thread = threading.Thread(target=self._run, name=f"deciding for {study.name}", daemon=True)
         self._thread.start()
@@ -160,6 +167,25 @@ class StudyHost:
             self._arriving.notify()
         return batch.future
 
+    def changes_since(self, sequence: int) -> list[StudyChange] | None:
+        """Return what was committed after a sequence number; None if some of it is not at hand any more."""
+        if sequence < self._forgotten:
+            return None
+        found = []
+        for change in reversed(self._recent):
+            if change.sequence <= sequence:
+                break
+            found.append(change)
+        return found[::-1]
+
+    def _remember(self, changes: Sequence[StudyChange]) -> None:
+        """Keep the latest changes at hand, for clients that follow the study by their exchanges."""
+        room = _MOST_RECENT - len(self._recent)
+        if len(changes) > room:
+            # of the latest that is dropped, others of the same write may be left
+            self._forgotten = (*self._recent, *changes)[len(changes) - room - 1].sequence
+        self._recent.extend(changes)
+
     def drain(self) -> None:
         """Grant no more trials: asks are answered at once that they must wait."""
         with self._arriving:
@@ -172,6 +198,7 @@ class StudyHost:
             self._draining = self._ending = True
             self._arriving.notify()
         self._thread.join()
+        self._end_of_feed()
         self._owner.release(id(self))
 
     # --- the thread ---------------------------------------------------------------------------------------------

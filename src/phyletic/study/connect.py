@@ -56,7 +56,8 @@ class ConnectedServer:
         Raises:
             Unreachable: The connection was lost: watch again from the last change.
         """
-        return self._connection.watch(check_name(name), check_integer("since", since, -1))
+        check_integer("since", since, -1)
+        return self._connection.watch(check_name(name), since)
 
     def __iter__(self) -> Iterator[Study]:
         """Yield its studies, in the order in which they were created."""

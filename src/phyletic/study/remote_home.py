@@ -11,10 +11,11 @@ from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.checkpoints.blobs import blobs_at
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.messages import Control
-from phyletic.errors import InvalidArgument
+from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
 from phyletic.records import StudyIdentity
 from phyletic.remote.connections import connection_to
+from phyletic.remote.grpc_channel import Found
 from phyletic.remote.remote_owner import RemoteOwner
 from phyletic.remote.replica import Replica
 from phyletic.space import Space
@@ -44,10 +45,17 @@ class RemoteHome:
 
     def create(self, space: Space, given: Arguments) -> StoredStudy:
         """Create a study, or return it if another process has just created it; see :meth:`Home.create`."""
+        found: Found | None
         if given.warm_start is not None:
             allowed = "None for a study of a server: create it on the server's machine"
             raise InvalidArgument("warm_start", str(given.warm_start), allowed)
-        found = self._connection.create(create_identity(given, space), given.control)
+        try:
+            found = self._connection.create(create_identity(given, space), given.control)
+        except StudyMismatch:
+            # another client was quicker; a seed that was drawn here is no difference
+            found = self._connection.study(given.name)
+            if found is None:
+                raise
         self._checkpoints[given.name] = found.checkpoints
         return found.stored
 

@@ -33,9 +33,7 @@ def described() -> dict[str, str]:
 def test_the_stubs_are_current(tmp_path: Path) -> None:
     pytest.importorskip("grpc_tools")
     for made in stubs.generate(tmp_path):
-        assert (stubs.PROTO.parent / made.name).read_text() == made.read_text(), (
-            "run: python -m phyletic.remote.stubs"
-        )
+        assert (stubs.PROTO.parent / made.name).read_text() == made.read_text(), "run: python -m phyletic.remote.stubs"
 
 
 def test_version_1_only_grows() -> None:

@@ -150,10 +150,9 @@ def test_a_batch_that_is_refused_is_decided_again_one_by_one(host, study, monkey
     begun.set()
     assert granted(blocking).trial.number == 0
     assert granted(good).trial.number == 1
-    with pytest.raises(TrainingError):
-        reply = bad.result(10)[-1]
-        assert isinstance(reply, Refused)
-        raise reply.exception()
+    (reply,) = bad.result(10)
+    assert isinstance(reply, Refused)
+    assert isinstance(reply.exception(), TrainingError)
 
 
 def test_a_database_that_takes_nothing_says_so_until_it_does(host, study, monkeypatch):
@@ -195,6 +194,24 @@ def test_a_stopped_run_gets_no_more_trials_and_a_new_one_does(host):
     assert host.submit([Heartbeat(lease=other.lease)]).result(10)[0].stop == ""
     host.submit([Stop(now=True)]).result(10)
     assert host.submit([Heartbeat(lease=other.lease)]).result(10)[0].stop == PREEMPTED
+
+
+def test_what_was_lately_committed_is_at_hand_and_what_is_older_is_not(host, monkeypatch):
+    monkeypatch.setattr("phyletic.service.hosts._MOST_RECENT", 8)
+    before = host.study.changes()[-1].sequence if host.study.changes() else 0
+    told_first = host.submit([told(granted(host.submit(asking(1))))]).result(10)
+    assert isinstance(told_first[0], Done)
+    stored = host.study.changes(since=before)
+    assert [(one.sequence, one.kind) for one in host.changes_since(before)] == [
+        (one.sequence, one.kind) for one in stored
+    ]
+    latest = stored[-1].sequence
+    assert host.changes_since(latest) == []
+    for best in (2, 3, 4, 5, 6, 7, 8, 9, 10):
+        host.submit([Control(keep_best=best)]).result(10)
+    assert host.changes_since(before) is None
+    sequences = [one.sequence for one in host.changes_since(host.study.changes()[-3].sequence)]
+    assert sequences == [one.sequence for one in host.study.changes()[-2:]]
 
 
 def test_with_no_worker_there_is_nothing_to_stop(host):

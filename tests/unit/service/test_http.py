@@ -9,7 +9,9 @@ import pytest
 
 pytest.importorskip("grpc")
 pytest.importorskip("starlette")
-httpx = pytest.importorskip("httpx")
+pytest.importorskip("httpx")
+
+import httpx
 
 import phyletic as ph
 from phyletic.service.server import serving
@@ -200,9 +202,10 @@ def test_operations_see_whether_it_is_ready_and_what_it_does(client, server):
 
 def test_the_description_covers_every_call(client, server):
     document = httpx.get(f"{server.http_url}/openapi.json").json()
+    calls = ("trials", "watch", "ask", "tell", "fail", "heartbeat", "control")
     assert set(document["paths"]) == {
         "/v1/studies", "/v1/studies/{study}",
-        *[f"/v1/studies/{{study}}/{call}" for call in ("trials", "watch", "ask", "tell", "fail", "heartbeat", "control")],
+        *[f"/v1/studies/{{study}}/{call}" for call in calls],
     }  # fmt: skip
     text = json.dumps(document)
     for name in document["components"]["schemas"]:

@@ -834,20 +834,26 @@ class ListStudiesReply(_message.Message):
     def __init__(self, studies: _Optional[_Iterable[_Union[StudyIdentity, _Mapping]]] = ...) -> None: ...
 
 class ExchangeRequest(_message.Message):
-    __slots__ = ("study", "commands", "wait_seconds")
+    __slots__ = ("study", "commands", "wait_seconds", "changes_since")
     STUDY_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_SINCE_FIELD_NUMBER: _ClassVar[int]
     study: str
     commands: _containers.RepeatedCompositeFieldContainer[Command]
     wait_seconds: float
-    def __init__(self, study: _Optional[str] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., wait_seconds: _Optional[float] = ...) -> None: ...
+    changes_since: int
+    def __init__(self, study: _Optional[str] = ..., commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ..., wait_seconds: _Optional[float] = ..., changes_since: _Optional[int] = ...) -> None: ...
 
 class ExchangeReply(_message.Message):
-    __slots__ = ("replies",)
+    __slots__ = ("replies", "changes", "changes_missed")
     REPLIES_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_MISSED_FIELD_NUMBER: _ClassVar[int]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
-    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[StudyChange]
+    changes_missed: bool
+    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[StudyChange, _Mapping]]] = ..., changes_missed: bool = ...) -> None: ...
 
 class ControlRequest(_message.Message):
     __slots__ = ("study", "command")
