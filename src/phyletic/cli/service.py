@@ -111,6 +111,9 @@ def worker(
 ) -> None:
     """Run trials of STUDY, which the server at URL decides for, with your training code or a command.
 
+    MODULE:FUNCTION names the training code, as for phyletic run; with --command, one process of a program runs each
+    trial instead. A worker that cannot reach the server trains on and tries again.
+
     The exit status is 0 only if the study is finished. SIGTERM hands the running trials back, and the status is 143.
     """
     if verbose and quiet:
@@ -181,7 +184,7 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
 @setting("--http-port", click.IntRange(0, 65535), HTTP_PORT, "The port of HTTP; 0 takes a free one.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def up(study: str, train: tuple[str, str], workers: int, grpc_port: int, http_port: int, quiet: bool) -> None:
-    """Serve the stored study that MODULE:STUDY names, and run workers for it here until it is finished.
+    """Serve the stored study that MODULE:STUDY names, and run MODULE:FUNCTION in workers here until it is finished.
 
     The commands for separate terminals are printed first. Workers of other machines may join meanwhile.
     """
