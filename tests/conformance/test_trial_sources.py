@@ -1,8 +1,12 @@
 """Every source of trials gives the same trials and keeps the promises of the training loop."""
 
+import urllib.request
+
 import pytest
 
+from phyletic.coordinator.messages import Ask
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.service.json_requests import ExchangeReply, decode, encode
 from phyletic.study.study import Study
 from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
 from phyletic.workers.detached import detached_source
@@ -90,6 +94,46 @@ class TestThisProcessAsAWorkerOfTheService(OverTheService):
 
     def train(self, remote, train, reload):
         remote.run(train, workers=0, reload=reload, verbose=0)
+
+
+class TestALoopOverHttp(TrialSourceConformance):
+    here = True
+    supervised = False
+    detached = True
+
+    def run(self, study, train, reload="changed"):
+        pytest.importorskip("starlette")
+        from phyletic.service.server import serving
+
+        store, space = study.checkpoints, study.space
+        study.close()
+        with (
+            serving(study.storage, http_port=0) as server,
+            detached_source(
+                HttpChannel(server.http_url, study.name),
+                store=store, space=space, worker="far", lease_seconds=2.0, reload=reload,
+            ) as trials,
+        ):  # fmt: skip
+            train(trials)
+
+
+class HttpChannel:
+    """Says commands as JSON, as a worker in another language might."""
+
+    def __init__(self, url, study):
+        self.place = f"{url}/v1/studies/{study}/exchange"
+
+    def exchange(self, commands, timeout=None):
+        body = {"commands": commands, "wait_seconds": 5.0 if isinstance(commands[-1], Ask) else 0.0}
+        request = urllib.request.Request(self.place, encode(body), method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return decode(answer.read(), ExchangeReply).replies
+
+    def wait(self, seconds):
+        pass
+
+    def close(self):
+        pass
 
 
 class TestALoopOverAStudyOfTheService(OverTheService):

@@ -36,6 +36,8 @@ LARGEST_MESSAGE = 4 << 20
 """Bytes of a request."""
 MOST_COMMANDS = 10_000
 """Commands of one exchange."""
+SHORTEST_LEASE = 0.5
+"""Seconds of a lease; for shorter ones the server would be busy with the passing of time alone."""
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _LONGEST_ERROR = 1 << 20
 _LONGEST_TEXT = 10_000
@@ -79,6 +81,8 @@ def check(command: Command) -> None:
             check_worker(command.worker)
             if command.lease_seconds is not None:
                 check_lease_seconds(command.lease_seconds)
+                if command.lease_seconds < SHORTEST_LEASE:
+                    raise InvalidArgument("lease_seconds", command.lease_seconds, f"at least {SHORTEST_LEASE:g}")
         case Leave():
             _check_session(command.session)
             _check_text("error", command.error or "", _LONGEST_ERROR)

@@ -27,8 +27,10 @@ from phyletic.coordinator.messages import (
     Stop,
     Wait,
 )
+from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE
 from phyletic.errors import PhyleticError, StorageBusy, StorageError
 from phyletic.records import StudyChange
+from phyletic.storage import queries
 from phyletic.study.status import load_study
 from phyletic.study.study import Study
 from phyletic.workers.attempt import PREEMPTED
@@ -119,6 +121,7 @@ class StudyHost:
         self._arrived: deque[_Batch] = deque()
         self._count = 0
         self._held: deque[_Batch] = deque()
+        self._tick = _TICK_SECONDS
         self._look_at = 0.0
         self._ask_at = 0.0
         self._stopped: set[str] = set()
@@ -127,7 +130,11 @@ class StudyHost:
         self._ending = False
         self._recent: deque[StudyChange] = deque(maxlen=_MOST_RECENT)
         with study.database.read() as connection:
-            self._forgotten = load_study(connection, study).counters.sequence
+            stored = load_study(connection, study)
+            self._forgotten = stored.counters.sequence
+            for session in queries.open_sessions(connection, stored.id):
+                if session.lease_seconds is not None:
+                    self._tick = min(self._tick, session.lease_seconds / HEARTBEATS_PER_LEASE)
         self._end_of_feed = self._owner.feed.call(self._remember)
         self._owner.use(id(self))
         self._thread = threading.Thread(target=self._run, name=f"deciding for {study.name}", daemon=True)
@@ -154,6 +161,9 @@ class StudyHost:
             QueueFull: Too many commands wait.
         """
         batch = _Batch(commands, self._clock() + hold)
+        for command in commands:
+            if isinstance(command, Join) and command.lease_seconds is not None:
+                self._tick = min(self._tick, command.lease_seconds / HEARTBEATS_PER_LEASE)
         if not commands:
             batch.answer()
             return batch.future
@@ -207,7 +217,7 @@ class StudyHost:
         while True:
             with self._arriving:
                 if not self._arrived and not self._ending:
-                    self._arriving.wait(_TICK_SECONDS)
+                    self._arriving.wait(self._tick)
                 batches = list(self._arrived)
                 self._arrived.clear()
                 self._count = 0
@@ -227,10 +237,13 @@ class StudyHost:
                 return
 
     def _look_around(self) -> None:
-        """Take what other processes of this machine ask for."""
+        """Take what other processes of this machine ask for, and let the owner know that time passes.
+
+        An owner that decides nothing for a quarter of a lease takes it for a sleep of its own, and extends the leases.
+        """
         try:
             if self._owner.begun:
-                self._owner.wait(0)
+                self._owner.execute([])
         except StorageError as error:
             _logger.warning("study %r: %s", self.study.name, error)
 
@@ -322,7 +335,7 @@ class StudyHost:
         # the leases of silent sessions pass without a command
         again = changed or now >= self._ask_at
         if again:
-            self._ask_at = now + _TICK_SECONDS
+            self._ask_at = now + self._tick
         while again and self._held:
             asking = [self._held.popleft() for _ in range(min(some, len(self._held)))]
             still = self._ask_again(asking)
@@ -332,7 +345,7 @@ class StudyHost:
             some *= 2
         if now < self._look_at and not self._draining:
             return
-        self._look_at = now + _TICK_SECONDS
+        self._look_at = now + self._tick
         held, self._held = self._held, deque()
         for batch in held:
             if batch.until <= now or self._draining:

@@ -15,6 +15,7 @@ import msgspec
 from phyletic import errors
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError
+from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.service.door import LARGEST_MESSAGE, admit, check
 from phyletic.service.grpc_server import Authorise, allow_all
 from phyletic.service.hosted_studies import HostedStudies
@@ -22,6 +23,8 @@ from phyletic.service.hosts import QueueFull
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
+    ExchangeReply,
+    ExchangeRequest,
     FailRequest,
     Failure,
     HeartbeatRequest,
@@ -79,6 +82,7 @@ class HttpServer:
             self._route(study, "GetStudy", self._get),
             self._route(f"{study}/trials", "ListTrials", self._trials),
             self._route(f"{study}/watch", "Watch", self._watch),
+            self._route(f"{study}/exchange", "Exchange", self._exchange_all, "POST"),
             self._route(f"{study}/ask", "Exchange", self._ask, "POST"),
             self._route(f"{study}/tell", "Exchange", self._tell, "POST"),
             self._route(f"{study}/fail", "Exchange", self._fail, "POST"),
@@ -228,13 +232,18 @@ class HttpServer:
 
     # --- sessions -----------------------------------------------------------------------------------------------
 
+    async def _exchange_all(self, request: Request) -> Response:
+        given = decode(await _body(request), ExchangeRequest)
+        hold = _hold(given.wait_seconds)
+        replies = await self._exchange(request.path_params["study"], admit(given.commands), hold)
+        return _json(ExchangeReply(replies=replies))
+
     async def _ask(self, request: Request) -> Response:
         given = decode(await _body(request), AskRequest)
-        if not 0 <= given.wait_seconds <= 25:
-            raise InvalidArgument("wait_seconds", given.wait_seconds, "a number from 0 to 25")
+        hold = _hold(given.wait_seconds)
         study = await asyncio.to_thread(self._studies.study, request.path_params["study"])
         commands = admit(given.commands(study.identity.uuid))
-        return _reply((await self._exchange(study.name, commands, given.wait_seconds))[-1])
+        return _reply((await self._exchange(study.name, commands, hold))[-1])
 
     async def _tell(self, request: Request) -> Response:
         given = decode(await _body(request), TellRequest)
@@ -305,6 +314,13 @@ async def _body(request: Request) -> bytes:
         if len(body) > LARGEST_MESSAGE:
             raise InvalidArgument("the request", f"more than {len(body)} bytes", f"at most {LARGEST_MESSAGE} bytes")
     return bytes(body)
+
+
+def _hold(seconds: float) -> float:
+    """Return for how long an ask may be held, or raise InvalidArgument."""
+    if not 0 <= seconds <= LONGEST_HOLD:
+        raise InvalidArgument("wait_seconds", seconds, f"a number from 0 to {LONGEST_HOLD:g}")
+    return seconds
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from phyletic.coordinator.messages import Ask, Command, Control, Fail, Heartbeat, Join, Tell
+from phyletic.coordinator.messages import (
+    Ancestors,
+    Ask,
+    Command,
+    Control,
+    Fail,
+    Heartbeat,
+    Join,
+    Leave,
+    Reply,
+    Save,
+    Tell,
+)
 from phyletic.errors import InvalidArgument
 from phyletic.records import (
     Budget,
@@ -117,6 +129,32 @@ class AskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             session = hashlib.blake2b(named, digest_size=16).hexdigest()
         join = Join(session=session, worker=self.worker, lease_seconds=self.lease_seconds)
         return (join, Ask(session=session, slots=self.slots, in_memory=frozenset(self.in_memory)))
+
+
+SessionCommand: TypeAlias = Join | Leave | Ask | Tell | Fail | Save | Heartbeat | Ancestors
+"""A command of a session, as an object whose ``type`` is its name."""
+
+
+class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Commands of sessions, decided in one transaction: such as a Tell with the next Join and Ask.
+
+    Attributes:
+        commands: The commands, in order; a Join of the same session comes before an Ask.
+        wait_seconds: How long the answer may be held while the last command, an Ask, must wait; at most 25.
+    """
+
+    commands: tuple[SessionCommand, ...]
+    wait_seconds: float = 0.0
+
+
+class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The replies to an exchange.
+
+    Attributes:
+        replies: One for each command; a Refused says why a command had no effect.
+    """
+
+    replies: tuple[Reply, ...]
 
 
 class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

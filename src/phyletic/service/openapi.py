@@ -12,6 +12,8 @@ from phyletic.records import StudyChange, StudyIdentity
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
+    ExchangeReply,
+    ExchangeRequest,
     FailRequest,
     Failure,
     HeartbeatRequest,
@@ -41,6 +43,7 @@ _CALLS: tuple[tuple[str, str, str, Any, Any], ...] = (
     (f"{_STUDY}/trials", "get", "Return trials by number, in pages.", None, TrialPage),
     (f"{_STUDY}/watch", "get", "Stream what is committed, as server-sent events.", None, StudyChange),
     (f"{_STUDY}/ask", "post", "Ask for trials.", AskRequest, Granted | Wait | Finished),
+    (f"{_STUDY}/exchange", "post", "Have commands decided in one transaction.", ExchangeRequest, ExchangeReply),
     (f"{_STUDY}/tell", "post", "Tell the result of an attempt.", TellRequest, Done),
     (f"{_STUDY}/fail", "post", "Say that an attempt ended without a result.", FailRequest, Done),
     (f"{_STUDY}/heartbeat", "post", "Say that an attempt is alive.", HeartbeatRequest, Done),

@@ -89,6 +89,15 @@ def test_an_ask_that_is_not_held_is_answered_at_once(host):
     assert isinstance(host.submit(asking(3)).result(10)[-1], Wait)
 
 
+def test_a_silent_lease_passes_while_nobody_says_anything(host):
+    first = granted(host.submit([Join(session=session(1), worker="w", lease_seconds=1.0), *asking(1)[1:]]))
+    granted(host.submit(asking(2)))
+    time.sleep(1.5)
+    # the server heard nothing, yet it did not sleep: the time counts
+    again = granted(host.submit(asking(3)))
+    assert (again.trial.number, again.trial.losses) == (first.trial.number, 1)
+
+
 def test_a_held_ask_that_nobody_waits_for_gets_no_trial(host):
     first, second = granted(host.submit(asking(1))), granted(host.submit(asking(2)))
     gone, there = host.submit(asking(3), 20.0), host.submit(asking(4), 20.0)

@@ -202,7 +202,7 @@ def test_operations_see_whether_it_is_ready_and_what_it_does(client, server):
 
 def test_the_description_covers_every_call(client, server):
     document = httpx.get(f"{server.http_url}/openapi.json").json()
-    calls = ("trials", "watch", "ask", "tell", "fail", "heartbeat", "control")
+    calls = ("trials", "watch", "exchange", "ask", "tell", "fail", "heartbeat", "control")
     assert set(document["paths"]) == {
         "/v1/studies", "/v1/studies/{study}",
         *[f"/v1/studies/{{study}}/{call}" for call in calls],
