@@ -34,8 +34,10 @@ def serve(storage: str, host: str, grpc_port: int, http_port: int) -> None:
 
     Workers join and leave at any time: phyletic worker grpc://HOST:PORT STUDY MODULE:FUNCTION.
     """
+    from phyletic.service.logs import log_to_stderr
     from phyletic.service.server import Server
 
+    log_to_stderr()
     server = Server(storage, host=host, grpc_port=grpc_port, http_port=http_port)
     _serve(server, storage)
 

@@ -7,8 +7,6 @@ status with the error's name and text; of an error that phyletic does not know, 
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,12 +28,13 @@ from phyletic.remote.wire import command_from_message, from_message, reply_to_me
 from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check
 from phyletic.service.hosted_studies import HostedStudies, refuse_code
 from phyletic.service.hosts import QueueFull
+from phyletic.service.logs import audit, begin_request, logger
 from phyletic.service.watching import committed_changes
 from phyletic.space import Space
 from phyletic.version import __version__
 
-_logger = logging.getLogger("phyletic.service")
-
+REQUEST = "x-request-id"
+"""Key of the metadata, or header, with a client's own id of a request."""
 Authorise = Callable[[str | None, str, str | None], None]
 """Raises unless a token may make a call for a study: ``authorise(token, call, study)``."""
 
@@ -140,6 +139,8 @@ class GrpcServer:
         """
 
         async def serve(raw: bytes, context: Any) -> bytes:
+            metadata = dict(context.invocation_metadata() or ())
+            begin_request(metadata.get(REQUEST))
             try:
                 reply = await call(self._admit(name, raw, context))
                 return reply.SerializeToString()
@@ -187,6 +188,7 @@ class GrpcServer:
         control = from_message(request.control, Control)
         check(control)
         study = await self._in_thread(self._studies.create, identity, control)
+        audit("CreateStudy", study.name, {"uuid": study.identity.uuid})
         reply: pb.StudyReply = await self._in_thread(self._found, study.name)
         return reply
 
@@ -226,6 +228,7 @@ class GrpcServer:
         check(command)
         host = await self._in_thread(self._studies.host, request.study)
         (reply,) = await asyncio.wrap_future(host.submit([command]))
+        audit("Control", request.study, command, reply.message if isinstance(reply, Refused) else "done")
         return pb.ControlReply(reply=reply_to_message(reply))
 
     async def _list_trials(self, request: pb.ListTrialsRequest) -> pb.ListTrialsReply:
@@ -326,6 +329,6 @@ async def _abort(context: Any, call: str, error: Exception) -> None:
         refused = Refused.of(error)
         metadata = ((REFUSED, to_message(refused, pb.Refused).SerializeToString()),)
         await context.abort(status, f"{refused.error}: {refused.message[:4000]}", metadata)
-    request_id = secrets.token_hex(8)
-    _logger.error("%s raised (request %s)", call, request_id, exc_info=error)
+    request_id = begin_request()
+    logger.error("%s raised", call, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, f"an error inside of the server; its log has request {request_id}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +15,7 @@ from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refuse
 from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError
 from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.service.door import LARGEST_MESSAGE, admit, check
-from phyletic.service.grpc_server import Authorise, allow_all
+from phyletic.service.grpc_server import REQUEST, Authorise, allow_all
 from phyletic.service.hosted_studies import HostedStudies
 from phyletic.service.hosts import QueueFull
 from phyletic.service.json_requests import (
@@ -35,6 +33,7 @@ from phyletic.service.json_requests import (
     decode,
     encode,
 )
+from phyletic.service.logs import audit, begin_request, logger
 from phyletic.service.metrics import metrics_text
 from phyletic.service.openapi import openapi_document
 from phyletic.service.watching import committed_changes
@@ -49,7 +48,6 @@ try:
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "starlette", "service", "a server of studies over HTTP") from error
 
-_logger = logging.getLogger("phyletic.service")
 _STATUS = (
     (errors.InvalidArgument, 400),
     (errors.NotFound, 404),
@@ -144,6 +142,7 @@ class HttpServer:
         """
 
         async def serve(request: Request) -> Response:
+            request_id = begin_request(request.headers.get(REQUEST))
             try:
                 token = request.headers.get("authorization", "").removeprefix("Bearer ").strip() or None
                 self._authorise(token, call, request.path_params.get("study"))
@@ -151,8 +150,7 @@ class HttpServer:
             except PhyleticError as error:
                 return _failure(error)
             except Exception as error:
-                request_id = secrets.token_hex(8)
-                _logger.error("%s %s raised (request %s)", method, path, request_id, exc_info=error)
+                logger.error("%s %s raised", method, path, exc_info=error)
                 text = f"an error inside of the server; its log has request {request_id}"
                 return _json(Failure(error="InternalError", message=text), 500)
 
@@ -178,6 +176,7 @@ class HttpServer:
         control = given.control()
         check(control)
         created = await asyncio.to_thread(self._studies.create, given.identity(), control, given.seed is None)
+        audit("CreateStudy", created.name, {"uuid": created.identity.uuid})
         return _json(await asyncio.to_thread(self._document, created.name), 201)
 
     async def _list(self, request: Request) -> Response:
@@ -280,7 +279,9 @@ class HttpServer:
             check(command)
         for reply in await self._exchange(request.path_params["study"], commands):
             if isinstance(reply, Refused):
+                audit("Control", request.path_params["study"], commands, reply.message)
                 return _reply(reply)
+        audit("Control", request.path_params["study"], commands)
         return _json(await asyncio.to_thread(self._document, request.path_params["study"]))
 
     # --- operations ---------------------------------------------------------------------------------------------

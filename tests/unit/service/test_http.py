@@ -244,3 +244,16 @@ def test_a_call_may_be_refused_by_whoever_authorises(tmp_path):
         with pytest.raises(ph.errors.PhyleticError, match="not you"):
             ph.Study("digits", storage=server.url)
     assert asked == [(None, "GetStudy", "digits"), ("right", "ListStudies", None), (None, "GetStudy", "digits")]
+
+
+def test_each_change_is_an_entry_of_the_log_with_its_request(client, caplog):
+    with caplog.at_level("INFO", logger="phyletic.service"):
+        client.post("/studies", content=json.dumps(NEW), headers={"x-request-id": "mine-7"})
+        post(client, "/digits/control", {"population": 3})
+        post(client, "/digits/ask", {"worker": "w"})
+    lines = [(entry.getMessage(), entry.audit["change"]) for entry in caplog.records if hasattr(entry, "audit")]
+    assert [message for message, _ in lines] == [
+        "CreateStudy of study 'digits': done",
+        "Control of study 'digits': done",
+    ]
+    assert "population=3" in lines[1][1]
