@@ -141,6 +141,25 @@ def test_sigterm_hands_the_trial_back_and_ends_with_143(server, tmp_path):
     assert facts(study) == reference()
 
 
+def test_sigterm_ends_a_worker_that_waits_for_a_trial(server, tmp_path):
+    server.start()
+    study = example_study(server.url, population=1)
+    trial = study.ask()
+    with start_process(partial(_run, server.url), tmp_path) as worker:
+        until = time.monotonic() + 20
+        while len(study.database._connection.rows("study", -1).sessions) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        # its ask is held now
+        time.sleep(0.5)
+        worker.terminate()
+        began = time.monotonic()
+        output, _ = worker.communicate(timeout=20)
+    assert worker.returncode == 143, output
+    assert time.monotonic() - began < 5
+    assert study.tell(trial, score=1.0).attempts == 1
+
+
 def test_a_server_ends_by_sigterm_with_status_0_and_answers_what_came_in(server):
     server.start()
     study = example_study(server.url)

@@ -322,8 +322,12 @@ class GrpcChannel:
         self._closed.set()
 
 
-def check_url(url: object) -> str:
+def check_url(url: object, name: str = "storage") -> str:
     """Return the URL of a server, or raise InvalidArgument.
+
+    Args:
+        url: The URL.
+        name: The argument's name.
 
     Example:
         >>> check_url("grpc://localhost:7070")
@@ -333,9 +337,9 @@ def check_url(url: object) -> str:
     host, _, port = str(url).removeprefix(SCHEME).rpartition(":")
     if not isinstance(url, str) or not url.startswith(SCHEME) or not host or not port.isdecimal() or "@" in host:
         shown = "a URL with a password" if "@" in str(url) else url
-        raise InvalidArgument("storage", shown, allowed)
+        raise InvalidArgument(name, shown, allowed)
     if not 0 < int(port) < 65536:
-        raise InvalidArgument("storage", url, allowed)
+        raise InvalidArgument(name, url, allowed)
     return url
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer
 from phyletic.records import StudyChange, StudyIdentity
-from phyletic.study.home import SERVER, home_at
+from phyletic.study.home import home_at
 from phyletic.study.identity import check_name
 from phyletic.study.study import Study
 
@@ -24,8 +23,9 @@ class ConnectedServer:
 
     def __init__(self, url: str) -> None:
         from phyletic.remote.connections import connection_to
+        from phyletic.remote.grpc_channel import check_url
 
-        self.url = url
+        self.url = check_url(url, "url")
         self._home = home_at(url)
         self._connection = connection_to(url)
 
@@ -80,8 +80,6 @@ def connect(url: str) -> ConnectedServer:
     Example:
         ``for study in ph.connect("grpc://localhost:7070"): print(study.name, study.status().state)``
     """
-    if not isinstance(url, str) or not url.startswith(SERVER):
-        raise InvalidArgument("url", url, f'"{SERVER}host:port", such as "{SERVER}localhost:7070"')
     server = ConnectedServer(url)
     server.version  # noqa: B018 - a server that does not answer is met here
     return server

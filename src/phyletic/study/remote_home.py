@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from pathlib import Path
 
 import msgspec
@@ -75,7 +75,8 @@ class RemoteHome:
             checkpoints = Checkpoints(blobs_at(self._checkpoints[name]))
         else:
             checkpoints = Checkpoints(FolderBlobs(given.checkpoints))
-        folder = Path(tempfile.gettempdir()) / f"phyletic-{stored.identity.uuid[:12]}"
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        folder = Path(state) / "phyletic" / stored.identity.uuid
         owner = RemoteOwner(
             self._connection,
             stored.identity,
