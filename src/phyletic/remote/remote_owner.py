@@ -168,15 +168,17 @@ class RemoteOwner:
 
     def _execute(self, commands: Sequence[Command], channel: Channel) -> tuple[Reply, ...]:
         self.begun = True
-        if all(isinstance(command, Leave) for command in commands):
-            self._forget(commands)
-            # if this does not reach the server, the deadlines pass
-            replies: tuple[Reply, ...] = (Done(),) * len(commands)
-            with suppress(Unreachable):
-                replies = self._direct.exchange(commands)
-        else:
-            replies = channel.exchange(commands)
-            self._note(commands, replies)
+        # what a finalizer wants done would meet locks that this thread holds
+        with self._connection.deferred.calling():
+            if all(isinstance(command, Leave) for command in commands):
+                self._forget(commands)
+                replies: tuple[Reply, ...] = (Done(),) * len(commands)
+                # if this does not reach the server, the deadlines pass
+                with suppress(Unreachable):
+                    replies = self._direct.exchange(commands)
+            else:
+                replies = channel.exchange(commands)
+                self._note(commands, replies)
         self.feed.deliver()
         return replies
 
@@ -230,7 +232,7 @@ class RemoteOwner:
         """Hand on what others have committed."""
         self._looked = time.monotonic()
         if self.feed.followed:
-            with suppress(Unreachable):
+            with suppress(Unreachable), self._connection.deferred.calling():
                 self._direct.exchange([])
             self.feed.deliver()
 
@@ -260,7 +262,7 @@ class RemoteOwner:
 
     def renew(self) -> float | None:
         """Renew all leases; return the seconds until they must be renewed again, or None if no lease is held."""
-        with self._lock:
+        with self._connection.deferred.calling(), self._lock:
             sessions = [session for session, trials in self._held.items() if trials]
             self._renewing = bool(sessions)
         if not sessions:

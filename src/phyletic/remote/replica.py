@@ -75,7 +75,9 @@ class Replica:
         """
         with self._lock:
             if not self._reading:
-                self._follow()
+                # a finalizer may read too, and must not do so in the middle of this
+                with self._connection.deferred.calling():
+                    self._follow()
             self._reading += 1
             try:
                 with self._copy.read() as reader:
