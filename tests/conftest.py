@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from hypothesis import HealthCheck, settings
 
@@ -15,6 +18,10 @@ settings.load_profile("phyletic")
 
 # Keras reads this on import, here and in the processes that tests start. The test extra installs torch.
 os.environ.setdefault("KERAS_BACKEND", "torch")
+
+# The logs of workers of a server are kept there.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="phyletic-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # If a shell starts the tests in the background or with nohup, they and the processes they start ignore these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

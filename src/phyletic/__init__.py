@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from phyletic.space import Ordinal as Ordinal
     from phyletic.space import Space as Space
     from phyletic.space import grid as grid
+    from phyletic.study.connect import connect as connect
     from phyletic.study.schedule import Schedule as Schedule
     from phyletic.study.study import Study as Study
     from phyletic.study.study import delete_study as delete_study
@@ -69,6 +70,7 @@ _HOMES = {
     "phyletic.evolution.stateless": ("StudyDefinition", "early_stop", "suggest"),
     "phyletic.records": ("Budget", "Trial", "TrialState"),
     "phyletic.space": ("Choice", "Float", "Int", "Ordinal", "Space", "grid"),
+    "phyletic.study.connect": ("connect",),
     "phyletic.study.schedule": ("Schedule",),
     "phyletic.study.study": ("Study", "delete_study", "studies"),
     "phyletic.workers.live_trial": ("LiveTrial",),

@@ -40,6 +40,7 @@ NAMES = [
     "TrialState",
     "Truncation",
     "Wait",
+    "connect",
     "delete_study",
     "early_stop",
     "grid",
@@ -50,7 +51,8 @@ NAMES = [
 HEAVY = [
     *("alembic", "click", "cloudpickle", "msgspec", "numpy", "psutil", "rich", "sqlalchemy"),
     *("jax", "keras", "matplotlib", "pandas", "PIL", "safetensors", "scipy", "sklearn", "torch"),
-    *("grpc", "optuna", "ray", "sqlalchemy.dialects.postgresql", "starlette", "urllib3", "uvicorn"),
+    *("google.protobuf", "grpc", "starlette", "urllib3", "uvicorn"),
+    *("optuna", "ray", "sqlalchemy.dialects.postgresql"),
 ]
 # libraries that using the public names may import
 USED = {"msgspec", "numpy", "sqlalchemy"}

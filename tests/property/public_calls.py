@@ -158,6 +158,7 @@ MADE: Calls = {
     "Schedule.from_json": (ph.Schedule.from_json, {"text": '{"segments": []}'}),
     "studies": (ph.studies, {"storage": "no.db"}),
     "delete_study": (ph.delete_study, {"name": "study", "storage": "no.db"}),
+    "connect": (ph.connect, {"url": "grpc://127.0.0.1:9"}),
     "grid": (lambda values: ph.grid(values), {"values": {"lr": [0.1]}}),
     "example_study": (example_study, {"storage": None, "population": 2, "steps": 2}),
 }  # fmt: skip

@@ -150,6 +150,7 @@ NAMES = {
 ERRORS: dict[str, tuple[type[PhyleticError], ...]] = {
     "Study.space": (ph.errors.NotFound,),
     "delete_study.storage": (ph.errors.NotFound,),
+    "connect.url": (ph.errors.Unreachable,),
     "tell.metrics": (ph.errors.MetricMissing,),
     "tell.checkpoint": (ph.errors.StateUnsupported,),
     **dict.fromkeys(

@@ -71,6 +71,7 @@ class CommandGroup(click.Group):
         "export": "phyletic.cli.export",
         "plot": "phyletic.cli.plot",
         **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin", "delete"), "phyletic.cli.control"),
+        **dict.fromkeys(("serve", "worker", "up"), "phyletic.cli.service"),
         "simulate": "phyletic.cli.simulate",
         "token": "phyletic.cli.token",
         "doctor": "phyletic.cli.doctor",

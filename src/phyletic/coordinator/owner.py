@@ -17,11 +17,13 @@ from typing import Any
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.collector import Collector
 from phyletic.coordinator.ask import random_identity
+from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.coordinator import Coordinator, Outcome
 from phyletic.coordinator.feed import Feed, committed
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.loading import Loaded
 from phyletic.coordinator.messages import Command, Control, Done, Refused, Reply, Stop
+from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.coordinator.state import StudyState
 from phyletic.errors import CheckpointError, StorageError
 from phyletic.evolution import Algorithm
@@ -192,6 +194,10 @@ class Owner:
             raise batch.error
         assert batch.replies is not None
         return batch.replies
+
+    def loop_channel(self) -> Channel:
+        """Return the channel for a loop of this process."""
+        return OwnerChannel(self)
 
     def _decide_arrived(self) -> None:
         """Decide what all threads have brought until now, in one transaction."""

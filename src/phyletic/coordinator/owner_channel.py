@@ -1,21 +1,21 @@
-"""The channel to a coordinator in this process: a call."""
+"""The channel to a study's owner as its study object has it: a call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from phyletic.coordinator.messages import Command, Reply
-from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.ownership import Ownership
 
 
 class OwnerChannel:
-    """Reaches the coordinator of this process; implements :class:`phyletic.coordinator.channel.Channel`.
+    """Reaches the owner of a study object; implements :class:`phyletic.coordinator.channel.Channel`.
 
     Args:
         owner: The study's owner.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Ownership) -> None:
         self._owner = owner
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Collection
 
 from phyletic.coordinator.messages import Leave
-from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.ownership import Ownership
 
 _PROCESS = secrets.token_hex(8)
 
@@ -28,7 +28,7 @@ class Holding:
         sessions: The sessions that the study object began and has not ended.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Ownership) -> None:
         self.owner = owner
         self.sessions: set[str] = set()
 

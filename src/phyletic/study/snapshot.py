@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.ownership import Ownership
 from phyletic.coordinator.state import Member, StudyState
 from phyletic.records import StudyChange, Timings, Trial
 from phyletic.records.event import DECIDED, ENDED_ATTEMPT, GIVEN_UP, RESULTS
@@ -37,7 +37,7 @@ class Snapshots:
         latest: The latest snapshot.
     """
 
-    def __init__(self, owner: Owner, storage: str, display: LiveDisplay) -> None:
+    def __init__(self, owner: Ownership, storage: str, display: LiveDisplay) -> None:
         self._owner = owner
         self._storage = storage
         self._display = display

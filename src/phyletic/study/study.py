@@ -13,8 +13,8 @@ from phyletic.coordinator.control import check_control, check_count
 from phyletic.coordinator.enqueued import check_enqueued
 from phyletic.coordinator.inbox import InboxChannel, Request
 from phyletic.coordinator.messages import Control, Enqueue, Pin, Stop
-from phyletic.coordinator.owner import Owner
 from phyletic.coordinator.owner_channel import OwnerChannel
+from phyletic.coordinator.ownership import Ownership
 from phyletic.errors import InvalidArgument, NotFound, PhyleticError, StorageOwned
 from phyletic.evolution import Algorithm
 from phyletic.evolution.algorithm import check_algorithm
@@ -45,9 +45,9 @@ from phyletic.records.encodings import is_unicode, whole_number
 from phyletic.records.event import ENDED_ATTEMPT
 from phyletic.space import Space
 from phyletic.storage import queries
-from phyletic.storage.database import open_database
 from phyletic.study.ask_and_tell import AskAndTell
 from phyletic.study.holding import Holding
+from phyletic.study.home import home_at
 from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
 from phyletic.study.opening import check_folder, check_warm_start, open_or_create
 from phyletic.study.schedule import Schedule
@@ -82,8 +82,9 @@ class Study(NotOneTrial):
         mode: ``"max"`` if higher is better, ``"min"`` if lower is; a list with a list of metrics.
         algorithm: How members evolve, such as ``ph.PBT(population=8, interval=100)``.
         budget: How far the study goes; raising it continues a finished study.
-        storage: ``"sqlite:///digits.db"``, or the path of such a file; None keeps the study in memory and its
-            checkpoints in a temporary folder, and both end with the process.
+        storage: ``"sqlite:///digits.db"``, or the path of such a file; ``"grpc://host:port"`` for a server
+            (``phyletic serve``). None keeps the study in memory and its checkpoints in a temporary folder, and both
+            end with the process.
         checkpoints: Folder of the checkpoints; beside the storage's file by default. The study remembers it; give
             another folder after you moved them.
         seed: From which all of the study's randomness is derived; drawn by default.
@@ -155,7 +156,7 @@ class Study(NotOneTrial):
         self.identity: StudyIdentity = opened.stored.identity
         self.space: Space = opened.space
         self.algorithm: Algorithm = opened.algorithm
-        self.owner: Owner = opened.owner  # the coordinator of this process
+        self.owner: Ownership = opened.owner
         self.checkpoints = self.owner.checkpoints
         self.database = self.owner.database
         self._id = opened.stored.id
@@ -191,7 +192,7 @@ class Study(NotOneTrial):
             )
         held = self._held  # the source must not keep the study alive
         source = Trials(
-            OwnerChannel(self.owner),
+            self.owner.loop_channel(),
             store=self.checkpoints,
             space=self.space,
             session=held.begin_loop,
@@ -783,7 +784,7 @@ def delete_study(name: str, storage: str | Path) -> None:
         NotFound: There is no such file or study.
         StorageOwned: A process owns the storage: end its run first.
     """
-    from phyletic.study.opening import delete
+    from phyletic.study.local_home import delete
 
     delete(check_name(name), storage)
 
@@ -794,5 +795,4 @@ def studies(storage: str | Path) -> list[StudyIdentity]:
     Raises:
         NotFound: There is no such file.
     """
-    with open_database(storage).read() as connection:
-        return [stored.identity for stored in queries.studies(connection)]
+    return home_at(storage).studies()

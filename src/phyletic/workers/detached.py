@@ -1,4 +1,4 @@
-"""A detached session: a worker whose process its owner cannot see, so that its leases have a deadline.
+"""Detached sessions: workers whose processes their owner cannot see, so that their leases have a deadline.
 
 The worker and the owner may lose their connection. A worker that cannot renew its lease keeps training, and loses
 nothing until the owner grants its trial to another session. Then the lease's fence, not its deadline, refuses the
@@ -25,23 +25,24 @@ from phyletic.space import Space
 from phyletic.workers.loop import Trials
 
 _logger = logging.getLogger("phyletic")
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
-"""Seconds between two attempts to send the same commands; the pause doubles from the first to the longest."""
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 15.0
+"""Seconds between two attempts to send the same commands; the pause doubles from the first to the longest, and is at
+most the time between two heartbeats."""
 
 
 class DetachedChannel:
-    """Sends a detached session's commands over a channel that fails at times, until the owner answers.
+    """Sends the commands of detached sessions over a channel that fails at times, until the owner answers.
 
     Sending again is harmless: an ask gives the session its open trial again, and a tell has one effect. A heartbeat
-    goes out only once, because the next one says the same.
+    goes out only once, because the next one says the same. A session joins with each of its asks.
 
     Args:
         channel: Reaches the coordinator, or raises Unreachable.
-        session: Identity of this incarnation of the worker.
-        worker: Its name.
-        lease_seconds: Seconds that its leases last without a message from it.
+        worker: Name of the worker, for sessions that do not join by a name of their own.
+        lease_seconds: Seconds that the sessions' leases last without a message from them.
         give_up_after: Seconds without an answer after which :meth:`exchange` raises Unreachable; None tries for ever.
+        hurried: Whether somebody waits for the end, so that a failure is raised at once.
         generator: Draws the jitter of the pauses, so that many workers do not come back at the same moment.
         clock: Gives seconds that never run backwards.
         sleep: Waits some seconds.
@@ -51,23 +52,31 @@ class DetachedChannel:
         self,
         channel: Channel,
         *,
-        session: str,
         worker: str,
         lease_seconds: float,
         give_up_after: float | None = None,
+        hurried: Callable[[], bool] = lambda: False,
         generator: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._channel = channel
-        self._join = Join(session=session, worker=worker, lease_seconds=lease_seconds)
+        self._worker = worker
+        self._names: dict[str, str] = {}
+        self._lease_seconds = lease_seconds
         self._give_up_after = give_up_after
+        self._hurried = hurried
         # not the global generator, which training code seeds
         self._generator = generator or Random()
         self._clock = clock
         self._sleep = sleep
         self._silent_since: float | None = None
         self.renewal_seconds = lease_seconds / HEARTBEATS_PER_LEASE
+
+    def join(self, session: str) -> Join:
+        """Return the command by which a session begins, or renews its leases."""
+        worker = self._names.get(session, self._worker)
+        return Join(session=session, worker=worker, lease_seconds=self._lease_seconds)
 
     def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
         """Send commands until the owner answers; see :meth:`Channel.exchange`.
@@ -79,25 +88,38 @@ class DetachedChannel:
         Raises:
             Unreachable: The owner has not answered for ``give_up_after`` seconds.
         """
-        joining = [self._join] if any(isinstance(command, Ask) for command in commands) else []
+        sent: list[Command] = []
+        own: list[int] = []  # the places of the replies that the caller waits for
+        for command in commands:
+            if isinstance(command, Ask):
+                sent.append(self.join(command.session))
+            own.append(len(sent))
+            if isinstance(command, Join):
+                self._names[command.session] = command.worker
+                command = self.join(command.session)
+            elif isinstance(command, Leave):
+                self._names.pop(command.session, None)
+            sent.append(command)
         pause = min(_FIRST_PAUSE, self.renewal_seconds)
         while True:
             try:
-                replies = self._channel.exchange([*joining, *commands], timeout)
+                replies = self._channel.exchange(sent, timeout)
             except Unreachable as error:
                 silent = self._note_silence(error)
                 if all(isinstance(command, Heartbeat) for command in commands):
                     return (Done(),) * len(commands)
+                if self._hurried():
+                    raise
                 if self._give_up_after is not None and silent >= self._give_up_after:
                     raise Unreachable(f"the study's owner has not answered for {silent:.0f} s: {error}") from error
             else:
                 since, self._silent_since = self._silent_since, None
                 if since is not None:
                     text = "%s: the study's owner answers again, after %.0f s of silence"
-                    _logger.warning(text, self._join.worker, self._clock() - since)
-                return replies[len(joining) :]
+                    _logger.warning(text, self._worker, self._clock() - since)
+                return tuple([replies[place] for place in own])
             self._sleep(pause * self._generator.uniform(0.5, 1.0))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE, self.renewal_seconds)
 
     def wait(self, seconds: float) -> None:
         """Wait, but no longer than until the next heartbeat is due."""
@@ -113,7 +135,7 @@ class DetachedChannel:
         if since is None:
             since = self._silent_since = now
             text = "%s: the study's owner cannot be reached (%s); training goes on, results wait for it"
-            _logger.warning(text, self._join.worker, error)
+            _logger.warning(text, self._worker, error)
         return now - since
 
 
@@ -148,9 +170,7 @@ def detached_source(
         check_number("give_up_after", give_up_after, above=0)
     session = secrets.token_hex(16)
     over = threading.Event()
-    detached = DetachedChannel(
-        channel, session=session, worker=worker, lease_seconds=lease_seconds, give_up_after=give_up_after
-    )
+    detached = DetachedChannel(channel, worker=worker, lease_seconds=lease_seconds, give_up_after=give_up_after)
 
     def leave(session: str) -> None:
         # if this does not reach the owner, the deadlines pass

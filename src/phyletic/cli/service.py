@@ -1,0 +1,211 @@
+"""``phyletic serve``, ``phyletic worker`` and ``phyletic up``: a server, and workers wherever they are."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from phyletic.cli.run import load, parse_devices, split_command, split_reference
+from phyletic.cli.shared_options import FiniteRange, setting
+from phyletic.errors import InvalidArgument, Unreachable
+
+if TYPE_CHECKING:
+    from phyletic.service.server import Server
+    from phyletic.study.study import Study
+
+GRPC_PORT = 7070
+HTTP_PORT = 7071
+
+
+@click.command(
+    short_help="Serve the studies of a database to workers on other machines.",
+    epilog="Example: phyletic serve sqlite:///digits.db",
+)
+@click.argument("storage", metavar="STORAGE")
+@setting("--host", str, "127.0.0.1", "The address to listen at.")
+@setting("--grpc-port", click.IntRange(0, 65535), GRPC_PORT, "The port of gRPC; 0 takes a free one.")
+@setting("--http-port", click.IntRange(0, 65535), HTTP_PORT, "The port of HTTP; 0 takes a free one.")
+def serve(storage: str, host: str, grpc_port: int, http_port: int) -> None:
+    """Serve the studies of STORAGE (such as sqlite:///digits.db) over gRPC and HTTP, until SIGTERM or Ctrl-C.
+
+    Workers join and leave at any time: phyletic worker grpc://HOST:PORT STUDY MODULE:FUNCTION.
+    """
+    from phyletic.service.logs import log_to_stderr
+    from phyletic.service.server import Server
+
+    log_to_stderr()
+    server = Server(storage, host=host, grpc_port=grpc_port, http_port=http_port)
+    _serve(server, storage)
+
+
+def _serve(server: Server, storage: str) -> None:
+    """Run a server in this thread, until a signal."""
+    import asyncio
+
+    def began() -> None:
+        click.echo(f"serving {storage}")
+        click.echo(f"  gRPC: {server.url}")
+        if server.http_url:
+            click.echo(f"  HTTP: {server.http_url}")
+        click.echo(f"  a worker: phyletic worker {server.url} STUDY train.py:train")
+        sys.stdout.flush()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        await server.run(began)
+
+    asyncio.run(run())
+
+
+@click.command(
+    short_help="Run trials of a study that a server decides for.",
+    epilog="Example: phyletic worker grpc://localhost:7070 digits train.py:train --workers 4",
+)
+@click.argument("url", metavar="URL")
+@click.argument("study")
+@click.argument("train", type=split_reference, metavar="MODULE:FUNCTION", required=False)
+@click.option("--command", metavar="TEXT", help="In place of the function: a program, run once for each trial.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Local processes; 0 trains in this one.  [default: one for each device, or 0]",
+)
+@click.option(
+    "--devices", metavar="LIST", help="GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each."
+)
+@setting(
+    "--reload",
+    click.Choice(["changed", "always"]),
+    "changed",
+    "When a trial's parent is loaded: if it is not in memory, or for every trial.",
+)
+@setting("--lease", FiniteRange(min=0, min_open=True), 120.0, "Seconds of silence after which others get its trials.")
+@setting("--grace", FiniteRange(min=0, min_open=True), 10.0, "Seconds after SIGTERM to hand trials back.")
+@click.option(
+    "--give-up-after",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End if the server has not answered for so long.  [default: never]",
+)
+@click.option("--checkpoints", metavar="FOLDER", help="Where this machine sees the folder of checkpoints.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for every trial.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def worker(
+    url: str,
+    study: str,
+    train: tuple[str, str] | None,
+    command: str | None,
+    workers: int | None,
+    devices: str | None,
+    reload: Literal["changed", "always"],
+    lease: float,
+    grace: float,
+    give_up_after: float | None,
+    checkpoints: str | None,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Run trials of STUDY, which the server at URL decides for, with your training code or a command.
+
+    MODULE:FUNCTION names the training code, as for phyletic run; with --command, one process of a program runs each
+    trial instead. A worker that cannot reach the server trains on and tries again.
+
+    The exit status is 0 only if the study is finished. SIGTERM hands the running trials back, and the status is 143.
+    """
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet exclude each other")
+    if (train is None) == (command is None):
+        raise click.UsageError("give either MODULE:FUNCTION or --command")
+    if train is not None and not train[0]:
+        raise click.BadParameter(f"{train[1]!r} has no module", param_hint="MODULE:FUNCTION")
+    argv = None if command is None else split_command(command)
+    gpus = None if devices is None else parse_devices(devices)
+    function = None if train is None else load(*train)
+    if function is not None and not callable(function):
+        raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
+    found = _join(url, study, give_up_after, checkpoints)
+    owner: Any = found.owner
+    owner.keep_trying(lease_seconds=lease, give_up_after=give_up_after)
+    owner.database.patience = float("inf") if give_up_after is None else give_up_after
+    ending = found.run(
+        function,
+        command=argv,
+        workers=workers,
+        devices=gpus,
+        reload=reload,
+        grace=grace,
+        verbose=0 if quiet else 2 if verbose else 1,
+    )
+    if ending != "finished":
+        click.echo(f"study {study!r} is not finished: this worker was stopped", err=True)
+        sys.exit(1)
+
+
+def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | None) -> Study:
+    """Return a server's study, once the server answers.
+
+    Args:
+        url: The server.
+        name: The study.
+        give_up_after: Seconds after which it raises Unreachable; None waits for ever.
+        checkpoints: Where this machine sees the folder of checkpoints; None for where the server has it.
+    """
+    from phyletic.remote.grpc_channel import check_url
+    from phyletic.study.study import Study
+
+    check_url(url)
+    began, pause, said = time.monotonic(), 0.1, False
+    while True:
+        try:
+            return Study(name, storage=url, checkpoints=checkpoints)
+        except Unreachable as error:
+            if give_up_after is not None and time.monotonic() - began >= give_up_after:
+                raise
+            if not said:
+                limit = "" if give_up_after is None else f", for at most {give_up_after:g} s"
+                click.echo(f"{error}; trying again until it answers{limit}", err=True)
+            said = True
+        time.sleep(pause)
+        pause = min(2 * pause, 15.0)
+
+
+@click.command(
+    short_help="Serve a study on this machine and run workers for it.",
+    epilog="Example: phyletic up train.py:study train.py:train --workers 8",
+)
+@click.argument("study", metavar="MODULE:STUDY")
+@click.argument("train", type=split_reference, metavar="MODULE:FUNCTION")
+@setting("--workers", click.IntRange(min=1), 2, "Local processes.")
+@setting("--grpc-port", click.IntRange(0, 65535), GRPC_PORT, "The port of gRPC; 0 takes a free one.")
+@setting("--http-port", click.IntRange(0, 65535), HTTP_PORT, "The port of HTTP; 0 takes a free one.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def up(study: str, train: tuple[str, str], workers: int, grpc_port: int, http_port: int, quiet: bool) -> None:
+    """Serve the stored study that MODULE:STUDY names, and run MODULE:FUNCTION in workers here until it is finished.
+
+    The commands for separate terminals are printed first. Workers of other machines may join meanwhile.
+    """
+    from phyletic.cli.run import find_study
+    from phyletic.service.server import serving
+    from phyletic.study.study import Study
+
+    found, module = find_study(study, None)
+    if found.database.private:
+        raise InvalidArgument("MODULE:STUDY", study, 'a stored study: ph.Study(..., storage="study.db")')
+    function = load(train[0] or module, train[1])
+    name, storage = found.name, found.storage
+    found.close()
+    with serving(storage, grpc_port=grpc_port, http_port=http_port) as server:
+        if not quiet:
+            click.echo("in separate terminals:")
+            click.echo(f"  phyletic serve {storage}")
+            click.echo(f"  phyletic worker {server.url} {name} {train[0] or module}:{train[1]} --workers {workers}")
+        with Study(name, storage=server.url) as remote:
+            ending = remote.run(function, workers=workers, verbose=0 if quiet else 1)
+    if ending != "finished":
+        sys.exit(1)

@@ -1,0 +1,390 @@
+"""The connection to a server over gRPC, and the channel to one study's coordinator on it.
+
+Every call is unary (but Watch) and has a deadline. A failure is Unreachable, which says that trying again may help, or
+the typed error that the server raised.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import msgspec
+
+from phyletic import errors
+from phyletic.coordinator.messages import Ask, Command, Control, Enqueue, Pin, Refused, Reply, Stop
+from phyletic.errors import InvalidArgument, MissingDependency, Unreachable
+
+try:
+    import grpc
+    from google.protobuf.message import DecodeError, Message
+
+    from phyletic.remote.v1 import phyletic_v1_pb2 as pb
+except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
+    raise MissingDependency(error.name or "grpcio", "service", "a study of a server") from error
+
+from phyletic.records import StudyChange, StudyIdentity
+from phyletic.remote.deferred_calls import DeferredCalls
+from phyletic.remote.wire import command_to_message, from_message, reply_from_message, to_message
+from phyletic.storage.changes import StoredStudy
+from phyletic.storage.mirror import StudyRows
+
+SCHEME = "grpc://"
+SERVICE = pb.DESCRIPTOR.services_by_name["Phyletic"]
+REFUSED = "phyletic-refused-bin"
+"""Key of the metadata in which a failed call carries its error."""
+TOKEN = "authorization"
+"""Key of the metadata in which a call carries its token."""
+_SECONDS = 20.0
+"""Deadline of a call, beside the time that an ask may be held."""
+_KEEPALIVE_MS = 30_000
+_LARGEST_REPLY = 256 << 20
+_LOOK_SECONDS = 0.1
+_TRY_AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED", "ABORTED"})
+_CONTROLS = (Control, Pin, Enqueue, Stop)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A study of a server.
+
+    Attributes:
+        stored: The study's row.
+        checkpoints: Address of its checkpoints, as the server sees it.
+    """
+
+    stored: StoredStudy
+    checkpoints: str
+
+
+class Following(Protocol):
+    """Follows what is committed to a study, by the exchanges that are made anyway."""
+
+    def since(self) -> int | None:
+        """Return the sequence number that is known; None if nothing is to be followed."""
+
+    def take(self, changes: Sequence[StudyChange], missed: bool) -> None:
+        """Take what was committed after it.
+
+        Args:
+            changes: The changes, in order.
+            missed: Whether some are not among them.
+        """
+
+
+class Connection:
+    """A server; safe to use from several threads.
+
+    Args:
+        url: ``"grpc://host:port"``.
+        token: Gives the token that each call carries; None for none.
+        credentials: Of TLS; None for a connection without it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Callable[[], str | None] = lambda: None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.url = check_url(url)
+        self.deferred = DeferredCalls()
+        self._token = token
+        options = [
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 0),
+            ("grpc.max_receive_message_length", _LARGEST_REPLY),
+            # a server that comes back is found soon
+            ("grpc.max_reconnect_backoff_ms", 2_000),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            # two connections of one process share nothing, so that closing one harms no other
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        target = self.url.removeprefix(SCHEME)
+        self._channel = (
+            grpc.insecure_channel(target, options)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, options)
+        )
+        self._calls = {name: self._method(name) for name in SERVICE.methods_by_name}
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def hello(self) -> pb.HelloReply:
+        """Return the server's versions and limits."""
+        from phyletic.version import __version__
+
+        reply: pb.HelloReply = self._call("Hello", pb.HelloRequest(version=__version__))
+        return reply
+
+    def create(self, identity: StudyIdentity, control: Control) -> Found:
+        """Create a study, or return the one of that name.
+
+        Raises:
+            StudyMismatch: It exists with another identity.
+        """
+        request = pb.CreateStudyRequest(
+            identity=to_message(identity, pb.StudyIdentity), control=to_message(control, pb.Control)
+        )
+        return _found(self._call("CreateStudy", request))
+
+    def study(self, name: str) -> Found | None:
+        """Return a study; None if the server has none of that name."""
+        try:
+            return _found(self._call("GetStudy", pb.GetStudyRequest(study=name)))
+        except errors.NotFound:
+            return None
+
+    def studies(self) -> list[StudyIdentity]:
+        """Return the identities of all studies."""
+        reply = self._call("ListStudies", pb.ListStudiesRequest())
+        return [from_message(one, StudyIdentity) for one in reply.studies]
+
+    def exchange(
+        self,
+        study: str,
+        commands: Sequence[Command],
+        *,
+        hold: float = 0.0,
+        timeout: float | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+        following: Following | None = None,
+    ) -> tuple[Reply, ...]:
+        """Have commands of sessions decided; see :meth:`Channel.exchange`.
+
+        Args:
+            study: The study.
+            commands: What to decide.
+            hold: Seconds for which an ask that must wait may be held.
+            timeout: Seconds to wait for the replies, beside ``hold``; None for the usual ones.
+            interrupted: Looked at while an ask is held; once it is true, the commands are sent again and not held.
+            following: Takes what is committed until the reply.
+        """
+        since = None if following is None else following.since()
+        request = pb.ExchangeRequest(study=study, wait_seconds=hold, changes_since=since)
+        request.commands.extend([command_to_message(command) for command in commands])
+        seconds = (_SECONDS if timeout is None else timeout) + hold
+        if hold <= 0:
+            reply = self._call("Exchange", request, seconds)
+        else:
+            reply = self._held_call(request, seconds, interrupted)
+            if reply is None:
+                return self.exchange(study, commands, timeout=timeout, following=following)
+        if following is not None and since is not None:
+            changes = [from_message(change, StudyChange) for change in reply.changes]
+            following.take(changes, reply.changes_missed)
+        return tuple([reply_from_message(one) for one in reply.replies])
+
+    def _held_call(
+        self, request: pb.ExchangeRequest, seconds: float, interrupted: Callable[[], bool]
+    ) -> pb.ExchangeReply | None:
+        """Return the reply to an exchange that may be held; None if it was interrupted, and must be said again.
+
+        Args:
+            request: The exchange.
+            seconds: Its deadline.
+            interrupted: Whether to end it.
+        """
+        with self.deferred.calling(), _translated(self.url):
+            call = self._calls["Exchange"].future(request, timeout=seconds, metadata=self._metadata())
+            try:
+                while not call.done():
+                    if interrupted():
+                        call.cancel()
+                        return None
+                    _wait_for(call)
+            except BaseException:
+                call.cancel()
+                raise
+            reply: pb.ExchangeReply = call.result()
+            return reply
+
+    def control(self, study: str, command: Control | Pin | Enqueue | Stop) -> Reply:
+        """Have a change of a study's control decided."""
+        request = pb.ControlRequest(study=study, command=command_to_message(command))
+        return reply_from_message(self._call("Control", request).reply)
+
+    def rows(
+        self, study: str, since: int, *, after_trial: int | None = None, after_event: int | None = None
+    ) -> StudyRows:
+        """Return a page of what was written to a study; see :func:`phyletic.storage.mirror.rows_since`.
+
+        Args:
+            study: The study.
+            since: What was written later than this sequence number; -1 for all.
+            after_trial: Number of the last trial of the page before.
+            after_event: Sequence number of its last event.
+        """
+        request = pb.ListTrialsRequest(study=study, since=since, after_trial=after_trial, after_event=after_event)
+        return from_message(self._call("ListTrials", request).rows, StudyRows)
+
+    def watch(self, study: str, since: int = -1) -> Iterator[StudyChange]:
+        """Yield what is committed after a sequence number, as it happens, until the iterator is closed."""
+        stream = self._calls["Watch"](pb.WatchRequest(study=study, since=since), metadata=self._metadata())
+        try:
+            with _translated(self.url):
+                for reply in stream:
+                    yield from [from_message(change, StudyChange) for change in reply.changes]
+        finally:
+            stream.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def _method(self, name: str) -> Any:
+        """Return what makes a call."""
+        method = SERVICE.methods_by_name[name]
+        make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        return make(
+            f"/{SERVICE.full_name}/{name}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=getattr(pb, method.output_type.name).FromString,
+        )
+
+    def _call(self, name: str, request: Message, timeout: float = _SECONDS) -> Any:
+        with _translated(self.url), self.deferred.calling():
+            return self._calls[name](request, timeout=timeout, metadata=self._metadata())
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        token = self._token()
+        return [] if token is None else [(TOKEN, f"Bearer {token}")]
+
+
+class GrpcChannel:
+    """Reaches a study's coordinator on a server; implements :class:`phyletic.coordinator.channel.Channel`.
+
+    Args:
+        connection: The server.
+        study: The study's name.
+        hold: Seconds for which the server may hold an ask that must wait.
+        interrupted: Whether an ask that is held should return.
+        following: Takes what is committed meanwhile.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        study: str,
+        *,
+        hold: float = 0.0,
+        interrupted: Callable[[], bool] = lambda: False,
+        following: Following | None = None,
+    ) -> None:
+        self._connection = connection
+        self._study = study
+        self._hold = hold
+        self._interrupted = interrupted
+        self._following = following
+        self._closed = threading.Event()
+
+    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
+        """Send commands; those that change the study's control go by a call of their own.
+
+        Args:
+            commands: What to decide, in order.
+            timeout: Seconds to wait for the replies; None for the usual ones.
+        """
+        own = [command for command in commands if not isinstance(command, _CONTROLS)]
+        asks = bool(own) and isinstance(own[-1], Ask)
+        hold = self._hold if asks and not self._interrupted() else 0.0
+        replies = iter(
+            self._connection.exchange(
+                self._study,
+                own,
+                hold=hold,
+                timeout=timeout,
+                interrupted=self._interrupted,
+                following=self._following,
+            )
+            if own or not commands
+            else ()
+        )
+        return tuple(
+            [
+                self._connection.control(self._study, command) if isinstance(command, _CONTROLS) else next(replies)
+                for command in commands
+            ]
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Wait, unless the server held the ask already."""
+        if self._hold == 0:
+            self._closed.wait(seconds)
+
+    def close(self) -> None:
+        """Do nothing more: the connection belongs to others too."""
+        self._closed.set()
+
+
+def check_url(url: object, name: str = "storage") -> str:
+    """Return the URL of a server, or raise InvalidArgument.
+
+    Args:
+        url: The URL.
+        name: The argument's name.
+
+    Example:
+        >>> check_url("grpc://localhost:7070")
+        'grpc://localhost:7070'
+    """
+    allowed = '"grpc://host:port", such as "grpc://localhost:7070"'
+    host, _, port = str(url).removeprefix(SCHEME).rpartition(":")
+    if not isinstance(url, str) or not url.startswith(SCHEME) or not host or not port.isdecimal() or "@" in host:
+        shown = "a URL with a password" if "@" in str(url) else url
+        raise InvalidArgument(name, shown, allowed)
+    if not 0 < int(port) < 65536:
+        raise InvalidArgument(name, url, allowed)
+    return url
+
+
+def _found(reply: pb.StudyReply) -> Found:
+    return Found(from_message(reply.study, StoredStudy), reply.checkpoints)
+
+
+def _wait_for(call: Any) -> None:
+    """Wait a moment for a call, in a way that signals interrupt."""
+    done = threading.Event()
+    call.add_done_callback(lambda _: done.set())
+    until = time.monotonic() + _LOOK_SECONDS
+    done.wait(max(0.0, until - time.monotonic()))
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Raise errors of gRPC in the block as those of phyletic."""
+    try:
+        yield
+    except (grpc.RpcError, grpc.FutureCancelledError) as error:
+        raise translated(error, url) from None
+
+
+def translated(error: Any, url: str) -> errors.PhyleticError:
+    """Return the error of phyletic that a failed call stands for.
+
+    Args:
+        error: What gRPC raised.
+        url: The server, for the message.
+    """
+    if isinstance(error, grpc.FutureCancelledError):
+        return Unreachable(f"the call to {url} was cancelled")
+    code = error.code().name
+    for key, value in error.trailing_metadata() or ():
+        if key == REFUSED and code not in _TRY_AGAIN:
+            try:
+                refused = from_message(pb.Refused.FromString(value), Refused)
+            except DecodeError:
+                break
+            if isinstance(getattr(errors, refused.error, None), type):
+                return refused.exception()
+    text = f"{url}: {error.details() or code}"
+    if code in _TRY_AGAIN or code in ("UNKNOWN", "INTERNAL"):
+        return Unreachable(text)
+    if code == "INVALID_ARGUMENT":
+        return InvalidArgument("the call", url, f"one that the server takes: {error.details()}")
+    return errors.PhyleticError(text)

@@ -1,0 +1,35 @@
+"""Generate the protobuf stubs from ``v1/phyletic_v1.proto``: ``python -m phyletic.remote.stubs``.
+
+It needs grpcio-tools 1.71, whose stubs load under protobuf 6 and 7.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PROTO = Path(__file__).parent / "v1" / "phyletic_v1.proto"
+GENERATED = ("phyletic_v1_pb2.py", "phyletic_v1_pb2.pyi")
+
+
+def generate(folder: Path) -> list[Path]:
+    """Generate the stubs, and return their files.
+
+    Args:
+        folder: Under which to write them, in the folders of their package.
+
+    Raises:
+        RuntimeError: The compiler refused the definition.
+    """
+    from grpc_tools import protoc
+
+    source = PROTO.parents[3]
+    arguments = [f"-I{source}", f"--python_out={folder}", f"--pyi_out={folder}", str(PROTO)]
+    if protoc.main(["protoc", *arguments]) != 0:
+        raise RuntimeError(f"protoc refused {PROTO}")
+    package = folder / PROTO.parent.relative_to(source)
+    return [package / name for name in GENERATED]
+
+
+if __name__ == "__main__":
+    print(*generate(PROTO.parents[3]), sep="\n", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Generated from ``phyletic_v1.proto`` by ``python -m phyletic.remote.stubs``."""

@@ -1,0 +1,219 @@
+"""The studies of a server: found, created, listed and read; a host is begun for each at its first command."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from phyletic.coordinator.messages import Control
+from phyletic.errors import InvalidArgument, NotFound
+from phyletic.evolution.codec import algorithm_from_json
+from phyletic.records import StudyIdentity
+from phyletic.service.hosts import StudyHost
+from phyletic.space import Space
+from phyletic.storage import queries
+from phyletic.storage.changes import StoredStudy
+from phyletic.storage.database import open_database
+from phyletic.storage.mirror import MOST_TRIALS, StudyRows, rows_since
+from phyletic.study.identity import Arguments, check_name, require_same
+from phyletic.study.opening import open_or_create
+from phyletic.study.study import Study
+
+
+class HostedStudies:
+    """The studies in one database, which this process owns until :meth:`close`; safe to use from threads.
+
+    Args:
+        storage: The database, as for ``Study``.
+
+    Raises:
+        StorageOwned: Another process owns it.
+    """
+
+    def __init__(self, storage: str) -> None:
+        self.storage = storage
+        self._database = open_database(storage)
+        self._database.own()
+        self._hosts: dict[str, StudyHost] = {}
+        self._studies: dict[str, Study] = {}
+        self._lock = threading.Lock()
+        self._draining = False
+
+    @property
+    def hosts(self) -> Mapping[str, StudyHost]:
+        """The studies that this server decides for, by name."""
+        return self._hosts
+
+    @property
+    def location(self) -> str:
+        """Where the studies are stored."""
+        return self._database.location
+
+    def study(self, name: str) -> Study:
+        """Return a study, opened to be read.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        with self._lock:
+            return self._study(name)
+
+    def _study(self, name: str) -> Study:
+        found = self._studies.get(name)
+        if found is None:
+            if queries_study(self._database, name) is None:
+                raise NotFound(f"there is no study {name[:200]!r} on this server; create it with space=, ...")
+            found = self._studies[name] = Study(name, storage=self.storage)
+        return found
+
+    def host(self, name: str) -> StudyHost:
+        """Return the host of a study, or raise NotFound."""
+        host = self._hosts.get(name)
+        if host is not None:
+            return host
+        with self._lock:
+            if name not in self._hosts:
+                self._hosts[name] = StudyHost(self._study(name))
+                if self._draining:
+                    self._hosts[name].drain()
+            return self._hosts[name]
+
+    def stored(self, name: str) -> StoredStudy:
+        """Return a study as it is stored now, or raise NotFound."""
+        self.study(name)
+        stored = queries_study(self._database, name)
+        if stored is None:
+            raise NotFound(f"there is no study {name!r} on this server any more")
+        return stored
+
+    def identities(self) -> list[StudyIdentity]:
+        """Return the identities of all studies, in the order in which they were created."""
+        with self._database.read() as connection:
+            return [stored.identity for stored in queries.studies(connection)]
+
+    def rows(
+        self, name: str, since: int, *, after_trial: int | None, after_event: int | None, limit: int = 0
+    ) -> StudyRows:
+        """Return a page of what was written to a study; see :func:`phyletic.storage.mirror.rows_since`.
+
+        Args:
+            name: The study.
+            since: What was written later than this sequence number; -1 for all.
+            after_trial: Number of the last trial of the page before.
+            after_event: Sequence number of its last event.
+            limit: Most trials; 0 for as many as a page may have.
+        """
+        self.study(name)
+        with self._database.read() as connection:
+            stored = queries.load_study(connection, name)
+            if stored is None:
+                raise NotFound(f"there is no study {name!r} on this server any more")
+            return rows_since(
+                connection,
+                stored,
+                since,
+                after_trial=after_trial,
+                after_event=after_event,
+                limit=min(limit or MOST_TRIALS, MOST_TRIALS),
+            )
+
+    def create(self, identity: StudyIdentity, control: Control, any_seed: bool = False) -> Study:
+        """Create a study, or return it if it exists and is the same.
+
+        Args:
+            identity: What it is to be; the server draws its uuid.
+            control: The settings that it begins with.
+            any_seed: Whether a study that exists may have another seed.
+
+        Raises:
+            InvalidArgument: A part of it cannot be used; nothing is written then.
+            StudyMismatch: It exists with another identity.
+        """
+        given = arguments_of(identity, control)
+        with self._lock:
+            stored = queries_study(self._database, identity.name)
+            if stored is None:
+                open_or_create(self.storage, given)
+            else:
+                require_same(stored.identity, replace(given, seed=None) if any_seed else given)
+            return self._study(identity.name)
+
+    @property
+    def unready(self) -> str:
+        """Why no trial can be granted now; "" if trials can be."""
+        if self._draining:
+            return "the server is stopping"
+        return next((host.refused for host in list(self._hosts.values()) if host.refused), "")
+
+    def drain(self) -> None:
+        """Grant no more trials."""
+        self._draining = True
+        for host in list(self._hosts.values()):
+            host.drain()
+
+    def close(self) -> None:
+        """Answer what has arrived, and give the database up."""
+        self.drain()
+        for host in self._hosts.values():
+            host.close()
+        self._hosts.clear()
+        self._studies.clear()
+        self._database.release()
+
+
+def queries_study(database: Any, name: str) -> StoredStudy | None:
+    """Return a study as it is stored now; None if it does not exist."""
+    with database.read() as connection:
+        return queries.load_study(connection, name)
+
+
+def arguments_of(identity: StudyIdentity, control: Control) -> Arguments:
+    """Return the arguments that create a study of which a client has sent the identity.
+
+    Args:
+        identity: The identity.
+        control: The settings that it begins with.
+
+    Raises:
+        InvalidArgument: A part of it cannot be used.
+    """
+    if not identity.metrics:
+        raise InvalidArgument("metrics", identity.metrics, "at least one, the first of which ranks the members")
+    refuse_code(identity.algorithm)
+    if identity.warm_start is not None:
+        raise InvalidArgument("warm_start", identity.warm_start, "None for a study of a server")
+    try:
+        algorithm = algorithm_from_json(identity.algorithm)
+    except TypeError as error:
+        raise InvalidArgument("algorithm", identity.algorithm, "the JSON form of an algorithm", str(error)) from None
+    return Arguments(
+        name=check_name(identity.name),
+        space=Space.from_json(identity.space),
+        metrics=identity.metrics,
+        algorithm=algorithm,
+        seed=identity.seed,
+        initial=identity.initial,
+        sampling=identity.sampling,
+        checkpoints=None,
+        warm_start=None,
+        control=control,
+    )
+
+
+def refuse_code(document: Any) -> None:
+    """Raise InvalidArgument if an algorithm's JSON form names code: nothing is imported because a client says so."""
+    if isinstance(document, Mapping):
+        kind = document.get("type")
+        if kind == "UserFunction" or (isinstance(kind, str) and ":" in kind):
+            allowed = "made of phyletic's own rules: no code crosses the wire"
+            hint = (
+                "A function or class of your own must be named in the server's configuration: create this study there"
+            )
+            raise InvalidArgument("algorithm", document.get("name", kind), allowed, hint)
+        for item in document.values():
+            refuse_code(item)
+    elif isinstance(document, (list, tuple)):
+        for item in document:
+            refuse_code(item)

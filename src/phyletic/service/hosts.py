@@ -1,0 +1,372 @@
+"""The studies that a server hosts: one thread decides for each, and commits together what has arrived.
+
+An ask that must wait may be held. After each commit the thread asks again for a few that are held, the longest first,
+for more if all of them got an answer, and stops once one must still wait. So the end of a generation wakes all, and a
+commit that frees no trial costs a few asks, however many are held.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+
+from phyletic.coordinator.messages import (
+    Ancestors,
+    Ask,
+    Command,
+    Done,
+    Finished,
+    Heartbeat,
+    Join,
+    Refused,
+    Reply,
+    Stop,
+    Wait,
+)
+from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE
+from phyletic.errors import PhyleticError, StorageBusy, StorageError
+from phyletic.records import StudyChange
+from phyletic.storage import queries
+from phyletic.study.status import load_study
+from phyletic.study.study import Study
+from phyletic.workers.attempt import PREEMPTED
+
+_logger = logging.getLogger("phyletic.service")
+MOST_ARRIVED = 20_000
+"""Commands that may wait for a decision; beyond it calls are told to come later."""
+_MOST_RECENT = 2_000
+_TICK_SECONDS = 0.5
+_FIRST_ASKS = 8
+_STOPPING = "the server is stopping"
+_CHANGE_NOTHING = (Heartbeat, Join, Ancestors)
+
+
+class QueueFull(StorageBusy):
+    """Too much waits for a decision: come later."""
+
+
+class _Batch:
+    """The commands of one call.
+
+    Args:
+        commands: What to decide.
+        until: When an ask that must wait is answered, by the steady clock.
+    """
+
+    def __init__(self, commands: Sequence[Command], until: float) -> None:
+        self.commands = tuple(commands)
+        self.until = until
+        self.replies: list[Reply] = []
+        self.future: Future[tuple[Reply, ...]] = Future()
+
+    @property
+    def asking(self) -> tuple[Command, ...]:
+        """Its last command, an ask, and what its session joins with."""
+        ask = self.commands[-1]
+        assert isinstance(ask, Ask)
+        joins = [one for one in self.commands if isinstance(one, Join) and one.session == ask.session]
+        return (*joins[-1:], ask)
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether its last command is an ask that must wait."""
+        return bool(self.replies) and isinstance(self.commands[-1], Ask) and isinstance(self.replies[-1], Wait)
+
+    def answer(self) -> None:
+        """Give the replies to the caller."""
+        self._end(lambda: self.future.set_result(tuple(self.replies)))
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error to the caller."""
+        self._end(lambda: self.future.set_exception(error))
+
+    def _end(self, give: Callable[[], None]) -> None:
+        try:
+            give()
+        except InvalidStateError:
+            # the caller has gone
+            _logger.debug("nobody waits for an answer any more")
+
+
+class StudyHost:
+    """Decides for one study in a thread of its own.
+
+    Args:
+        study: The study, on a database that this process owns.
+        most_arrived: How many commands may wait for a decision.
+        clock: Gives seconds that never run backwards.
+
+    Attributes:
+        study: The study.
+        refused: Why the database takes nothing now; "" if it does.
+        decided: How many commands were decided.
+        commits: How many batches were decided.
+    """
+
+    def __init__(
+        self, study: Study, *, most_arrived: int = MOST_ARRIVED, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.study = study
+        self.refused = ""
+        self.decided = 0
+        self.commits = 0
+        self._owner = study.owner
+        self._most_arrived = most_arrived
+        self._clock = clock
+        self._arriving = threading.Condition()
+        self._arrived: deque[_Batch] = deque()
+        self._count = 0
+        self._held: deque[_Batch] = deque()
+        self._tick = _TICK_SECONDS
+        self._look_at = 0.0
+        self._ask_at = 0.0
+        self._stopped: set[str] = set()
+        self._stopped_now = False
+        self._draining = False
+        self._ending = False
+        self._recent: deque[StudyChange] = deque(maxlen=_MOST_RECENT)
+        with study.database.read() as connection:
+            stored = load_study(connection, study)
+            self._forgotten = stored.counters.sequence
+            for session in queries.open_sessions(connection, stored.id):
+                if session.lease_seconds is not None:
+                    self._tick = min(self._tick, session.lease_seconds / HEARTBEATS_PER_LEASE)
+        self._end_of_feed = self._owner.feed.call(self._remember)
+        self._owner.use(id(self))
+        self._thread = threading.Thread(target=self._run, name=f"deciding for {study.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a decision."""
+        return self._count
+
+    @property
+    def held(self) -> int:
+        """How many asks are held."""
+        return len(self._held)
+
+    def submit(self, commands: Sequence[Command], hold: float = 0.0) -> Future[tuple[Reply, ...]]:
+        """Have commands decided.
+
+        Args:
+            commands: What to decide; :func:`phyletic.service.door.admit` has checked them.
+            hold: Seconds for which an ask that must wait, if it is the last command, may be held.
+
+        Raises:
+            QueueFull: Too many commands wait.
+        """
+        batch = _Batch(commands, self._clock() + hold)
+        for command in commands:
+            if isinstance(command, Join) and command.lease_seconds is not None:
+                self._tick = min(self._tick, command.lease_seconds / HEARTBEATS_PER_LEASE)
+        if not commands:
+            batch.answer()
+            return batch.future
+        with self._arriving:
+            if self._ending:
+                raise QueueFull(_STOPPING)
+            if self._count + len(commands) > self._most_arrived:
+                raise QueueFull(f"{self._count} commands wait for a decision: come later")
+            self._arrived.append(batch)
+            self._count += len(commands)
+            self._arriving.notify()
+        return batch.future
+
+    def changes_since(self, sequence: int) -> list[StudyChange] | None:
+        """Return what was committed after a sequence number; None if some of it is not at hand any more."""
+        if sequence < self._forgotten:
+            return None
+        found = []
+        for change in reversed(self._recent):
+            if change.sequence <= sequence:
+                break
+            found.append(change)
+        return found[::-1]
+
+    def _remember(self, changes: Sequence[StudyChange]) -> None:
+        """Keep the latest changes at hand, for clients that follow the study by their exchanges."""
+        room = _MOST_RECENT - len(self._recent)
+        if len(changes) > room:
+            # of the latest that is dropped, others of the same write may be left
+            self._forgotten = (*self._recent, *changes)[len(changes) - room - 1].sequence
+        self._recent.extend(changes)
+
+    def drain(self) -> None:
+        """Grant no more trials: asks are answered at once that they must wait."""
+        with self._arriving:
+            self._draining = True
+            self._arriving.notify()
+
+    def close(self) -> None:
+        """Answer what has arrived, then give the study up."""
+        with self._arriving:
+            self._draining = self._ending = True
+            self._arriving.notify()
+        self._thread.join()
+        self._end_of_feed()
+        self._owner.release(id(self))
+
+    # --- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._arriving:
+                if not self._arrived and not self._ending:
+                    self._arriving.wait(self._tick)
+                batches = list(self._arrived)
+                self._arrived.clear()
+                self._count = 0
+                ending = self._ending
+            changed = False
+            try:
+                if batches:
+                    changed = self._decide(batches)
+                else:
+                    self._look_around()
+                self._answer_held(changed)
+            except BaseException:
+                _logger.exception("the decider of study %r met an error and goes on", self.study.name)
+            if ending and not batches:
+                for batch in self._held:
+                    batch.answer()
+                return
+
+    def _look_around(self) -> None:
+        """Take what other processes of this machine ask for, and let the owner know that time passes.
+
+        An owner that decides nothing for a quarter of a lease takes it for a sleep of its own, and extends the leases.
+        """
+        try:
+            if self._owner.begun:
+                self._owner.execute([])
+        except StorageError as error:
+            _logger.warning("study %r: %s", self.study.name, error)
+
+    def _decide(self, batches: Sequence[_Batch]) -> bool:
+        """Decide batches in one transaction, or if the database refuses it, one by one; return whether any changed."""
+        batches = [batch for batch in batches if not batch.future.cancelled()]
+        commands = [command for batch in batches for command in batch.commands]
+        try:
+            replies = iter(self._execute(commands))
+            for batch in batches:
+                batch.replies = [next(replies) for _ in batch.commands]
+        except Exception as error:
+            self.refused = str(error) if isinstance(error, StorageError) else ""
+            if len(commands) == 1:
+                batches[0].fail(error)
+            else:
+                _logger.warning("study %r: a batch is decided again, one by one: %s", self.study.name, error)
+                for batch in batches:
+                    self._decide_alone(batch)
+        for batch in batches:
+            if batch.must_wait and batch.until > self._clock() and not self._draining:
+                self._held.append(batch)
+            elif batch.replies:
+                batch.answer()
+        return not all(isinstance(command, _CHANGE_NOTHING) for command in commands)
+
+    def _decide_alone(self, batch: _Batch) -> None:
+        replies: list[Reply] = []
+        for command in batch.commands:
+            try:
+                replies += self._execute([command])
+            except StorageError as error:
+                batch.fail(error)
+                return
+            except PhyleticError as error:
+                replies.append(Refused.of(error))
+            except Exception as error:
+                batch.fail(error)
+                return
+        batch.replies = replies
+
+    def _execute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Decide commands; asks of sessions that a person stopped, and asks while the server stops, get no trial."""
+        own = [self._own_reply(command) for command in commands]
+        others = [command for command, reply in zip(commands, own, strict=True) if reply is None]
+        decided = iter(self._owner.execute(others) if others else ())
+        self.refused = ""
+        self.decided += len(commands)
+        self.commits += 1
+        return [
+            self._stopping(command, next(decided)) if reply is None else reply
+            for command, reply in zip(commands, own, strict=True)
+        ]
+
+    def _stopping(self, command: Command, reply: Reply) -> Reply:
+        """Return the reply to a command, which asks a trial to stop that a person stopped."""
+        stopped = self._stopped_now and isinstance(command, Heartbeat) and command.lease.session in self._stopped
+        if stopped and isinstance(reply, Done) and not reply.stop:
+            return Done(stop=PREEMPTED, received=reply.received)
+        return reply
+
+    def _own_reply(self, command: Command) -> Reply | None:
+        """Return the reply to a command that the study's owner does not decide; None for all others."""
+        if isinstance(command, Stop):
+            return self._stop(command)
+        if isinstance(command, Ask) and command.session in self._stopped:
+            # its run ends with this; if it asks again, it is a new run
+            self._stopped.discard(command.session)
+            return Finished("stopped by a person")
+        if isinstance(command, Ask) and self._draining:
+            return Wait(_STOPPING)
+        return None
+
+    def _stop(self, command: Stop) -> Reply:
+        sessions = set(self._owner.state.workers) | {
+            ask.session for batch in self._held for ask in batch.asking if isinstance(ask, Ask)
+        }
+        if not sessions:
+            return Refused(error="NotFound", message="there is no run to stop: no worker asks for trials")
+        self._stopped = sessions
+        self._stopped_now = command.now
+        return Done()
+
+    # --- held asks ----------------------------------------------------------------------------------------------
+
+    def _answer_held(self, changed: bool) -> None:
+        """Ask again for held asks if their answer may have changed, and answer those whose time is over."""
+        some, now = _FIRST_ASKS, self._clock()
+        # the leases of silent sessions pass without a command
+        again = changed or now >= self._ask_at
+        if again:
+            self._ask_at = now + self._tick
+        while again and self._held:
+            asking = [self._held.popleft() for _ in range(min(some, len(self._held)))]
+            still = self._ask_again(asking)
+            self._held.extendleft(reversed(still))
+            if still:
+                break
+            some *= 2
+        if now < self._look_at and not self._draining:
+            return
+        self._look_at = now + self._tick
+        held, self._held = self._held, deque()
+        for batch in held:
+            if batch.until <= now or self._draining:
+                batch.answer()
+            elif not batch.future.cancelled():
+                self._held.append(batch)
+
+    def _ask_again(self, asking: Sequence[_Batch]) -> list[_Batch]:
+        """Ask for some held asks, answer those that need not wait any more, and return the others."""
+        asking = [batch for batch in asking if not batch.future.cancelled()]
+        commands = [batch.asking for batch in asking]
+        try:
+            replies = iter(self._execute([command for each in commands for command in each]))
+        except StorageError as error:
+            _logger.warning("study %r: held asks were not decided: %s", self.study.name, error)
+            return list(asking)
+        still = []
+        for batch, each in zip(asking, commands, strict=True):
+            batch.replies[-1] = [next(replies) for _ in each][-1]
+            if batch.must_wait:
+                still.append(batch)
+            else:
+                batch.answer()
+        return still

@@ -1,0 +1,358 @@
+"""The calls of the service over HTTP, in JSON, for curl and any language; and what operations look at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from phyletic import errors
+from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
+from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError
+from phyletic.remote.remote_owner import LONGEST_HOLD
+from phyletic.service.door import LARGEST_MESSAGE, admit, check
+from phyletic.service.grpc_server import REQUEST, Authorise, allow_all
+from phyletic.service.hosted_studies import HostedStudies
+from phyletic.service.hosts import QueueFull
+from phyletic.service.json_requests import (
+    AskRequest,
+    ControlRequest,
+    ExchangeReply,
+    ExchangeRequest,
+    FailRequest,
+    Failure,
+    HeartbeatRequest,
+    NewStudy,
+    StudyDocument,
+    TellRequest,
+    TrialPage,
+    decode,
+    encode,
+)
+from phyletic.service.logs import audit, begin_request, logger
+from phyletic.service.metrics import metrics_text
+from phyletic.service.openapi import openapi_document
+from phyletic.service.watching import committed_changes
+from phyletic.storage.mirror import MOST_TRIALS
+
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response, StreamingResponse
+    from starlette.routing import BaseRoute, Route
+except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
+    raise MissingDependency(error.name or "starlette", "service", "a server of studies over HTTP") from error
+
+_STATUS = (
+    (errors.InvalidArgument, 400),
+    (errors.NotFound, 404),
+    (QueueFull, 429),
+    (errors.StorageBusy, 503),
+    (PhyleticError, 409),
+)
+_Answer = Callable[[Request], Awaitable[Response]]
+
+
+class HttpServer:
+    """Serves the studies of a database over HTTP; all methods run in one event loop.
+
+    Args:
+        studies: The studies.
+        authorise: Raises unless a call is allowed.
+        routes: Further routes.
+    """
+
+    def __init__(
+        self, studies: HostedStudies, *, authorise: Authorise = allow_all, routes: Sequence[BaseRoute] = ()
+    ) -> None:
+        self._studies = studies
+        self._authorise = authorise
+        self._serving = True
+        study = "/v1/studies/{study}"
+        own = [
+            self._route("/v1/studies", "CreateStudy", self._create, "POST"),
+            self._route("/v1/studies", "ListStudies", self._list),
+            self._route(study, "GetStudy", self._get),
+            self._route(f"{study}/trials", "ListTrials", self._trials),
+            self._route(f"{study}/watch", "Watch", self._watch),
+            self._route(f"{study}/exchange", "Exchange", self._exchange_all, "POST"),
+            self._route(f"{study}/ask", "Exchange", self._ask, "POST"),
+            self._route(f"{study}/tell", "Exchange", self._tell, "POST"),
+            self._route(f"{study}/fail", "Exchange", self._fail, "POST"),
+            self._route(f"{study}/heartbeat", "Exchange", self._heartbeat, "POST"),
+            self._route(f"{study}/control", "Control", self._control, "POST"),
+            Route("/readyz", self._ready),
+            Route("/metrics", self._metrics),
+            Route("/openapi.json", self._openapi),
+        ]
+        self._app = Starlette(routes=[*own, *routes])
+        self._server: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Begin to listen; return the port.
+
+        Args:
+            host: The address.
+            port: The port; 0 takes a free one.
+
+        Raises:
+            InvalidArgument: Nothing can listen there.
+        """
+        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            listening.close()
+            raise InvalidArgument("address", f"{host}:{port}", f"an address that is free ({error.strerror})") from None
+        config = uvicorn.Config(
+            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=10
+        )
+        self._server = _Uvicorn(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        return int(listening.getsockname()[1])
+
+    def drain(self) -> None:
+        """Say that the server is not ready any more, and end the streams."""
+        self._serving = False
+
+    async def stop(self) -> None:
+        """Answer what has come in, then stop."""
+        self.drain()
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
+            await self._task
+
+    # --- how a request is answered ------------------------------------------------------------------------------
+
+    def _route(self, path: str, call: str, answer: _Answer, method: str = "GET") -> Route:
+        """Return a route whose requests are authorised, and whose errors are JSON.
+
+        Args:
+            path: The path.
+            call: Name of the call, as over gRPC.
+            answer: What answers it.
+            method: The method.
+        """
+
+        async def serve(request: Request) -> Response:
+            request_id = begin_request(request.headers.get(REQUEST))
+            try:
+                token = request.headers.get("authorization", "").removeprefix("Bearer ").strip() or None
+                self._authorise(token, call, request.path_params.get("study"))
+                return await answer(request)
+            except PhyleticError as error:
+                return _failure(error)
+            except Exception as error:
+                logger.error("%s %s raised", method, path, exc_info=error)
+                text = f"an error inside of the server; its log has request {request_id}"
+                return _json(Failure(error="InternalError", message=text), 500)
+
+        return Route(path, serve, methods=[method])
+
+    async def _exchange(self, study: str, commands: Sequence[Command], hold: float = 0.0) -> tuple[Reply, ...]:
+        """Have commands decided.
+
+        Args:
+            study: The study's name.
+            commands: The commands, as :func:`phyletic.service.door.admit` returned them.
+            hold: Seconds for which an ask may be held.
+        """
+        host = self._studies.hosts.get(study)
+        if host is None:
+            host = await asyncio.to_thread(self._studies.host, study)
+        return await asyncio.wrap_future(host.submit(commands, hold))
+
+    # --- studies ------------------------------------------------------------------------------------------------
+
+    async def _create(self, request: Request) -> Response:
+        given = decode(await _body(request), NewStudy)
+        control = given.control()
+        check(control)
+        created = await asyncio.to_thread(self._studies.create, given.identity(), control, given.seed is None)
+        audit("CreateStudy", created.name, {"uuid": created.identity.uuid})
+        return _json(await asyncio.to_thread(self._document, created.name), 201)
+
+    async def _list(self, request: Request) -> Response:
+        found = await asyncio.to_thread(self._studies.identities)
+        return _json({"studies": found})
+
+    async def _get(self, request: Request) -> Response:
+        return _json(await asyncio.to_thread(self._document, request.path_params["study"]))
+
+    def _document(self, name: str) -> StudyDocument:
+        stored, study = self._studies.stored(name), self._studies.study(name)
+        status = msgspec.to_builtins(study.status())
+        return StudyDocument(
+            identity=stored.identity,
+            control=stored.control,
+            sequence=stored.counters.sequence,
+            checkpoints=study.checkpoints.address,
+            status={key: value for key, value in status.items() if key not in ("logs", "storage")},
+        )
+
+    async def _trials(self, request: Request) -> Response:
+        since, after = _number(request, "since", -1), _number(request, "after", -1)
+        limit = _number(request, "limit", MOST_TRIALS)
+        rows = await asyncio.to_thread(
+            self._studies.rows,
+            request.path_params["study"],
+            since,
+            after_trial=None if after < 0 else after,
+            after_event=2**62,
+            limit=max(1, limit),
+        )
+        trials = tuple(one.trial for one in rows.trials)
+        following = trials[-1].number if rows.more and trials else None
+        return _json(TrialPage(trials=trials, sequence=rows.study.counters.sequence, next=following))
+
+    async def _watch(self, request: Request) -> Response:
+        known = request.headers.get("last-event-id")
+        since = _number(request, "since", -1) if known is None or not known.isdecimal() else int(known)
+        study = await asyncio.to_thread(self._studies.study, request.path_params["study"])
+
+        async def events() -> AsyncIterator[bytes]:
+            async for changes in committed_changes(study, since, lambda: self._serving):
+                # a change's id is known only once all of its write are sent
+                for place, change in enumerate(changes):
+                    last = place + 1 == len(changes) or changes[place + 1].sequence != change.sequence
+                    id_line = b"id: %d\n" % change.sequence if last else b""
+                    yield id_line + b"event: " + change.kind.encode() + b"\ndata: " + encode(change) + b"\n\n"
+                if not changes:
+                    yield b": nothing new\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    # --- sessions -----------------------------------------------------------------------------------------------
+
+    async def _exchange_all(self, request: Request) -> Response:
+        given = decode(await _body(request), ExchangeRequest)
+        hold = _hold(given.wait_seconds)
+        replies = await self._exchange(request.path_params["study"], admit(given.commands), hold)
+        return _json(ExchangeReply(replies=replies))
+
+    async def _ask(self, request: Request) -> Response:
+        given = decode(await _body(request), AskRequest)
+        hold = _hold(given.wait_seconds)
+        study = await asyncio.to_thread(self._studies.study, request.path_params["study"])
+        commands = admit(given.commands(study.identity.uuid))
+        return _reply((await self._exchange(study.name, commands, hold))[-1])
+
+    async def _tell(self, request: Request) -> Response:
+        given = decode(await _body(request), TellRequest)
+        study = await asyncio.to_thread(self._studies.study, request.path_params["study"])
+        trial = await asyncio.to_thread(study.trial, given.lease.trial)
+        return _reply((await self._exchange(study.name, admit([given.command(trial)])))[-1])
+
+    async def _fail(self, request: Request) -> Response:
+        command = decode(await _body(request), FailRequest).command()
+        return _reply((await self._exchange(request.path_params["study"], admit([command])))[-1])
+
+    async def _heartbeat(self, request: Request) -> Response:
+        command = decode(await _body(request), HeartbeatRequest).command()
+        return _reply((await self._exchange(request.path_params["study"], admit([command])))[-1])
+
+    async def _control(self, request: Request) -> Response:
+        given = decode(await _body(request), ControlRequest)
+        commands: list[Command] = []
+        settings = Control(
+            budget=given.budget,
+            population=given.population,
+            paused=given.paused,
+            max_failures=given.max_failures,
+            max_losses=given.max_losses,
+            keep_best=given.keep_best,
+        )
+        if settings != Control():
+            commands.append(settings)
+        commands += [Pin(trial=given.pin)] if given.pin is not None else []
+        commands += [Pin(trial=given.unpin, keep=False)] if given.unpin is not None else []
+        commands += [Enqueue(values=given.enqueue)] if given.enqueue is not None else []
+        commands += [Stop(now=given.stop == "now")] if given.stop is not None else []
+        for command in commands:
+            check(command)
+        for reply in await self._exchange(request.path_params["study"], commands):
+            if isinstance(reply, Refused):
+                audit("Control", request.path_params["study"], commands, reply.message)
+                return _reply(reply)
+        audit("Control", request.path_params["study"], commands)
+        return _json(await asyncio.to_thread(self._document, request.path_params["study"]))
+
+    # --- operations ---------------------------------------------------------------------------------------------
+
+    async def _ready(self, request: Request) -> Response:
+        reason = self._studies.unready if self._serving else "the server is stopping"
+        return _json({"ready": not reason, "reason": reason}, 503 if reason else 200)
+
+    async def _metrics(self, request: Request) -> Response:
+        text = metrics_text(self._studies, ready=self._serving and not self._studies.unready)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def _openapi(self, request: Request) -> Response:
+        return _json(openapi_document())
+
+
+class _Uvicorn(uvicorn.Server):
+    """A server whose signals are the program's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+async def _body(request: Request) -> bytes:
+    """Return a request's body, or raise InvalidArgument if it is too long."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_MESSAGE:
+            raise InvalidArgument("the request", f"more than {len(body)} bytes", f"at most {LARGEST_MESSAGE} bytes")
+    return bytes(body)
+
+
+def _hold(seconds: float) -> float:
+    """Return for how long an ask may be held, or raise InvalidArgument."""
+    if not 0 <= seconds <= LONGEST_HOLD:
+        raise InvalidArgument("wait_seconds", seconds, f"a number from 0 to {LONGEST_HOLD:g}")
+    return seconds
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    """Return a whole number of a request's query.
+
+    Args:
+        request: The request.
+        name: The number's name.
+        default: If it is not given.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.removeprefix("-").isdecimal() or len(text) > 15 or not text.isascii():
+        raise InvalidArgument(name, text, "a whole number")
+    return int(text)
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(encode(document), status_code=status, media_type="application/json")
+
+
+def _reply(reply: Reply) -> Response:
+    return _failure(reply.exception()) if isinstance(reply, Refused) else _json(reply)
+
+
+def _failure(error: PhyleticError) -> Response:
+    refused = Refused.of(error)
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    document = Failure(error=refused.error, message=refused.message, name=refused.name, value=refused.value)
+    response = _json(document, status)
+    if status in (429, 503):
+        response.headers["retry-after"] = "1"
+    return response

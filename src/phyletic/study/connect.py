@@ -1,0 +1,85 @@
+"""The studies of a server, listed and administered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from phyletic.evolution.arguments import check_integer
+from phyletic.records import StudyChange, StudyIdentity
+from phyletic.study.home import home_at
+from phyletic.study.identity import check_name
+from phyletic.study.study import Study
+
+
+class ConnectedServer:
+    """A server of studies. Use :func:`phyletic.connect`.
+
+    Args:
+        url: ``"grpc://host:port"``.
+
+    Attributes:
+        url: Where it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        from phyletic.remote.connections import connection_to
+        from phyletic.remote.grpc_channel import check_url
+
+        self.url = check_url(url, "url")
+        self._home = home_at(url)
+        self._connection = connection_to(url)
+
+    @property
+    def version(self) -> str:
+        """The version of phyletic that it runs."""
+        return str(self._connection.hello().version)
+
+    def studies(self) -> list[StudyIdentity]:
+        """Return the identities of its studies, in the order in which they were created."""
+        return self._home.studies()
+
+    def study(self, name: str) -> Study:
+        """Return a study: its methods read it, and pause, resize, stop, pin and so on.
+
+        Raises:
+            NotFound: The server has none of that name.
+        """
+        return Study(name, storage=self.url)
+
+    def watch(self, name: str, since: int = -1) -> Iterator[StudyChange]:
+        """Yield what is committed to a study, as it happens, until you leave the loop.
+
+        Args:
+            name: The study.
+            since: Sequence number of the last change that you know; -1 for all.
+
+        Raises:
+            Unreachable: The connection was lost: watch again from the last change.
+        """
+        check_integer("since", since, -1)
+        return self._connection.watch(check_name(name), since)
+
+    def __iter__(self) -> Iterator[Study]:
+        """Yield its studies, in the order in which they were created."""
+        return iter([self.study(identity.name) for identity in self.studies()])
+
+    def __repr__(self) -> str:
+        return f"phyletic.connect({self.url!r})"
+
+
+def connect(url: str) -> ConnectedServer:
+    """Connect to a server of studies, which ``phyletic serve`` starts.
+
+    Args:
+        url: ``"grpc://host:port"``.
+
+    Raises:
+        InvalidArgument: It is no such URL.
+        Unreachable: No server answers there.
+
+    Example:
+        ``for study in ph.connect("grpc://localhost:7070"): print(study.name, study.status().state)``
+    """
+    server = ConnectedServer(url)
+    server.version  # noqa: B018 - a server that does not answer is met here
+    return server

@@ -1,0 +1,241 @@
+"""Studies in a database that this process opens."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import socket
+import sys
+import time
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.coordinator.control import check_control
+from phyletic.coordinator.inbox import Inbox
+from phyletic.coordinator.messages import Control
+from phyletic.coordinator.owner import Owner
+from phyletic.coordinator.saves import save_id, saves_of
+from phyletic.errors import InvalidArgument, NotFound, StorageOwned
+from phyletic.evolution import Algorithm
+from phyletic.records import Budget, CheckpointState, StudyControl, StudyIdentity
+from phyletic.space import Space
+from phyletic.storage import queries
+from phyletic.storage.changes import StoredStudy
+from phyletic.storage.database import Database, open_database
+from phyletic.storage.writing import create_study, delete_study
+from phyletic.study.identity import Arguments, create_identity
+from phyletic.version import __version__
+from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.process_tree import kill_survivors
+
+_FRAMEWORKS = (
+    *("flax", "gymnasium", "jax", "keras", "lightgbm", "lightning", "numpy", "optax", "sklearn"),
+    *("stable_baselines3", "tensorflow", "torch", "transformers", "xgboost"),
+)
+
+_owners: weakref.WeakValueDictionary[tuple[int, str], Owner] = weakref.WeakValueDictionary()
+
+
+class LocalHome:
+    """A database; implements :class:`phyletic.study.home.Home`.
+
+    Args:
+        storage: As for ``Study``.
+    """
+
+    def __init__(self, storage: str | Path | None) -> None:
+        self._database = open_database(storage)
+        self.location = self._database.location
+
+    def stored(self, name: str) -> StoredStudy | None:
+        """Return a study as it is stored now; None if the study or its file does not exist."""
+        return stored_study(self._database, name)
+
+    def create(self, space: Space, given: Arguments) -> StoredStudy:
+        """Create a study, or return it if another process has just created it; see :meth:`Home.create`."""
+        return _create(self._database, space, given)
+
+    def owner(self, stored: StoredStudy, space: Space, algorithm: Algorithm, given: Arguments) -> tuple[Owner, Control]:
+        """Return the study's owner, which all Study objects of this process share; see :meth:`Home.owner`."""
+        checkpoints, control = _checkpoints(self._database, stored, given)
+        return _shared_owner(self._database, stored.identity, space, algorithm, checkpoints), control
+
+    def studies(self) -> list[StudyIdentity]:
+        """Return the identities of the studies, in the order in which they were created."""
+        with self._database.read() as connection:
+            return [stored.identity for stored in queries.studies(connection)]
+
+
+def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> tuple[Checkpoints, Control]:
+    """Return the study's checkpoints, and the settings to change: also the folder, if the user names another one.
+
+    Args:
+        database: The database.
+        stored: The study's row.
+        given: The user's arguments.
+    """
+    remembered = stored.control.checkpoints
+    before = database.folder("checkpoints") if remembered is None else Path(remembered)
+    folder = before if given.checkpoints is None else given.checkpoints
+    checkpoints = Checkpoints(FolderBlobs(folder, durable=not database.private))
+    if folder == before:
+        return checkpoints, given.control
+    with database.read() as connection:
+        known = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
+    if known and not any(checkpoints.exists(checkpoint.id) for checkpoint in known):
+        allowed = f"a folder that has the checkpoints of study {stored.identity.name!r}: they were in {before}"
+        raise InvalidArgument("checkpoints", str(folder), allowed)
+    return checkpoints, msgspec.structs.replace(given.control, checkpoints=str(folder))
+
+
+def stored_study(database: Database, name: str) -> StoredStudy | None:
+    """Return a study as it is stored now; None if the study or its file does not exist."""
+    try:
+        with database.read() as connection:
+            return queries.load_study(connection, name)
+    except NotFound:
+        return None
+
+
+def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
+    """Create a study, or return it if another process has just created it.
+
+    Args:
+        database: The database.
+        space: The study's space.
+        given: The user's arguments.
+    """
+    identity = create_identity(given, space)
+    first = {"budget": Budget(), "population": identity.algorithm["population"], **check_control(given.control)}
+    if given.checkpoints not in (None, database.folder("checkpoints")):
+        first["checkpoints"] = str(given.checkpoints)
+    try:
+        database.own()
+    except StorageOwned:
+        # the process that owns it may have just created this study
+        stored = stored_study(database, given.name)
+        if stored is None:
+            raise
+        return stored
+    try:
+        return stored_study(database, given.name) or _insert(database, identity, StudyControl(**first), given)
+    finally:
+        database.release()
+
+
+def _insert(database: Database, identity: StudyIdentity, control: StudyControl, given: Arguments) -> StoredStudy:
+    """Insert a study, with a copy of the checkpoint that its newborns begin with.
+
+    Args:
+        database: The database.
+        identity: The study's identity, without that checkpoint.
+        control: Its control.
+        given: The user's arguments.
+    """
+    store = Checkpoints(FolderBlobs(given.checkpoints or database.folder("checkpoints"), durable=not database.private))
+    copied = None if given.warm_start is None else store.adopt(secrets.token_hex(16), given.warm_start)
+    used = False
+    try:
+        with database.transaction() as connection:
+            stored = queries.load_study(connection, given.name)
+            if stored is None:
+                complete = msgspec.structs.replace(identity, warm_start=copied)
+                stored = create_study(connection, complete, control, time.time())
+                used = True
+        return stored
+    finally:
+        if copied is not None and not used:
+            store.delete(copied.id)
+
+
+def delete(name: str, storage: str | Path) -> None:
+    """Delete a study and its checkpoints; see :func:`phyletic.delete_study`.
+
+    The bytes go first, so that a deletion that is interrupted can be said again.
+
+    Args:
+        name: The study.
+        storage: Where it is stored.
+    """
+    database = open_database(storage)
+    with database.read() as connection:
+        stored = queries.load_study(connection, name)
+        if stored is None:
+            raise NotFound(f"there is no study {name!r} in {database.location}")
+        known = [
+            one.id for one in queries.checkpoints(connection, stored.id) if one.state is not CheckpointState.COLLECTED
+        ]
+        opened = queries.open_trials(connection, stored.id)
+        running = [id for _, _, id in opened if id is not None]
+        running += [save_id(id, saves_of(trial) + 1) for trial, _, id in opened if id is not None]
+        running += [trial.saved.checkpoint.id for trial, _, _ in opened if trial.saved is not None]
+    for owner in list(_owners.values()):
+        if owner.begun and owner.database.location == database.location:
+            raise StorageOwned(f"this process owns {database.location}: close its studies (study.close()) first")
+    database.own()
+    try:
+        remembered = stored.control.checkpoints
+        folder = database.folder("checkpoints") if remembered is None else Path(remembered)
+        warm = stored.identity.warm_start
+        Checkpoints(FolderBlobs(folder)).delete(*known, *running, *([] if warm is None else [warm.id]))
+        with database.transaction() as connection:
+            delete_study(connection, stored.id)
+    finally:
+        database.release()
+
+
+def _shared_owner(
+    database: Database, identity: StudyIdentity, space: Space, algorithm: Algorithm, checkpoints: Checkpoints
+) -> Owner:
+    """Return the owner that all Study objects of this process share.
+
+    Args:
+        database: The database, with the study in it.
+        identity: What never changes.
+        space: The study's space.
+        algorithm: The study's algorithm, with the user's own functions if it has any.
+        checkpoints: The study's checkpoints.
+    """
+    # two Study objects of one process (a notebook's cell run again) share an owner, which keeps its database alive
+    key = (id(database), identity.uuid)
+    owner = _owners.get(key)
+    if owner is not None and owner.checkpoints.location != checkpoints.location:
+        used = owner.checkpoints.location
+        allowed = f"{used}, which another Study object of this process uses; delete that one first"
+        raise InvalidArgument("checkpoints", checkpoints.location, allowed)
+    if owner is None:
+        owner = _owners[key] = Owner(
+            database,
+            identity.name,
+            space=space,
+            algorithm=algorithm,
+            checkpoints=checkpoints,
+            evict=kill_survivors,
+            about=about_this_process,
+            inbox=None if database.private else Inbox(database.folder("inbox"), identity.uuid),
+            interrupt=partial(Interrupts.request, identity.uuid),
+        )
+    return owner
+
+
+def about_this_process() -> dict[str, Any]:
+    """Return what a study records of each owner: the host, and the versions of Python, phyletic and frameworks.
+
+    It lists only frameworks that are imported.
+
+    Example:
+        >>> sorted(about_this_process())
+        ['frameworks', 'host', 'phyletic', 'python']
+    """
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in _FRAMEWORKS}
+    return {
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "phyletic": __version__,
+        "frameworks": {name: str(version) for name, version in found.items() if version is not None},
+    }
