@@ -68,9 +68,12 @@ class OverTheService(TrialSourceConformance):
         from phyletic.service.server import serving
 
         study.close()
-        with serving(study.storage) as server, Study(study.name, storage=server.url) as remote:
+        with serving(study.storage, http_port=0) as server, Study(study.name, storage=self.url(server)) as remote:
             remote.owner.keep_trying(lease_seconds=2.0)
             self.train(remote, train, reload)
+
+    def url(self, server):
+        return server.url
 
     def train(self, remote, train, reload):
         raise NotImplementedError
@@ -99,3 +102,8 @@ class TestALoopOverAStudyOfTheService(OverTheService):
 
     def train(self, remote, train, reload):
         train(remote if reload == "changed" else remote.source(reload=reload))
+
+
+class TestTwoWorkersOverHttp(TestTwoWorkersOfTheService):
+    def url(self, server):
+        return server.http_url

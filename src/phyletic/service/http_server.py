@@ -15,6 +15,8 @@ import msgspec
 from phyletic import errors
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError
+from phyletic.remote.http_connection import Exchanged, RowsPage, encode
+from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.service.door import LARGEST_MESSAGE, admit, check
 from phyletic.service.grpc_server import Authorise, allow_all
 from phyletic.service.hosted_studies import HostedStudies
@@ -22,6 +24,7 @@ from phyletic.service.hosts import QueueFull
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
+    ExchangeRequest,
     FailRequest,
     Failure,
     HeartbeatRequest,
@@ -30,7 +33,6 @@ from phyletic.service.json_requests import (
     TellRequest,
     TrialPage,
     decode,
-    encode,
 )
 from phyletic.service.metrics import metrics_text
 from phyletic.service.openapi import openapi_document
@@ -79,6 +81,8 @@ class HttpServer:
             self._route(study, "GetStudy", self._get),
             self._route(f"{study}/trials", "ListTrials", self._trials),
             self._route(f"{study}/watch", "Watch", self._watch),
+            self._route(f"{study}/rows", "ListTrials", self._rows),
+            self._route(f"{study}/exchange", "Exchange", self._exchanged, "POST"),
             self._route(f"{study}/ask", "Exchange", self._ask, "POST"),
             self._route(f"{study}/tell", "Exchange", self._tell, "POST"),
             self._route(f"{study}/fail", "Exchange", self._fail, "POST"),
@@ -102,7 +106,10 @@ class HttpServer:
         Raises:
             InvalidArgument: Nothing can listen there.
         """
-        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio turns Nagle's algorithm off only where the protocol is named; with it an answer takes 40 ms
+        listening = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
@@ -226,15 +233,32 @@ class HttpServer:
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
+    async def _rows(self, request: Request) -> Response:
+        name = request.path_params["study"]
+        after = {key: _number(request, key, -1) for key in ("after_trial", "after_event")}
+        rows = await asyncio.to_thread(
+            self._studies.rows,
+            name,
+            _number(request, "since", -1),
+            after_trial=None if after["after_trial"] < 0 else after["after_trial"],
+            after_event=None if after["after_event"] < 0 else after["after_event"],
+        )
+        return _json(RowsPage(rows, (await asyncio.to_thread(self._studies.study, name)).checkpoints.address))
+
     # --- sessions -----------------------------------------------------------------------------------------------
+
+    async def _exchanged(self, request: Request) -> Response:
+        given = decode(await _body(request), ExchangeRequest)
+        study = request.path_params["study"]
+        hold = _wait(given.wait_seconds)
+        return _json(Exchanged(await self._exchange(study, admit(given.commands), hold)))
 
     async def _ask(self, request: Request) -> Response:
         given = decode(await _body(request), AskRequest)
-        if not 0 <= given.wait_seconds <= 25:
-            raise InvalidArgument("wait_seconds", given.wait_seconds, "a number from 0 to 25")
+        hold = _wait(given.wait_seconds)
         study = await asyncio.to_thread(self._studies.study, request.path_params["study"])
         commands = admit(given.commands(study.identity.uuid))
-        return _reply((await self._exchange(study.name, commands, given.wait_seconds))[-1])
+        return _reply((await self._exchange(study.name, commands, hold))[-1])
 
     async def _tell(self, request: Request) -> Response:
         given = decode(await _body(request), TellRequest)
@@ -305,6 +329,12 @@ async def _body(request: Request) -> bytes:
         if len(body) > LARGEST_MESSAGE:
             raise InvalidArgument("the request", f"more than {len(body)} bytes", f"at most {LARGEST_MESSAGE} bytes")
     return bytes(body)
+
+
+def _wait(seconds: float) -> float:
+    if not 0 <= seconds <= LONGEST_HOLD:
+        raise InvalidArgument("wait_seconds", seconds, f"a number from 0 to {LONGEST_HOLD:g}")
+    return seconds
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
 from typing import Any, Literal, TypeVar
 
@@ -23,7 +22,6 @@ from phyletic.records import (
     Trial,
     Value,
 )
-from phyletic.records.encodings import encode_number
 from phyletic.remote.remote_owner import LEASE_SECONDS
 
 T = TypeVar("T")
@@ -281,6 +279,18 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     value: str = ""
 
 
+class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Commands of sessions, which are decided in one transaction.
+
+    Attributes:
+        commands: The commands, each with its ``type``.
+        wait_seconds: How long the answer to an ask may be held while there is no trial, if it comes last.
+    """
+
+    commands: tuple[Command, ...]
+    wait_seconds: float = 0.0
+
+
 def decode(raw: bytes, kind: type[T]) -> T:
     """Return the request that JSON holds, or raise InvalidArgument."""
     try:
@@ -290,19 +300,6 @@ def decode(raw: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         shown = raw[:200].decode(errors="replace")
         raise InvalidArgument("the request", shown, f"JSON of a {kind.__name__}", str(error)[:500]) from None
-
-
-def encode(document: object) -> bytes:
-    """Return records as JSON that every parser reads."""
-    return msgspec.json.encode(_finite(msgspec.to_builtins(document)))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return encode_number(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _entry(name: str, domain: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The connection to a server over gRPC, and the channel to one study's coordinator on it.
+"""The connection to a server over gRPC.
 
 Every call is unary (but Watch) and has a deadline. A failure is Unreachable, which says that trying again may help, or
 the typed error that the server raised.
@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "grpcio", "service", "a study of a server") from error
 
 from phyletic.records import StudyChange, StudyIdentity
+from phyletic.remote.connection import Found
 from phyletic.remote.deferred_calls import DeferredCalls
 from phyletic.remote.wire import command_to_message, from_message, reply_from_message, to_message
 from phyletic.storage.changes import StoredStudy
@@ -47,20 +48,8 @@ _TRY_AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"
 _CONTROLS = (Control, Pin, Enqueue, Stop)
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A study of a server.
-
-    Attributes:
-        stored: The study's row.
-        checkpoints: Address of its checkpoints, as the server sees it.
-    """
-
-    stored: StoredStudy
-    checkpoints: str
-
-
-class Connection:
-    """A server; safe to use from several threads.
+class GrpcConnection:
+    """A server over gRPC; implements :class:`phyletic.remote.connection.Connection`.
 
     Args:
         url: ``"grpc://host:port"``.
@@ -106,6 +95,10 @@ class Connection:
 
         reply: pb.HelloReply = self._call("Hello", pb.HelloRequest(version=__version__))
         return reply
+
+    def version(self) -> str:
+        """Return the version of phyletic that the server runs."""
+        return str(self.hello().version)
 
     def create(self, identity: StudyIdentity, control: Control) -> Found:
         """Create a study, or return the one of that name.
@@ -233,62 +226,6 @@ class Connection:
     def _metadata(self) -> list[tuple[str, str]]:
         token = self._token()
         return [] if token is None else [(TOKEN, f"Bearer {token}")]
-
-
-class GrpcChannel:
-    """Reaches a study's coordinator on a server; implements :class:`phyletic.coordinator.channel.Channel`.
-
-    Args:
-        connection: The server.
-        study: The study's name.
-        hold: Seconds for which the server may hold an ask that must wait.
-        interrupted: Whether an ask that is held should return.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        study: str,
-        *,
-        hold: float = 0.0,
-        interrupted: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._connection = connection
-        self._study = study
-        self._hold = hold
-        self._interrupted = interrupted
-        self._closed = threading.Event()
-
-    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
-        """Send commands; those that change the study's control go by a call of their own.
-
-        Args:
-            commands: What to decide, in order.
-            timeout: Seconds to wait for the replies; None for the usual ones.
-        """
-        own = [command for command in commands if not isinstance(command, _CONTROLS)]
-        asks = bool(own) and isinstance(own[-1], Ask)
-        hold = self._hold if asks and not self._interrupted() else 0.0
-        replies = iter(
-            self._connection.exchange(self._study, own, hold=hold, timeout=timeout, interrupted=self._interrupted)
-            if own
-            else ()
-        )
-        return tuple(
-            [
-                self._connection.control(self._study, command) if isinstance(command, _CONTROLS) else next(replies)
-                for command in commands
-            ]
-        )
-
-    def wait(self, seconds: float) -> None:
-        """Wait, unless the server held the ask already."""
-        if self._hold == 0:
-            self._closed.wait(seconds)
-
-    def close(self) -> None:
-        """Do nothing more: the connection belongs to others too."""
-        self._closed.set()
 
 
 def check_url(url: object) -> str:
