@@ -2,6 +2,7 @@
 # make quick   the tests of the core, in under a minute: what to run at each change
 # make test    the whole test suite
 # make lint    style, types and the direction of imports
+# make stubs   the code of the service's protocol, generated anew from its definition
 # make clean   remove the virtual environment and every cache
 #
 # VENV names another virtual environment, PYTHON another interpreter (3.11 or later), JOBS the processes of the tests.
@@ -11,6 +12,8 @@ PYTHON ?= python3
 JOBS ?= 2
 
 BIN := $(VENV)/bin
+# The compiler of the protocol needs another protobuf than its users; what it writes works with that and later ones.
+STUBS := $(VENV)/stubs
 # The core's own tests; frameworks, pictures and processes are left to `make test`.
 QUICK := $(addprefix tests/unit/,checkpoints coordinator evolution records space storage) \
 	--ignore tests/unit/checkpoints/test_keras_states.py --ignore tests/unit/checkpoints/test_torch_states.py \
@@ -21,7 +24,7 @@ QUICK := $(addprefix tests/unit/,checkpoints coordinator evolution records space
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo quick test lint clean
+.PHONY: demo quick test lint stubs clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/phyletic demo
@@ -36,11 +39,15 @@ quick: $(VENV)/.installed-test
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
 
-lint: $(VENV)/.installed-lint
+lint: $(VENV)/.installed-lint $(STUBS)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(STUBS)/bin/python src/phyletic/remote/stubs.py --check
+
+stubs: $(STUBS)/.installed
+	$(STUBS)/bin/python src/phyletic/remote/stubs.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -52,4 +59,9 @@ $(BIN)/python:
 # The package is installed in place, so only a change of what it needs asks for another installation.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]' --constraint constraints.txt
+	touch $@
+
+$(STUBS)/.installed: Makefile | $(BIN)/python
+	$(PYTHON) -m venv $(STUBS)
+	PIP_CONSTRAINT= $(STUBS)/bin/python -m pip install --quiet grpcio-tools==1.76.0
 	touch $@

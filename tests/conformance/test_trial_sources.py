@@ -1,6 +1,5 @@
 """Every source of trials gives the same trials and keeps the promises of the training loop."""
 
-import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,10 +10,8 @@ from checkpoint_server import serving
 from phyletic.checkpoints import Checkpoints
 from phyletic.checkpoints.cached_blobs import CachedBlobs
 from phyletic.checkpoints.http_blobs import HttpBlobs
-from phyletic.coordinator.messages import Ask
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.credentials import Credentials
-from phyletic.service.json_requests import ExchangeReply, decode, encode
 from phyletic.service.stored_checkpoints import StoredCheckpoints
 from phyletic.study.study import Study
 from phyletic.testing.trial_sources import SameTrialsConformance, TrialSourceConformance
@@ -112,9 +109,12 @@ class OverTheService(TrialSourceConformance):
         from phyletic.service.server import serving
 
         study.close()
-        with serving(study.storage) as server, Study(study.name, storage=server.url) as remote:
+        with serving(study.storage, http_port=0) as server, Study(study.name, storage=self.url(server)) as remote:
             remote.owner.keep_trying(lease_seconds=2.0)
             self.train(remote, train, reload)
+
+    def url(self, server):
+        return server.url
 
     def train(self, remote, train, reload):
         raise NotImplementedError
@@ -136,46 +136,6 @@ class TestThisProcessAsAWorkerOfTheService(OverTheService):
         remote.run(train, workers=0, reload=reload, verbose=0)
 
 
-class TestALoopOverHttp(TrialSourceConformance):
-    here = True
-    supervised = False
-    detached = True
-
-    def run(self, study, train, reload="changed"):
-        pytest.importorskip("starlette")
-        from phyletic.service.server import serving
-
-        store, space = study.checkpoints, study.space
-        study.close()
-        with (
-            serving(study.storage, http_port=0) as server,
-            detached_source(
-                HttpChannel(server.http_url, study.name),
-                store=store, space=space, worker="far", lease_seconds=2.0, reload=reload,
-            ) as trials,
-        ):  # fmt: skip
-            train(trials)
-
-
-class HttpChannel:
-    """Says commands as JSON, as a worker in another language might."""
-
-    def __init__(self, url, study):
-        self.place = f"{url}/v1/studies/{study}/exchange"
-
-    def exchange(self, commands, timeout=None):
-        body = {"commands": commands, "wait_seconds": 5.0 if isinstance(commands[-1], Ask) else 0.0}
-        request = urllib.request.Request(self.place, encode(body), method="POST")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return decode(answer.read(), ExchangeReply).replies
-
-    def wait(self, seconds):
-        pass
-
-    def close(self):
-        pass
-
-
 class TestALoopOverAStudyOfTheService(OverTheService):
     __test__ = True
     here = True
@@ -183,3 +143,13 @@ class TestALoopOverAStudyOfTheService(OverTheService):
 
     def train(self, remote, train, reload):
         train(remote if reload == "changed" else remote.source(reload=reload))
+
+
+class TestTwoWorkersOverHttp(TestTwoWorkersOfTheService):
+    def url(self, server):
+        return server.http_url
+
+
+class TestALoopOverHttp(TestALoopOverAStudyOfTheService):
+    def url(self, server):
+        return server.http_url

@@ -16,7 +16,7 @@ import grpc
 from phyletic.coordinator.messages import Ask, Fail, Granted, Heartbeat, Join, Tell
 from phyletic.records import Evaluation
 from phyletic.remote.connections import connection_to
-from phyletic.remote.grpc_channel import REFUSED, SERVICE
+from phyletic.remote.grpc_connection import REFUSED, SERVICE
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import command_to_message, to_message
 from phyletic.service.server import Server, serving

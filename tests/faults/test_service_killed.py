@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("grpc")
 
-from phyletic.remote.grpc_channel import Connection
+from phyletic.remote.grpc_connection import GrpcConnection
 from phyletic.study.study import Study
 from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import Journal, drawing, start_process
@@ -73,7 +73,7 @@ def test_a_server_killed_between_any_two_calls_changes_no_trial(server, monkeypa
 
         return calling
 
-    monkeypatch.setattr(Connection, "exchange", killed_before(Connection.exchange))
+    monkeypatch.setattr(GrpcConnection, "exchange", killed_before(GrpcConnection.exchange))
     drawing()(study)
     monkeypatch.undo()
     assert server.kills >= 8

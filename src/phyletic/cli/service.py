@@ -156,7 +156,7 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
         give_up_after: Seconds after which it raises Unreachable; None waits for ever.
         checkpoints: Where this machine sees the folder of checkpoints; None for where the server has it.
     """
-    from phyletic.remote.grpc_channel import check_url
+    from phyletic.remote.grpc_connection import check_url
     from phyletic.study.study import Study
 
     check_url(url)

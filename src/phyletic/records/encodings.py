@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 
 def whole_number(value: object) -> int | None:
@@ -60,6 +61,20 @@ def encode_number(number: float) -> float | str:
     if number != number:
         return "NaN"
     return "Infinity" if number > 0 else "-Infinity"
+
+
+def encode_numbers(data: Any) -> Any:
+    """Encode all numbers of plain data for JSON, by :func:`encode_number`.
+
+    Example:
+        >>> encode_numbers({"score": [float("nan"), 1.5]})
+        {'score': ['NaN', 1.5]}
+    """
+    if isinstance(data, dict):
+        return {name: encode_numbers(item) for name, item in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [encode_numbers(item) for item in data]
+    return encode_number(data) if isinstance(data, float) else data
 
 
 def decode_number(encoded: float | str) -> float:

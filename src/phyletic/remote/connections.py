@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 
-from phyletic.remote.grpc_channel import Connection, check_url
+from phyletic.remote.connection import Connection
 
 _open: weakref.WeakValueDictionary[str, Connection] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
@@ -17,12 +17,23 @@ def connection_to(url: str) -> Connection:
 
     Raises:
         InvalidArgument: It is not the URL of a server.
+        MissingDependency: The libraries for it are missing.
     """
     with _opening:
-        connection = _open.get(check_url(url))
+        connection = _open.get(url)
         if connection is None:
-            connection = _open[url] = Connection(url)
+            connection = _open[url] = _connect(url)
         return connection
+
+
+def _connect(url: str) -> Connection:
+    if url.startswith("http://"):
+        from phyletic.remote.http_connection import HttpConnection
+
+        return HttpConnection(url)
+    from phyletic.remote.grpc_connection import GrpcConnection
+
+    return GrpcConnection(url)
 
 
 def _forget_in_child() -> None:

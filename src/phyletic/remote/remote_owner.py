@@ -25,8 +25,9 @@ from phyletic.errors import NotFound, PhyleticError, Unreachable
 from phyletic.evolution import Algorithm
 from phyletic.evolution.arguments import check_number
 from phyletic.records import StudyChange, StudyIdentity
-from phyletic.remote.grpc_channel import Connection, GrpcChannel
+from phyletic.remote.connection import Connection
 from phyletic.remote.replica import Replica
+from phyletic.remote.server_channel import ServerChannel
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.workers.detached import DetachedChannel
@@ -79,7 +80,7 @@ class RemoteOwner:
         self._renewing = False
         self._known = -1
         self._looked = 0.0
-        self._direct = GrpcChannel(connection, identity.name, following=self)
+        self._direct = ServerChannel(connection, identity.name, following=self)
         self._seen: StudyState | None = None
         self.keep_trying()
 
@@ -99,7 +100,7 @@ class RemoteOwner:
             check_number("give_up_after", give_up_after, above=0)
         self._channel, self._patient = (
             DetachedChannel(
-                GrpcChannel(
+                ServerChannel(
                     self._connection, self._identity.name, hold=hold, interrupted=self._draining, following=self
                 ),
                 worker=f"{socket.gethostname()}:{os.getpid()}"[:200],

@@ -19,7 +19,7 @@ from phyletic.storage.mirror import StudyRows, put_rows
 if TYPE_CHECKING:
     from sqlalchemy import Connection as Reader
 
-    from phyletic.remote.grpc_channel import Connection
+    from phyletic.remote.connection import Connection
 
 _PATIENCE_SECONDS = 5.0
 

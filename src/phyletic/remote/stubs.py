@@ -6,6 +6,7 @@ It needs grpcio-tools 1.71, whose stubs load under protobuf 6 and 7.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 PROTO = Path(__file__).parent / "v1" / "phyletic_v1.proto"
@@ -31,5 +32,14 @@ def generate(folder: Path) -> list[Path]:
     return [package / name for name in GENERATED]
 
 
+def stale() -> list[str]:
+    """Return the names of the committed stubs that differ from what the definition gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        return [made.name for made in generate(Path(folder)) if made.read_bytes() != (PROTO.parent / made.name).read_bytes()]
+
+
 if __name__ == "__main__":
+    if "--check" in sys.argv:
+        found = stale()
+        sys.exit(f"{', '.join(found)}: not what {PROTO.name} gives; run: make stubs" if found else 0)
     print(*generate(PROTO.parents[3]), sep="\n", file=sys.stderr)

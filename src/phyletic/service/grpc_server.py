@@ -21,7 +21,7 @@ from phyletic.errors import InvalidArgument, PhyleticError
 from phyletic.evolution.codec import algorithm_from_json
 from phyletic.evolution.stateless import early_stop, suggest
 from phyletic.records import StudyIdentity
-from phyletic.remote.grpc_channel import REFUSED, SERVICE, TOKEN
+from phyletic.remote.grpc_connection import REFUSED, SERVICE, TOKEN
 from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import command_from_message, from_message, reply_to_message, take_values, to_message

@@ -13,6 +13,7 @@ import msgspec
 from phyletic import errors
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError
+from phyletic.remote.http_connection import ExchangeReply, RowsPage, encode
 from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.service.door import LARGEST_MESSAGE, admit, check
 from phyletic.service.grpc_server import REQUEST, Authorise, allow_all
@@ -21,7 +22,6 @@ from phyletic.service.hosts import QueueFull
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
-    ExchangeReply,
     ExchangeRequest,
     FailRequest,
     Failure,
@@ -31,7 +31,6 @@ from phyletic.service.json_requests import (
     TellRequest,
     TrialPage,
     decode,
-    encode,
 )
 from phyletic.service.logs import audit, begin_request, logger
 from phyletic.service.metrics import metrics_text
@@ -80,6 +79,7 @@ class HttpServer:
             self._route(study, "GetStudy", self._get),
             self._route(f"{study}/trials", "ListTrials", self._trials),
             self._route(f"{study}/watch", "Watch", self._watch),
+            self._route(f"{study}/rows", "ListTrials", self._rows),
             self._route(f"{study}/exchange", "Exchange", self._exchange_all, "POST"),
             self._route(f"{study}/ask", "Exchange", self._ask, "POST"),
             self._route(f"{study}/tell", "Exchange", self._tell, "POST"),
@@ -104,7 +104,10 @@ class HttpServer:
         Raises:
             InvalidArgument: Nothing can listen there.
         """
-        listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio turns Nagle's algorithm off only where the protocol is named; with it an answer takes 40 ms
+        listening = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
@@ -229,13 +232,29 @@ class HttpServer:
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
+    async def _rows(self, request: Request) -> Response:
+        name = request.path_params["study"]
+        after = {key: _number(request, key, -1) for key in ("after_trial", "after_event")}
+        rows = await asyncio.to_thread(
+            self._studies.rows,
+            name,
+            _number(request, "since", -1),
+            after_trial=None if after["after_trial"] < 0 else after["after_trial"],
+            after_event=None if after["after_event"] < 0 else after["after_event"],
+        )
+        return _json(RowsPage(rows, (await asyncio.to_thread(self._studies.study, name)).checkpoints.address))
+
     # --- sessions -----------------------------------------------------------------------------------------------
 
     async def _exchange_all(self, request: Request) -> Response:
         given = decode(await _body(request), ExchangeRequest)
         hold = _hold(given.wait_seconds)
-        replies = await self._exchange(request.path_params["study"], admit(given.commands), hold)
-        return _json(ExchangeReply(replies=replies))
+        study = request.path_params["study"]
+        reply = ExchangeReply(replies=await self._exchange(study, admit(given.commands), hold))
+        if given.changes_since is not None:
+            changes = self._studies.hosts[study].changes_since(given.changes_since)
+            reply = msgspec.structs.replace(reply, changes=tuple(changes or ()), changes_missed=changes is None)
+        return _json(reply)
 
     async def _ask(self, request: Request) -> Response:
         given = decode(await _body(request), AskRequest)

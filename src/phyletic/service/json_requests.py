@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -35,7 +34,6 @@ from phyletic.records import (
     Trial,
     Value,
 )
-from phyletic.records.encodings import encode_number
 from phyletic.remote.remote_owner import LEASE_SECONDS
 
 T = TypeVar("T")
@@ -141,20 +139,12 @@ class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     Attributes:
         commands: The commands, in order; a Join of the same session comes before an Ask.
         wait_seconds: How long the answer may be held while the last command, an Ask, must wait; at most 25.
+        changes_since: Sequence number after which the answer says what was committed; None for no such answer.
     """
 
     commands: tuple[SessionCommand, ...]
     wait_seconds: float = 0.0
-
-
-class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The replies to an exchange.
-
-    Attributes:
-        replies: One for each command; a Refused says why a command had no effect.
-    """
-
-    replies: tuple[Reply, ...]
+    changes_since: int | None = None
 
 
 class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -328,19 +318,6 @@ def decode(raw: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         shown = raw[:200].decode(errors="replace")
         raise InvalidArgument("the request", shown, f"JSON of a {kind.__name__}", str(error)[:500]) from None
-
-
-def encode(document: object) -> bytes:
-    """Return records as JSON that every parser reads."""
-    return msgspec.json.encode(_finite(msgspec.to_builtins(document)))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return encode_number(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _entry(name: str, domain: Any) -> dict[str, Any]:

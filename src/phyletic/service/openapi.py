@@ -9,10 +9,10 @@ import msgspec
 
 from phyletic.coordinator.messages import Done, Finished, Granted, Wait
 from phyletic.records import StudyChange, StudyIdentity
+from phyletic.remote.http_connection import ExchangeReply, RowsPage
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
-    ExchangeReply,
     ExchangeRequest,
     FailRequest,
     Failure,
@@ -42,6 +42,7 @@ _CALLS: tuple[tuple[str, str, str, Any, Any], ...] = (
     (_STUDY, "get", "Return a study.", None, StudyDocument),
     (f"{_STUDY}/trials", "get", "Return trials by number, in pages.", None, TrialPage),
     (f"{_STUDY}/watch", "get", "Stream what is committed, as server-sent events.", None, StudyChange),
+    (f"{_STUDY}/rows", "get", "Return what was written after a sequence number, in pages.", None, RowsPage),
     (f"{_STUDY}/ask", "post", "Ask for trials.", AskRequest, Granted | Wait | Finished),
     (f"{_STUDY}/exchange", "post", "Have commands decided in one transaction.", ExchangeRequest, ExchangeReply),
     (f"{_STUDY}/tell", "post", "Tell the result of an attempt.", TellRequest, Done),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer
 from phyletic.records import StudyChange, StudyIdentity
-from phyletic.study.home import home_at
+from phyletic.study.home import SERVERS, home_at
 from phyletic.study.identity import check_name
 from phyletic.study.study import Study
 
@@ -23,16 +24,15 @@ class ConnectedServer:
 
     def __init__(self, url: str) -> None:
         from phyletic.remote.connections import connection_to
-        from phyletic.remote.grpc_channel import check_url
 
-        self.url = check_url(url, "url")
+        self.url = url
         self._home = home_at(url)
         self._connection = connection_to(url)
 
     @property
     def version(self) -> str:
         """The version of phyletic that it runs."""
-        return str(self._connection.hello().version)
+        return self._connection.version()
 
     def studies(self) -> list[StudyIdentity]:
         """Return the identities of its studies, in the order in which they were created."""
@@ -80,6 +80,8 @@ def connect(url: str) -> ConnectedServer:
     Example:
         ``for study in ph.connect("grpc://localhost:7070"): print(study.name, study.status().state)``
     """
+    if not isinstance(url, str) or not url.startswith(SERVERS):
+        raise InvalidArgument("url", url, 'a server, such as "grpc://localhost:7070" or "http://localhost:7071"')
     server = ConnectedServer(url)
     server.version  # noqa: B018 - a server that does not answer is met here
     return server

@@ -13,8 +13,8 @@ from phyletic.space import Space
 from phyletic.storage.changes import StoredStudy
 from phyletic.study.identity import Arguments
 
-SERVER = "grpc://"
-"""How the URL of a server begins."""
+SERVERS = ("grpc://", "http://")
+"""How the URLs of servers begin."""
 
 
 class Home(Protocol):
@@ -64,7 +64,7 @@ def home_at(storage: str | Path | None) -> Home:
         InvalidArgument: It is no place for studies.
         MissingDependency: It is a server's URL, and the libraries for it are missing.
     """
-    if isinstance(storage, str) and storage.startswith(SERVER):
+    if isinstance(storage, str) and storage.startswith(SERVERS):
         from phyletic.study.remote_home import RemoteHome
 
         return RemoteHome(storage)

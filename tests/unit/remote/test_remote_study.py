@@ -20,7 +20,7 @@ from phyletic.errors import (
 )
 from phyletic.evolution.stateless import MemberSuggestion
 from phyletic.remote.connections import connection_to
-from phyletic.remote.grpc_channel import SERVICE
+from phyletic.remote.grpc_connection import SERVICE
 from phyletic.remote.remote_owner import RemoteOwner
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import from_message, put_values, to_message

@@ -1,7 +1,8 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -326,18 +327,20 @@ class Evaluation(_message.Message):
     def __init__(self, step: _Optional[int] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class SavedState(_message.Message):
-    __slots__ = ("checkpoint", "step", "attempt", "count", "fence")
+    __slots__ = ("checkpoint", "step", "attempt", "count", "fence", "evaluations")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     checkpoint: CheckpointReference
     step: int
     attempt: int
     count: int
     fence: int
-    def __init__(self, checkpoint: _Optional[_Union[CheckpointReference, _Mapping]] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., count: _Optional[int] = ..., fence: _Optional[int] = ...) -> None: ...
+    evaluations: _containers.RepeatedCompositeFieldContainer[Evaluation]
+    def __init__(self, checkpoint: _Optional[_Union[CheckpointReference, _Mapping]] = ..., step: _Optional[int] = ..., attempt: _Optional[int] = ..., count: _Optional[int] = ..., fence: _Optional[int] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ("waiting", "loading", "training", "evaluating", "saving")
@@ -644,14 +647,16 @@ class Fail(_message.Message):
     def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., error: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
 
 class Save(_message.Message):
-    __slots__ = ("lease", "checkpoint", "step")
+    __slots__ = ("lease", "checkpoint", "step", "evaluations")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     checkpoint: CheckpointReference
     step: int
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointReference, _Mapping]] = ..., step: _Optional[int] = ...) -> None: ...
+    evaluations: _containers.RepeatedCompositeFieldContainer[Evaluation]
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointReference, _Mapping]] = ..., step: _Optional[int] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("lease", "step", "first", "evaluations")

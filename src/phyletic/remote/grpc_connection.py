@@ -1,4 +1,4 @@
-"""The connection to a server over gRPC, and the channel to one study's coordinator on it.
+"""The connection to a server over gRPC.
 
 Every call is unary (but Watch) and has a deadline. A failure is Unreachable, which says that trying again may help, or
 the typed error that the server raised.
@@ -10,12 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from phyletic import errors
-from phyletic.coordinator.messages import Ask, Command, Control, Enqueue, Pin, Refused, Reply, Stop
+from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.errors import InvalidArgument, MissingDependency, Unreachable
 
 try:
@@ -27,6 +25,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "grpcio", "service", "a study of a server") from error
 
 from phyletic.records import StudyChange, StudyIdentity
+from phyletic.remote.connection import Following, Found
 from phyletic.remote.deferred_calls import DeferredCalls
 from phyletic.remote.wire import command_to_message, from_message, reply_from_message, to_message
 from phyletic.storage.changes import StoredStudy
@@ -44,38 +43,10 @@ _KEEPALIVE_MS = 30_000
 _LARGEST_REPLY = 256 << 20
 _LOOK_SECONDS = 0.1
 _TRY_AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED", "ABORTED"})
-_CONTROLS = (Control, Pin, Enqueue, Stop)
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A study of a server.
-
-    Attributes:
-        stored: The study's row.
-        checkpoints: Address of its checkpoints, as the server sees it.
-    """
-
-    stored: StoredStudy
-    checkpoints: str
-
-
-class Following(Protocol):
-    """Follows what is committed to a study, by the exchanges that are made anyway."""
-
-    def since(self) -> int | None:
-        """Return the sequence number that is known; None if nothing is to be followed."""
-
-    def take(self, changes: Sequence[StudyChange], missed: bool) -> None:
-        """Take what was committed after it.
-
-        Args:
-            changes: The changes, in order.
-            missed: Whether some are not among them.
-        """
-
-
-class Connection:
-    """A server; safe to use from several threads.
+class GrpcConnection:
+    """A server over gRPC; implements :class:`phyletic.remote.connection.Connection`.
 
     Args:
         url: ``"grpc://host:port"``.
@@ -121,6 +92,10 @@ class Connection:
 
         reply: pb.HelloReply = self._call("Hello", pb.HelloRequest(version=__version__))
         return reply
+
+    def version(self) -> str:
+        """Return the version of phyletic that the server runs."""
+        return str(self.hello().version)
 
     def create(self, identity: StudyIdentity, control: Control) -> Found:
         """Create a study, or return the one of that name.
@@ -254,72 +229,6 @@ class Connection:
     def _metadata(self) -> list[tuple[str, str]]:
         token = self._token()
         return [] if token is None else [(TOKEN, f"Bearer {token}")]
-
-
-class GrpcChannel:
-    """Reaches a study's coordinator on a server; implements :class:`phyletic.coordinator.channel.Channel`.
-
-    Args:
-        connection: The server.
-        study: The study's name.
-        hold: Seconds for which the server may hold an ask that must wait.
-        interrupted: Whether an ask that is held should return.
-        following: Takes what is committed meanwhile.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        study: str,
-        *,
-        hold: float = 0.0,
-        interrupted: Callable[[], bool] = lambda: False,
-        following: Following | None = None,
-    ) -> None:
-        self._connection = connection
-        self._study = study
-        self._hold = hold
-        self._interrupted = interrupted
-        self._following = following
-        self._closed = threading.Event()
-
-    def exchange(self, commands: Sequence[Command], timeout: float | None = None) -> tuple[Reply, ...]:
-        """Send commands; those that change the study's control go by a call of their own.
-
-        Args:
-            commands: What to decide, in order.
-            timeout: Seconds to wait for the replies; None for the usual ones.
-        """
-        own = [command for command in commands if not isinstance(command, _CONTROLS)]
-        asks = bool(own) and isinstance(own[-1], Ask)
-        hold = self._hold if asks and not self._interrupted() else 0.0
-        replies = iter(
-            self._connection.exchange(
-                self._study,
-                own,
-                hold=hold,
-                timeout=timeout,
-                interrupted=self._interrupted,
-                following=self._following,
-            )
-            if own or not commands
-            else ()
-        )
-        return tuple(
-            [
-                self._connection.control(self._study, command) if isinstance(command, _CONTROLS) else next(replies)
-                for command in commands
-            ]
-        )
-
-    def wait(self, seconds: float) -> None:
-        """Wait, unless the server held the ask already."""
-        if self._hold == 0:
-            self._closed.wait(seconds)
-
-    def close(self) -> None:
-        """Do nothing more: the connection belongs to others too."""
-        self._closed.set()
 
 
 def check_url(url: object, name: str = "storage") -> str:

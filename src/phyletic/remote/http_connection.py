@@ -1,0 +1,324 @@
+"""The connection to a server over HTTP, for places that gRPC does not reach; it makes the same calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as StillHeld
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from phyletic import errors
+from phyletic.coordinator.messages import Command, Control, Done, Enqueue, Pin, Refused, Reply, Stop
+from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError, Unreachable
+from phyletic.records import StudyChange, StudyIdentity
+from phyletic.records.encodings import encode_numbers
+from phyletic.remote.connection import Following, Found
+from phyletic.remote.deferred_calls import DeferredCalls
+from phyletic.storage.mirror import StudyRows
+
+try:
+    import urllib3
+except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
+    raise MissingDependency(error.name or "urllib3", "service", "a study of a server over HTTP") from error
+
+T = TypeVar("T")
+
+_SECONDS = 20.0
+"""Deadline of a call, beside the time that an ask may be held."""
+_LOOK_SECONDS = 0.1
+_TRY_AGAIN = (408, 429, 502, 503, 504)
+_LATEST = 10**14
+"""No write has such a sequence number yet."""
+
+
+class ExchangeReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The replies to an exchange.
+
+    Attributes:
+        replies: One for each command; a Refused says why a command had no effect.
+        changes: What was committed after ``changes_since``, if that was given.
+        changes_missed: Whether some are not among them; the rows of the study have them.
+    """
+
+    replies: tuple[Reply, ...]
+    changes: tuple[StudyChange, ...] = ()
+    changes_missed: bool = False
+
+
+class RowsPage(msgspec.Struct, frozen=True):
+    """A page of a study's rows.
+
+    Attributes:
+        rows: The rows.
+        checkpoints: Address of the study's checkpoints, as the server sees it.
+    """
+
+    rows: StudyRows
+    checkpoints: str
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    error: str
+    message: str
+    name: str = ""
+    value: str = ""
+
+
+class _Studies(msgspec.Struct, frozen=True):
+    studies: tuple[StudyIdentity, ...]
+
+
+class HttpConnection:
+    """A server over HTTP; implements :class:`phyletic.remote.connection.Connection`.
+
+    Args:
+        url: ``"http://host:port"``.
+        token: Gives the token that each call carries; None for none.
+    """
+
+    def __init__(self, url: str, *, token: Callable[[], str | None] = lambda: None) -> None:
+        self.url = url.rstrip("/")
+        self.deferred = DeferredCalls()
+        self._token = token
+        # what may be said again, and for how long, is decided above
+        self._pool = urllib3.PoolManager(maxsize=16, retries=False)
+
+    def version(self) -> str:
+        """Return the version of phyletic that the server runs."""
+        described = msgspec.json.decode(self._call("GET", "/openapi.json"))
+        return str(described["info"]["version"])
+
+    def create(self, identity: StudyIdentity, control: Control) -> Found:
+        """Create a study, or return the one of that name.
+
+        Raises:
+            StudyMismatch: It exists with another identity.
+        """
+        document = {
+            **{name: getattr(identity, name) for name in ("name", "space", "metrics", "algorithm", "seed")},
+            "initial": identity.initial,
+            "sampling": identity.sampling,
+            **{
+                name: value
+                for name in ("budget", "max_failures", "max_losses", "keep_best")
+                if (value := getattr(control, name)) is not None
+            },
+        }
+        self._call("POST", "/v1/studies", document)
+        found = self.study(identity.name)
+        if found is None:
+            raise errors.NotFound(f"study {identity.name!r} of {self.url} was deleted at once")
+        return found
+
+    def study(self, name: str) -> Found | None:
+        """Return a study; None if the server has none of that name."""
+        try:
+            page = self._page(name, since=_LATEST)
+        except errors.NotFound:
+            return None
+        return Found(page.rows.study, page.checkpoints)
+
+    def studies(self) -> list[StudyIdentity]:
+        """Return the identities of all studies."""
+        return list(_decode(self._call("GET", "/v1/studies"), _Studies).studies)
+
+    def exchange(
+        self,
+        study: str,
+        commands: Sequence[Command],
+        *,
+        hold: float = 0.0,
+        timeout: float | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+        following: Following | None = None,
+    ) -> tuple[Reply, ...]:
+        """Have commands of sessions decided; see :meth:`Channel.exchange`.
+
+        Args:
+            study: The study.
+            commands: What to decide.
+            hold: Seconds for which an ask that must wait may be held.
+            timeout: Seconds to wait for the replies, beside ``hold``; None for the usual ones.
+            interrupted: Looked at while an ask is held; once it is true, the commands are sent again and not held.
+            following: Takes what is committed until the reply.
+        """
+        since = None if following is None else following.since()
+        document = {"commands": list(commands), "wait_seconds": hold, "changes_since": since}
+        seconds = (_SECONDS if timeout is None else timeout) + hold
+        if hold <= 0:
+            raw = self._call("POST", f"{_path(study)}/exchange", document, seconds=seconds)
+        else:
+            held = self._held_call(f"{_path(study)}/exchange", document, seconds, interrupted)
+            if held is None:
+                return self.exchange(study, commands, timeout=timeout, following=following)
+            raw = held
+        reply = _decode(raw, ExchangeReply)
+        if following is not None and since is not None:
+            following.take(reply.changes, reply.changes_missed)
+        return reply.replies
+
+    def _held_call(
+        self, path: str, document: object, seconds: float, interrupted: Callable[[], bool]
+    ) -> bytes | None:
+        """Return the answer to an exchange that may be held; None if it was interrupted, and must be said again.
+
+        Args:
+            path: The path.
+            document: The exchange.
+            seconds: Its deadline.
+            interrupted: Whether to end it.
+        """
+        # a signal interrupts the wait for a thread, and not that for a socket
+        call: Future[bytes] = Future()
+        threading.Thread(
+            target=_complete,
+            args=(call, lambda: self._call("POST", path, document, seconds=seconds)),
+            name="phyletic asking",
+            daemon=True,
+        ).start()
+        while not interrupted():
+            try:
+                return call.result(_LOOK_SECONDS)
+            except StillHeld:
+                continue
+        return None
+
+    def control(self, study: str, command: Control | Pin | Enqueue | Stop) -> Reply:
+        """Have a change of a study's control decided."""
+        document: dict[str, object] = {}
+        match command:
+            case Pin(trial=trial, keep=keep):
+                document = {"pin" if keep else "unpin": trial}
+            case Enqueue(values=values):
+                document = {"enqueue": values}
+            case Stop(now=now):
+                document = {"stop": "now" if now else "drain"}
+            case Control():
+                known = msgspec.structs.asdict(command)
+                document = {name: value for name, value in known.items() if value is not None}
+        try:
+            self._call("POST", f"{_path(study)}/control", document)
+        except Unreachable:
+            raise
+        except PhyleticError as error:
+            return Refused.of(error)
+        return Done()
+
+    def rows(
+        self, study: str, since: int, *, after_trial: int | None = None, after_event: int | None = None
+    ) -> StudyRows:
+        """Return a page of what was written to a study; see :func:`phyletic.storage.mirror.rows_since`.
+
+        Args:
+            study: The study.
+            since: What was written later than this sequence number; -1 for all.
+            after_trial: Number of the last trial of the page before.
+            after_event: Sequence number of its last event.
+        """
+        return self._page(study, since=since, after_trial=after_trial, after_event=after_event).rows
+
+    def watch(self, study: str, since: int = -1) -> Iterator[StudyChange]:
+        """Yield what is committed after a sequence number, as it happens, until the iterator is closed."""
+        path = f"{_path(study)}/watch?since={since}"
+        response = self._send("GET", path, None, _SECONDS, preload_content=False)
+        try:
+            rest = b""
+            for part in response.stream(65_536):
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: "):
+                        yield _decode(line.removeprefix(b"data: "), StudyChange)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self.url}: {error}") from None
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
+
+    def _page(self, study: str, **query: int | None) -> RowsPage:
+        asked = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
+        return _decode(self._call("GET", f"{_path(study)}/rows?{asked}"), RowsPage)
+
+    def _call(self, method: str, path: str, document: object = None, *, seconds: float = _SECONDS) -> bytes:
+        """Return the body of an answer, or raise what the server refused with.
+
+        Args:
+            method: ``"GET"`` or ``"POST"``.
+            path: The path.
+            document: What to send as JSON; None for nothing.
+            seconds: The deadline.
+        """
+        with self.deferred.calling():
+            response = self._send(method, path, document, seconds)
+        if response.status >= 400:
+            raise self._refused(response)
+        return bytes(response.data)
+
+    def _send(self, method: str, path: str, document: object, seconds: float, **options: Any) -> Any:
+        """Send a request, and return the response.
+
+        Args:
+            method: The method.
+            path: The path.
+            document: What to send as JSON; None for nothing.
+            seconds: The deadline.
+            **options: Of urllib3.
+        """
+        token = self._token()
+        headers = {"accept": "application/json"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        if document is not None:
+            headers["content-type"] = "application/json"
+        try:
+            return self._pool.request(
+                method,
+                self.url + path,
+                body=None if document is None else encode(document),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=5.0, read=seconds),
+                redirect=False,
+                **options,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self.url} does not answer: {error}") from None
+
+    def _refused(self, response: Any) -> PhyleticError:
+        try:
+            refusal = msgspec.json.decode(response.data, type=_Refusal)
+        except msgspec.MsgspecError:
+            return Unreachable(f"{self.url}: HTTP status {response.status}")
+        if response.status in _TRY_AGAIN or not isinstance(getattr(errors, refusal.error, None), type):
+            return Unreachable(f"{self.url}: {refusal.message}")
+        return Refused(
+            error=refusal.error, message=refusal.message, name=refusal.name, value=refusal.value
+        ).exception()
+
+
+def encode(document: object) -> bytes:
+    """Return records as JSON; numbers that are not finite become texts, which a decoder reads as numbers again."""
+    return msgspec.json.encode(encode_numbers(msgspec.to_builtins(document)))
+
+
+def _complete(call: Future[bytes], make: Callable[[], bytes]) -> None:
+    try:
+        call.set_result(make())
+    except BaseException as error:
+        call.set_exception(error)
+
+
+def _decode(raw: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind, strict=False)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgument("the answer", raw[:200].decode(errors="replace"), f"a {kind.__name__}: {error}") from None
+
+
+def _path(study: str) -> str:
+    return f"/v1/studies/{quote(study, safe='')}"
