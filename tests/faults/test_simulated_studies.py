@@ -33,6 +33,15 @@ def test_invariants_hold_whatever_goes_wrong(part):
     assert not [name for name, times in incidents.items() if not times]
 
 
+def test_messages_that_cross_the_network_as_bytes_change_nothing():
+    pytest.importorskip("google.protobuf")
+    for seed in range(0, SEEDS, 4 if SEEDS < 500 else 1):
+        carried = simulate_drawn(seed, messages="protobuf")
+        assert not carried.violations, f"simulate_drawn({seed}, messages='protobuf'): {carried.violations}"
+        alone = simulate_drawn(seed)
+        assert (carried.events, repr(carried.trials())) == (alone.events, repr(alone.trials())), f"seed {seed}"
+
+
 def test_the_seeds_draw_every_fault_in_every_kind_of_study():
     settings = [drawn_settings(seed) for seed in range(SEEDS)]
     faults = [one["faults"] for one in settings]

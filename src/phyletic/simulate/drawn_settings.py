@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from phyletic.coordinator.messages import Control, Pin
 from phyletic.evolution import PBT, Algorithm, BinaryTournament, NoiseGate, Perturb, RandomSearch, Resample, Truncation
@@ -34,11 +34,12 @@ _LARGE = 100
 """One simulation in so many has 32 workers and as many members."""
 
 
-def simulate_drawn(seed: int) -> Simulation:
+def simulate_drawn(seed: int, messages: Literal["objects", "protobuf"] = "objects") -> Simulation:
     """Simulate a study whose algorithm, space, budget, workers, faults and controls are drawn from a seed.
 
     Args:
         seed: A whole number of at least 0.
+        messages: As for :func:`simulate`.
 
     Returns:
         The outcome.
@@ -51,7 +52,7 @@ def simulate_drawn(seed: int) -> Simulation:
         >>> simulation.violations, simulation.digest == simulate_drawn(3).digest
         ((), True)
     """
-    return simulate(**drawn_settings(seed))
+    return simulate(**drawn_settings(seed), messages=messages)
 
 
 def drawn_settings(seed: int) -> dict[str, Any]:

@@ -37,6 +37,24 @@ class Answer:
     changed: int
 
 
+def as_protobuf(commands: tuple[Command, ...]) -> tuple[Command, ...]:
+    """Return commands as they arrive after they have crossed a network as bytes of the service's messages."""
+    from phyletic.remote.v1 import phyletic_v1_pb2 as pb
+    from phyletic.remote.wire import command_from_message, command_to_message
+
+    sent = [command_to_message(command).SerializeToString() for command in commands]
+    return tuple([command_from_message(pb.Command.FromString(content)) for content in sent])
+
+
+def replies_as_protobuf(replies: tuple[Reply, ...]) -> tuple[Reply, ...]:
+    """Return replies as they arrive after they have crossed a network as bytes of the service's messages."""
+    from phyletic.remote.v1 import phyletic_v1_pb2 as pb
+    from phyletic.remote.wire import reply_from_message, reply_to_message
+
+    sent = [reply_to_message(reply).SerializeToString() for reply in replies]
+    return tuple([reply_from_message(pb.Reply.FromString(content)) for content in sent])
+
+
 class Network:
     """Carries commands to the owner and its replies back.
 
@@ -115,7 +133,9 @@ class Network:
             commands = tuple(command for command in commands if not isinstance(command, (Ask, Join)))
         if not commands:
             return
-        replies = self._execute(*commands)
+        replies = self._execute(*(as_protobuf(commands) if world.protobuf else commands))
+        if replies is not None and world.protobuf:
+            replies = replies_as_protobuf(replies)
         lost = world.happens(world.faults.lose)
         cut = world.now < worker.cut_until
         world.happened.update(lost=lost, unreachable=cut and not lost)

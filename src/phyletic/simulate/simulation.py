@@ -106,6 +106,7 @@ def simulate(
     max_failures: int = 3,
     max_losses: int = 10,
     keep_best: int = 1,
+    messages: Literal["objects", "protobuf"] = "objects",
     check: bool = True,
     seed: int = 0,
 ) -> Simulation:
@@ -128,6 +129,8 @@ def simulate(
         max_failures: How many attempts at a trial may raise before its member fails.
         max_losses: How many attempts at a trial may be lost before its member fails.
         keep_best: How many of the best trials keep their checkpoints.
+        messages: ``"protobuf"`` has each message cross the network as the bytes that the service sends, which changes
+            nothing else; it needs the extra ``service``.
         check: Whether invariants are checked.
         seed: The seed of all randomness.
 
@@ -157,6 +160,7 @@ def simulate(
     planned = _check_controls(controls)
     check_instance("curve", curve, DriftingCurve, "a DriftingCurve")
     check_one_of("mode", mode, ("min", "max"))
+    check_one_of("messages", messages, ("objects", "protobuf"))
     check_flag("check", check)
     seed = check_seed(seed)
     control = StudyControl(
@@ -167,7 +171,7 @@ def simulate(
         keep_best=check_count("keep_best", keep_best),
     )
     metric = Metric("loss" if mode == "min" else "score", mode)
-    world = World(metric, speeds, faults, curve, seed)
+    world = World(metric, speeds, faults, curve, seed, protobuf=messages == "protobuf")
     database = SimulatedDatabase(remember=faults.power > 0)
     try:
         _create(database, world, algorithm, space, control, seed)

@@ -25,6 +25,7 @@ class World:
         faults: What may go wrong.
         curve: How members learn.
         seed: The seed of all chance.
+        protobuf: Whether messages cross the network as bytes.
 
     Attributes:
         now: The virtual time in seconds.
@@ -45,8 +46,17 @@ class World:
         (2.0, 3)
     """
 
-    def __init__(self, metric: Metric, speeds: Speeds, faults: Faults, curve: DriftingCurve, seed: int) -> None:
+    def __init__(
+        self,
+        metric: Metric,
+        speeds: Speeds,
+        faults: Faults,
+        curve: DriftingCurve,
+        seed: int,
+        protobuf: bool = False,
+    ) -> None:
         self.metric, self.speeds, self.faults, self.curve = metric, speeds, faults, curve
+        self.protobuf = protobuf
         self.now = 0.0
         self.count = 0
         self.chance = RandomStream(seed, 0x51)
