@@ -161,9 +161,7 @@ class HttpConnection:
             following.take(reply.changes, reply.changes_missed)
         return reply.replies
 
-    def _held_call(
-        self, path: str, document: object, seconds: float, interrupted: Callable[[], bool]
-    ) -> bytes | None:
+    def _held_call(self, path: str, document: object, seconds: float, interrupted: Callable[[], bool]) -> bytes | None:
         """Return the answer to an exchange that may be held; None if it was interrupted, and must be said again.
 
         Args:
@@ -296,9 +294,7 @@ class HttpConnection:
             return Unreachable(f"{self.url}: HTTP status {response.status}")
         if response.status in _TRY_AGAIN or not isinstance(getattr(errors, refusal.error, None), type):
             return Unreachable(f"{self.url}: {refusal.message}")
-        return Refused(
-            error=refusal.error, message=refusal.message, name=refusal.name, value=refusal.value
-        ).exception()
+        return Refused(error=refusal.error, message=refusal.message, name=refusal.name, value=refusal.value).exception()
 
 
 def encode(document: object) -> bytes:

@@ -1,6 +1,6 @@
-"""Generate the protobuf stubs from ``v1/phyletic_v1.proto``: ``python -m phyletic.remote.stubs``.
+"""Generate the protobuf stubs from ``v1/phyletic_v1.proto``.
 
-It needs grpcio-tools 1.71, whose stubs load under protobuf 6 and 7.
+`make stubs` runs it with grpcio-tools 1.76, whose stubs load under protobuf 6.31 and 7.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def generate(folder: Path) -> list[Path]:
 def stale() -> list[str]:
     """Return the names of the committed stubs that differ from what the definition gives."""
     with tempfile.TemporaryDirectory() as folder:
-        return [made.name for made in generate(Path(folder)) if made.read_bytes() != (PROTO.parent / made.name).read_bytes()]
+        return [
+            made.name for made in generate(Path(folder)) if made.read_bytes() != (PROTO.parent / made.name).read_bytes()
+        ]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from phyletic.coordinator.messages import (
     Heartbeat,
     Join,
     Leave,
-    Reply,
     Save,
     Tell,
 )

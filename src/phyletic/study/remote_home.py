@@ -14,8 +14,8 @@ from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
 from phyletic.records import StudyIdentity
-from phyletic.remote.connections import connection_to
 from phyletic.remote.connection import Found
+from phyletic.remote.connections import connection_to
 from phyletic.remote.remote_owner import RemoteOwner
 from phyletic.remote.replica import Replica
 from phyletic.space import Space
