@@ -19,9 +19,10 @@ settings.load_profile("phyletic")
 # Keras reads this on import, here and in the processes that tests start. The test extra installs torch.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
-# The logs of workers of a server are kept there.
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="phyletic-state-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+# The logs of workers of a server, its notes for clients and the caches of checkpoints are kept there.
+for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+    os.environ[name] = tempfile.mkdtemp(prefix="phyletic-home-")
+    atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)
 
 # If a shell starts the tests in the background or with nohup, they and the processes they start ignore these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -79,7 +79,8 @@ def blobs_at(address: str) -> Blobs:
     """Return the blobs that have an address.
 
     Those of a service come with a cache on this machine: in the folder that ``PHYLETIC_CACHE`` names
-    (``~/.cache/phyletic/checkpoints`` otherwise), of at most ``PHYLETIC_CACHE_BYTES`` (10 GB otherwise).
+    (``~/.cache/phyletic/checkpoints`` otherwise), of at most ``PHYLETIC_CACHE_BYTES`` (10 GB otherwise). Transfers that
+    fail are tried again without end, or for ``PHYLETIC_GIVE_UP_AFTER`` seconds without progress.
 
     Args:
         address: An absolute path, with ``"volatile:"`` before it or not; or
@@ -105,6 +106,7 @@ def blobs_at(address: str) -> Blobs:
 def _service_blobs(address: str) -> Blobs:
     from phyletic.checkpoints.cached_blobs import CachedBlobs
     from phyletic.checkpoints.http_blobs import HttpBlobs
+    from phyletic.checkpoints.http_requests import Patience
     from phyletic.credentials import credentials_for, server_url
 
     url = server_url(address, "address")
@@ -114,7 +116,12 @@ def _service_blobs(address: str) -> Blobs:
     limit = os.environ.get("PHYLETIC_CACHE_BYTES") or str(_CACHE_BYTES)
     if not limit.isascii() or not limit.isdigit():
         raise InvalidArgument("PHYLETIC_CACHE_BYTES", limit, "a whole number of bytes")
-    return CachedBlobs(HttpBlobs(str(url), credentials_for(url)), folder, int(limit))
+    patience = os.environ.get("PHYLETIC_GIVE_UP_AFTER") or "inf"
+    try:
+        seconds = float(patience)
+    except ValueError:
+        raise InvalidArgument("PHYLETIC_GIVE_UP_AFTER", patience, "a number of seconds") from None
+    return CachedBlobs(HttpBlobs(str(url), credentials_for(url), Patience(give_up_after=seconds)), folder, int(limit))
 
 
 class FolderBlobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import random
 import threading
@@ -20,6 +21,8 @@ from phyletic.errors import MissingDependency
 if TYPE_CHECKING:
     import urllib3
 
+_logger = logging.getLogger("phyletic")
+_SAID_AFTER = 5.0
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _ERRNOS = {401: errno.EACCES, 403: errno.EACCES, 409: errno.EEXIST, 413: errno.EFBIG, 507: errno.ENOSPC}
 
@@ -112,13 +115,9 @@ class HttpRequests:
             if self._pool is None or self._pool[0] != os.getpid():
                 import urllib3
 
-                files: dict[str, Any] = {}
-                if self._address.startswith("https"):
-                    shown = self._credentials
-                    files = {"cert_reqs": "CERT_REQUIRED", "ca_certs": _path(shown.ca)}
-                    files |= {"cert_file": _path(shown.certificate), "key_file": _path(shown.key)}
                 timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.answer)
-                self._pool = os.getpid(), urllib3.PoolManager(maxsize=8, timeout=timeout, **files)
+                secure = self._address.startswith("https")
+                self._pool = os.getpid(), connection_pool(self._credentials, secure=secure, maxsize=8, timeout=timeout)
             return self._pool[1]
 
     def refused(self, path: str, answer: urllib3.BaseHTTPResponse) -> OSError:
@@ -127,6 +126,22 @@ class HttpRequests:
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self._address}/{path}")
         code = _ERRNOS.get(answer.status, errno.EAGAIN)
         return OSError(code, f"the server answered {answer.status}: {text_of(answer)}", f"{self._address}/{path}")
+
+
+def connection_pool(credentials: Credentials, *, secure: bool, **options: Any) -> urllib3.PoolManager:
+    """Return a pool of connections to a service.
+
+    Args:
+        credentials: What to show to it, and which certificates to trust.
+        secure: Whether it has TLS.
+        **options: Of the pool.
+    """
+    import urllib3
+
+    if secure:
+        options |= {"cert_reqs": "CERT_REQUIRED", "ca_certs": _path(credentials.ca)}
+        options |= {"cert_file": _path(credentials.certificate), "key_file": _path(credentials.key)}
+    return urllib3.PoolManager(**options)
 
 
 class Tries:
@@ -144,6 +159,7 @@ class Tries:
     def progress(self) -> None:
         """Note that something arrived."""
         self._pauses = pauses(self._patience.draw)
+        self._said = False
         self._since = self._patience.clock()
 
     def pause(self, why: str) -> None:
@@ -152,7 +168,13 @@ class Tries:
         Raises:
             OSError: There was no progress for too long.
         """
-        if self._patience.clock() - self._since >= self._patience.give_up_after:
+        silent = self._patience.clock() - self._since
+        if silent >= _SAID_AFTER and not self._said:
+            self._said = True
+            _logger.warning(
+                "%s: no answer for %.0f s (%s); trying again until there is one", self._what, silent, why[:300]
+            )
+        if silent >= self._patience.give_up_after:
             raise OSError(
                 errno.ETIMEDOUT, f"{self._what} did not answer for {self._patience.give_up_after:g} s ({why[:300]})"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -26,19 +27,56 @@ HTTP_PORT = 7071
     epilog="Example: phyletic serve sqlite:///digits.db",
 )
 @click.argument("storage", metavar="STORAGE")
-@setting("--host", str, "127.0.0.1", "The address to listen at.")
+@setting("--host", str, "127.0.0.1", "The name or address to listen at; one that others can reach needs TLS.")
 @setting("--grpc-port", click.IntRange(0, 65535), GRPC_PORT, "The port of gRPC; 0 takes a free one.")
 @setting("--http-port", click.IntRange(0, 65535), HTTP_PORT, "The port of HTTP; 0 takes a free one.")
-def serve(storage: str, host: str, grpc_port: int, http_port: int) -> None:
+@click.option("--tls-certificate", metavar="FILE", help="The server's certificate, in PEM.")
+@click.option("--tls-key", metavar="FILE", help="Its private key, which only you can read.")
+@click.option("--client-ca", metavar="FILE", help="The root of the certificates that clients must then show (mTLS).")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="MODULE:NAME",
+    help="An explore function or a class of your own that studies may use. Can be given several times.",
+)
+@setting("--max-sessions", click.IntRange(min=1), 20_000, "How many workers it takes at once.")
+@setting("--max-checkpoint-bytes", click.IntRange(min=1), 16 << 30, "The most bytes of one checkpoint that is sent.")
+@setting("--max-stored-bytes", click.IntRange(min=1), 1 << 40, "The most bytes of all checkpoints together.")
+def serve(
+    storage: str,
+    host: str,
+    grpc_port: int,
+    http_port: int,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    client_ca: str | None,
+    allow: tuple[str, ...],
+    max_sessions: int,
+    max_checkpoint_bytes: int,
+    max_stored_bytes: int,
+) -> None:
     """Serve the studies of STORAGE (such as sqlite:///digits.db) over gRPC and HTTP, until SIGTERM or Ctrl-C.
 
-    Workers join and leave at any time: phyletic worker grpc://HOST:PORT STUDY MODULE:FUNCTION.
+    Workers join and leave at any time: phyletic worker grpc://HOST:PORT STUDY MODULE:FUNCTION. Every call needs a
+    token. The first start makes one, in a file beside the database, which programs of yours on this machine find by
+    themselves; for other machines, phyletic token create makes them.
     """
+    from phyletic.service.checkpoint_limits import CheckpointLimits
+    from phyletic.service.listening import tls_files
     from phyletic.service.logs import log_to_stderr
     from phyletic.service.server import Server
 
     log_to_stderr()
-    server = Server(storage, host=host, grpc_port=grpc_port, http_port=http_port)
+    server = Server(
+        storage,
+        host=host,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        tls=tls_files(tls_certificate, tls_key, client_ca),
+        allow=allow,
+        most_sessions=max_sessions,
+        checkpoints=CheckpointLimits(max_checkpoint_bytes, max_stored_bytes),
+    )
     _serve(server, storage)
 
 
@@ -51,6 +89,7 @@ def _serve(server: Server, storage: str) -> None:
         click.echo(f"  gRPC: {server.url}")
         if server.http_url:
             click.echo(f"  HTTP: {server.http_url}")
+        click.echo(f"  token: {server.token_file}, for programs of yours on this machine; phyletic token makes others")
         click.echo(f"  a worker: phyletic worker {server.url} STUDY train.py:train")
         sys.stdout.flush()
 
@@ -129,6 +168,9 @@ def worker(
     function = None if train is None else load(*train)
     if function is not None and not callable(function):
         raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
+    if give_up_after is not None:
+        # for the transfers of checkpoints, also those of this worker's local processes
+        os.environ["PHYLETIC_GIVE_UP_AFTER"] = f"{give_up_after:g}"
     found = _join(url, study, give_up_after, checkpoints)
     owner: Any = found.owner
     owner.keep_trying(lease_seconds=lease, give_up_after=give_up_after)
@@ -156,10 +198,10 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
         give_up_after: Seconds after which it raises Unreachable; None waits for ever.
         checkpoints: Where this machine sees the folder of checkpoints; None for where the server has it.
     """
-    from phyletic.remote.grpc_connection import check_url
+    from phyletic.credentials import server_url
     from phyletic.study.study import Study
 
-    check_url(url)
+    server_url(url, "URL")
     began, pause, said = time.monotonic(), 0.1, False
     while True:
         try:

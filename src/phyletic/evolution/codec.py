@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -55,11 +55,15 @@ def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
     return document
 
 
-def algorithm_from_json(document: Mapping[str, Any]) -> Algorithm:
+def algorithm_from_json(document: Mapping[str, Any], functions: Sequence[UserFunction] = ()) -> Algorithm:
     """Return the algorithm of a document that :func:`algorithm_to_json` made.
 
-    A user's explore function has no code then: the algorithm can be inspected, but raises InvalidArgument when it has
-    to explore.
+    A user's explore function has no code then, unless it is given: the algorithm can be inspected, but raises
+    InvalidArgument when it has to explore.
+
+    Args:
+        document: The document.
+        functions: Explore functions that this process has.
 
     Raises:
         InvalidArgument: The document is of an unknown type or has unknown fields.
@@ -68,7 +72,7 @@ def algorithm_from_json(document: Mapping[str, Any]) -> Algorithm:
         >>> algorithm_from_json(algorithm_to_json(PBT(8, 100))) == PBT(8, 100)
         True
     """
-    algorithm = _decode(document, "algorithm")
+    algorithm = _decode(document, "algorithm", functions)
     if not isinstance(algorithm, Algorithm):
         raise InvalidArgument("algorithm", document, "the JSON form of an algorithm")
     return algorithm
@@ -91,29 +95,38 @@ def _encode(value: object, name: str) -> Any:
         raise InvalidArgument(
             name, value, "made of numbers, text, lists, mappings, and frozen dataclasses or msgspec.Structs of these"
         )
-    document: dict[str, Any] = {"type": _type_name(type(value))}
+    document: dict[str, Any] = {"type": type_name(type(value))}
     for field in fields:
         document[field] = _encode(getattr(value, field), f"{name}.{field}")
     return document
 
 
-def _decode(document: Any, name: str) -> Any:
+def _decode(document: Any, name: str, functions: Sequence[UserFunction]) -> Any:
+    """Return what a part of a document describes.
+
+    Args:
+        document: The part.
+        name: Its place, for messages.
+        functions: Explore functions that this process has.
+    """
     if isinstance(document, list):
-        return tuple(_decode(item, f"{name}[{place}]") for place, item in enumerate(document))
+        return tuple(_decode(item, f"{name}[{place}]", functions) for place, item in enumerate(document))
     if not isinstance(document, Mapping):
         return document
     if document.get("type") == "dict":
-        return {key: _decode(item, f"{name}[{key!r}]") for key, item in document["items"].items()}
+        return {key: _decode(item, f"{name}[{key!r}]", functions) for key, item in document["items"].items()}
     kind = _type(document.get("type"), name)
     known = _fields(kind)
     if known is None:
         raise InvalidArgument(f"{name}.type", document.get("type"), "the name of a frozen dataclass or msgspec.Struct")
-    given = {field: _decode(item, f"{name}.{field}") for field, item in document.items() if field != "type"}
+    given = {field: _decode(item, f"{name}.{field}", functions) for field, item in document.items() if field != "type"}
     for field in given:
         if field not in known:
             hint = "It may have been written by a newer version of the code"
             raise InvalidArgument(f"{name}.{field}", given[field], f"left out: {kind.__name__} has no such field", hint)
-    return kind(**given)
+    decoded = kind(**given)
+    # two are equal if they have the same name and source
+    return next((one for one in functions if one == decoded), decoded)
 
 
 def _fields(kind: type) -> list[str] | None:
@@ -125,7 +138,8 @@ def _fields(kind: type) -> list[str] | None:
     return None
 
 
-def _type_name(kind: type) -> str:
+def type_name(kind: type) -> str:
+    """Return the name of a type in a document."""
     if _TYPES.get(kind.__name__) is kind:
         return kind.__name__
     return f"{kind.__module__}:{kind.__qualname__}"

@@ -55,6 +55,9 @@ class Connection(Protocol):
     def version(self) -> str:
         """Return the version of phyletic that the server runs."""
 
+    def http_url(self) -> str | None:
+        """Return where the server answers over HTTP; None if it does not."""
+
     def create(self, identity: StudyIdentity, control: Control) -> Found:
         """Create a study, or return the one of that name; raises StudyMismatch if it has another identity."""
 

@@ -3,37 +3,66 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import weakref
 
+from phyletic.credentials import Credentials, ServerUrl, credentials_for, noted_token_file, server_url
+from phyletic.errors import InvalidArgument, NotAuthenticated, Unreachable
 from phyletic.remote.connection import Connection
 
-_open: weakref.WeakValueDictionary[str, Connection] = weakref.WeakValueDictionary()
+_Key = tuple[str, Credentials]
+_open: weakref.WeakValueDictionary[_Key, Connection] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
+_CONNECT_SECONDS = 5.0
 
 
 def connection_to(url: str) -> Connection:
     """Return the connection to a server, which all studies of this process share; nothing is sent yet.
 
     Raises:
-        InvalidArgument: It is not the URL of a server.
+        InvalidArgument: It is not the URL of a server, or what is shown to it cannot be used.
+        NotAuthenticated: There is no token for it.
+        Unreachable: There is no token for it, and nothing listens there.
         MissingDependency: The libraries for it are missing.
     """
+    server = server_url(url)
+    if server.path:
+        raise InvalidArgument("storage", url, "the URL of a server, without a path")
+    key = (str(server), _shown_to(server))
     with _opening:
-        connection = _open.get(url)
+        connection = _open.get(key)
         if connection is None:
-            connection = _open[url] = _connect(url)
+            connection = _open[key] = _connect(*key)
         return connection
 
 
-def _connect(url: str) -> Connection:
-    if url.startswith("http://"):
+def is_here(url: str) -> bool:
+    """Whether a server runs on this machine for this user, so that its files are those that this process sees."""
+    server = server_url(url)
+    return server.loopback and noted_token_file(server) is not None
+
+
+def _shown_to(server: ServerUrl) -> Credentials:
+    try:
+        return credentials_for(server)
+    except NotAuthenticated:
+        # a server that is not there yet has made no token that clients find
+        try:
+            socket.create_connection((server.host, server.port), _CONNECT_SECONDS).close()
+        except OSError as error:
+            raise Unreachable(f"{server} does not answer ({error.strerror or error})") from None
+        raise
+
+
+def _connect(url: str, credentials: Credentials) -> Connection:
+    if url.startswith("http"):
         from phyletic.remote.http_connection import HttpConnection
 
-        return HttpConnection(url)
+        return HttpConnection(url, credentials)
     from phyletic.remote.grpc_connection import GrpcConnection
 
-    return GrpcConnection(url)
+    return GrpcConnection(url, credentials)
 
 
 def _forget_in_child() -> None:

@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from phyletic import errors
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
-from phyletic.errors import InvalidArgument, MissingDependency, Unreachable
+from phyletic.credentials import Credentials, server_url
+from phyletic.errors import MissingDependency, Unreachable
 
 try:
     import grpc
@@ -31,7 +33,6 @@ from phyletic.remote.wire import command_to_message, from_message, reply_from_me
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.mirror import StudyRows
 
-SCHEME = "grpc://"
 SERVICE = pb.DESCRIPTOR.services_by_name["Phyletic"]
 REFUSED = "phyletic-refused-bin"
 """Key of the metadata in which a failed call carries its error."""
@@ -49,21 +50,14 @@ class GrpcConnection:
     """A server over gRPC; implements :class:`phyletic.remote.connection.Connection`.
 
     Args:
-        url: ``"grpc://host:port"``.
-        token: Gives the token that each call carries; None for none.
-        credentials: Of TLS; None for a connection without it.
+        url: ``"grpc://host:port"``, or ``"grpcs://host:port"`` with TLS.
+        credentials: What to show to the server, and which certificates to trust.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: Callable[[], str | None] = lambda: None,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        self.url = check_url(url)
+    def __init__(self, url: str, credentials: Credentials) -> None:
+        self.url = url
         self.deferred = DeferredCalls()
-        self._token = token
+        self._metadata = [(TOKEN, f"Bearer {credentials.token}")]
         options = [
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", 10_000),
@@ -76,11 +70,11 @@ class GrpcConnection:
             # two connections of one process share nothing, so that closing one harms no other
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        target = self.url.removeprefix(SCHEME)
+        scheme, _, target = url.partition("://")
         self._channel = (
             grpc.insecure_channel(target, options)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, options)
+            if scheme == "grpc"
+            else grpc.secure_channel(target, _tls(credentials), options)
         )
         self._calls = {name: self._method(name) for name in SERVICE.methods_by_name}
 
@@ -96,6 +90,12 @@ class GrpcConnection:
     def version(self) -> str:
         """Return the version of phyletic that the server runs."""
         return str(self.hello().version)
+
+    def http_url(self) -> str | None:
+        """Return where the server answers over HTTP; None if it does not."""
+        port = self.hello().http_port
+        server = server_url(self.url)
+        return str(replace(server, scheme="https" if server.secure else "http", port=port)) if port else None
 
     def create(self, identity: StudyIdentity, control: Control) -> Found:
         """Create a study, or return the one of that name.
@@ -166,7 +166,7 @@ class GrpcConnection:
             interrupted: Whether to end it.
         """
         with self.deferred.calling(), _translated(self.url):
-            call = self._calls["Exchange"].future(request, timeout=seconds, metadata=self._metadata())
+            call = self._calls["Exchange"].future(request, timeout=seconds, metadata=self._metadata)
             try:
                 while not call.done():
                     if interrupted():
@@ -200,7 +200,7 @@ class GrpcConnection:
 
     def watch(self, study: str, since: int = -1) -> Iterator[StudyChange]:
         """Yield what is committed after a sequence number, as it happens, until the iterator is closed."""
-        stream = self._calls["Watch"](pb.WatchRequest(study=study, since=since), metadata=self._metadata())
+        stream = self._calls["Watch"](pb.WatchRequest(study=study, since=since), metadata=self._metadata)
         try:
             with _translated(self.url):
                 for reply in stream:
@@ -224,32 +224,12 @@ class GrpcConnection:
 
     def _call(self, name: str, request: Message, timeout: float = _SECONDS) -> Any:
         with _translated(self.url), self.deferred.calling():
-            return self._calls[name](request, timeout=timeout, metadata=self._metadata())
-
-    def _metadata(self) -> list[tuple[str, str]]:
-        token = self._token()
-        return [] if token is None else [(TOKEN, f"Bearer {token}")]
+            return self._calls[name](request, timeout=timeout, metadata=self._metadata)
 
 
-def check_url(url: object, name: str = "storage") -> str:
-    """Return the URL of a server, or raise InvalidArgument.
-
-    Args:
-        url: The URL.
-        name: The argument's name.
-
-    Example:
-        >>> check_url("grpc://localhost:7070")
-        'grpc://localhost:7070'
-    """
-    allowed = '"grpc://host:port", such as "grpc://localhost:7070"'
-    host, _, port = str(url).removeprefix(SCHEME).rpartition(":")
-    if not isinstance(url, str) or not url.startswith(SCHEME) or not host or not port.isdecimal() or "@" in host:
-        shown = "a URL with a password" if "@" in str(url) else url
-        raise InvalidArgument(name, shown, allowed)
-    if not 0 < int(port) < 65536:
-        raise InvalidArgument(name, url, allowed)
-    return url
+def _tls(credentials: Credentials) -> grpc.ChannelCredentials:
+    files = (credentials.ca, credentials.key, credentials.certificate)
+    return grpc.ssl_channel_credentials(*[None if file is None else file.read_bytes() for file in files])
 
 
 def _found(reply: pb.StudyReply) -> Found:
@@ -295,5 +275,5 @@ def translated(error: Any, url: str) -> errors.PhyleticError:
     if code in _TRY_AGAIN or code in ("UNKNOWN", "INTERNAL"):
         return Unreachable(text)
     if code == "INVALID_ARGUMENT":
-        return InvalidArgument("the call", url, f"one that the server takes: {error.details()}")
+        return errors.InvalidArgument("the call", url, f"one that the server takes: {error.details()}")
     return errors.PhyleticError(text)

@@ -12,7 +12,9 @@ from urllib.parse import quote
 import msgspec
 
 from phyletic import errors
+from phyletic.checkpoints.http_requests import connection_pool
 from phyletic.coordinator.messages import Command, Control, Done, Enqueue, Pin, Refused, Reply, Stop
+from phyletic.credentials import Credentials
 from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError, Unreachable
 from phyletic.records import StudyChange, StudyIdentity
 from phyletic.records.encodings import encode_numbers
@@ -76,21 +78,25 @@ class HttpConnection:
     """A server over HTTP; implements :class:`phyletic.remote.connection.Connection`.
 
     Args:
-        url: ``"http://host:port"``.
-        token: Gives the token that each call carries; None for none.
+        url: ``"http://host:port"``, or ``"https://host:port"``.
+        credentials: What to show to the server, and which certificates to trust.
     """
 
-    def __init__(self, url: str, *, token: Callable[[], str | None] = lambda: None) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, credentials: Credentials) -> None:
+        self.url = url
         self.deferred = DeferredCalls()
-        self._token = token
+        self._token = credentials.token
         # what may be said again, and for how long, is decided above
-        self._pool = urllib3.PoolManager(maxsize=16, retries=False)
+        self._pool = connection_pool(credentials, secure=url.startswith("https"), maxsize=16, retries=False)
 
     def version(self) -> str:
         """Return the version of phyletic that the server runs."""
         described = msgspec.json.decode(self._call("GET", "/openapi.json"))
         return str(described["info"]["version"])
+
+    def http_url(self) -> str:
+        """Return the URL."""
+        return self.url
 
     def create(self, identity: StudyIdentity, control: Control) -> Found:
         """Create a study, or return the one of that name.
@@ -268,10 +274,7 @@ class HttpConnection:
             seconds: The deadline.
             **options: Of urllib3.
         """
-        token = self._token()
-        headers = {"accept": "application/json"}
-        if token is not None:
-            headers["authorization"] = f"Bearer {token}"
+        headers = {"accept": "application/json", "authorization": f"Bearer {self._token}"}
         if document is not None:
             headers["content-type"] = "application/json"
         try:

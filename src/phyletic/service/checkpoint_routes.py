@@ -35,7 +35,8 @@ from phyletic.errors import CheckpointError, InvalidArgument, NotAllowed, Phylet
 from phyletic.service.checkpoint_limits import CheckpointLimits, StoredBytes
 from phyletic.service.file_digests import FileDigests
 from phyletic.service.http_errors import error_response
-from phyletic.service.tokens import Token, Tokens, bearer
+from phyletic.service.logs import REQUEST, begin_request, note_token
+from phyletic.service.tokens import Tokens, bearer
 from phyletic.service.uploads import Upload, Uploads
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ class CheckpointRoutes:
         limits: The limits of bytes.
         clock: Seconds since 1970.
         idle: Seconds without a byte after which an upload is broken off; what came of it is kept.
-        audit: Called with the token, what it did, the study and the id, after each change.
     """
 
     studies: StudyCheckpoints
@@ -95,7 +95,6 @@ class CheckpointRoutes:
     limits: CheckpointLimits = field(default_factory=CheckpointLimits)
     clock: Callable[[], float] = time.time
     idle: float = 20.0
-    audit: Callable[[Token, str, str, str], None] = lambda token, action, study, id: None
     _stored: StoredBytes = field(init=False)
     _digests: FileDigests = field(init=False, default_factory=FileDigests)
 
@@ -113,6 +112,7 @@ class CheckpointRoutes:
         from starlette.requests import ClientDisconnect
         from starlette.responses import Response
 
+        begin_request(request.headers.get(REQUEST))
         try:
             return await self._handle(request)
         except ClientDisconnect:
@@ -130,7 +130,7 @@ class CheckpointRoutes:
         study, path = parts_of(request.scope["raw_path"])
         call = "ListCheckpoints" if not path and request.method == "GET" else _CALLS[request.method]
         given = bearer(request.headers.get("authorization"))
-        token = self.tokens.authorise(given, call, study, now=self.clock())
+        note_token(self.tokens.authorise(given, call, study, now=self.clock()).id)
         if not path and request.method not in ("GET", "HEAD"):
             raise InvalidArgument("path", path, "the path of a checkpoint")
         key = key_of(path) if path else ""
@@ -148,13 +148,9 @@ class CheckpointRoutes:
             return await run_in_threadpool(self._get, blobs, study, key, path)
         place = (study, id_of(key))
         if request.method == "PUT":
-            response = await self._put(request, blobs, study, key)
-        else:
-            work = self._publish if request.method == "POST" else self._discard
-            response = await run_in_threadpool(work, blobs, key, place)
-        if response.status_code in (200, 201, 204):
-            self.audit(token, action, *place)
-        return response
+            return await self._put(request, blobs, study, key)
+        work = self._publish if request.method == "POST" else self._discard
+        return await run_in_threadpool(work, blobs, key, place)
 
     # Reading
 

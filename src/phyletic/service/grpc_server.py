@@ -18,7 +18,6 @@ from google.protobuf.message import DecodeError, Message
 from phyletic import errors
 from phyletic.coordinator.messages import Control, Refused
 from phyletic.errors import InvalidArgument, PhyleticError
-from phyletic.evolution.codec import algorithm_from_json
 from phyletic.evolution.stateless import early_stop, suggest
 from phyletic.records import StudyIdentity
 from phyletic.remote.grpc_connection import REFUSED, SERVICE, TOKEN
@@ -26,20 +25,22 @@ from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import command_from_message, from_message, reply_to_message, take_values, to_message
 from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check
-from phyletic.service.hosted_studies import HostedStudies, refuse_code
+from phyletic.service.hosted_studies import HostedStudies
 from phyletic.service.hosts import QueueFull
-from phyletic.service.logs import audit, begin_request, logger
+from phyletic.service.logs import REQUEST, audit, begin_request, logger, note_token, request_id
+from phyletic.service.own_code import OwnCode
+from phyletic.service.tokens import Token, bearer
 from phyletic.service.watching import committed_changes
 from phyletic.space import Space
 from phyletic.version import __version__
 
-REQUEST = "x-request-id"
-"""Key of the metadata, or header, with a client's own id of a request."""
-Authorise = Callable[[str | None, str, str | None], None]
-"""Raises unless a token may make a call for a study: ``authorise(token, call, study)``."""
+Authorise = Callable[[str | None, str, str | None], Token]
+"""Returns the token of a call for a study, or raises: ``authorise(token, call, study)``."""
 
 _LARGEST_REPLY = 256 << 20
 _STATUS = (
+    (errors.NotAuthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.NotAllowed, grpc.StatusCode.PERMISSION_DENIED),
     (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
     (errors.StudyMismatch, grpc.StatusCode.ALREADY_EXISTS),
@@ -47,10 +48,6 @@ _STATUS = (
     (errors.StorageBusy, grpc.StatusCode.UNAVAILABLE),
     (PhyleticError, grpc.StatusCode.FAILED_PRECONDITION),
 )
-
-
-def allow_all(token: str | None, call: str, study: str | None) -> None:
-    """Let every call through."""
 
 
 class GrpcServer:
@@ -62,7 +59,7 @@ class GrpcServer:
         http_port: The port of HTTP, which ``Hello`` names; 0 if there is none.
     """
 
-    def __init__(self, studies: HostedStudies, *, authorise: Authorise = allow_all, http_port: int = 0) -> None:
+    def __init__(self, studies: HostedStudies, *, authorise: Authorise, http_port: int = 0) -> None:
         self._studies = studies
         self._authorise = authorise
         self._http_port = http_port
@@ -142,7 +139,8 @@ class GrpcServer:
             metadata = dict(context.invocation_metadata() or ())
             begin_request(metadata.get(REQUEST))
             try:
-                reply = await call(self._admit(name, raw, context))
+                request, token = self._admit(name, raw, context)
+                reply = await (call(request) if name != "ListStudies" else self._list_studies(token))
                 return reply.SerializeToString()
             except Exception as error:
                 await _abort(context, name, error)
@@ -150,8 +148,8 @@ class GrpcServer:
 
         return serve
 
-    def _admit(self, name: str, raw: bytes, context: Any) -> Any:
-        """Return the request of a call that is allowed.
+    def _admit(self, name: str, raw: bytes, context: Any) -> tuple[Any, Token]:
+        """Return the request of a call that is allowed, and its token.
 
         Args:
             name: The call.
@@ -162,13 +160,11 @@ class GrpcServer:
             request = getattr(pb, SERVICE.methods_by_name[name].input_type.name).FromString(raw)
         except DecodeError:
             raise InvalidArgument("request", f"{len(raw)} bytes", f"a message for {name}") from None
-        token = None
-        for key, value in context.invocation_metadata() or ():
-            if key == TOKEN and isinstance(value, str):
-                token = value.removeprefix("Bearer ")
+        shown = [value for key, value in context.invocation_metadata() or () if key == TOKEN and isinstance(value, str)]
         study = request.identity.name if name == "CreateStudy" else getattr(request, "study", None)
-        self._authorise(token, name, study if isinstance(study, str) else None)
-        return request
+        token = self._authorise(bearer(shown[0] if shown else None), name, study if isinstance(study, str) else None)
+        note_token(token.id)
+        return request, token
 
     async def _in_thread(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
         loop = asyncio.get_running_loop()
@@ -201,8 +197,8 @@ class GrpcServer:
         address = self._studies.study(name).checkpoints.address
         return pb.StudyReply(study=to_message(stored, pb.StoredStudy), checkpoints=address)
 
-    async def _list_studies(self, request: pb.ListStudiesRequest) -> pb.ListStudiesReply:
-        found = await self._in_thread(self._studies.identities)
+    async def _list_studies(self, token: Token) -> pb.ListStudiesReply:
+        found = await self._in_thread(self._studies.identities, token.study)
         return pb.ListStudiesReply(studies=[to_message(one, pb.StudyIdentity) for one in found])
 
     async def _exchange(self, request: pb.ExchangeRequest) -> pb.ExchangeReply:
@@ -245,8 +241,9 @@ class GrpcServer:
         return pb.ListTrialsReply(rows=await self._in_thread(to_message, rows, pb.StudyRows))
 
     async def _watch(self, raw: bytes, context: Any) -> AsyncIterator[bytes]:
+        begin_request(dict(context.invocation_metadata() or ()).get(REQUEST))
         try:
-            request = self._admit("Watch", raw, context)
+            request, _ = self._admit("Watch", raw, context)
             study = await self._in_thread(self._studies.study, request.study)
             async for changes in committed_changes(study, request.since, lambda: self._serving):
                 yield pb.WatchReply(
@@ -256,12 +253,12 @@ class GrpcServer:
             await _abort(context, "Watch", error)
 
     async def _suggest(self, request: pb.SuggestRequest) -> pb.SuggestReply:
-        definition, trials = _definition(request)
+        definition, trials = _definition(request, self._studies.code)
         found = await self._in_thread(suggest, definition, trials, request.k or 1, request.seed)
         return pb.SuggestReply(suggestions=[to_message(one, pb.MemberSuggestion) for one in found])
 
     async def _early_stop(self, request: pb.EarlyStopRequest) -> pb.EarlyStopReply:
-        definition, trials = _definition(request)
+        definition, trials = _definition(request, self._studies.code)
         return pb.EarlyStopReply(trials=sorted(await self._in_thread(early_stop, definition, trials)))
 
     # --- health -------------------------------------------------------------------------------------------------
@@ -299,15 +296,19 @@ class _Definition(msgspec.Struct, frozen=True, kw_only=True):
     initial: tuple[dict[str, Any], ...]
 
 
-def _definition(request: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the definition and the trials of a request for suggestions."""
+def _definition(request: Any, code: OwnCode) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the definition and the trials of a request for suggestions.
+
+    Args:
+        request: The request.
+        code: What its algorithm may use beside phyletic's own rules.
+    """
     given = from_message(request.study, _Definition)
-    refuse_code(given.algorithm)
     definition = {
         "space": Space.from_json(given.space),
         "metric": given.metric,
         "mode": given.mode,
-        "algorithm": algorithm_from_json(given.algorithm),
+        "algorithm": code.algorithm(given.algorithm),
         "steps": given.steps,
         "initial": given.initial,
     }
@@ -329,6 +330,5 @@ async def _abort(context: Any, call: str, error: Exception) -> None:
         refused = Refused.of(error)
         metadata = ((REFUSED, to_message(refused, pb.Refused).SerializeToString()),)
         await context.abort(status, f"{refused.error}: {refused.message[:4000]}", metadata)
-    request_id = begin_request()
     logger.error("%s raised", call, exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, f"an error inside of the server; its log has request {request_id}")
+    await context.abort(grpc.StatusCode.INTERNAL, f"an error inside of the server; its log has request {request_id()}")

@@ -5,21 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, NotFound
-from phyletic.evolution.codec import algorithm_from_json
 from phyletic.records import StudyIdentity
 from phyletic.service.hosts import StudyHost
+from phyletic.service.own_code import OwnCode
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
-from phyletic.storage.database import open_database
+from phyletic.storage.database import Database, open_database
 from phyletic.storage.mirror import MOST_TRIALS, StudyRows, rows_since
 from phyletic.study.identity import Arguments, check_name, require_same
 from phyletic.study.opening import open_or_create
 from phyletic.study.study import Study
+
+MOST_SESSIONS = 20_000
+"""Sessions of workers that a server takes at once."""
 
 
 class HostedStudies:
@@ -27,19 +29,31 @@ class HostedStudies:
 
     Args:
         storage: The database, as for ``Study``.
+        code: Functions and classes of the operator's own that studies may use.
+        most_sessions: How many sessions of workers the server takes at once.
 
     Raises:
         StorageOwned: Another process owns it.
+        InvalidArgument: It is in memory.
     """
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, *, code: OwnCode | None = None, most_sessions: int = MOST_SESSIONS) -> None:
         self.storage = storage
+        self.code = code or OwnCode()
+        self._most_sessions = most_sessions
         self._database = open_database(storage)
+        if self._database.private:
+            raise InvalidArgument("storage", storage, "a file: what a server decides must survive it")
         self._database.own()
         self._hosts: dict[str, StudyHost] = {}
         self._studies: dict[str, Study] = {}
         self._lock = threading.Lock()
         self._draining = False
+
+    @property
+    def database(self) -> Database:
+        """Where the studies are stored."""
+        return self._database
 
     @property
     def hosts(self) -> Mapping[str, StudyHost]:
@@ -63,19 +77,33 @@ class HostedStudies:
     def _study(self, name: str) -> Study:
         found = self._studies.get(name)
         if found is None:
-            if queries_study(self._database, name) is None:
+            if load_stored(self._database, name) is None:
                 raise NotFound(f"there is no study {name[:200]!r} on this server; create it with space=, ...")
             found = self._studies[name] = Study(name, storage=self.storage)
         return found
 
+    def _room(self) -> int:
+        """Return how many more sessions may join."""
+        return self._most_sessions - sum(host.sessions for host in list(self._hosts.values()))
+
     def host(self, name: str) -> StudyHost:
-        """Return the host of a study, or raise NotFound."""
+        """Return the host of a study.
+
+        Raises:
+            NotFound: There is no such study.
+            InvalidArgument: It needs a function that the server's operator did not name.
+        """
         host = self._hosts.get(name)
         if host is not None:
             return host
         with self._lock:
             if name not in self._hosts:
-                self._hosts[name] = StudyHost(self._study(name))
+                study = self._study(name)
+                stored = load_stored(self._database, name)
+                algorithm = None if stored is None else self.code.stored_algorithm(stored.identity.algorithm)
+                if algorithm is not None:
+                    study.owner.adopt(algorithm)
+                self._hosts[name] = StudyHost(study, room=self._room)
                 if self._draining:
                     self._hosts[name].drain()
             return self._hosts[name]
@@ -83,15 +111,20 @@ class HostedStudies:
     def stored(self, name: str) -> StoredStudy:
         """Return a study as it is stored now, or raise NotFound."""
         self.study(name)
-        stored = queries_study(self._database, name)
+        stored = load_stored(self._database, name)
         if stored is None:
             raise NotFound(f"there is no study {name!r} on this server any more")
         return stored
 
-    def identities(self) -> list[StudyIdentity]:
-        """Return the identities of all studies, in the order in which they were created."""
+    def identities(self, only: str | None = None) -> list[StudyIdentity]:
+        """Return the identities of the studies, in the order in which they were created.
+
+        Args:
+            only: Name of the only one to return; None for all.
+        """
         with self._database.read() as connection:
-            return [stored.identity for stored in queries.studies(connection)]
+            found = [stored.identity for stored in queries.studies(connection)]
+        return [identity for identity in found if only in (None, identity.name)]
 
     def rows(
         self, name: str, since: int, *, after_trial: int | None, after_event: int | None, limit: int = 0
@@ -131,9 +164,9 @@ class HostedStudies:
             InvalidArgument: A part of it cannot be used; nothing is written then.
             StudyMismatch: It exists with another identity.
         """
-        given = arguments_of(identity, control)
+        given = arguments_of(identity, control, self.code)
         with self._lock:
-            stored = queries_study(self._database, identity.name)
+            stored = load_stored(self._database, identity.name)
             if stored is None:
                 open_or_create(self.storage, given)
             else:
@@ -163,36 +196,32 @@ class HostedStudies:
         self._database.release()
 
 
-def queries_study(database: Any, name: str) -> StoredStudy | None:
+def load_stored(database: Database, name: str) -> StoredStudy | None:
     """Return a study as it is stored now; None if it does not exist."""
     with database.read() as connection:
         return queries.load_study(connection, name)
 
 
-def arguments_of(identity: StudyIdentity, control: Control) -> Arguments:
+def arguments_of(identity: StudyIdentity, control: Control, code: OwnCode) -> Arguments:
     """Return the arguments that create a study of which a client has sent the identity.
 
     Args:
         identity: The identity.
         control: The settings that it begins with.
+        code: What it may use beside phyletic's own rules.
 
     Raises:
         InvalidArgument: A part of it cannot be used.
     """
     if not identity.metrics:
         raise InvalidArgument("metrics", identity.metrics, "at least one, the first of which ranks the members")
-    refuse_code(identity.algorithm)
     if identity.warm_start is not None:
         raise InvalidArgument("warm_start", identity.warm_start, "None for a study of a server")
-    try:
-        algorithm = algorithm_from_json(identity.algorithm)
-    except TypeError as error:
-        raise InvalidArgument("algorithm", identity.algorithm, "the JSON form of an algorithm", str(error)) from None
     return Arguments(
         name=check_name(identity.name),
         space=Space.from_json(identity.space),
         metrics=identity.metrics,
-        algorithm=algorithm,
+        algorithm=code.algorithm(identity.algorithm),
         seed=identity.seed,
         initial=identity.initial,
         sampling=identity.sampling,
@@ -200,20 +229,3 @@ def arguments_of(identity: StudyIdentity, control: Control) -> Arguments:
         warm_start=None,
         control=control,
     )
-
-
-def refuse_code(document: Any) -> None:
-    """Raise InvalidArgument if an algorithm's JSON form names code: nothing is imported because a client says so."""
-    if isinstance(document, Mapping):
-        kind = document.get("type")
-        if kind == "UserFunction" or (isinstance(kind, str) and ":" in kind):
-            allowed = "made of phyletic's own rules: no code crosses the wire"
-            hint = (
-                "A function or class of your own must be named in the server's configuration: create this study there"
-            )
-            raise InvalidArgument("algorithm", document.get("name", kind), allowed, hint)
-        for item in document.values():
-            refuse_code(item)
-    elif isinstance(document, (list, tuple)):
-        for item in document:
-            refuse_code(item)

@@ -97,6 +97,7 @@ class StudyHost:
 
     Args:
         study: The study, on a database that this process owns.
+        room: Gives how many more sessions may join.
         most_arrived: How many commands may wait for a decision.
         clock: Gives seconds that never run backwards.
 
@@ -105,16 +106,24 @@ class StudyHost:
         refused: Why the database takes nothing now; "" if it does.
         decided: How many commands were decided.
         commits: How many batches were decided.
+        sessions: How many sessions of workers have joined and not left.
     """
 
     def __init__(
-        self, study: Study, *, most_arrived: int = MOST_ARRIVED, clock: Callable[[], float] = time.monotonic
+        self,
+        study: Study,
+        *,
+        room: Callable[[], int] = lambda: 1,
+        most_arrived: int = MOST_ARRIVED,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study = study
         self.refused = ""
         self.decided = 0
         self.commits = 0
+        self.sessions = 0
         self._owner = study.owner
+        self._room = room
         self._most_arrived = most_arrived
         self._clock = clock
         self._arriving = threading.Condition()
@@ -288,15 +297,36 @@ class StudyHost:
     def _execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Decide commands; asks of sessions that a person stopped, and asks while the server stops, get no trial."""
         own = [self._own_reply(command) for command in commands]
+        self._refuse_too_many(commands, own)
         others = [command for command, reply in zip(commands, own, strict=True) if reply is None]
         decided = iter(self._owner.execute(others) if others else ())
         self.refused = ""
         self.decided += len(commands)
         self.commits += 1
+        self.sessions = len(self._owner.state.workers)
         return [
             self._stopping(command, next(decided)) if reply is None else reply
             for command, reply in zip(commands, own, strict=True)
         ]
+
+    def _refuse_too_many(self, commands: Sequence[Command], replies: list[Reply | None]) -> None:
+        """Refuse, in place, the sessions for which the server has no room, and what they ask for.
+
+        Args:
+            commands: The commands.
+            replies: Their replies as far as they are known.
+        """
+        new = {one.session for one in commands if isinstance(one, Join)} - self._owner.state.workers.keys()
+        if not new:
+            return
+        room = self._room()
+        if len(new) <= room:
+            return
+        over = set(sorted(new)[max(0, room) :])
+        text = "the server takes no more sessions of workers: end some, or start it with a higher --max-sessions"
+        for place, command in enumerate(commands):
+            if isinstance(command, (Join, Ask)) and command.session in over:
+                replies[place] = Refused(error="LimitExceeded", message=text)
 
     def _stopping(self, command: Command, reply: Reply) -> Reply:
         """Return the reply to a command, which asks a trial to stop that a person stopped."""

@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from phyletic import errors
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
-from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError
+from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.remote.http_connection import ExchangeReply, RowsPage, encode
 from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.service.door import LARGEST_MESSAGE, admit, check
-from phyletic.service.grpc_server import REQUEST, Authorise, allow_all
+from phyletic.service.grpc_server import Authorise
 from phyletic.service.hosted_studies import HostedStudies
-from phyletic.service.hosts import QueueFull
+from phyletic.service.http_errors import error_response
 from phyletic.service.json_requests import (
     AskRequest,
     ControlRequest,
     ExchangeRequest,
     FailRequest,
-    Failure,
     HeartbeatRequest,
     NewStudy,
     StudyDocument,
@@ -32,9 +31,11 @@ from phyletic.service.json_requests import (
     TrialPage,
     decode,
 )
-from phyletic.service.logs import audit, begin_request, logger
+from phyletic.service.listening import TlsFiles
+from phyletic.service.logs import REQUEST, audit, begin_request, note_token
 from phyletic.service.metrics import metrics_text
 from phyletic.service.openapi import openapi_document
+from phyletic.service.tokens import Token, bearer
 from phyletic.service.watching import committed_changes
 from phyletic.storage.mirror import MOST_TRIALS
 
@@ -47,13 +48,6 @@ try:
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "starlette", "service", "a server of studies over HTTP") from error
 
-_STATUS = (
-    (errors.InvalidArgument, 400),
-    (errors.NotFound, 404),
-    (QueueFull, 429),
-    (errors.StorageBusy, 503),
-    (PhyleticError, 409),
-)
 _Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -66,9 +60,7 @@ class HttpServer:
         routes: Further routes.
     """
 
-    def __init__(
-        self, studies: HostedStudies, *, authorise: Authorise = allow_all, routes: Sequence[BaseRoute] = ()
-    ) -> None:
+    def __init__(self, studies: HostedStudies, *, authorise: Authorise, routes: Sequence[BaseRoute] = ()) -> None:
         self._studies = studies
         self._authorise = authorise
         self._serving = True
@@ -87,19 +79,20 @@ class HttpServer:
             self._route(f"{study}/heartbeat", "Exchange", self._heartbeat, "POST"),
             self._route(f"{study}/control", "Control", self._control, "POST"),
             Route("/readyz", self._ready),
-            Route("/metrics", self._metrics),
+            self._route("/metrics", "Metrics", self._metrics),
             Route("/openapi.json", self._openapi),
         ]
         self._app = Starlette(routes=[*own, *routes])
         self._server: Any = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: TlsFiles | None = None) -> int:
         """Begin to listen; return the port.
 
         Args:
             host: The address.
             port: The port; 0 takes a free one.
+            tls: The files of TLS; None for a server without it.
 
         Raises:
             InvalidArgument: Nothing can listen there.
@@ -114,8 +107,19 @@ class HttpServer:
         except OSError as error:
             listening.close()
             raise InvalidArgument("address", f"{host}:{port}", f"an address that is free ({error.strerror})") from None
+        files: dict[str, Any] = {}
+        if tls is not None:
+            files = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+            if tls.client_ca is not None:
+                files |= {"ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
         config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=10
+            self._app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=10,
+            **files,
         )
         self._server = _Uvicorn(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
@@ -145,19 +149,27 @@ class HttpServer:
         """
 
         async def serve(request: Request) -> Response:
-            request_id = begin_request(request.headers.get(REQUEST))
+            begin_request(request.headers.get(REQUEST))
             try:
-                token = request.headers.get("authorization", "").removeprefix("Bearer ").strip() or None
-                self._authorise(token, call, request.path_params.get("study"))
+                # the study that is to be created is known later
+                self._admit(request, "ListStudies" if call == "CreateStudy" else call, request.path_params.get("study"))
                 return await answer(request)
-            except PhyleticError as error:
-                return _failure(error)
             except Exception as error:
-                logger.error("%s %s raised", method, path, exc_info=error)
-                text = f"an error inside of the server; its log has request {request_id}"
-                return _json(Failure(error="InternalError", message=text), 500)
+                return error_response(error)
 
         return Route(path, serve, methods=[method])
+
+    def _admit(self, request: Request, call: str, study: str | None) -> Token:
+        """Return the token of a request whose call is allowed.
+
+        Args:
+            request: The request.
+            call: Name of the call.
+            study: The study that it is about; None if it is about none.
+        """
+        token = self._authorise(bearer(request.headers.get("authorization")), call, study)
+        note_token(token.id)
+        return token
 
     async def _exchange(self, study: str, commands: Sequence[Command], hold: float = 0.0) -> tuple[Reply, ...]:
         """Have commands decided.
@@ -176,6 +188,7 @@ class HttpServer:
 
     async def _create(self, request: Request) -> Response:
         given = decode(await _body(request), NewStudy)
+        self._admit(request, "CreateStudy", given.name)
         control = given.control()
         check(control)
         created = await asyncio.to_thread(self._studies.create, given.identity(), control, given.seed is None)
@@ -183,7 +196,8 @@ class HttpServer:
         return _json(await asyncio.to_thread(self._document, created.name), 201)
 
     async def _list(self, request: Request) -> Response:
-        found = await asyncio.to_thread(self._studies.identities)
+        only = self._admit(request, "ListStudies", None).study
+        found = await asyncio.to_thread(self._studies.identities, only)
         return _json({"studies": found})
 
     async def _get(self, request: Request) -> Response:
@@ -364,14 +378,4 @@ def _json(document: object, status: int = 200) -> Response:
 
 
 def _reply(reply: Reply) -> Response:
-    return _failure(reply.exception()) if isinstance(reply, Refused) else _json(reply)
-
-
-def _failure(error: PhyleticError) -> Response:
-    refused = Refused.of(error)
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    document = Failure(error=refused.error, message=refused.message, name=refused.name, value=refused.value)
-    response = _json(document, status)
-    if status in (429, 503):
-        response.headers["retry-after"] = "1"
-    return response
+    return error_response(reply.exception()) if isinstance(reply, Refused) else _json(reply)

@@ -11,7 +11,11 @@ from typing import Any
 
 logger = logging.getLogger("phyletic.service")
 _request: ContextVar[str] = ContextVar("request", default="")
+_token: ContextVar[str] = ContextVar("token", default="")
 _LONGEST_ID = 64
+
+REQUEST = "x-request-id"
+"""Key of the metadata, or header, with a client's own id of a request."""
 
 
 def begin_request(given: str | None = None) -> str:
@@ -23,7 +27,18 @@ def begin_request(given: str | None = None) -> str:
     usable = given is not None and given.isascii() and given.isprintable() and 0 < len(given) <= _LONGEST_ID
     request = given if usable and given is not None else secrets.token_hex(8)
     _request.set(request)
+    _token.set("")
     return request
+
+
+def request_id() -> str:
+    """Return the id of the request that this task answers."""
+    return _request.get()
+
+
+def note_token(id: str) -> None:
+    """Note by whose token the request is, for the entries of its task."""
+    _token.set(id)
 
 
 def audit(call: str, study: str, change: object, outcome: str = "done") -> None:
@@ -59,6 +74,8 @@ class JsonLines(logging.Formatter):
         }
         if request := _request.get():
             document["request"] = request
+        if token := _token.get():
+            document["token"] = token
         document |= getattr(record, "audit", {})
         if record.exc_info:
             document["traceback"] = self.formatException(record.exc_info)

@@ -16,7 +16,7 @@ class ConnectedServer:
     """A server of studies. Use :func:`phyletic.connect`.
 
     Args:
-        url: ``"grpc://host:port"``.
+        url: As for :func:`phyletic.connect`.
 
     Attributes:
         url: Where it is.
@@ -71,10 +71,11 @@ def connect(url: str) -> ConnectedServer:
     """Connect to a server of studies, which ``phyletic serve`` starts.
 
     Args:
-        url: ``"grpc://host:port"``.
+        url: ``"grpc://host:port"`` or ``"http://host:port"``; ``"grpcs://..."`` or ``"https://..."`` with TLS.
 
     Raises:
         InvalidArgument: It is no such URL.
+        NotAuthenticated: There is no token for it, or the server does not know it.
         Unreachable: No server answers there.
 
     Example:

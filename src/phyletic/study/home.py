@@ -13,7 +13,7 @@ from phyletic.space import Space
 from phyletic.storage.changes import StoredStudy
 from phyletic.study.identity import Arguments
 
-SERVERS = ("grpc://", "http://")
+SERVERS = ("grpc://", "grpcs://", "http://", "https://")
 """How the URLs of servers begin."""
 
 

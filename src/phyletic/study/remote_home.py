@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
 from phyletic.checkpoints import Checkpoints, FolderBlobs
-from phyletic.checkpoints.blobs import blobs_at
+from phyletic.checkpoints.blobs import Blobs, blobs_at
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
 from phyletic.evolution import Algorithm
 from phyletic.records import StudyIdentity
 from phyletic.remote.connection import Found
-from phyletic.remote.connections import connection_to
+from phyletic.remote.connections import connection_to, is_here
 from phyletic.remote.remote_owner import RemoteOwner
 from phyletic.remote.replica import Replica
 from phyletic.space import Space
@@ -71,10 +72,7 @@ class RemoteHome:
             given: The user's arguments; ``checkpoints`` says where this machine sees the folder of checkpoints.
         """
         name = stored.identity.name
-        if given.checkpoints is None:
-            checkpoints = Checkpoints(blobs_at(self._checkpoints[name]))
-        else:
-            checkpoints = Checkpoints(FolderBlobs(given.checkpoints))
+        checkpoints = Checkpoints(self._blobs(name, given.checkpoints))
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         folder = Path(state) / "phyletic" / stored.identity.uuid
         owner = RemoteOwner(
@@ -87,6 +85,23 @@ class RemoteHome:
         )
         check_control(given.control)
         return owner, msgspec.structs.replace(given.control, checkpoints=None)
+
+    def _blobs(self, name: str, folder: Path | None) -> Blobs:
+        """Return the blobs of a study: in a folder, if this machine sees it, or else through the server.
+
+        Args:
+            name: The study.
+            folder: Where the user sees its folder; None if the user does not say.
+        """
+        if folder is not None:
+            return FolderBlobs(folder)
+        if is_here(self.location):
+            return blobs_at(self._checkpoints[name])
+        url = self._connection.http_url()
+        if url is None:
+            allowed = "the folder of the study's checkpoints as this machine sees it, since the server has no HTTP"
+            raise InvalidArgument("checkpoints", None, allowed)
+        return blobs_at(f"{url}/v1/studies/{quote(name, safe='')}/checkpoints")
 
     def studies(self) -> list[StudyIdentity]:
         """Return the identities of the studies, in the order in which they were created."""
