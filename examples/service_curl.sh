@@ -2,7 +2,7 @@
 # Trains a whole study with nothing but curl, a shell and awk: any language can do what this does.
 #
 #   phyletic serve sqlite:///curl.db &
-#   sh examples/service_curl.sh http://127.0.0.1:7071
+#   PHYLETIC_TOKEN_FILE=curl.token sh examples/service_curl.sh http://127.0.0.1:7071
 #
 # The "model" is one number, which takes a step of size lr towards 3 in each training step; the score is how near it is.
 # Its checkpoint is a text file in a folder of this script's own, named by the trial that left it.
@@ -11,9 +11,11 @@ server=${1:-http://127.0.0.1:7071}
 study=${2:-curl}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# curl reads the header from a file, so that no list of processes shows the token
+(umask 077 && printf 'Authorization: Bearer %s\n' "$(cat "${PHYLETIC_TOKEN_FILE:-curl.token}")" > "$work/header")
 
 post() { # post PATH JSON: prints the answer; fails unless the server says yes
-    curl --silent --show-error --fail-with-body --retry 5 --retry-connrefused \
+    curl --silent --show-error --fail-with-body --retry 5 --retry-connrefused --header "@$work/header" \
         --header 'content-type: application/json' --data "$2" "$server/v1/studies$1"
 }
 
@@ -52,5 +54,5 @@ while :; do
     echo "trial $trial: lr $lr, score $score"
 done
 
-curl --silent --fail "$server/v1/studies/$study" > "$work/study.json"
+curl --silent --fail --header "@$work/header" "$server/v1/studies/$study" > "$work/study.json"
 echo "best score: $(number best_score < "$work/study.json")"

@@ -16,7 +16,7 @@ import grpc
 from phyletic.coordinator.messages import Ask, Fail, Granted, Heartbeat, Join, Tell
 from phyletic.records import Evaluation
 from phyletic.remote.connections import connection_to
-from phyletic.remote.grpc_connection import REFUSED, SERVICE
+from phyletic.remote.grpc_connection import REFUSED, SERVICE, TOKEN
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import command_to_message, to_message
 from phyletic.service.server import Server, serving
@@ -84,10 +84,21 @@ def written(server: Server) -> list[Any]:
     return [one and (one.stored.identity.uuid, one.stored.counters.sequence) for one in found]
 
 
-def refusal(method: Any, raw: bytes) -> Any:
-    """Return the error with which a call ends; None if it ends well."""
+def shown(server: Server) -> str:
+    """Return the header by which the server knows its own user."""
+    return f"Bearer {server.token_file.read_text().strip()}"
+
+
+def refusal(method: Any, raw: bytes, token: str) -> Any:
+    """Return the error with which a call ends; None if it ends well.
+
+    Args:
+        method: Makes the call.
+        raw: Its bytes.
+        token: What the call carries.
+    """
     try:
-        method(raw, timeout=10)
+        method(raw, timeout=10, metadata=[(TOKEN, token)])
     except grpc.RpcError as error:
         return error
     return None
@@ -120,7 +131,7 @@ def test_almost_good_bytes_get_a_typed_refusal(server: Server, call: str) -> Non
         method = channel.unary_unary(f"/{SERVICE.full_name}/{call}")
         for _ in range(ROUNDS):
             raw, before = mutated(chance.choice(good), chance), written(server)
-            error = refusal(method, raw)
+            error = refusal(method, raw, shown(server))
             if error is not None:
                 refused += 1
                 assert error.code().name in TYPED, (raw, error.details())
@@ -158,7 +169,7 @@ def test_almost_good_json_gets_a_typed_refusal(server: Server) -> None:
     client = http.client.HTTPConnection(host, timeout=10)
     for _ in range(5 * ROUNDS):
         path, raw = chance.choice(PATHS), mutated(chance.choice(BODIES), chance)
-        client.request("POST", f"/v1/studies{path}", body=raw)
+        client.request("POST", f"/v1/studies{path}", body=raw, headers={"Authorization": shown(server)})
         answer = client.getresponse()
         text = answer.read()
         seen.add(answer.status)

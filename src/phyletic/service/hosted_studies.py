@@ -9,7 +9,7 @@ from dataclasses import replace
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import StudyIdentity
-from phyletic.service.hosts import StudyHost
+from phyletic.service.hosts import MOST_SESSIONS, StudyHost
 from phyletic.service.own_code import OwnCode
 from phyletic.space import Space
 from phyletic.storage import queries
@@ -19,9 +19,6 @@ from phyletic.storage.mirror import MOST_TRIALS, StudyRows, rows_since
 from phyletic.study.identity import Arguments, check_name, require_same
 from phyletic.study.opening import open_or_create
 from phyletic.study.study import Study
-
-MOST_SESSIONS = 20_000
-"""Sessions of workers that a server takes at once."""
 
 
 class HostedStudies:

@@ -38,6 +38,8 @@ from phyletic.workers.attempt import PREEMPTED
 _logger = logging.getLogger("phyletic.service")
 MOST_ARRIVED = 20_000
 """Commands that may wait for a decision; beyond it calls are told to come later."""
+MOST_SESSIONS = 20_000
+"""Sessions of workers that a server takes at once."""
 _MOST_RECENT = 2_000
 _TICK_SECONDS = 0.5
 _FIRST_ASKS = 8
@@ -113,7 +115,7 @@ class StudyHost:
         self,
         study: Study,
         *,
-        room: Callable[[], int] = lambda: 1,
+        room: Callable[[], int] = lambda: MOST_SESSIONS,
         most_arrived: int = MOST_ARRIVED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

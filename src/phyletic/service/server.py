@@ -17,7 +17,8 @@ import grpc
 from phyletic.credentials import forget_server, note_server
 from phyletic.service.checkpoint_limits import CheckpointLimits
 from phyletic.service.grpc_server import GrpcServer
-from phyletic.service.hosted_studies import MOST_SESSIONS, HostedStudies
+from phyletic.service.hosted_studies import HostedStudies
+from phyletic.service.hosts import MOST_SESSIONS
 from phyletic.service.listening import TlsFiles, check_listening
 from phyletic.service.logs import logger
 from phyletic.service.own_code import OwnCode

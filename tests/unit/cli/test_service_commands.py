@@ -80,7 +80,7 @@ def test_a_worker_says_once_that_the_server_is_not_there_and_gives_up_when_it_is
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["worker", "sqlite:///a.db", "study", "service_train.py:train"], 'must be "grpc://host:port"'),
+        (["worker", "sqlite:///a.db", "study", "service_train.py:train"], "must be grpc://HOST:PORT"),
         (["worker", "grpc://127.0.0.1:9", "study", "service_train.py:nothing"], "a name that service_train.py defines"),
         (["worker", "grpc://127.0.0.1:9", "study"], "give either MODULE:FUNCTION or --command"),
         (["worker", "grpc://127.0.0.1:9", "study", "train"], "has no module"),

@@ -38,7 +38,8 @@ def server(tmp_path):
 
 @pytest.fixture
 def client(server):
-    with httpx.Client(base_url=f"{server.http_url}/v1", timeout=30) as client:
+    shown = {"authorization": f"Bearer {server.token_file.read_text().strip()}"}
+    with httpx.Client(base_url=f"{server.http_url}/v1", headers=shown, timeout=30) as client:
         yield client
 
 
@@ -226,24 +227,6 @@ def test_the_same_study_over_grpc(client, server):
     trial = study.ask()
     study.tell(trial, score=1.0)
     assert client.get("/studies/digits").json()["status"]["best_score"] == 1.0
-
-
-def test_a_call_may_be_refused_by_whoever_authorises(tmp_path):
-    asked = []
-
-    def authorise(token, call, study):
-        asked.append((token, call, study))
-        if token != "right":
-            raise ph.errors.PhyleticError("not you")
-
-    with serving(f"sqlite:///{tmp_path}/digits.db", http_port=0, authorise=authorise) as server:
-        url = f"{server.http_url}/v1/studies"
-        assert httpx.get(f"{url}/digits").status_code == 409
-        right = {"authorization": "Bearer right"}
-        assert httpx.get(url, headers=right).status_code == 200
-        with pytest.raises(ph.errors.PhyleticError, match="not you"):
-            ph.Study("digits", storage=server.url)
-    assert asked == [(None, "GetStudy", "digits"), ("right", "ListStudies", None), (None, "GetStudy", "digits")]
 
 
 def test_each_change_is_an_entry_of_the_log_with_its_request(client, caplog):
