@@ -90,9 +90,41 @@ def openapi_document() -> dict[str, Any]:
         if "{study}" in path:
             place["parameters"] = [{"name": "study", "in": "path", "required": True, "schema": {"type": "string"}}]
         place[method] = operation
+    paths[f"{_STUDY}/checkpoints/{{path}}"] = _checkpoint_path(schemas[-1])
     return {
         "openapi": "3.1.0",
         "info": {"title": "phyletic", "version": __version__},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
     }
+
+
+def _checkpoint_path(failure: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of the calls that carry a checkpoint's bytes.
+
+    Args:
+        failure: The schema of a refusal.
+    """
+    meanings = {
+        "put": "Send a checkpoint's file, whole or in parts; Phyletic-Digest has the SHA-256 of all of it.",
+        "get": "Receive a checkpoint's file; Range goes on with one.",
+        "post": "Publish the files that were put below an id.",
+        "delete": "Drop what a running attempt has put and not told.",
+    }
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    refused = {"description": "why it had no effect", "content": {"application/json": {"schema": failure}}}
+    done = {"put": "201", "get": "200", "post": "201", "delete": "204"}
+    operations: dict[str, Any] = {
+        method: {
+            "summary": meaning,
+            "operationId": f"{method} checkpoint",
+            "responses": {done[method]: {"description": "done"}, "default": refused},
+        }
+        for method, meaning in meanings.items()
+    }
+    operations["put"]["requestBody"] = {"required": True, "content": content}
+    operations["get"]["responses"]["200"]["content"] = content
+    names = ("study", "path")
+    place = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return {"parameters": place, **operations}

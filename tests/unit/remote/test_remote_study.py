@@ -109,7 +109,7 @@ def mine(hyperparameters, rng):
 
 
 def test_what_cannot_cross_the_wire_is_refused_before_anything_is_written(server, tmp_path):
-    with pytest.raises(InvalidArgument, match="server's configuration"):
+    with pytest.raises(InvalidArgument, match="start the server with --allow MODULE:mine"):
         example_study(server.url, algorithm=ph.PBT(2, 5, explore=mine))
     (tmp_path / "file").mkdir()
     with pytest.raises(InvalidArgument, match="warm_start"):

@@ -105,7 +105,7 @@ def test_a_study_with_another_identity_is_refused_by_what_differs(client):
         ({"space": {"lr": {"low": 1}}}, "lr"),
         ({"space": {"lr": {"type": "float", "low": 2, "high": 1}}}, "lr"),
         ({"algorithm": {"type": "os:system"}}, "os:system"),
-        ({"algorithm": {"type": "UserFunction", "name": "mine", "hash": "x"}}, "mine"),
+        ({"algorithm": {"type": "UserFunction", "qualified_name": "mine", "hash": "x"}}, "mine"),
         ({"algorithm": {"type": "PBT", "population": 2, "interval": 5, "explore": {"type": "x:Y"}}}, "x:Y"),
         ({"algorithm": {"type": "PBT"}}, "interval"),
         ({"algorithm": {"type": "PBT", "population": 0, "interval": 5}}, "population"),
@@ -196,14 +196,14 @@ def test_operations_see_whether_it_is_ready_and_what_it_does(client, server):
     post(client, "/digits/ask", {"worker": "w"})
     ready = httpx.get(f"{server.http_url}/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "reason": ""})
-    figures = httpx.get(f"{server.http_url}/metrics").text
+    figures = httpx.get(f"{server.http_url}/metrics", headers=client.headers).text
     assert "phyletic_ready 1" in figures
     assert 'phyletic_commands_total{study="digits"} 2' in figures
 
 
 def test_the_description_covers_every_call(client, server):
     document = httpx.get(f"{server.http_url}/openapi.json").json()
-    calls = ("trials", "watch", "exchange", "ask", "tell", "fail", "heartbeat", "control")
+    calls = ("trials", "rows", "checkpoints/{path}", "watch", "exchange", "ask", "tell", "fail", "heartbeat", "control")
     assert set(document["paths"]) == {
         "/v1/studies", "/v1/studies/{study}",
         *[f"/v1/studies/{{study}}/{call}" for call in calls],
