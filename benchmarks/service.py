@@ -153,12 +153,13 @@ def client(url: str, study: str, workers: int, trial_seconds: float, seconds: fl
 
     async def run() -> float:
         import grpc
-        from phyletic.remote.grpc_channel import SERVICE
 
+        from phyletic.credentials import credentials_for, server_url
+        from phyletic.remote.grpc_connection import SERVICE, TOKEN
         from phyletic.remote.v1 import phyletic_v1_pb2 as pb
         from phyletic.remote.wire import command_to_message, reply_from_message
 
-        metadata: list[tuple[str, str]] = []
+        metadata = [(TOKEN, f"Bearer {credentials_for(server_url(url)).token}")]
         async with grpc.aio.insecure_channel(url.removeprefix("grpc://")) as channel:
             method = channel.unary_unary(
                 f"/{SERVICE.full_name}/Exchange",

@@ -43,7 +43,7 @@ def test_curl_trains_a_whole_study(tmp_path: Path) -> None:
 
 def test_forty_members_find_the_minimum_through_a_server(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "service_study.py", tmp_path)
-    command = ["up", "service_study.py:study", "service_study.py:train", "--workers", "3"]
+    command = ["up", "service_study.py:study", "phyletic.problems.mueller_brown:train", "--workers", "3"]
     done = subprocess.run(
         [sys.executable, "-m", "phyletic", *command, "--grpc-port", "0", "--http-port", "0"],
         cwd=tmp_path,
@@ -53,7 +53,7 @@ def test_forty_members_find_the_minimum_through_a_server(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"phyletic worker grpc://127.0.0.1:\d+ mueller-brown service_study.py:train", done.stdout)
+    assert re.search(r"phyletic worker grpc://127.0.0.1:\d+ mueller-brown phyletic.problems.mueller_brown:train", done.stdout)
     study = ph.Study("mueller-brown", storage=tmp_path / "mueller-brown.db")
     assert study.finished
     assert len(study.trials()) == 1600

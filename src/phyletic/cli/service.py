@@ -36,6 +36,7 @@ HTTP_PORT = 7071
 @click.option(
     "--allow",
     multiple=True,
+    type=split_reference,
     metavar="MODULE:NAME",
     help="An explore function or a class of your own that studies may use. Can be given several times.",
 )
@@ -50,7 +51,7 @@ def serve(
     tls_certificate: str | None,
     tls_key: str | None,
     client_ca: str | None,
-    allow: tuple[str, ...],
+    allow: tuple[tuple[str, str], ...],
     max_sessions: int,
     max_checkpoint_bytes: int,
     max_stored_bytes: int,
@@ -73,7 +74,7 @@ def serve(
         grpc_port=grpc_port,
         http_port=http_port,
         tls=tls_files(tls_certificate, tls_key, client_ca),
-        allow=allow,
+        allow=[f"{found.__module__}:{found.__qualname__}" for found in (load(*one) for one in allow)],
         most_sessions=max_sessions,
         checkpoints=CheckpointLimits(max_checkpoint_bytes, max_stored_bytes),
     )
@@ -244,10 +245,16 @@ def up(study: str, train: tuple[str, str], workers: int, grpc_port: int, http_po
     found.close()
     with serving(storage, grpc_port=grpc_port, http_port=http_port) as server:
         if not quiet:
-            click.echo("in separate terminals:")
-            click.echo(f"  phyletic serve {storage}")
+            ports = [server.url.rpartition(":")[2], server.http_url.rpartition(":")[2]]
+            given = (
+                "" if ports == [str(GRPC_PORT), str(HTTP_PORT)] else f" --grpc-port {ports[0]} --http-port {ports[1]}"
+            )
+            click.echo("the same in separate terminals:")
+            click.echo(f"  phyletic serve {storage}{given}")
             click.echo(f"  phyletic worker {server.url} {name} {train[0] or module}:{train[1]} --workers {workers}")
         with Study(name, storage=server.url) as remote:
             ending = remote.run(function, workers=workers, verbose=0 if quiet else 1)
+    if not quiet:
+        click.echo(f"the study is in {storage}")
     if ending != "finished":
         sys.exit(1)
