@@ -24,9 +24,12 @@ from phyletic.errors import (
     TrainingError,
 )
 from phyletic.records import TrialState
+from phyletic.service.server import serving
+from phyletic.testing.example import example_study, facts
 from phyletic.workers.command import FACTS, make_command
 from phyletic.workers.run_options import RunOptions
 
+WORKERS = [0, 1, "grpc", "http"]
 PYTHON = [sys.executable, "-I", "-S"]
 BEGIN = """
 import json, os, signal, sys, time
@@ -84,14 +87,44 @@ def well(body):
 
 def run(folder, body, *, workers=0, options=None, **changes):
     study = make(folder, **changes)
-    study.run(command=program(folder, body), workers=workers, verbose=0, **(options or {}))
+    start(study, program(folder, body), workers, **(options or {}))
     return study
+
+
+def start(study, command, workers, **options):
+    """Run a study with a command.
+
+    Args:
+        study: The study.
+        command: The command.
+        workers: How many; or "grpc" or "http" for two workers of a server.
+        **options: Of ``Study.run``.
+    """
+    if workers not in ("grpc", "http"):
+        study.run(command=command, workers=workers, verbose=0, **options)
+        return
+    study.close()
+    with (
+        serving(study.storage, http_port=0) as server,
+        ph.Study(study.name, storage=server.url if workers == "grpc" else server.http_url) as remote,
+    ):
+        remote.run(command=command, workers=2, verbose=0, **options)
 
 
 # --- what the program is told -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [2, "grpc", "http"])
+def test_the_same_trials_wherever_the_command_runs(tmp_path, workers):
+    (tmp_path / "there").mkdir()
+    alone, study = example_study(tmp_path / "study.db"), example_study(tmp_path / "there" / "study.db")
+    start(alone, program(tmp_path, WELL), 0)
+    start(study, program(tmp_path / "there", WELL), workers)
+    assert study.finished
+    assert facts(study) == facts(alone)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
 def test_the_job_says_all_that_a_trial_is(tmp_path, workers):
     body = well(
         """
@@ -140,7 +173,7 @@ def test_arguments_are_filled_from_a_template(tmp_path):
         assert given[-1] == "{x}"
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_threads_and_environment_reach_the_command(tmp_path, workers):
     names = ["OMP_NUM_THREADS", "MINE", "CUDA_VISIBLE_DEVICES"]
     body = well(f"(here / 'seen').write_text(' '.join(os.environ[name] for name in {names}))\n")
@@ -211,7 +244,7 @@ def test_a_line_that_is_no_json_object_of_numbers_ends_the_run(tmp_path, written
     assert all(trial.failures == 0 for trial in make(tmp_path).trials())
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_wrong_line_ends_a_command_that_goes_on(tmp_path, workers):
     began = time.monotonic()
     body = "(here / 'pid').write_text(str(os.getpid())); write('no\\n'); time.sleep(600)\n"
@@ -249,7 +282,7 @@ def test_steps_done_may_be_said(tmp_path, status, trials):
     assert [(t.start_step, t.end_step, t.state.value) for t in study.trials()][:1] == trials
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_status_75_hands_a_trial_back_and_another_continues_it(tmp_path, workers):
     body = """
     if first("handed"):
@@ -312,7 +345,7 @@ def test_a_command_that_a_signal_kills_has_failed(tmp_path):
         run(tmp_path, "os.kill(os.getpid(), 9)\n", max_failures=1)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(("body", "reported"), [("", "nothing"), ("report(loss=1.0)\n", "loss")])
 def test_status_0_without_the_metric_ends_the_run(tmp_path, workers, body, reported):
     with pytest.raises(MetricMissing, match=rf"command `.*program\.py.*status 0.*'score'.*reported was: {reported}\."):
@@ -355,7 +388,7 @@ def test_an_interval_in_seconds_needs_a_step(tmp_path):
 
 
 @pytest.mark.parametrize("heeds", [True, False])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_hopeless_trial_is_ended_and_its_member_rescued(tmp_path, heeds, workers):
     # one that does not heed SIGTERM is killed after the grace
     body = f"""
@@ -384,7 +417,7 @@ def test_a_hopeless_trial_is_ended_and_its_member_rescued(tmp_path, heeds, worke
 
 @pytest.mark.parametrize("saves", [True, False])
 @pytest.mark.parametrize("status", [0, 75])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_budget_that_is_used_up_ends_the_command(tmp_path, saves, status, workers):
     body = f"""
     def hand_back(*_):
