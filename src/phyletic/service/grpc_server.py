@@ -156,13 +156,16 @@ class GrpcServer:
             raw: Its bytes.
             context: Of gRPC.
         """
+        shown = [value for key, value in context.invocation_metadata() or () if key == TOKEN and isinstance(value, str)]
+        text = bearer(shown[0] if shown else None)
+        # a stranger's bytes are not even decoded
+        self._authorise(text, "Hello", None)
         try:
             request = getattr(pb, SERVICE.methods_by_name[name].input_type.name).FromString(raw)
         except DecodeError:
             raise InvalidArgument("request", f"{len(raw)} bytes", f"a message for {name}") from None
-        shown = [value for key, value in context.invocation_metadata() or () if key == TOKEN and isinstance(value, str)]
         study = request.identity.name if name == "CreateStudy" else getattr(request, "study", None)
-        token = self._authorise(bearer(shown[0] if shown else None), name, study if isinstance(study, str) else None)
+        token = self._authorise(text, name, study if isinstance(study, str) else None)
         note_token(token.id)
         return request, token
 

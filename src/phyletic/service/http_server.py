@@ -58,6 +58,9 @@ class HttpServer:
         studies: The studies.
         authorise: Raises unless a call is allowed.
         routes: Further routes.
+
+    Attributes:
+        routes: All of its routes.
     """
 
     def __init__(self, studies: HostedStudies, *, authorise: Authorise, routes: Sequence[BaseRoute] = ()) -> None:
@@ -82,7 +85,8 @@ class HttpServer:
             self._route("/metrics", "Metrics", self._metrics),
             Route("/openapi.json", self._openapi),
         ]
-        self._app = Starlette(routes=[*own, *routes])
+        self.routes: Sequence[BaseRoute] = (*own, *routes)
+        self._app = Starlette(routes=self.routes)
         self._server: Any = None
         self._task: asyncio.Task[None] | None = None
 
@@ -324,7 +328,8 @@ class HttpServer:
         return _json({"ready": not reason, "reason": reason}, 503 if reason else 200)
 
     async def _metrics(self, request: Request) -> Response:
-        text = metrics_text(self._studies, ready=self._serving and not self._studies.unready)
+        only = self._admit(request, "Metrics", None).study
+        text = metrics_text(self._studies, only, ready=self._serving and not self._studies.unready)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def _openapi(self, request: Request) -> Response:

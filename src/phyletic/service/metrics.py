@@ -14,16 +14,17 @@ _FIGURES = (
 )
 
 
-def metrics_text(studies: HostedStudies, *, ready: bool) -> str:
+def metrics_text(studies: HostedStudies, only: str | None = None, *, ready: bool) -> str:
     """Return the figures of a server.
 
     Args:
         studies: The studies that it serves.
+        only: Name of the only study to tell of; None for all.
         ready: Whether it takes commands.
     """
     lines = ["# HELP phyletic_ready Whether the server takes commands.", "# TYPE phyletic_ready gauge"]
     lines.append(f"phyletic_ready {int(ready)}")
-    hosts = dict(studies.hosts)
+    hosts = {name: host for name, host in list(studies.hosts.items()) if only in (None, name)}
     for name, kind, meaning, attribute in _FIGURES:
         lines += [f"# HELP phyletic_{name} {meaning}", f"# TYPE phyletic_{name} {kind}"]
         lines += [
