@@ -1,4 +1,7 @@
-"""kill -9 of the server and its workers at random: the trials of an uninterrupted run, none lost or told twice."""
+"""kill -9 of the server and its workers at random: the trials of an uninterrupted run, none lost or told twice.
+
+For 1,000 kills: ``PHYLETIC_SERVICE_KILLS=1000 python -m pytest -s tests/faults/test_service_chaos.py``.
+"""
 
 import os
 import random
@@ -16,7 +19,7 @@ from phyletic.study.study import Study
 from phyletic.testing.example import example_study, facts
 from phyletic.testing.training import drawing
 
-KILLS = int(os.environ.get("PHYLETIC_SERVICE_KILLS", "12"))
+KILLS = int(os.environ.get("PHYLETIC_SERVICE_KILLS", "60"))
 TRAIN = """
 import time
 from phyletic.testing.training import drawing
@@ -54,10 +57,10 @@ def test_nothing_is_lost_whatever_is_killed(tmp_path):
     study = example_study(server.url, steps=steps, max_losses=10_000)
     study.close()
     workers = [Worker(server, tmp_path, f"worker-{n}") for n in range(2)]
-    kills = 0
+    kills, began = 0, time.monotonic()
     try:
         while kills < KILLS:
-            time.sleep(chance.uniform(0.2, 2.0))
+            time.sleep(chance.uniform(0.1, 1.2))
             kills += 1
             if chance.random() < 0.5:
                 server.kill()
@@ -78,6 +81,8 @@ def test_nothing_is_lost_whatever_is_killed(tmp_path):
     drawing()(expected)
     assert facts(study) == facts(expected)
     assert all(trial.failures == 0 for trial in study.trials())
+    losses = sum(trial.losses for trial in study.trials())
+    print(f"{kills} kills, {len(study.trials())} trials, {losses} attempts lost, {time.monotonic() - began:.0f} s")
     assert server.terminate() == 0
     # only what is needed is left on the disk
     kept = {trial.checkpoint.id for trial in study_of(server).trials() if trial.checkpoint is not None}

@@ -80,7 +80,7 @@ def _shown(token: Token) -> dict[str, Any]:
     type=click.Choice(["read", "worker", "admin"]),
     default="worker",
     show_default=True,
-    help="read: look at studies; worker: train too; admin: create, change and delete studies too.",
+    help="read: look at studies; worker: train too; admin: create and change studies too.",
 )
 @click.option("--study", metavar="NAME", help="The only study it may be used for; otherwise all.")
 @click.option(

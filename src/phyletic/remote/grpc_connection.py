@@ -40,6 +40,7 @@ TOKEN = "authorization"
 """Key of the metadata in which a call carries its token."""
 _SECONDS = 20.0
 """Deadline of a call, beside the time that an ask may be held."""
+_WATCH_SECONDS = 3600.0
 _KEEPALIVE_MS = 30_000
 _LARGEST_REPLY = 256 << 20
 _LOOK_SECONDS = 0.1
@@ -200,13 +201,22 @@ class GrpcConnection:
 
     def watch(self, study: str, since: int = -1) -> Iterator[StudyChange]:
         """Yield what is committed after a sequence number, as it happens, until the iterator is closed."""
-        stream = self._calls["Watch"](pb.WatchRequest(study=study, since=since), metadata=self._metadata)
-        try:
-            with _translated(self.url):
+        while True:
+            request = pb.WatchRequest(study=study, since=since)
+            stream = self._calls["Watch"](request, timeout=_WATCH_SECONDS, metadata=self._metadata)
+            try:
                 for reply in stream:
-                    yield from [from_message(change, StudyChange) for change in reply.changes]
-        finally:
-            stream.cancel()
+                    changes = [from_message(change, StudyChange) for change in reply.changes]
+                    yield from changes
+                    # a reply has all changes of a write
+                    since = changes[-1].sequence if changes else since
+                return
+            except grpc.RpcError as error:
+                # at its deadline the stream is asked for again, from where it was
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise translated(error, self.url) from None
+            finally:
+                stream.cancel()
 
     def close(self) -> None:
         """Close the connection."""

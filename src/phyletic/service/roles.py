@@ -57,7 +57,6 @@ CALLS: Mapping[str, Rule] = MappingProxyType(
         "ListCheckpoints": Rule(Role.ADMIN),
         "CreateStudy": Rule(Role.ADMIN),
         "Control": Rule(Role.ADMIN),
-        "DeleteStudy": Rule(Role.ADMIN),
     }
 )
 """By the name of the call in the protocol. A call that is not here is refused. Health checks need no token."""

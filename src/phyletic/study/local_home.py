@@ -28,6 +28,7 @@ from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.database import Database, open_database
 from phyletic.storage.writing import create_study, delete_study
+from phyletic.study.home import SERVERS
 from phyletic.study.identity import Arguments, create_identity
 from phyletic.version import __version__
 from phyletic.workers.interrupts import Interrupts
@@ -162,6 +163,9 @@ def delete(name: str, storage: str | Path) -> None:
         name: The study.
         storage: Where it is stored.
     """
+    if isinstance(storage, str) and storage.startswith(SERVERS):
+        allowed = "a database: delete a server's study on its machine, while the server does not run"
+        raise InvalidArgument("storage", storage, allowed)
     database = open_database(storage)
     with database.read() as connection:
         stored = queries.load_study(connection, name)
