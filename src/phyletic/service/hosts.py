@@ -7,6 +7,8 @@ commit that frees no trial costs a few asks, however many are held.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import threading
 import time
@@ -74,6 +76,11 @@ class _Batch:
         return (*joins[-1:], ask)
 
     @property
+    def ended(self) -> bool:
+        """Whether it has its answer, or nobody waits for that any more."""
+        return self.future.done()
+
+    @property
     def must_wait(self) -> bool:
         """Whether its last command is an ask that must wait."""
         return bool(self.replies) and isinstance(self.commands[-1], Ask) and isinstance(self.replies[-1], Wait)
@@ -131,9 +138,11 @@ class StudyHost:
         self._arriving = threading.Condition()
         self._arrived: deque[_Batch] = deque()
         self._count = 0
+        # the longest held first; and all of them by the end of their time, also those that were answered meanwhile
         self._held: deque[_Batch] = deque()
+        self._ends: list[tuple[float, int, _Batch]] = []
+        self._numbers = itertools.count()
         self._tick = _TICK_SECONDS
-        self._look_at = 0.0
         self._ask_at = 0.0
         self._stopped: set[str] = set()
         self._stopped_now = False
@@ -260,7 +269,7 @@ class StudyHost:
 
     def _decide(self, batches: Sequence[_Batch]) -> bool:
         """Decide batches in one transaction, or if the database refuses it, one by one; return whether any changed."""
-        batches = [batch for batch in batches if not batch.future.cancelled()]
+        batches = [batch for batch in batches if not batch.ended]
         commands = [command for batch in batches for command in batch.commands]
         try:
             replies = iter(self._execute(commands))
@@ -277,6 +286,7 @@ class StudyHost:
         for batch in batches:
             if batch.must_wait and batch.until > self._clock() and not self._draining:
                 self._held.append(batch)
+                heapq.heappush(self._ends, (batch.until, next(self._numbers), batch))
             elif batch.replies:
                 batch.answer()
         return not all(isinstance(command, _CHANGE_NOTHING) for command in commands)
@@ -369,25 +379,22 @@ class StudyHost:
         if again:
             self._ask_at = now + self._tick
         while again and self._held:
-            asking = [self._held.popleft() for _ in range(min(some, len(self._held)))]
+            asking: list[_Batch] = []
+            while self._held and len(asking) < some:
+                batch = self._held.popleft()
+                asking += [] if batch.ended else [batch]
             still = self._ask_again(asking)
             self._held.extendleft(reversed(still))
             if still:
                 break
             some *= 2
-        if now < self._look_at and not self._draining:
-            return
-        self._look_at = now + self._tick
-        held, self._held = self._held, deque()
-        for batch in held:
-            if batch.until <= now or self._draining:
+        while self._ends and (self._draining or self._ends[0][0] <= now):
+            batch = heapq.heappop(self._ends)[-1]
+            if not batch.ended:
                 batch.answer()
-            elif not batch.future.cancelled():
-                self._held.append(batch)
 
     def _ask_again(self, asking: Sequence[_Batch]) -> list[_Batch]:
         """Ask for some held asks, answer those that need not wait any more, and return the others."""
-        asking = [batch for batch in asking if not batch.future.cancelled()]
         commands = [batch.asking for batch in asking]
         try:
             replies = iter(self._execute([command for each in commands for command in each]))
