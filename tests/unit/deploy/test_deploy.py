@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 import yaml
@@ -65,6 +66,15 @@ def test_the_compose_file_builds_the_container_file(compose: dict[str, Any]) -> 
         for volume in service["volumes"]:
             source = volume.split(":")[0]
             assert source in compose["volumes"] or source.startswith(("./", "${")), volume
+
+
+def test_the_commands_are_those_of_the_package(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        name, *arguments = service["command"]
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        with command.make_context(name, arguments) as context:
+            assert context.params.get("storage", "sqlite:////data/studies.db") == "sqlite:////data/studies.db"
 
 
 def test_only_loopback_reaches_the_server_from_outside_and_only_with_tls(compose: dict[str, Any]) -> None:
