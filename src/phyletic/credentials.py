@@ -137,6 +137,8 @@ def credentials_for(
         raise InvalidArgument(missing, None, "set too, since a certificate and its key belong together")
     if key is not None:
         require_private("PHYLETIC_TLS_KEY", key)
+    if url.secure:
+        _require_pem(ca, certificate, key)
     return Credentials(token, ca, certificate, key)
 
 
@@ -170,6 +172,25 @@ def _file(name: str, environment: Mapping[str, str]) -> Path | None:
     if not path.is_file() or not os.access(path, os.R_OK):
         raise InvalidArgument(name, str(path), "a file that exists and can be read")
     return path
+
+
+def _require_pem(ca: Path | None, certificate: Path | None, key: Path | None) -> None:
+    """Raise InvalidArgument unless TLS can use these files: the libraries that use them later say little of why."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except OSError as error:
+            raise InvalidArgument("PHYLETIC_TLS_CA", str(ca), "a file of certificates in PEM", f"{error}") from None
+    if certificate is not None and key is not None:
+        try:
+            # without the callback, the library would ask on the terminal for the password of an encrypted key
+            context.load_cert_chain(certificate, key, password=lambda: "")
+        except (OSError, ValueError) as error:
+            allowed = "a certificate in PEM whose private key, without a password, is in PHYLETIC_TLS_KEY"
+            raise InvalidArgument("PHYLETIC_TLS_CERTIFICATE", str(certificate), allowed, f"{error}") from None
 
 
 # The note that a server leaves for clients of the same user on this machine

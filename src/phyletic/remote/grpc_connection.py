@@ -29,6 +29,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
 from phyletic.records import StudyChange, StudyIdentity
 from phyletic.remote.connection import Following, Found
 from phyletic.remote.deferred_calls import DeferredCalls
+from phyletic.remote.tls_hints import tls_hint
 from phyletic.remote.wire import command_to_message, from_message, reply_from_message, to_message
 from phyletic.storage.changes import StoredStudy
 from phyletic.storage.mirror import StudyRows
@@ -58,6 +59,7 @@ class GrpcConnection:
     def __init__(self, url: str, credentials: Credentials) -> None:
         self.url = url
         self.deferred = DeferredCalls()
+        self._credentials = credentials
         self._metadata = [(TOKEN, f"Bearer {credentials.token}")]
         options = [
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
@@ -166,7 +168,7 @@ class GrpcConnection:
             seconds: Its deadline.
             interrupted: Whether to end it.
         """
-        with self.deferred.calling(), _translated(self.url):
+        with self.deferred.calling(), self._translated():
             call = self._calls["Exchange"].future(request, timeout=seconds, metadata=self._metadata)
             try:
                 while not call.done():
@@ -214,7 +216,7 @@ class GrpcConnection:
             except grpc.RpcError as error:
                 # at its deadline the stream is asked for again, from where it was
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise translated(error, self.url) from None
+                    raise translated(error, self.url, self._credentials) from None
             finally:
                 stream.cancel()
 
@@ -232,8 +234,16 @@ class GrpcConnection:
             response_deserializer=getattr(pb, method.output_type.name).FromString,
         )
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise errors of gRPC in the block as those of phyletic."""
+        try:
+            yield
+        except (grpc.RpcError, grpc.FutureCancelledError) as error:
+            raise translated(error, self.url, self._credentials) from None
+
     def _call(self, name: str, request: Message, timeout: float = _SECONDS) -> Any:
-        with _translated(self.url), self.deferred.calling():
+        with self._translated(), self.deferred.calling():
             return self._calls[name](request, timeout=timeout, metadata=self._metadata)
 
 
@@ -254,21 +264,13 @@ def _wait_for(call: Any) -> None:
     done.wait(max(0.0, until - time.monotonic()))
 
 
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Raise errors of gRPC in the block as those of phyletic."""
-    try:
-        yield
-    except (grpc.RpcError, grpc.FutureCancelledError) as error:
-        raise translated(error, url) from None
-
-
-def translated(error: Any, url: str) -> errors.PhyleticError:
+def translated(error: Any, url: str, credentials: Credentials) -> errors.PhyleticError:
     """Return the error of phyletic that a failed call stands for.
 
     Args:
         error: What gRPC raised.
         url: The server, for the message.
+        credentials: What was shown to it.
     """
     if isinstance(error, grpc.FutureCancelledError):
         return Unreachable(f"the call to {url} was cancelled")
@@ -283,7 +285,8 @@ def translated(error: Any, url: str) -> errors.PhyleticError:
                 return refused.exception()
     text = f"{url}: {error.details() or code}"
     if code in _TRY_AGAIN or code in ("UNKNOWN", "INTERNAL"):
-        return Unreachable(text)
+        never = text.startswith(f"{url}: failed to connect")
+        return Unreachable(text + (tls_hint(url, credentials, text) if never else ""))
     if code == "INVALID_ARGUMENT":
         return errors.InvalidArgument("the call", url, f"one that the server takes: {error.details()}")
     return errors.PhyleticError(text)

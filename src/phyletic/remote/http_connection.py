@@ -20,6 +20,7 @@ from phyletic.records import StudyChange, StudyIdentity
 from phyletic.records.encodings import encode_numbers
 from phyletic.remote.connection import Following, Found
 from phyletic.remote.deferred_calls import DeferredCalls
+from phyletic.remote.tls_hints import tls_hint
 from phyletic.storage.mirror import StudyRows
 
 try:
@@ -85,7 +86,8 @@ class HttpConnection:
     def __init__(self, url: str, credentials: Credentials) -> None:
         self.url = url
         self.deferred = DeferredCalls()
-        self._token = credentials.token
+        self._credentials = credentials
+        self._answered = False
         # what may be said again, and for how long, is decided above
         self._pool = connection_pool(credentials, secure=url.startswith("https"), maxsize=16, retries=False)
 
@@ -274,11 +276,11 @@ class HttpConnection:
             seconds: The deadline.
             **options: Of urllib3.
         """
-        headers = {"accept": "application/json", "authorization": f"Bearer {self._token}"}
+        headers = {"accept": "application/json", "authorization": f"Bearer {self._credentials.token}"}
         if document is not None:
             headers["content-type"] = "application/json"
         try:
-            return self._pool.request(
+            response = self._pool.request(
                 method,
                 self.url + path,
                 body=None if document is None else encode(document),
@@ -288,7 +290,10 @@ class HttpConnection:
                 **options,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self.url} does not answer: {error}") from None
+            hint = "" if self._answered else tls_hint(self.url, self._credentials, str(error))
+            raise Unreachable(f"{self.url} does not answer: {error}{hint}") from None
+        self._answered = True
+        return response
 
     def _refused(self, response: Any) -> PhyleticError:
         try:

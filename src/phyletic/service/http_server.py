@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -45,6 +44,8 @@ try:
     from starlette.requests import Request
     from starlette.responses import Response, StreamingResponse
     from starlette.routing import BaseRoute, Route
+
+    from phyletic.service.uvicorn_server import UvicornServer
 except ModuleNotFoundError as error:  # pragma: no cover - the extra is missing
     raise MissingDependency(error.name or "starlette", "service", "a server of studies over HTTP") from error
 
@@ -125,7 +126,7 @@ class HttpServer:
             timeout_graceful_shutdown=10,
             **files,
         )
-        self._server = _Uvicorn(config)
+        self._server = UvicornServer(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
         return int(listening.getsockname()[1])
 
@@ -334,15 +335,6 @@ class HttpServer:
 
     async def _openapi(self, request: Request) -> Response:
         return _json(openapi_document())
-
-
-class _Uvicorn(uvicorn.Server):
-    """A server whose signals are the program's."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
 
 
 async def _body(request: Request) -> bytes:
