@@ -9,7 +9,7 @@ disk when it is answered.
 
 - pairs: as many pairs a second as the clients can ask for, with 1, 8 and 64 workers.
 - workers: 100 workers with trials of 10 s, 1,000 of 30 s and 5,000 of 60 s, with heartbeats, for two minutes each.
-- growth: the same as pairs with 8 workers, on a study of a thousand trials and of --trials.
+- growth: the same as pairs with 8 workers, on a study of 1,000 members with 3,000 trials, and with --trials.
 - optuna: 8 clients of Optuna's gRPC proxy on a SQLite file (pip install optuna) beside 8 of ours, in turns.
 - toy: the toy with 2 local workers on a file, and with 2 workers of a server, in turns.
 
@@ -28,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,15 @@ class Served:
 
 
 @contextmanager
-def serving(parent: Path) -> Iterator[Served]:
-    """Give a server on a new file that is removed at the end."""
+def serving(parent: Path, fill: Callable[[Path], None] = lambda path: None) -> Iterator[Served]:
+    """Give a server on a new file that is removed at the end.
+
+    Args:
+        parent: Where to put the file.
+        fill: Writes into it before the server starts.
+    """
     with work_folder(parent) as folder:
+        fill(folder / "served.db")
         served = Served(folder)
         try:
             yield served
@@ -256,40 +262,19 @@ def measure_workers(folder: Path, seconds: float) -> list[dict[str, Any]]:
 
 
 def measure_growth(folder: Path, trials: int) -> list[dict[str, Any]]:
-    """Return a row for a study of a thousand trials, and one for a study of many."""
+    """Return a row for a study of a thousand members and few trials, and one for the same with many."""
+    from million import copied, played
+
     rows = []
-    with serving(folder) as served:
-        study = create(served.url, 8)
-        for most in (1_000, trials):
-            fill(served, study, most)
-            rows.append({"trials": most, **drive(served, study, 8, seconds=12.0)})
+    for most in (3_000, trials):
+
+        def fill(path: Path, most: int = most) -> None:
+            played(path)
+            copied(path, most)
+
+        with serving(folder, fill) as served:
+            rows.append({"trials": most, **drive(served, "million", 8, seconds=12.0)})
     return rows
-
-
-def fill(served: Served, study: str, trials: int) -> None:
-    """Run trials until a study has so many, in calls of many commands."""
-    from phyletic.coordinator.messages import Ask, Granted, Join, Tell
-    from phyletic.records import Evaluation
-    from phyletic.remote.connections import connection_to
-
-    connection = connection_to(served.url)
-    session = secrets.token_hex(16)
-    number = 0
-    join = Join(session=session, worker="filling", lease_seconds=120.0)
-    commands: list[Any] = []
-    while number < trials:
-        (*_, answer) = connection.exchange(study, [*commands, join, Ask(session=session, slots=8)])
-        assert isinstance(answer, Granted)
-        number = max(grant.trial.number for grant in answer.grants)
-        commands = [
-            Tell(
-                lease=grant.lease,
-                steps_done=1,
-                evaluations=(Evaluation(grant.trial.start_step + 1, "score", random.random()),),
-            )
-            for grant in answer.grants
-        ]
-    connection.exchange(study, commands)
 
 
 def measure_optuna(folder: Path, seconds: float = 15.0, rounds: int = 2) -> list[dict[str, Any]]:
