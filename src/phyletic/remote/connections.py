@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import weakref
 
 from phyletic.credentials import Credentials, ServerUrl, credentials_for, noted_token_file, server_url
@@ -15,6 +16,7 @@ _Key = tuple[str, Credentials]
 _open: weakref.WeakValueDictionary[_Key, Connection] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
 _CONNECT_SECONDS = 5.0
+_STARTING_SECONDS = 2.0
 
 
 def connection_to(url: str) -> Connection:
@@ -44,15 +46,19 @@ def is_here(url: str) -> bool:
 
 
 def _shown_to(server: ServerUrl) -> Credentials:
-    try:
-        return credentials_for(server)
-    except NotAuthenticated:
-        # a server that is not there yet has made no token that clients find
+    """Return what to show to a server; one on this machine that has just begun to listen gets a moment to say it."""
+    until = time.monotonic() + _STARTING_SECONDS
+    while True:
         try:
-            socket.create_connection((server.host, server.port), _CONNECT_SECONDS).close()
-        except OSError as error:
-            raise Unreachable(f"{server} does not answer ({error.strerror or error})") from None
-        raise
+            return credentials_for(server)
+        except NotAuthenticated:
+            try:
+                socket.create_connection((server.host, server.port), _CONNECT_SECONDS).close()
+            except OSError as error:
+                raise Unreachable(f"{server} does not answer ({error.strerror or error})") from None
+            if not server.loopback or time.monotonic() >= until:
+                raise
+        time.sleep(0.1)
 
 
 def _connect(url: str, credentials: Credentials) -> Connection:
