@@ -67,6 +67,7 @@ class HostedStudies:
 
         Raises:
             NotFound: There is none of that name.
+            InvalidArgument: It needs a class that the server's operator did not name.
         """
         with self._lock:
             return self._study(name)
@@ -74,8 +75,10 @@ class HostedStudies:
     def _study(self, name: str) -> Study:
         found = self._studies.get(name)
         if found is None:
-            if load_stored(self._database, name) is None:
+            stored = load_stored(self._database, name)
+            if stored is None:
                 raise NotFound(f"there is no study {name[:200]!r} on this server; create it with space=, ...")
+            self.code.require_types(stored.identity.algorithm)
             found = self._studies[name] = Study(name, storage=self.storage)
         return found
 
@@ -88,7 +91,7 @@ class HostedStudies:
 
         Raises:
             NotFound: There is no such study.
-            InvalidArgument: It needs a function that the server's operator did not name.
+            InvalidArgument: It needs a function or a class that the server's operator did not name.
         """
         host = self._hosts.get(name)
         if host is not None:

@@ -37,6 +37,8 @@ from phyletic.remote.remote_owner import LEASE_SECONDS
 
 T = TypeVar("T")
 
+_DEEPEST = 30
+
 
 class NewStudy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A study to create.
@@ -69,7 +71,13 @@ class NewStudy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep_best: int | None = None
 
     def identity(self) -> StudyIdentity:
-        """Return the identity that it describes."""
+        """Return the identity that it describes.
+
+        Raises:
+            InvalidArgument: Its space or its algorithm is nested too deeply.
+        """
+        _check_nesting("space", self.space)
+        _check_nesting("algorithm", self.algorithm)
         space = self.space
         if "entries" not in space:
             entries = [{"name": name, **_entry(name, domain)} for name, domain in space.items()]
@@ -317,6 +325,25 @@ def decode(raw: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         shown = raw[:200].decode(errors="replace")
         raise InvalidArgument("the request", shown, f"JSON of a {kind.__name__}", str(error)[:500]) from None
+
+
+def _check_nesting(name: str, document: object) -> None:
+    """Raise InvalidArgument if a document is nested so deeply that it could not be sent over gRPC.
+
+    Args:
+        name: Its name.
+        document: The document.
+    """
+    level = [document]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for one in level
+            if isinstance(one, (dict, list))
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+    if level:
+        raise InvalidArgument(name, "a document", f"nested at most {_DEEPEST} levels deep")
 
 
 def _entry(name: str, domain: Any) -> dict[str, Any]:

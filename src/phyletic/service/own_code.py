@@ -39,10 +39,11 @@ class OwnCode:
         Raises:
             InvalidArgument: It is none, or names code that the server's operator did not name.
         """
-        self._require_allowed(document)
+        self.require_types(document)
+        self._require_functions(document)
         try:
             return algorithm_from_json(document, self._functions)
-        except TypeError as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise InvalidArgument("algorithm", document, "the JSON form of an algorithm", str(error)) from None
 
     def stored_algorithm(self, document: Mapping[str, Any]) -> Algorithm | None:
@@ -56,12 +57,15 @@ class OwnCode:
         self._require_functions(document)
         return algorithm_from_json(document, self._functions)
 
-    def _require_allowed(self, document: Any) -> None:
+    def require_types(self, document: Mapping[str, Any]) -> None:
+        """Raise InvalidArgument if an algorithm has a class that the server's operator did not name.
+
+        Reading an algorithm imports its classes, so this comes first, also for a study that is stored.
+        """
         for one in _documents(document):
             kind = one.get("type")
             if isinstance(kind, str) and ":" in kind and kind not in self._types:
                 raise _refusal(kind, kind)
-        self._require_functions(document)
 
     def _require_functions(self, document: Any) -> None:
         for one in _documents(document):
