@@ -9,8 +9,9 @@ from dataclasses import replace
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import StudyIdentity
-from phyletic.service.hosts import MOST_SESSIONS, StudyHost
+from phyletic.service.hosts import StudyHost
 from phyletic.service.own_code import OwnCode
+from phyletic.service.session_limit import MOST_SESSIONS, SessionLimit
 from phyletic.space import Space
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
@@ -37,7 +38,7 @@ class HostedStudies:
     def __init__(self, storage: str, *, code: OwnCode | None = None, most_sessions: int = MOST_SESSIONS) -> None:
         self.storage = storage
         self.code = code or OwnCode()
-        self._most_sessions = most_sessions
+        self._limit = SessionLimit(most_sessions)
         self._database = open_database(storage)
         if self._database.private:
             raise InvalidArgument("storage", storage, "a file: what a server decides must survive it")
@@ -82,10 +83,6 @@ class HostedStudies:
             found = self._studies[name] = Study(name, storage=self.storage)
         return found
 
-    def _room(self) -> int:
-        """Return how many more sessions may join."""
-        return self._most_sessions - sum(host.sessions for host in list(self._hosts.values()))
-
     def host(self, name: str) -> StudyHost:
         """Return the host of a study.
 
@@ -103,7 +100,7 @@ class HostedStudies:
                 algorithm = None if stored is None else self.code.stored_algorithm(stored.identity.algorithm)
                 if algorithm is not None:
                     study.owner.adopt(algorithm)
-                self._hosts[name] = StudyHost(study, room=self._room)
+                self._hosts[name] = StudyHost(study, limit=self._limit)
                 if self._draining:
                     self._hosts[name].drain()
             return self._hosts[name]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 
 from phyletic.coordinator.messages import (
     Ancestors,
@@ -32,6 +33,8 @@ from phyletic.coordinator.messages import (
 from phyletic.coordinator.sessions import HEARTBEATS_PER_LEASE
 from phyletic.errors import PhyleticError, StorageBusy, StorageError
 from phyletic.records import StudyChange
+from phyletic.service.batch import Batch
+from phyletic.service.session_limit import SessionLimit
 from phyletic.storage import queries
 from phyletic.study.status import load_study
 from phyletic.study.study import Study
@@ -40,8 +43,6 @@ from phyletic.workers.attempt import PREEMPTED
 _logger = logging.getLogger("phyletic.service")
 MOST_ARRIVED = 20_000
 """Commands that may wait for a decision; beyond it calls are told to come later."""
-MOST_SESSIONS = 20_000
-"""Sessions of workers that a server takes at once."""
 _MOST_RECENT = 2_000
 _TICK_SECONDS = 0.5
 _FIRST_ASKS = 8
@@ -53,60 +54,12 @@ class QueueFull(StorageBusy):
     """Too much waits for a decision: come later."""
 
 
-class _Batch:
-    """The commands of one call.
-
-    Args:
-        commands: What to decide.
-        until: When an ask that must wait is answered, by the steady clock.
-    """
-
-    def __init__(self, commands: Sequence[Command], until: float) -> None:
-        self.commands = tuple(commands)
-        self.until = until
-        self.replies: list[Reply] = []
-        self.future: Future[tuple[Reply, ...]] = Future()
-
-    @property
-    def asking(self) -> tuple[Command, ...]:
-        """Its last command, an ask, and what its session joins with."""
-        ask = self.commands[-1]
-        assert isinstance(ask, Ask)
-        joins = [one for one in self.commands if isinstance(one, Join) and one.session == ask.session]
-        return (*joins[-1:], ask)
-
-    @property
-    def ended(self) -> bool:
-        """Whether it has its answer, or nobody waits for that any more."""
-        return self.future.done()
-
-    @property
-    def must_wait(self) -> bool:
-        """Whether its last command is an ask that must wait."""
-        return bool(self.replies) and isinstance(self.commands[-1], Ask) and isinstance(self.replies[-1], Wait)
-
-    def answer(self) -> None:
-        """Give the replies to the caller."""
-        self._end(lambda: self.future.set_result(tuple(self.replies)))
-
-    def fail(self, error: BaseException) -> None:
-        """Give an error to the caller."""
-        self._end(lambda: self.future.set_exception(error))
-
-    def _end(self, give: Callable[[], None]) -> None:
-        try:
-            give()
-        except InvalidStateError:
-            # the caller has gone
-            _logger.debug("nobody waits for an answer any more")
-
-
 class StudyHost:
     """Decides for one study in a thread of its own.
 
     Args:
         study: The study, on a database that this process owns.
-        room: Gives how many more sessions may join.
+        limit: Says which sessions may join.
         most_arrived: How many commands may wait for a decision.
         clock: Gives seconds that never run backwards.
 
@@ -115,14 +68,13 @@ class StudyHost:
         refused: Why the database takes nothing now; "" if it does.
         decided: How many commands were decided.
         commits: How many batches were decided.
-        sessions: How many sessions of workers have joined and not left.
     """
 
     def __init__(
         self,
         study: Study,
         *,
-        room: Callable[[], int] = lambda: MOST_SESSIONS,
+        limit: SessionLimit | None = None,
         most_arrived: int = MOST_ARRIVED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,17 +82,17 @@ class StudyHost:
         self.refused = ""
         self.decided = 0
         self.commits = 0
-        self.sessions = 0
         self._owner = study.owner
-        self._room = room
+        self._limit = limit or SessionLimit()
+        self._limit.add_study(study.name, self._alive)
         self._most_arrived = most_arrived
         self._clock = clock
         self._arriving = threading.Condition()
-        self._arrived: deque[_Batch] = deque()
+        self._arrived: deque[Batch] = deque()
         self._count = 0
         # the longest held first; and all of them by the end of their time, also those that were answered meanwhile
-        self._held: deque[_Batch] = deque()
-        self._ends: list[tuple[float, int, _Batch]] = []
+        self._held: deque[Batch] = deque()
+        self._ends: list[tuple[float, int, Batch]] = []
         self._numbers = itertools.count()
         self._tick = _TICK_SECONDS
         self._ask_at = 0.0
@@ -180,7 +132,7 @@ class StudyHost:
         Raises:
             QueueFull: Too many commands wait.
         """
-        batch = _Batch(commands, self._clock() + hold)
+        batch = Batch(commands, self._clock() + hold)
         for command in commands:
             if isinstance(command, Join) and command.lease_seconds is not None:
                 self._tick = min(self._tick, command.lease_seconds / HEARTBEATS_PER_LEASE)
@@ -267,7 +219,7 @@ class StudyHost:
         except StorageError as error:
             _logger.warning("study %r: %s", self.study.name, error)
 
-    def _decide(self, batches: Sequence[_Batch]) -> bool:
+    def _decide(self, batches: Sequence[Batch]) -> bool:
         """Decide batches in one transaction, or if the database refuses it, one by one; return whether any changed."""
         batches = [batch for batch in batches if not batch.ended]
         commands = [command for batch in batches for command in batch.commands]
@@ -291,7 +243,7 @@ class StudyHost:
                 batch.answer()
         return not all(isinstance(command, _CHANGE_NOTHING) for command in commands)
 
-    def _decide_alone(self, batch: _Batch) -> None:
+    def _decide_alone(self, batch: Batch) -> None:
         replies: list[Reply] = []
         for command in batch.commands:
             try:
@@ -315,7 +267,6 @@ class StudyHost:
         self.refused = ""
         self.decided += len(commands)
         self.commits += 1
-        self.sessions = len(self._owner.state.workers)
         return [
             self._stopping(command, next(decided)) if reply is None else reply
             for command, reply in zip(commands, own, strict=True)
@@ -328,17 +279,22 @@ class StudyHost:
             commands: The commands.
             replies: Their replies as far as they are known.
         """
-        new = {one.session for one in commands if isinstance(one, Join)} - self._owner.state.workers.keys()
-        if not new:
+        joining = {one.session for one in commands if isinstance(one, Join)}
+        over = self._limit.refused(self.study.name, self._owner.state.workers, joining) if joining else ()
+        if not over:
             return
-        room = self._room()
-        if len(new) <= room:
-            return
-        over = set(sorted(new)[max(0, room) :])
         text = "the server takes no more sessions of workers: end some, or start it with a higher --max-sessions"
         for place, command in enumerate(commands):
             if isinstance(command, (Join, Ask)) and command.session in over:
                 replies[place] = Refused(error="LimitExceeded", message=text)
+
+    def _alive(self) -> int:
+        """Count the sessions whose leases have not passed."""
+        if not self._owner.begun:
+            return 0
+        with self._owner.looking() as state:
+            now = time.time()
+            return sum(state.deadlines.get(session, math.inf) > now for session in state.workers)
 
     def _stopping(self, command: Command, reply: Reply) -> Reply:
         """Return the reply to a command, which asks a trial to stop that a person stopped."""
@@ -379,7 +335,7 @@ class StudyHost:
         if again:
             self._ask_at = now + self._tick
         while again and self._held:
-            asking: list[_Batch] = []
+            asking: list[Batch] = []
             while self._held and len(asking) < some:
                 batch = self._held.popleft()
                 asking += [] if batch.ended else [batch]
@@ -393,7 +349,7 @@ class StudyHost:
             if not batch.ended:
                 batch.answer()
 
-    def _ask_again(self, asking: Sequence[_Batch]) -> list[_Batch]:
+    def _ask_again(self, asking: Sequence[Batch]) -> list[Batch]:
         """Ask for some held asks, answer those that need not wait any more, and return the others."""
         commands = [batch.asking for batch in asking]
         try:

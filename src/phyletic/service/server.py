@@ -18,10 +18,10 @@ from phyletic.credentials import forget_server, note_server
 from phyletic.service.checkpoint_limits import CheckpointLimits
 from phyletic.service.grpc_server import GrpcServer
 from phyletic.service.hosted_studies import HostedStudies
-from phyletic.service.hosts import MOST_SESSIONS
 from phyletic.service.listening import TlsFiles, check_listening
 from phyletic.service.logs import logger
 from phyletic.service.own_code import OwnCode
+from phyletic.service.session_limit import MOST_SESSIONS
 from phyletic.service.stored_checkpoints import checkpoint_routes
 from phyletic.service.tokens import Token, Tokens, first_token
 
