@@ -45,7 +45,7 @@ _STATUS = (
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
     (errors.StudyMismatch, grpc.StatusCode.ALREADY_EXISTS),
     (QueueFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (errors.StorageBusy, grpc.StatusCode.UNAVAILABLE),
+    (errors.StorageError, grpc.StatusCode.UNAVAILABLE),
     (PhyleticError, grpc.StatusCode.FAILED_PRECONDITION),
 )
 

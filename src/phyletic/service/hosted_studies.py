@@ -172,10 +172,11 @@ class HostedStudies:
 
     @property
     def unready(self) -> str:
-        """Why no trial can be granted now; "" if trials can be."""
+        """Why no trial can be granted now, in words that strangers may read; "" if trials can be."""
         if self._draining:
             return "the server is stopping"
-        return next((host.refused for host in list(self._hosts.values()) if host.refused), "")
+        refused = next((host.refused for host in list(self._hosts.values()) if host.refused), "")
+        return refused.replace(self.location, "the database")
 
     def drain(self) -> None:
         """Grant no more trials."""

@@ -35,6 +35,7 @@ from phyletic.errors import PhyleticError, StorageBusy, StorageError
 from phyletic.records import StudyChange
 from phyletic.service.batch import Batch
 from phyletic.service.session_limit import SessionLimit
+from phyletic.service.writable import check_writable
 from phyletic.storage import queries
 from phyletic.study.status import load_study
 from phyletic.study.study import Study
@@ -103,7 +104,7 @@ class StudyHost:
         self._recent: deque[StudyChange] = deque(maxlen=_MOST_RECENT)
         with study.database.read() as connection:
             stored = load_study(connection, study)
-            self._forgotten = stored.counters.sequence
+            self._id, self._forgotten = stored.id, stored.counters.sequence
             for session in queries.open_sessions(connection, stored.id):
                 if session.lease_seconds is not None:
                     self._tick = min(self._tick, session.lease_seconds / HEARTBEATS_PER_LEASE)
@@ -217,7 +218,28 @@ class StudyHost:
             if self._owner.begun:
                 self._owner.execute([])
         except StorageError as error:
-            _logger.warning("study %r: %s", self.study.name, error)
+            self._note_refusal(error)
+        else:
+            self._note_success()
+
+    def _note_refusal(self, error: StorageError) -> None:
+        """Note that the database takes nothing."""
+        if not self.refused:
+            _logger.warning("study %r: the database takes no writes, so nothing is decided: %s", self.study.name, error)
+        other = "the database cannot be used; the server's log says why"
+        self.refused = str(error) if isinstance(error, StorageBusy) else other
+
+    def _note_success(self) -> None:
+        """Note whether a database that took nothing does again; what was decided meanwhile may have written nothing."""
+        if not self.refused:
+            return
+        try:
+            check_writable(self.study.database, f"writable-{self._id}")
+        except StorageError as error:
+            self._note_refusal(error)
+        else:
+            self.refused = ""
+            _logger.warning("study %r: the database takes writes again", self.study.name)
 
     def _decide(self, batches: Sequence[Batch]) -> bool:
         """Decide batches in one transaction, or if the database refuses it, one by one; return whether any changed."""
@@ -228,11 +250,12 @@ class StudyHost:
             for batch in batches:
                 batch.replies = [next(replies) for _ in batch.commands]
         except Exception as error:
-            self.refused = str(error) if isinstance(error, StorageError) else ""
+            if isinstance(error, StorageError):
+                self._note_refusal(error)
             if len(commands) == 1:
                 batches[0].fail(error)
             else:
-                _logger.warning("study %r: a batch is decided again, one by one: %s", self.study.name, error)
+                _logger.info("study %r: a batch is decided again, one by one: %s", self.study.name, error)
                 for batch in batches:
                     self._decide_alone(batch)
         for batch in batches:
@@ -264,7 +287,7 @@ class StudyHost:
         self._refuse_too_many(commands, own)
         others = [command for command, reply in zip(commands, own, strict=True) if reply is None]
         decided = iter(self._owner.execute(others) if others else ())
-        self.refused = ""
+        self._note_success()
         self.decided += len(commands)
         self.commits += 1
         return [
@@ -355,7 +378,7 @@ class StudyHost:
         try:
             replies = iter(self._execute([command for each in commands for command in each]))
         except StorageError as error:
-            _logger.warning("study %r: held asks were not decided: %s", self.study.name, error)
+            self._note_refusal(error)
             return list(asking)
         still = []
         for batch, each in zip(asking, commands, strict=True):
