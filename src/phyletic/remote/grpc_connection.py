@@ -16,7 +16,7 @@ from typing import Any
 from phyletic import errors
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.credentials import Credentials, server_url
-from phyletic.errors import MissingDependency, Unreachable
+from phyletic.errors import MissingDependency, StorageUnsupported, Unreachable
 
 try:
     import grpc
@@ -80,14 +80,28 @@ class GrpcConnection:
             else grpc.secure_channel(target, _tls(credentials), options)
         )
         self._calls = {name: self._method(name) for name in SERVICE.methods_by_name}
+        self._spoken = False
 
     # --- calls --------------------------------------------------------------------------------------------------
 
     def hello(self) -> pb.HelloReply:
-        """Return the server's versions and limits."""
+        """Return the server's versions and limits.
+
+        Raises:
+            StorageUnsupported: It speaks no protocol that this version speaks.
+        """
         from phyletic.version import __version__
 
-        reply: pb.HelloReply = self._call("Hello", pb.HelloRequest(version=__version__))
+        with self._translated(), self.deferred.calling():
+            request = pb.HelloRequest(version=__version__)
+            reply: pb.HelloReply = self._calls["Hello"](request, timeout=_SECONDS, metadata=self._metadata)
+        if SERVICE.file.package not in reply.protocols:
+            there, here = ", ".join(reply.protocols) or "nothing", SERVICE.file.package
+            raise StorageUnsupported(
+                f"{self.url} runs phyletic {reply.version}, which speaks {there}, but phyletic {__version__} here "
+                f"speaks {here}: install versions that have a protocol in common"
+            )
+        self._spoken = True
         return reply
 
     def version(self) -> str:
@@ -243,6 +257,8 @@ class GrpcConnection:
             raise translated(error, self.url, self._credentials) from None
 
     def _call(self, name: str, request: Message, timeout: float = _SECONDS) -> Any:
+        if not self._spoken:
+            self.hello()
         with self._translated(), self.deferred.calling():
             return self._calls[name](request, timeout=timeout, metadata=self._metadata)
 
@@ -287,6 +303,11 @@ def translated(error: Any, url: str, credentials: Credentials) -> errors.Phyleti
     if code in _TRY_AGAIN or code in ("UNKNOWN", "INTERNAL"):
         never = text.startswith(f"{url}: failed to connect")
         return Unreachable(text + (tls_hint(url, credentials, text) if never else ""))
+    if code == "UNIMPLEMENTED":
+        other = (
+            f"{url} is no server of phyletic, or one of another version: it has no such call of {SERVICE.file.package}"
+        )
+        return StorageUnsupported(f"{other} ({error.details()})")
     if code == "INVALID_ARGUMENT":
         return errors.InvalidArgument("the call", url, f"one that the server takes: {error.details()}")
     return errors.PhyleticError(text)

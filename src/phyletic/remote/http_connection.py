@@ -15,7 +15,7 @@ from phyletic import errors
 from phyletic.checkpoints.http_requests import connection_pool
 from phyletic.coordinator.messages import Command, Control, Done, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.credentials import Credentials
-from phyletic.errors import InvalidArgument, MissingDependency, PhyleticError, Unreachable
+from phyletic.errors import MissingDependency, PhyleticError, StorageUnsupported, Unreachable
 from phyletic.records import StudyChange, StudyIdentity
 from phyletic.records.encodings import encode_numbers
 from phyletic.remote.connection import Following, Found
@@ -34,6 +34,7 @@ _SECONDS = 20.0
 """Deadline of a call, beside the time that an ask may be held."""
 _LOOK_SECONDS = 0.1
 _TRY_AGAIN = (408, 429, 502, 503, 504)
+_STUDIES = "/v1/studies"
 _LATEST = 10**14
 """No write has such a sequence number yet."""
 
@@ -75,6 +76,15 @@ class _Studies(msgspec.Struct, frozen=True):
     studies: tuple[StudyIdentity, ...]
 
 
+class _Program(msgspec.Struct, frozen=True):
+    version: str
+
+
+class _Description(msgspec.Struct, frozen=True):
+    info: _Program
+    paths: dict[str, Any]
+
+
 class HttpConnection:
     """A server over HTTP; implements :class:`phyletic.remote.connection.Connection`.
 
@@ -87,14 +97,20 @@ class HttpConnection:
         self.url = url
         self.deferred = DeferredCalls()
         self._credentials = credentials
-        self._answered = False
+        self._answered = self._understood = False
         # what may be said again, and for how long, is decided above
         self._pool = connection_pool(credentials, secure=url.startswith("https"), maxsize=16, retries=False)
 
     def version(self) -> str:
-        """Return the version of phyletic that the server runs."""
-        described = msgspec.json.decode(self._call("GET", "/openapi.json"))
-        return str(described["info"]["version"])
+        """Return the version of phyletic that the server runs.
+
+        Raises:
+            StorageUnsupported: It does not have the calls that this version makes.
+        """
+        described = self._decode(self._call("GET", "/openapi.json"), _Description)
+        if _STUDIES not in described.paths:
+            raise StorageUnsupported(f"{self.url} runs version {described.info.version}, which has no {_STUDIES}")
+        return described.info.version
 
     def http_url(self) -> str:
         """Return the URL."""
@@ -116,7 +132,7 @@ class HttpConnection:
                 if (value := getattr(control, name)) is not None
             },
         }
-        self._call("POST", "/v1/studies", document)
+        self._call("POST", _STUDIES, document)
         found = self.study(identity.name)
         if found is None:
             raise errors.NotFound(f"study {identity.name!r} of {self.url} was deleted at once")
@@ -132,7 +148,7 @@ class HttpConnection:
 
     def studies(self) -> list[StudyIdentity]:
         """Return the identities of all studies."""
-        return list(_decode(self._call("GET", "/v1/studies"), _Studies).studies)
+        return list(self._decode(self._call("GET", _STUDIES), _Studies).studies)
 
     def exchange(
         self,
@@ -155,7 +171,9 @@ class HttpConnection:
             following: Takes what is committed until the reply.
         """
         since = None if following is None else following.since()
-        document = {"commands": list(commands), "wait_seconds": hold, "changes_since": since}
+        document = {"commands": list(commands), "wait_seconds": hold}
+        if since is not None:
+            document["changes_since"] = since
         seconds = (_SECONDS if timeout is None else timeout) + hold
         if hold <= 0:
             raw = self._call("POST", f"{_path(study)}/exchange", document, seconds=seconds)
@@ -164,7 +182,7 @@ class HttpConnection:
             if held is None:
                 return self.exchange(study, commands, timeout=timeout, following=following)
             raw = held
-        reply = _decode(raw, ExchangeReply)
+        reply = self._decode(raw, ExchangeReply)
         if following is not None and since is not None:
             following.take(reply.changes, reply.changes_missed)
         return reply.replies
@@ -237,7 +255,7 @@ class HttpConnection:
                 *lines, rest = (rest + part).split(b"\n")
                 for line in lines:
                     if line.startswith(b"data: "):
-                        yield _decode(line.removeprefix(b"data: "), StudyChange)
+                        yield self._decode(line.removeprefix(b"data: "), StudyChange)
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(f"{self.url}: {error}") from None
         finally:
@@ -249,7 +267,7 @@ class HttpConnection:
 
     def _page(self, study: str, **query: int | None) -> RowsPage:
         asked = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
-        return _decode(self._call("GET", f"{_path(study)}/rows?{asked}"), RowsPage)
+        return self._decode(self._call("GET", f"{_path(study)}/rows?{asked}"), RowsPage)
 
     def _call(self, method: str, path: str, document: object = None, *, seconds: float = _SECONDS) -> bytes:
         """Return the body of an answer, or raise what the server refused with.
@@ -295,11 +313,25 @@ class HttpConnection:
         self._answered = True
         return response
 
+    def _decode(self, raw: bytes, kind: type[T]) -> T:
+        """Return what an answer says, or raise StorageUnsupported."""
+        try:
+            answer = msgspec.json.decode(raw, type=kind, strict=False)
+        except msgspec.MsgspecError as error:
+            shown = raw[:200].decode(errors="replace")
+            text = f"{self.url} is no server of phyletic, or one of another version: it answers {shown!r} ({error})"
+            raise StorageUnsupported(text) from None
+        self._understood = True
+        return answer
+
     def _refused(self, response: Any) -> PhyleticError:
         try:
             refusal = msgspec.json.decode(response.data, type=_Refusal)
         except msgspec.MsgspecError:
+            if response.status == 404 and not self._understood:
+                return StorageUnsupported(f"{self.url} is no server of phyletic, or not one that has {_STUDIES}")
             return Unreachable(f"{self.url}: HTTP status {response.status}")
+        self._understood = True
         if response.status in _TRY_AGAIN or not isinstance(getattr(errors, refusal.error, None), type):
             return Unreachable(f"{self.url}: {refusal.message}")
         return Refused(error=refusal.error, message=refusal.message, name=refusal.name, value=refusal.value).exception()
@@ -317,12 +349,5 @@ def _complete(call: Future[bytes], make: Callable[[], bytes]) -> None:
         call.set_exception(error)
 
 
-def _decode(raw: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(raw, type=kind, strict=False)
-    except msgspec.MsgspecError as error:
-        raise InvalidArgument("the answer", raw[:200].decode(errors="replace"), f"a {kind.__name__}: {error}") from None
-
-
 def _path(study: str) -> str:
-    return f"/v1/studies/{quote(study, safe='')}"
+    return f"{_STUDIES}/{quote(study, safe='')}"

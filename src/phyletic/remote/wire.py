@@ -250,7 +250,7 @@ def _putters(kind: type, descriptor: Descriptor) -> tuple[tuple[str, _Put], ...]
         descriptor: The message's type.
     """
     fields = descriptor.fields_by_name
-    return tuple((name, _putter(fields[name])) for name in _names(kind) if name in fields)
+    return tuple((name, _putter(fields[name])) for name in _fields(kind) if name in fields)
 
 
 def _putter(field: FieldDescriptor) -> _Put:
@@ -297,19 +297,21 @@ def _taker(kind: Any) -> Callable[[Message], Any]:
         takes = by_descriptor.get(message.DESCRIPTOR)
         if takes is None:
             fields: Any = message.DESCRIPTOR.fields_by_name
-            takes = [(name, _take_field(fields[name], hints[name])) for name in _names(kind) if name in fields]
+            known = [(name, default) for name, default in _fields(kind).items() if name in fields]
+            takes = [(name, _take_field(fields[name], hints[name], default)) for name, default in known]
             by_descriptor[message.DESCRIPTOR] = takes
         return kind(**{name: take(message, name) for name, take in takes})
 
     return take
 
 
-def _take_field(field: FieldDescriptor, hint: Any) -> _Take:
+def _take_field(field: FieldDescriptor, hint: Any, default: Any) -> _Take:
     """Return what takes a field's value out of a message.
 
     Args:
         field: The field.
         hint: The type of the record's field.
+        default: The value of the record's field if none is given; None if it must be given.
     """
     inner = field.message_type
     wanted = _without_none(hint)
@@ -321,27 +323,32 @@ def _take_field(field: FieldDescriptor, hint: Any) -> _Take:
         make: Any = get_origin(wanted) or tuple
         one = _take_one(field, next(iter(get_args(wanted)), Any))
         return lambda message, name: make([one(item) for item in getattr(message, name)])
-    one = _take_one(field, wanted)
+    one = _take_one(field, wanted, default)
     if not field.has_presence or type(None) not in get_args(hint):
         # a message that is absent says what an empty one says
         return lambda message, name: one(getattr(message, name))
     return lambda message, name: one(getattr(message, name)) if message.HasField(name) else None
 
 
-def _take_one(field: FieldDescriptor, wanted: Any) -> Callable[[Any], Any]:
+def _take_one(field: FieldDescriptor, wanted: Any, default: Any = None) -> Callable[[Any], Any]:
     """Return what makes one value of a field.
 
     Args:
         field: The field.
         wanted: The type of the value.
+        default: What a word that is left out stands for; None for nothing.
     """
     inner = field.message_type
     if inner is None:
+        words: dict[str, Any]
         if get_origin(wanted) is Literal:
-            return functools.partial(_one_of, field.name, {word: word for word in get_args(wanted)})
-        if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
-            return functools.partial(_one_of, field.name, {str(word.value): word for word in wanted})
-        return lambda value: value
+            words = {word: word for word in get_args(wanted)}
+        elif isinstance(wanted, type) and issubclass(wanted, enum.Enum):
+            words = {str(word.value): word for word in wanted}
+        else:
+            return lambda value: value
+        # who does not know the field leaves it out
+        return functools.partial(_one_of, field.name, words if default is None else {"": default, **words})
     if inner.name == "Reply":
         return lambda message: _union_from_message(message, "reply", Reply)
     if inner.name in _DOCUMENTS:
@@ -362,11 +369,11 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _names(kind: Any) -> tuple[str, ...]:
-    if issubclass(kind, msgspec.Struct):
-        names: tuple[str, ...] = kind.__struct_fields__
-        return names
-    return tuple(field.name for field in dataclasses.fields(kind))
+def _fields(kind: Any) -> dict[str, Any]:
+    """Return the names of a record's fields, each with its value if it is not given; None if it must be given."""
+    absent = (msgspec.NODEFAULT, dataclasses.MISSING)
+    found: Any = msgspec.structs.fields(kind) if issubclass(kind, msgspec.Struct) else dataclasses.fields(kind)
+    return {field.name: None if field.default in absent else field.default for field in found}
 
 
 # --- one of several --------------------------------------------------------------------------------------------------

@@ -140,8 +140,10 @@ SessionCommand: TypeAlias = Join | Leave | Ask | Tell | Fail | Save | Heartbeat 
 """A command of a session, as an object whose ``type`` is its name."""
 
 
-class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Commands of sessions, decided in one transaction: such as a Tell with the next Join and Ask.
+
+    Programs write it, and no person: so fields that a later version sends are left aside, as over gRPC.
 
     Attributes:
         commands: The commands, in order; a Join of the same session comes before an Ask.
