@@ -24,6 +24,21 @@ _LONGEST_NAME, _LONGEST_PATH, _DEEPEST = 255, 2048, 64
 _ALLOWED = "an id of 32 digits of 0-9 and a-f, or below it manifest.json or files/NAME"
 
 
+STUDIES = "/v1/studies"
+
+
+def study_path(study: str) -> str:
+    """Return the path of a study in a service's URLs.
+
+    Example:
+        >>> study_path("a/b"), study_path("..")
+        ('/v1/studies/a%2Fb', '/v1/studies/%2E%2E')
+    """
+    quoted = quote(study, safe="")
+    # clients and proxies take names of dots alone for ways up
+    return f"{STUDIES}/{quoted if quoted.strip('.') else quoted.replace('.', '%2E')}"
+
+
 def parts_of(raw_path: bytes) -> tuple[str, str]:
     """Return the study in a URL's path, and what follows ``checkpoints/``, still percent-encoded.
 
@@ -40,7 +55,7 @@ def parts_of(raw_path: bytes) -> tuple[str, str]:
     pieces = raw_path.split(b"?")[0].decode("ascii", "replace").split("/", 5)
     if len(pieces) != 6 or [*pieces[:3], pieces[4]] != ["", "v1", "studies", "checkpoints"] or not pieces[3]:
         raise InvalidArgument("path", _shown(raw_path), "/v1/studies/STUDY/checkpoints/...")
-    return _decoded(pieces[3]), pieces[5]
+    return decoded(pieces[3]), pieces[5]
 
 
 def key_of(path: str) -> str:
@@ -63,7 +78,7 @@ def key_of(path: str) -> str:
         raise InvalidArgument("path", path, _ALLOWED)
     if not below:
         return id if slash else id + PACKED
-    names = [_decoded(name) for name in below.removesuffix("/").split("/")]
+    names = [decoded(name) for name in below.removesuffix("/").split("/")]
     folder = below.endswith("/")
     placed = names == ["manifest.json"] if len(names) == 1 and not folder else names[0] == "files"
     if names == ["files"]:
@@ -101,7 +116,8 @@ def _is_name(name: str) -> bool:
     )
 
 
-def _decoded(name: str) -> str:
+def decoded(name: str) -> str:
+    """Return a name of a URL's path, of which the path was split before; raises InvalidArgument if it is no UTF-8."""
     try:
         return unquote_to_bytes(name).decode()
     except UnicodeDecodeError:

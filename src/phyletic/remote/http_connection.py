@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as StillHeld
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
 from phyletic import errors
+from phyletic.checkpoints.checkpoint_names import STUDIES, study_path
 from phyletic.checkpoints.http_requests import connection_pool
 from phyletic.coordinator.messages import Command, Control, Done, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.credentials import Credentials
@@ -34,7 +34,6 @@ _SECONDS = 20.0
 """Deadline of a call, beside the time that an ask may be held."""
 _LOOK_SECONDS = 0.1
 _TRY_AGAIN = (408, 429, 502, 503, 504)
-_STUDIES = "/v1/studies"
 _LATEST = 10**14
 """No write has such a sequence number yet."""
 
@@ -108,8 +107,8 @@ class HttpConnection:
             StorageUnsupported: It does not have the calls that this version makes.
         """
         described = self._decode(self._call("GET", "/openapi.json"), _Description)
-        if _STUDIES not in described.paths:
-            raise StorageUnsupported(f"{self.url} runs version {described.info.version}, which has no {_STUDIES}")
+        if STUDIES not in described.paths:
+            raise StorageUnsupported(f"{self.url} runs version {described.info.version}, which has no {STUDIES}")
         return described.info.version
 
     def http_url(self) -> str:
@@ -132,7 +131,7 @@ class HttpConnection:
                 if (value := getattr(control, name)) is not None
             },
         }
-        self._call("POST", _STUDIES, document)
+        self._call("POST", STUDIES, document)
         found = self.study(identity.name)
         if found is None:
             raise errors.NotFound(f"study {identity.name!r} of {self.url} was deleted at once")
@@ -148,7 +147,7 @@ class HttpConnection:
 
     def studies(self) -> list[StudyIdentity]:
         """Return the identities of all studies."""
-        return list(self._decode(self._call("GET", _STUDIES), _Studies).studies)
+        return list(self._decode(self._call("GET", STUDIES), _Studies).studies)
 
     def exchange(
         self,
@@ -176,9 +175,9 @@ class HttpConnection:
             document["changes_since"] = since
         seconds = (_SECONDS if timeout is None else timeout) + hold
         if hold <= 0:
-            raw = self._call("POST", f"{_path(study)}/exchange", document, seconds=seconds)
+            raw = self._call("POST", f"{study_path(study)}/exchange", document, seconds=seconds)
         else:
-            held = self._held_call(f"{_path(study)}/exchange", document, seconds, interrupted)
+            held = self._held_call(f"{study_path(study)}/exchange", document, seconds, interrupted)
             if held is None:
                 return self.exchange(study, commands, timeout=timeout, following=following)
             raw = held
@@ -225,7 +224,7 @@ class HttpConnection:
                 known = msgspec.structs.asdict(command)
                 document = {name: value for name, value in known.items() if value is not None}
         try:
-            self._call("POST", f"{_path(study)}/control", document)
+            self._call("POST", f"{study_path(study)}/control", document)
         except Unreachable:
             raise
         except PhyleticError as error:
@@ -247,7 +246,7 @@ class HttpConnection:
 
     def watch(self, study: str, since: int = -1) -> Iterator[StudyChange]:
         """Yield what is committed after a sequence number, as it happens, until the iterator is closed."""
-        path = f"{_path(study)}/watch?since={since}"
+        path = f"{study_path(study)}/watch?since={since}"
         response = self._send("GET", path, None, _SECONDS, preload_content=False)
         try:
             rest = b""
@@ -267,7 +266,7 @@ class HttpConnection:
 
     def _page(self, study: str, **query: int | None) -> RowsPage:
         asked = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
-        return self._decode(self._call("GET", f"{_path(study)}/rows?{asked}"), RowsPage)
+        return self._decode(self._call("GET", f"{study_path(study)}/rows?{asked}"), RowsPage)
 
     def _call(self, method: str, path: str, document: object = None, *, seconds: float = _SECONDS) -> bytes:
         """Return the body of an answer, or raise what the server refused with.
@@ -329,7 +328,7 @@ class HttpConnection:
             refusal = msgspec.json.decode(response.data, type=_Refusal)
         except msgspec.MsgspecError:
             if response.status == 404 and not self._understood:
-                return StorageUnsupported(f"{self.url} is no server of phyletic, or not one that has {_STUDIES}")
+                return StorageUnsupported(f"{self.url} is no server of phyletic, or not one that has {STUDIES}")
             return Unreachable(f"{self.url}: HTTP status {response.status}")
         self._understood = True
         if response.status in _TRY_AGAIN or not isinstance(getattr(errors, refusal.error, None), type):
@@ -347,7 +346,3 @@ def _complete(call: Future[bytes], make: Callable[[], bytes]) -> None:
         call.set_result(make())
     except BaseException as error:
         call.set_exception(error)
-
-
-def _path(study: str) -> str:
-    return f"{_STUDIES}/{quote(study, safe='')}"

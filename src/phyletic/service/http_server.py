@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from phyletic.checkpoints.checkpoint_names import STUDIES, decoded
 from phyletic.coordinator.messages import Command, Control, Enqueue, Pin, Refused, Reply, Stop
 from phyletic.errors import InvalidArgument, MissingDependency
 from phyletic.remote.http_connection import ExchangeReply, RowsPage, encode
@@ -68,10 +69,10 @@ class HttpServer:
         self._studies = studies
         self._authorise = authorise
         self._serving = True
-        study = "/v1/studies/{study}"
+        study = f"{STUDIES}/{{study}}"
         own = [
-            self._route("/v1/studies", "CreateStudy", self._create, "POST"),
-            self._route("/v1/studies", "ListStudies", self._list),
+            self._route(STUDIES, "CreateStudy", self._create, "POST"),
+            self._route(STUDIES, "ListStudies", self._list),
             self._route(study, "GetStudy", self._get),
             self._route(f"{study}/trials", "ListTrials", self._trials),
             self._route(f"{study}/watch", "Watch", self._watch),
@@ -87,7 +88,7 @@ class HttpServer:
             Route("/openapi.json", self._openapi),
         ]
         self.routes: Sequence[BaseRoute] = (*own, *routes)
-        self._app = Starlette(routes=self.routes)
+        self._app = _by_raw_path(Starlette(routes=self.routes))
         self._server: Any = None
         self._task: asyncio.Task[None] | None = None
 
@@ -156,8 +157,11 @@ class HttpServer:
         async def serve(request: Request) -> Response:
             begin_request(request.headers.get(REQUEST))
             try:
+                study = request.path_params.get("study")
+                if study is not None:
+                    request.path_params["study"] = study = decoded(study)
                 # the study that is to be created is known later
-                self._admit(request, "ListStudies" if call == "CreateStudy" else call, request.path_params.get("study"))
+                self._admit(request, "ListStudies" if call == "CreateStudy" else call, study)
                 return await answer(request)
             except Exception as error:
                 return error_response(error)
@@ -335,6 +339,17 @@ class HttpServer:
 
     async def _openapi(self, request: Request) -> Response:
         return _json(openapi_document())
+
+
+def _by_raw_path(application: Any) -> Any:
+    """Return an application that routes by the path as it was sent: in the name of a study, a ``/`` is encoded."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
+        await application(scope, receive, send)
+
+    return answer
 
 
 async def _body(request: Request) -> bytes:

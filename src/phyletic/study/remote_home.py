@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from phyletic.checkpoints import Checkpoints, FolderBlobs
 from phyletic.checkpoints.blobs import Blobs, blobs_at
+from phyletic.checkpoints.checkpoint_names import study_path
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
@@ -101,7 +101,7 @@ class RemoteHome:
         if url is None:
             allowed = "the folder of the study's checkpoints as this machine sees it, since the server has no HTTP"
             raise InvalidArgument("checkpoints", None, allowed)
-        return blobs_at(f"{url}/v1/studies/{quote(name, safe='')}/checkpoints")
+        return blobs_at(f"{url}{study_path(name)}/checkpoints")
 
     def studies(self) -> list[StudyIdentity]:
         """Return the identities of the studies, in the order in which they were created."""
