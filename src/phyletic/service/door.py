@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from phyletic.coordinator.ask import MOST_SLOTS
-from phyletic.coordinator.control import check_control
+from phyletic.coordinator.control import LARGEST_POPULATION, check_control
 from phyletic.coordinator.messages import (
     MOST_EVALUATIONS,
     Ancestors,
@@ -27,9 +27,11 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.coordinator.sessions import check_lease_seconds, check_worker
 from phyletic.errors import InvalidArgument
+from phyletic.evolution import Algorithm, GridSearch
 from phyletic.records import CheckpointReference, Evaluation, Lease
 from phyletic.records.encodings import is_unicode
 from phyletic.remote.remote_owner import LEASE_SECONDS
+from phyletic.space import Space
 from phyletic.space.values import storable
 
 LARGEST_MESSAGE = 4 << 20
@@ -114,6 +116,28 @@ def check(command: Command) -> None:
             _check_values("values", command.values)
         case Stop():
             pass
+
+
+def check_population(algorithm: Algorithm, space: Space) -> None:
+    """Raise InvalidArgument if an algorithm has so many members that a few bytes would take all of the memory.
+
+    Args:
+        algorithm: The algorithm.
+        space: Its search space, on which the points of a grid depend.
+    """
+    if isinstance(algorithm, GridSearch):
+        points = algorithm.points
+        for count in points.values() if isinstance(points, Mapping) else [points]:
+            _check_number("points", count, 1, LARGEST_POPULATION)
+    _check_number("population", algorithm.population_size(space), 1, LARGEST_POPULATION)
+
+
+def check_members(trials: Iterable[Mapping[str, object]]) -> None:
+    """Raise InvalidArgument if trials that a client sends are of a member that no population has."""
+    for trial in trials:
+        member = trial.get("member")
+        if isinstance(member, int):
+            _check_number("member", member, 0, LARGEST_POPULATION - 1)
 
 
 def _check_tell(command: Tell) -> None:

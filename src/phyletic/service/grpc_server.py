@@ -24,7 +24,7 @@ from phyletic.remote.grpc_connection import REFUSED, SERVICE, TOKEN
 from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import command_from_message, from_message, reply_to_message, take_values, to_message
-from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check
+from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check, check_members, check_population
 from phyletic.service.hosted_studies import HostedStudies
 from phyletic.service.hosts import QueueFull
 from phyletic.service.logs import REQUEST, audit, begin_request, logger, note_token, request_id
@@ -256,12 +256,12 @@ class GrpcServer:
             await _abort(context, "Watch", error)
 
     async def _suggest(self, request: pb.SuggestRequest) -> pb.SuggestReply:
-        definition, trials = _definition(request, self._studies.code)
+        definition, trials = await self._in_thread(_definition, request, self._studies.code)
         found = await self._in_thread(suggest, definition, trials, request.k or 1, request.seed)
         return pb.SuggestReply(suggestions=[to_message(one, pb.MemberSuggestion) for one in found])
 
     async def _early_stop(self, request: pb.EarlyStopRequest) -> pb.EarlyStopReply:
-        definition, trials = _definition(request, self._studies.code)
+        definition, trials = await self._in_thread(_definition, request, self._studies.code)
         return pb.EarlyStopReply(trials=sorted(await self._in_thread(early_stop, definition, trials)))
 
     # --- health -------------------------------------------------------------------------------------------------
@@ -307,15 +307,19 @@ def _definition(request: Any, code: OwnCode) -> tuple[dict[str, Any], list[dict[
         code: What its algorithm may use beside phyletic's own rules.
     """
     given = from_message(request.study, _Definition)
+    space, algorithm = Space.from_json(given.space), code.algorithm(given.algorithm)
+    check_population(algorithm, space)
     definition = {
-        "space": Space.from_json(given.space),
+        "space": space,
         "metric": given.metric,
         "mode": given.mode,
-        "algorithm": code.algorithm(given.algorithm),
+        "algorithm": algorithm,
         "steps": given.steps,
         "initial": given.initial,
     }
-    return definition, [take_values(one.entries) for one in request.trials]
+    trials = [take_values(one.entries) for one in request.trials]
+    check_members(trials)
+    return definition, trials
 
 
 async def _abort(context: Any, call: str, error: Exception) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import StudyIdentity
+from phyletic.service.door import check_population
 from phyletic.service.hosts import StudyHost
 from phyletic.service.own_code import OwnCode
 from phyletic.service.session_limit import MOST_SESSIONS, SessionLimit
@@ -215,11 +216,13 @@ def arguments_of(identity: StudyIdentity, control: Control, code: OwnCode) -> Ar
         raise InvalidArgument("metrics", identity.metrics, "at least one, the first of which ranks the members")
     if identity.warm_start is not None:
         raise InvalidArgument("warm_start", identity.warm_start, "None for a study of a server")
+    space, algorithm = Space.from_json(identity.space), code.algorithm(identity.algorithm)
+    check_population(algorithm, space)
     return Arguments(
         name=check_name(identity.name),
-        space=Space.from_json(identity.space),
+        space=space,
         metrics=identity.metrics,
-        algorithm=code.algorithm(identity.algorithm),
+        algorithm=algorithm,
         seed=identity.seed,
         initial=identity.initial,
         sampling=identity.sampling,
