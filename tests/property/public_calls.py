@@ -186,9 +186,10 @@ SIMULATED: Calls = {
         simulate.simulate,
         {"algorithm": ph.PBT(2, 2), "space": None, "workers": 2, "budget": ph.Budget(steps=2),
          "speeds": simulate.Speeds(), "faults": simulate.Faults(), "controls": (), "curve": simulate.DriftingCurve(),
-         "mode": "min", "max_failures": 3, "max_losses": 3, "keep_best": 1, "check": True, "seed": 0},
+         "mode": "min", "max_failures": 3, "max_losses": 3, "keep_best": 1, "check": True, "seed": 0,
+         "messages": "objects"},
     ),
-    "simulate_drawn": (simulate.simulate_drawn, {"seed": 1}),
+    "simulate_drawn": (simulate.simulate_drawn, {"seed": 1, "messages": "objects"}),
     "drawn_settings": (simulate.drawn_settings, {"seed": 1}),
 }  # fmt: skip
 

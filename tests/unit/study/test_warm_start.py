@@ -75,7 +75,7 @@ def test_a_study_that_is_not_created_leaves_no_copy(tmp_path, trained, monkeypat
         raise errors.StorageError("no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr("phyletic.study.opening.create_study", fail)
+        patch.setattr("phyletic.study.local_home.create_study", fail)
         with pytest.raises(errors.StorageError):
             make(tmp_path / "second.db", warm_start=path)
     assert list(copies.iterdir()) == []
