@@ -117,6 +117,11 @@ class CheckpointRoutes:
             return await self._handle(request)
         except ClientDisconnect:
             return Response(status_code=400)
+        except (NotADirectoryError, IsADirectoryError) as error:
+            if request.method != "PUT":
+                return Response(status_code=404, headers={MISSING: "blob"})
+            allowed = "a path of which no part is a file here and a folder there"
+            return error_response(InvalidArgument("path", request.url.path[:200], allowed, f"{error.strerror}"))
         except FileNotFoundError:
             return Response(status_code=404, headers={MISSING: "blob"})
         except Exception as error:
