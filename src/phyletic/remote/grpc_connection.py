@@ -147,16 +147,7 @@ class GrpcConnection:
         interrupted: Callable[[], bool] = lambda: False,
         following: Following | None = None,
     ) -> tuple[Reply, ...]:
-        """Have commands of sessions decided; see :meth:`Channel.exchange`.
-
-        Args:
-            study: The study.
-            commands: What to decide.
-            hold: Seconds for which an ask that must wait may be held.
-            timeout: Seconds to wait for the replies, beside ``hold``; None for the usual ones.
-            interrupted: Looked at while an ask is held; once it is true, the commands are sent again and not held.
-            following: Takes what is committed until the reply.
-        """
+        """Have commands of sessions decided; see :meth:`phyletic.remote.connection.Connection.exchange`."""
         since = None if following is None else following.since()
         request = pb.ExchangeRequest(study=study, wait_seconds=hold, changes_since=since)
         request.commands.extend([command_to_message(command) for command in commands])
@@ -204,14 +195,7 @@ class GrpcConnection:
     def rows(
         self, study: str, since: int, *, after_trial: int | None = None, after_event: int | None = None
     ) -> StudyRows:
-        """Return a page of what was written to a study; see :func:`phyletic.storage.mirror.rows_since`.
-
-        Args:
-            study: The study.
-            since: What was written later than this sequence number; -1 for all.
-            after_trial: Number of the last trial of the page before.
-            after_event: Sequence number of its last event.
-        """
+        """Return a page of rows; see :meth:`phyletic.remote.connection.Connection.rows`."""
         request = pb.ListTrialsRequest(study=study, since=since, after_trial=after_trial, after_event=after_event)
         return from_message(self._call("ListTrials", request).rows, StudyRows)
 

@@ -159,16 +159,7 @@ class HttpConnection:
         interrupted: Callable[[], bool] = lambda: False,
         following: Following | None = None,
     ) -> tuple[Reply, ...]:
-        """Have commands of sessions decided; see :meth:`Channel.exchange`.
-
-        Args:
-            study: The study.
-            commands: What to decide.
-            hold: Seconds for which an ask that must wait may be held.
-            timeout: Seconds to wait for the replies, beside ``hold``; None for the usual ones.
-            interrupted: Looked at while an ask is held; once it is true, the commands are sent again and not held.
-            following: Takes what is committed until the reply.
-        """
+        """Have commands of sessions decided; see :meth:`phyletic.remote.connection.Connection.exchange`."""
         since = None if following is None else following.since()
         document = {"commands": list(commands), "wait_seconds": hold}
         if since is not None:
@@ -234,14 +225,7 @@ class HttpConnection:
     def rows(
         self, study: str, since: int, *, after_trial: int | None = None, after_event: int | None = None
     ) -> StudyRows:
-        """Return a page of what was written to a study; see :func:`phyletic.storage.mirror.rows_since`.
-
-        Args:
-            study: The study.
-            since: What was written later than this sequence number; -1 for all.
-            after_trial: Number of the last trial of the page before.
-            after_event: Sequence number of its last event.
-        """
+        """Return a page of rows; see :meth:`phyletic.remote.connection.Connection.rows`."""
         return self._page(study, since=since, after_trial=after_trial, after_event=after_event).rows
 
     def watch(self, study: str, since: int = -1) -> Iterator[StudyChange]:
