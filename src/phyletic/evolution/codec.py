@@ -55,15 +55,17 @@ def algorithm_to_json(algorithm: Algorithm) -> dict[str, Any]:
     return document
 
 
-def algorithm_from_json(document: Mapping[str, Any], functions: Sequence[UserFunction] = ()) -> Algorithm:
+def algorithm_from_json(
+    document: Mapping[str, Any], functions: Sequence[UserFunction | EarlyStopRule] = ()
+) -> Algorithm:
     """Return the algorithm of a document that :func:`algorithm_to_json` made.
 
-    A user's explore function has no code then, unless it is given: the algorithm can be inspected, but raises
-    InvalidArgument when it has to explore.
+    A user's function has no code then, unless it is given: the algorithm can be inspected, but raises InvalidArgument
+    when it has to call the function.
 
     Args:
         document: The document.
-        functions: Explore functions that this process has.
+        functions: Functions of the user's that this process has.
 
     Raises:
         InvalidArgument: The document is of an unknown type or has unknown fields.
@@ -101,13 +103,13 @@ def _encode(value: object, name: str) -> Any:
     return document
 
 
-def _decode(document: Any, name: str, functions: Sequence[UserFunction]) -> Any:
+def _decode(document: Any, name: str, functions: Sequence[UserFunction | EarlyStopRule]) -> Any:
     """Return what a part of a document describes.
 
     Args:
         document: The part.
         name: Its place, for messages.
-        functions: Explore functions that this process has.
+        functions: Functions of the user's that this process has.
     """
     if isinstance(document, list):
         return tuple(_decode(item, f"{name}[{place}]", functions) for place, item in enumerate(document))

@@ -45,6 +45,10 @@ _LONGEST_ERROR = 1 << 20
 _LONGEST_TEXT = 10_000
 _MOST_VALUES = 10_000
 _LARGEST_NUMBER = 2**53
+_NUMBERS_OF_TRIALS = {
+    "member": LARGEST_POPULATION - 1,
+    **dict.fromkeys(("number", "parent", "start_step", "end_step", "steps"), _LARGEST_NUMBER),
+}
 
 CONTROLS = (Control, Pin, Enqueue, Stop)
 """The commands that change a study's control; all others are those of sessions."""
@@ -132,12 +136,13 @@ def check_population(algorithm: Algorithm, space: Space) -> None:
     _check_number("population", algorithm.population_size(space), 1, LARGEST_POPULATION)
 
 
-def check_members(trials: Iterable[Mapping[str, object]]) -> None:
-    """Raise InvalidArgument if trials that a client sends are of a member that no population has."""
+def check_trials(trials: Iterable[Mapping[str, object]]) -> None:
+    """Raise InvalidArgument if trials that a client sends have numbers that no trial has."""
     for trial in trials:
-        member = trial.get("member")
-        if isinstance(member, int):
-            _check_number("member", member, 0, LARGEST_POPULATION - 1)
+        for name, most in _NUMBERS_OF_TRIALS.items():
+            number = trial.get(name)
+            if isinstance(number, int):
+                _check_number(name, number, 0, most)
 
 
 def _check_tell(command: Tell) -> None:

@@ -24,7 +24,7 @@ from phyletic.remote.grpc_connection import REFUSED, SERVICE, TOKEN
 from phyletic.remote.remote_owner import LONGEST_HOLD
 from phyletic.remote.v1 import phyletic_v1_pb2 as pb
 from phyletic.remote.wire import command_from_message, from_message, reply_to_message, take_values, to_message
-from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check, check_members, check_population
+from phyletic.service.door import CONTROLS, LARGEST_MESSAGE, admit, check, check_population, check_trials
 from phyletic.service.hosted_studies import HostedStudies
 from phyletic.service.hosts import QueueFull
 from phyletic.service.logs import REQUEST, audit, begin_request, logger, note_token, request_id
@@ -231,8 +231,10 @@ class GrpcServer:
         return pb.ControlReply(reply=reply_to_message(reply))
 
     async def _list_trials(self, request: pb.ListTrialsRequest) -> pb.ListTrialsReply:
-        if request.limit < 0 or request.since < -1:
-            raise InvalidArgument("limit" if request.limit < 0 else "since", request.limit, "at least 0, or left out")
+        if request.limit < 0:
+            raise InvalidArgument("limit", request.limit, "at least 0; 0 is the server's own limit")
+        if request.since < -1:
+            raise InvalidArgument("since", request.since, "at least -1, which is for all")
         rows = await self._in_thread(
             self._studies.rows,
             request.study,
@@ -318,7 +320,7 @@ def _definition(request: Any, code: OwnCode) -> tuple[dict[str, Any], list[dict[
         "initial": given.initial,
     }
     trials = [take_values(one.entries) for one in request.trials]
-    check_members(trials)
+    check_trials(trials)
     return definition, trials
 
 

@@ -10,28 +10,35 @@ from typing import Any
 from phyletic.errors import InvalidArgument
 from phyletic.evolution import Algorithm
 from phyletic.evolution.codec import algorithm_from_json, type_name
+from phyletic.evolution.early_stop import EarlyStopRule
 from phyletic.evolution.user_function import UserFunction
+
+_FUNCTIONS = ("UserFunction", "EarlyStopRule")
+"""The types of what stands for a function in an algorithm."""
 
 
 class OwnCode:
     """What ``phyletic serve --allow MODULE:NAME`` names.
 
     Args:
-        names: Explore functions, or classes of algorithms and rules, each as ``"module:name"``. They are imported now.
+        names: Functions that explore or stop early, or classes of algorithms and rules, each as ``"module:name"``. They
+            are imported now.
 
     Raises:
         InvalidArgument: One of them cannot be imported, or can be no part of an algorithm.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
-        self._functions: list[UserFunction] = []
+        self._functions: list[UserFunction | EarlyStopRule] = []
         self._types: set[str] = set()
         for name in names:
             found = _imported(name)
             if isinstance(found, type):
                 self._types.add(type_name(found))
             else:
-                self._functions.append(UserFunction.of(found))
+                # what it is for is known from where a study has it
+                explores = UserFunction.of(found)
+                self._functions += [explores, EarlyStopRule(explores.qualified_name, explores.hash, found)]
 
     def algorithm(self, document: Mapping[str, Any]) -> Algorithm:
         """Return the algorithm of a JSON form that a client has sent.
@@ -52,7 +59,7 @@ class OwnCode:
         Raises:
             InvalidArgument: It has a function that the server's operator did not name.
         """
-        if not any(one.get("type") == "UserFunction" for one in _documents(document)):
+        if not any(one.get("type") in _FUNCTIONS for one in _documents(document)):
             return None
         self._require_functions(document)
         return algorithm_from_json(document, self._functions)
@@ -69,7 +76,7 @@ class OwnCode:
 
     def _require_functions(self, document: Any) -> None:
         for one in _documents(document):
-            if one.get("type") != "UserFunction":
+            if one.get("type") not in _FUNCTIONS:
                 continue
             name = str(one.get("qualified_name"))
             same_name = [function for function in self._functions if function.qualified_name == name]
@@ -100,7 +107,7 @@ def _documents(document: Any) -> list[Mapping[str, Any]]:
 
 def _imported(name: str) -> Any:
     module, colon, qualified = name.partition(":")
-    allowed = "MODULE:NAME of an explore function, or of a class of an algorithm or a rule"
+    allowed = "MODULE:NAME of a function that explores or stops early, or of a class of an algorithm or a rule"
     if not (module and colon and qualified):
         raise InvalidArgument("allow", name, allowed)
     try:

@@ -49,6 +49,11 @@ def other(hyperparameters, rng):
     return {}
 
 
+def below_zero(curve, others):
+    """Give a trial up that has reported less than nothing."""
+    return curve.points[-1][1] < 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Halving:
     """Explore rule of the operator's own."""
@@ -155,6 +160,25 @@ def test_a_function_with_another_source_is_not_the_one_that_was_named(
         example_study(server.url, algorithm=exploring(own.halve))
 
 
+@pytest.mark.parametrize("scheme", ["url", "http_url"])
+def test_a_function_that_stops_early_must_be_named_too(
+    own: ModuleType, served: Callable[..., SERVED_AT], scheme: str
+) -> None:
+    algorithm = ph.PBT(5, 2, early_stopping=own.below_zero, synchronous=True)
+    with served("operators_own:halve") as server:
+        with pytest.raises(InvalidArgument, match="start the server with --allow MODULE:below_zero"):
+            example_study(getattr(server, scheme), algorithm=algorithm)
+        assert ph.studies(server.url) == []
+    for number in range(2):
+        with served("operators_own:below_zero") as server:
+            study = example_study(getattr(server, scheme), algorithm=algorithm)
+            good, bad = study.ask(f"good {number}"), study.ask(f"bad {number}")
+            for trial, score in ((good, 0.5), (bad, -0.5)):
+                trial.report(score=score)
+                assert study.heartbeat(trial, step=1) == (score > 0)
+            study.close()
+
+
 # --- classes ---
 
 
@@ -225,6 +249,10 @@ DOCUMENTS: dict[str, Any] = {
     "an unknown field": {**PBT, "unknown": FOREIGN},
     "the module alone": {"type": "leaves_a_mark:", "population": 2},
     "a part of the name": {"type": "leaves_a_mark:Rule.x", "population": 2},
+    "a function that stops early": {
+        **PBT,
+        "early_stopping": {"type": "EarlyStopRule", "qualified_name": "leaves_a_mark:R", "hash": "x"},
+    },
     "a function of it": {**PBT, "explore": {"type": "UserFunction", "qualified_name": "leaves_a_mark:R", "hash": "x"}},
 }
 
