@@ -275,13 +275,11 @@ class GrpcServer:
             return b"\x08\x01" if self._serving else b"\x08\x02"
 
         async def watch_health(raw: bytes, context: Any) -> AsyncIterator[bytes]:
-            said = None
-            while True:
-                now = await check_health(raw, context)
-                if now != said:
-                    said = now
-                    yield now
+            yield await check_health(raw, context)
+            while self._serving:
                 await asyncio.sleep(1.0)
+            # the stream ends with the last word, or it would hold up the end of the server
+            yield await check_health(raw, context)
 
         handlers = {
             "Check": grpc.unary_unary_rpc_method_handler(check_health),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from phyletic.records import StudyChange
 from phyletic.study.study import Study
 
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+_LOOKS = 5
+"""How often a watcher looks whether the server ends before it says that nothing is new."""
 _MOST_CHANGES = 500
 
 
@@ -32,9 +35,12 @@ async def committed_changes(study: Study, since: int, serving: Callable[[], bool
                 since = changes[-1].sequence
                 yield changes
                 continue
-            try:
-                await asyncio.wait_for(news.wait(), _LOOK_SECONDS)
-            except TimeoutError:
+            for _ in range(_LOOKS):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), _LOOK_SECONDS)
+                if news.is_set() or not serving():
+                    break
+            else:
                 yield []
     finally:
         end()

@@ -137,6 +137,20 @@ def test_the_coordinator_decides_which_ids_are_used(server: Server) -> None:
     assert call(server, "GET", f"{HOME}/").status == 403
 
 
+def test_a_path_that_is_a_file_here_and_a_folder_there_is_the_request_that_is_wrong(server: Server) -> None:
+    """It is no trouble of the server's disk, for which clients would wait."""
+    put(server, f"{HOME}/{ID}/files/a", b"x")
+    put(server, f"{HOME}/{ID}/files/b/c", b"x")
+    before = stored(server)
+    for below in ("a/b", "a/b/", "b"):
+        answer = put(server, f"{HOME}/{ID}/files/{below}", b"" if below.endswith("/") else b"y")
+        assert (answer.status, answer.error) == (400, "InvalidArgument"), below
+    for method in ("GET", "HEAD", "DELETE"):
+        answer = call(server, method, f"{HOME}/{ID}/files/a/b")
+        assert (answer.status, answer.headers["Phyletic-Missing"]) == (404, "blob")
+    assert stored(server) == before
+
+
 def test_a_study_that_does_not_exist_is_not_a_missing_checkpoint(server: Server) -> None:
     answer = call(server, "GET", f"/v1/studies/nothing/checkpoints/{ID}")
     assert (answer.status, answer.error, answer.headers["Phyletic-Missing"]) == (404, "NotFound", None)

@@ -120,3 +120,10 @@ def test_large_numbers_of_requests_are_refused_by_name(server: Server) -> None:
         ):
             refused = client.post(path, content=json.dumps(body))
             assert (refused.status_code, refused.json()["name"]) == (400, name)
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", -1), ("since", -2), ("limit", -(2**63))])
+def test_numbers_below_their_least_are_refused_by_name_and_value(server: Server, name: str, value: int) -> None:
+    refused = called(server, "ListTrials", pb.ListTrialsRequest(study="n", **{"since": -1, name: value}))
+    assert refused is not None
+    assert (refused.error, refused.name, refused.value) == ("InvalidArgument", name, str(value))
