@@ -167,8 +167,12 @@ def printable(raw: bytes) -> str:
 
 INTEGERS = [0, 1, -1, 2, 7, 255, 2**31, 2**53, 2**63 - 1, -(2**63)]
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e308, 5e-324, float("nan"), float("inf"), float("-inf")]
-TEXTS = ["", "\0", "x" * 300, "é", "\u202e", "../x", "study", "0" * 32, "NaN", "-", "9" * 999, "max", "UserFunction", "a:b"]
-NODES = [*INTEGERS, 2**70, 0.5, 1e308, *TEXTS, None, True, False, [], {}, [[]], {"type": "x"}, {"type": "dict"}, [1, "a"]]
+TEXTS = [
+    "", "\0", "x" * 300, "é", "\u202e", "../x", "study", "0" * 32, "NaN", "-", "9" * 999, "max", "UserFunction", "a:b",
+]  # fmt: skip
+NODES = [
+    *INTEGERS, 2**70, 0.5, 1e308, *TEXTS, None, True, False, [], {}, [[]], {"type": "x"}, {"type": "dict"}, [1, "a"],
+]  # fmt: skip
 
 
 def odd_message(message: Message, chance: random.Random) -> bytes:
