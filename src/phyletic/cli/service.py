@@ -38,7 +38,7 @@ HTTP_PORT = 7071
     multiple=True,
     type=split_reference,
     metavar="MODULE:NAME",
-    help="An explore function or a class of your own that studies may use. Can be given several times.",
+    help="A function or class of your own that studies may use. Can be given several times.",
 )
 @setting("--max-sessions", click.IntRange(min=1), 20_000, "How many workers it takes at once.")
 @setting("--max-checkpoint-bytes", click.IntRange(min=1), 16 << 30, "The most bytes of one checkpoint that is sent.")
