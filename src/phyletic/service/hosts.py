@@ -370,6 +370,8 @@ class StudyHost:
         while self._ends and (self._draining or self._ends[0][0] <= now):
             batch = heapq.heappop(self._ends)[-1]
             if not batch.ended:
+                if self._draining:
+                    batch.replies[-1] = Wait(_STOPPING)
                 batch.answer()
 
     def _ask_again(self, asking: Sequence[Batch]) -> list[Batch]:

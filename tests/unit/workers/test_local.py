@@ -163,8 +163,9 @@ def test_a_run_leaves_no_descriptor_thread_or_process_behind(tmp_path: Path) -> 
     study.set_budget(ph.Budget(steps=24))
     study.run(train, workers=2, verbose=0)
     gc.collect()
-    assert psutil.Process().num_fds() == descriptors
-    assert threading.active_count() == threads
+    # what other tests had left may end meanwhile
+    assert psutil.Process().num_fds() <= descriptors
+    assert threading.active_count() <= threads
     assert psutil.Process().children() == []
 
 
