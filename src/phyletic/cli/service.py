@@ -90,7 +90,10 @@ def _serve(server: Server, storage: str) -> None:
         click.echo(f"  gRPC: {server.url}")
         if server.http_url:
             click.echo(f"  HTTP: {server.http_url}")
-        click.echo(f"  token: {server.token_file}, for programs of yours on this machine; phyletic token makes others")
+        if server.token_file.exists():
+            click.echo(f"  token: {server.token_file}, for programs of yours on this machine")
+        else:
+            click.echo(f"  token: {server.token_file} was removed; phyletic token create {storage} makes others")
         click.echo(f"  a worker: phyletic worker {server.url} STUDY train.py:train")
         sys.stdout.flush()
 

@@ -124,10 +124,11 @@ class Server:
         server = GrpcServer(studies, authorise=authorise, http_port=ports[0] if ports else 0)
         ports.append(await server.start(f"{_bracketed(self._address)}:{self._grpc_port}", _credentials(self._tls)))
         self.url = f"grpc{secure}://{_bracketed(self._host)}:{ports[-1]}"
-        try:
-            note_server(ports, self.token_file)
-        except OSError as error:
-            logger.warning("clients on this machine do not find the token by themselves: %s", error)
+        if self.token_file.exists():
+            try:
+                note_server(ports, self.token_file)
+            except OSError as error:
+                logger.warning("clients on this machine do not find the token by themselves: %s", error)
         try:
             began()
             await self._over.wait()

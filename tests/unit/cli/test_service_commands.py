@@ -13,6 +13,7 @@ pytest.importorskip("grpc")
 pytest.importorskip("starlette")
 
 from phyletic.cli import main
+from phyletic.errors import NotAuthenticated
 from phyletic.service.server import serving
 from phyletic.study.study import Study
 from phyletic.testing.example import example_study, facts, reference
@@ -131,3 +132,18 @@ def test_ctrl_c_ends_a_server_well(folder):
         assert server.stdout.readline().startswith("serving")
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0
+
+
+def test_a_server_whose_token_was_removed_says_how_to_make_others(folder):
+    storage = f"sqlite:///{folder}/study.db"
+    with serving(storage) as server:
+        example_study(server.url)
+    server.token_file.unlink()
+    command = [sys.executable, "-m", "phyletic", "serve", storage, "--grpc-port", "0", "--http-port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        lines = [process.stdout.readline() for _ in range(5)]
+        assert f"was removed; phyletic token create {storage} makes others" in lines[3]
+        with pytest.raises(NotAuthenticated, match="phyletic token create"):
+            Study("study", storage=lines[1].split()[1])
+        process.terminate()
+    assert process.returncode == 0
