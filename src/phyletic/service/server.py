@@ -25,7 +25,8 @@ from phyletic.service.session_limit import MOST_SESSIONS
 from phyletic.service.stored_checkpoints import checkpoint_routes
 from phyletic.service.tokens import Token, Tokens, first_token
 
-_GRACE_SECONDS = 10.0
+GRACE_SECONDS = 10.0
+"""Seconds that a server which ends gives to the calls that it has not answered."""
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
@@ -138,7 +139,7 @@ class Server:
             studies.drain()
             if http is not None:
                 await http.stop()
-            await server.stop(_GRACE_SECONDS)
+            await server.stop(GRACE_SECONDS)
             with contextlib.suppress(OSError):
                 forget_server(ports)
 

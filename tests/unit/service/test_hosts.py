@@ -70,7 +70,7 @@ def test_an_ask_that_must_wait_is_answered_when_the_generation_ends(host):
     began = time.monotonic()
     host.submit([told(second)]).result(10)
     assert sorted(granted(future).trial.number for future in held[:2]) == [2, 3]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20.0, "they were held to the end"
     # the generation has two trials
     assert not held[2].done()
 

@@ -19,7 +19,7 @@ import phyletic as ph
 from phyletic.errors import InvalidArgument, Unreachable
 from phyletic.remote.connections import is_here
 from phyletic.service.listening import tls_files
-from phyletic.service.server import Server, serving
+from phyletic.service.server import GRACE_SECONDS, Server, serving
 from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import drawing
 
@@ -217,4 +217,4 @@ def test_a_client_that_keeps_its_connection_does_not_delay_the_end(
         connected = ph.connect(url_of(server, scheme))
         assert connected.studies() == []
         ending = time.monotonic()
-    assert time.monotonic() - ending < 6
+    assert time.monotonic() - ending < GRACE_SECONDS

