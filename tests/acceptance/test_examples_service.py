@@ -55,6 +55,7 @@ def test_forty_members_find_the_minimum_through_a_server(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     worker = r"phyletic worker grpc://127.0.0.1:\d+ mueller-brown phyletic.problems.mueller_brown:train --workers 3"
     assert re.search(worker, done.stdout)
+    assert f"the study is in {tmp_path}" in done.stdout
     study = ph.Study("mueller-brown", storage=tmp_path / "mueller-brown.db")
     assert study.finished
     assert len(study.trials()) == 1600

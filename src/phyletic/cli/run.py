@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 
-from phyletic.cli.shared_options import setting, storage_option, stored_study
+from phyletic.cli.shared_options import storage_option, stored_study, training_options
 from phyletic.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -46,20 +46,7 @@ def split_reference(text: str) -> tuple[str, str]:
     required=False,
     meaning="Where a stored study is; then its name stands in the place of MODULE:STUDY.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="Local processes; 0 trains in this one.  [default: one for each device, or 0]",
-)
-@click.option(
-    "--devices", metavar="LIST", help="GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each."
-)
-@setting(
-    "--reload",
-    click.Choice(["changed", "always"]),
-    "changed",
-    "When a trial's parent is loaded: if it is not in memory, or for every trial.",
-)
+@training_options
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every trial.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def run(

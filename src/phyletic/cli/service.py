@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from phyletic.cli.run import load, parse_devices, split_command, split_reference
-from phyletic.cli.shared_options import FiniteRange, setting
+from phyletic.cli.shared_options import FiniteRange, setting, training_options
 from phyletic.errors import InvalidArgument, Unreachable
 
 if TYPE_CHECKING:
@@ -114,20 +115,7 @@ def _serve(server: Server, storage: str) -> None:
 @click.argument("study")
 @click.argument("train", type=split_reference, metavar="MODULE:FUNCTION", required=False)
 @click.option("--command", metavar="TEXT", help="In place of the function: a program, run once for each trial.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="Local processes; 0 trains in this one.  [default: one for each device, or 0]",
-)
-@click.option(
-    "--devices", metavar="LIST", help="GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each."
-)
-@setting(
-    "--reload",
-    click.Choice(["changed", "always"]),
-    "changed",
-    "When a trial's parent is loaded: if it is not in memory, or for every trial.",
-)
+@training_options
 @setting("--lease", FiniteRange(min=0, min_open=True), 120.0, "Seconds of silence after which others get its trials.")
 @setting("--grace", FiniteRange(min=0, min_open=True), 10.0, "Seconds after SIGTERM to hand trials back.")
 @click.option(
@@ -202,11 +190,12 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
         give_up_after: Seconds after which it raises Unreachable; None waits for ever.
         checkpoints: Where this machine sees the folder of checkpoints; None for where the server has it.
     """
+    from phyletic.backoff import pauses
     from phyletic.credentials import server_url
     from phyletic.study.study import Study
 
     server_url(url, "URL")
-    began, pause, said = time.monotonic(), 0.1, False
+    began, pause, said = time.monotonic(), pauses(random.random), False
     while True:
         try:
             return Study(name, storage=url, checkpoints=checkpoints)
@@ -217,8 +206,7 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
                 limit = "" if give_up_after is None else f", for at most {give_up_after:g} s"
                 click.echo(f"{error}; trying again until it answers{limit}", err=True)
             said = True
-        time.sleep(pause)
-        pause = min(2 * pause, 15.0)
+        time.sleep(next(pause))
 
 
 @click.command(

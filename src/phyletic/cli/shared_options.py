@@ -29,6 +29,16 @@ def setting(name: str, kind: click.ParamType[Any] | type, default: object, meani
     return click.option(name, type=kind, default=default, show_default=True, help=meaning)
 
 
+def training_options(command: F) -> F:
+    """Add the options that say where training code runs, and when it loads."""
+    reload = "When a trial's parent is loaded: if it is not in memory, or for every trial."
+    command = setting("--reload", click.Choice(["changed", "always"]), "changed", reload)(command)
+    devices = "GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each."
+    command = click.option("--devices", metavar="LIST", help=devices)(command)
+    workers = "Local processes; 0 trains in this one.  [default: one for each device, or 0]"
+    return click.option("--workers", type=click.IntRange(min=0), help=workers)(command)
+
+
 class FiniteRange(click.FloatRange):
     """A range of finite numbers; click's own range accepts NaN."""
 

@@ -27,7 +27,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Following(Protocol):
-    """Follows what is committed to a study, by the exchanges that are made anyway."""
+    """Follows the changes of a study, which the replies to exchanges bring along."""
 
     def since(self) -> int | None:
         """Return the sequence number that is known; None if nothing is to be followed."""

@@ -23,7 +23,7 @@ def connection_to(url: str) -> Connection:
     """Return the connection to a server, which all studies of this process share; nothing is sent yet.
 
     Raises:
-        InvalidArgument: It is not the URL of a server, or what is shown to it cannot be used.
+        InvalidArgument: It is not the URL of a server, or the token or a TLS file cannot be used.
         NotAuthenticated: There is no token for it.
         Unreachable: There is no token for it, and nothing listens there.
         MissingDependency: The libraries for it are missing.

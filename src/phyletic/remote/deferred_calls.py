@@ -11,7 +11,7 @@ from phyletic.errors import PhyleticError
 
 
 class DeferredCalls:
-    """Knows which threads make calls to a server, and does what was put off once a thread's call has ended."""
+    """Runs functions that finalizers put off, as soon as their thread has ended its call to the server."""
 
     def __init__(self) -> None:
         self._here = threading.local()

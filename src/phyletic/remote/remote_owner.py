@@ -212,7 +212,7 @@ class RemoteOwner:
         return self._known if self.feed.followed else None
 
     def take(self, changes: Sequence[StudyChange], missed: bool) -> None:
-        """Hand what was committed to followers, each change once.
+        """Hand the committed changes to followers, each once.
 
         Args:
             changes: The changes, in order.

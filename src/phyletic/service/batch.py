@@ -35,7 +35,7 @@ class Batch:
 
     @property
     def ended(self) -> bool:
-        """Whether it has its answer, or nobody waits for that any more."""
+        """Whether its caller has the answer, or has gone."""
         return self.future.done()
 
     @property
@@ -56,4 +56,4 @@ class Batch:
             give()
         except InvalidStateError:
             # the caller has gone
-            _logger.debug("nobody waits for an answer any more")
+            _logger.debug("the caller has gone before its answer")

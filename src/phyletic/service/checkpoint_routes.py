@@ -86,7 +86,7 @@ class CheckpointRoutes:
         uploads: The unfinished uploads.
         limits: The limits of bytes.
         clock: Seconds since 1970.
-        idle: Seconds without a byte after which an upload is broken off; what came of it is kept.
+        idle: Seconds without a byte after which the server breaks an upload off, and keeps what has come.
     """
 
     studies: StudyCheckpoints

@@ -124,7 +124,6 @@ class HttpServer:
             access_log=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=10,
             **files,
         )
         self._server = UvicornServer(config)
@@ -135,10 +134,15 @@ class HttpServer:
         """Say that the server is not ready any more, and end the streams."""
         self._serving = False
 
-    async def stop(self) -> None:
-        """Answer what has come in, then stop."""
+    async def stop(self, grace: float) -> None:
+        """Answer what has come in, then stop.
+
+        Args:
+            grace: Seconds after which requests that are not answered are given up.
+        """
         self.drain()
         if self._server is not None and self._task is not None:
+            self._server.config.timeout_graceful_shutdown = grace
             self._server.should_exit = True
             await self._task
 

@@ -138,7 +138,7 @@ class Server:
             server.drain()
             studies.drain()
             if http is not None:
-                await http.stop()
+                await http.stop(GRACE_SECONDS)
             await server.stop(GRACE_SECONDS)
             with contextlib.suppress(OSError):
                 forget_server(ports)

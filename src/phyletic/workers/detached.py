@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from random import Random
 
+from phyletic.backoff import LONGEST, pauses
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import Ask, Command, Done, Heartbeat, Join, Leave, Reply
@@ -25,8 +26,6 @@ from phyletic.space import Space
 from phyletic.workers.loop import Trials
 
 _logger = logging.getLogger("phyletic")
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 15.0
 """Seconds between two attempts to send the same commands; the pause doubles from the first to the longest, and is at
 most the time between two heartbeats."""
 
@@ -100,7 +99,7 @@ class DetachedChannel:
             elif isinstance(command, Leave):
                 self._names.pop(command.session, None)
             sent.append(command)
-        pause = min(_FIRST_PAUSE, self.renewal_seconds)
+        pause = pauses(self._generator.random, min(LONGEST, self.renewal_seconds))
         while True:
             try:
                 replies = self._channel.exchange(sent, timeout)
@@ -118,8 +117,7 @@ class DetachedChannel:
                     text = "%s: the study's owner answers again, after %.0f s of silence"
                     _logger.warning(text, self._worker, self._clock() - since)
                 return tuple([replies[place] for place in own])
-            self._sleep(pause * self._generator.uniform(0.5, 1.0))
-            pause = min(2 * pause, _LONGEST_PAUSE, self.renewal_seconds)
+            self._sleep(next(pause))
 
     def wait(self, seconds: float) -> None:
         """Wait, but no longer than until the next heartbeat is due."""

@@ -1,5 +1,6 @@
 """``phyletic serve``, ``worker`` and ``up`` say what is wrong in a line, and mean what their exit status says."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ pytest.importorskip("starlette")
 
 from phyletic.cli import main
 from phyletic.errors import NotAuthenticated
+from phyletic.evolution import PBT
 from phyletic.service.server import serving
 from phyletic.study.study import Study
 from phyletic.testing.example import example_study, facts, reference
@@ -145,5 +147,19 @@ def test_a_server_whose_token_was_removed_says_how_to_make_others(folder):
         assert f"was removed; phyletic token create {storage} makes others" in lines[3]
         with pytest.raises(NotAuthenticated, match="phyletic token create"):
             Study("study", storage=lines[1].split()[1])
+        process.terminate()
+    assert process.returncode == 0
+
+
+def test_a_server_takes_code_by_the_name_of_its_file(folder, monkeypatch):
+    (folder / "own_rules.py").write_text("def mine(hyperparameters, rng):\n    return hyperparameters\n")
+    monkeypatch.syspath_prepend(folder)
+    mine = importlib.import_module("own_rules").mine
+    command = [sys.executable, "-m", "phyletic", "serve", "sqlite:///study.db", "--grpc-port", "0", "--http-port", "0"]
+    allow = ["--allow", "own_rules.py:mine"]
+    with subprocess.Popen([*command, *allow], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        lines = [process.stdout.readline() for _ in range(5)]
+        study = example_study(lines[1].split()[1], algorithm=PBT(2, 2, explore=mine))
+        assert study.ask().number == 0
         process.terminate()
     assert process.returncode == 0

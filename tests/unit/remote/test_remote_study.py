@@ -1,6 +1,7 @@
 """A study of a server is the same class, with all that it gives on a file."""
 
 import os
+import socket
 import threading
 import time
 
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("grpc")
 
 import phyletic as ph
+from phyletic.credentials import note_server
 from phyletic.errors import (
     InvalidArgument,
     LeaseLost,
@@ -19,6 +21,7 @@ from phyletic.errors import (
     Unreachable,
 )
 from phyletic.evolution.stateless import MemberSuggestion
+from phyletic.private_files import write_private
 from phyletic.remote.connections import connection_to
 from phyletic.remote.grpc_connection import SERVICE
 from phyletic.remote.remote_owner import RemoteOwner
@@ -273,3 +276,39 @@ def test_commands_are_run_by_workers_of_a_server(server, tmp_path):
     study.run(command=["sh", str(script), "{report}", "{lr}", "{save_to}", "{width}"], workers=2, verbose=0)
     assert study.finished
     assert all(trial.score == trial.hyperparameters["lr"] for trial in study.trials())
+
+
+def test_a_watch_goes_on_after_its_deadline(server, monkeypatch):
+    study = example_study(server.url)
+    monkeypatch.setattr("phyletic.remote.grpc_connection._WATCH_SECONDS", 0.3)
+    seen = []
+    watching = ph.connect(server.url).watch("study")
+    for score in range(3):
+        study.tell(study.ask(), score=float(score))
+        while not any(change.kind == "completed" and change.trial.score == score for change in seen):
+            seen.append(next(watching))
+        time.sleep(0.5)
+    watching.close()
+
+    def facts_of(changes):
+        return [(change.sequence, change.kind, change.trial and change.trial.number) for change in changes]
+
+    assert facts_of(seen) == facts_of(study.changes())[: len(seen)], "each change comes once"
+
+
+def test_a_server_that_has_just_begun_to_listen_may_leave_its_note_late(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    token = tmp_path / "token"
+    write_private(token, b"phyletic_0123456789abcdef_secret")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        late = threading.Timer(0.4, note_server, ([port], token))
+        late.start()
+        assert connection_to(f"http://127.0.0.1:{port}").http_url() == f"http://127.0.0.1:{port}"
+        late.join()
+
+
+def test_a_study_of_a_server_is_deleted_on_its_machine(server):
+    example_study(server.url)
+    with pytest.raises(InvalidArgument, match="on its machine, while the server does not run"):
+        ph.delete_study("study", server.url)
