@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from phyletic.study.study import delete_study as delete_study
     from phyletic.study.study import studies as studies
     from phyletic.workers.live_trial import LiveTrial as LiveTrial
+    from phyletic.workers.ray_workers import RayWorkers as RayWorkers
 
 # where each public name comes from; nothing is imported before it is used, so that importing phyletic costs nothing
 _HOMES = {
@@ -74,6 +75,7 @@ _HOMES = {
     "phyletic.study.schedule": ("Schedule",),
     "phyletic.study.study": ("Study", "delete_study", "studies"),
     "phyletic.workers.live_trial": ("LiveTrial",),
+    "phyletic.workers.ray_workers": ("RayWorkers",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = ("errors", "plots", "problems", "testing")

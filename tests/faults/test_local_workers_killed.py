@@ -21,7 +21,7 @@ from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.example import facts
 from phyletic.workers.fleet_protocol import Outcome, Patience
-from phyletic.workers.local_workers import run_local_workers
+from phyletic.workers.run_workers import run_workers
 from phyletic.workers.run_options import RunOptions
 
 Execute = Callable[[Sequence[Command]], Sequence[Reply]]
@@ -168,7 +168,7 @@ def run_with(
 ) -> Outcome:
     study.source()
     try:
-        return run_local_workers(
+        return run_workers(
             Calls(execute),
             code,
             RunOptions(**options),

@@ -6,11 +6,12 @@ import signal
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from phyletic.coordinator.budget import failure_cap, stop_reason
 from phyletic.coordinator.owner_channel import OwnerChannel
-from phyletic.errors import CheckpointError, InvalidArgument, NotFound, StudyFailed, TrainingError
+from phyletic.errors import CheckpointError, InvalidArgument, MissingDependency, NotFound, StudyFailed, TrainingError
 from phyletic.records import StudyChange, Trial, TrialState
 from phyletic.study.callbacks import call_back
 from phyletic.study.display import LiveDisplay
@@ -21,6 +22,7 @@ from phyletic.workers.attempt import worth_another_attempt
 from phyletic.workers.interrupts import Interrupts
 from phyletic.workers.loop import Trials
 from phyletic.workers.not_a_trial import LOOP
+from phyletic.workers.ray_workers import RayWorkers
 from phyletic.workers.run_options import RunOptions
 from phyletic.workers.seeding import preserved_random_states
 
@@ -54,6 +56,8 @@ def run(
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
+    if options.ray is not None:
+        _check_ray(study, options.ray)
     interrupts = Interrupts(study.identity.uuid, once=options.count == 0)
     with LiveDisplay(verbose=options.verbose) as display:
         if study.control.budget.unlimited:
@@ -77,9 +81,9 @@ def run(
             if options.count == 0:
                 _run_here(train, source, display, interrupts, failures)
             else:
-                from phyletic.workers.local_workers import run_local_workers
+                from phyletic.workers.run_workers import run_workers
 
-                run_local_workers(
+                run_workers(
                     OwnerChannel(study.owner),
                     train,
                     options,
@@ -105,6 +109,21 @@ def run(
     call_back(callbacks, study, "finished")
     _summarise(study, shown.latest, display)
     return _ended(study, interrupts, display, on_signal)
+
+
+def _check_ray(study: Study, workers: RayWorkers) -> None:
+    """Join a cluster of Ray, and raise an error before anything is written if it cannot run the study.
+
+    Args:
+        study: The study.
+        workers: The workers.
+    """
+    study.checkpoints.address  # noqa: B018 - raises if other processes cannot reach them
+    if find_spec("ray") is None:
+        raise MissingDependency("ray", "ray", "workers=RayWorkers(...)")
+    from phyletic.workers.ray_cluster import join_cluster
+
+    join_cluster(workers)
 
 
 def _ended(study: Study, interrupts: Interrupts, display: LiveDisplay, on_signal: Literal["raise", "return"]) -> Ending:

@@ -59,6 +59,7 @@ from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.loop import Build, Trials
 from phyletic.workers.memory import Load, Save
 from phyletic.workers.not_a_trial import NotOneTrial
+from phyletic.workers.ray_workers import RayWorkers
 
 if TYPE_CHECKING:
     import pandas
@@ -210,7 +211,7 @@ class Study(NotOneTrial):
         train: Callable[[Any], object] | None = None,
         *,
         command: Sequence[str] | None = None,
-        workers: int | None = None,
+        workers: int | RayWorkers | None = None,
         devices: Sequence[object] | None = None,
         threads: int | None = 1,
         reload: Literal["changed", "always"] = "changed",
@@ -237,7 +238,8 @@ class Study(NotOneTrial):
             command: In place of ``train``, a program and its arguments, such as ``["python", "train.py"]``. One process
                 of it runs each trial; no shell reads it. The environment variable ``PHYLETIC_JOB`` names a JSON file
                 with the trial, and arguments may have placeholders such as ``"{lr}"``; see the user's guide.
-            workers: Number of local processes; 0 runs in this process. By default as many as there are devices, or 0.
+            workers: Number of local processes, or ``ph.RayWorkers(8)`` for actors on a Ray cluster; 0 runs in this
+                process. By default as many as there are devices, or 0.
             devices: What ``CUDA_VISIBLE_DEVICES`` is set to for each worker in turn: ``[0, 1]``, or
                 ``[[0, 1], [2, 3]]`` for several each.
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.

@@ -55,7 +55,6 @@ class _Worker:
 
     Attributes:
         join: Its name, session and process.
-        output: Says where its output is.
         spoke: When it last sent a request.
         lease: The attempt it runs; None while it runs none.
         granted: When it got that attempt.
@@ -65,10 +64,10 @@ class _Worker:
         replies: The replies to that so far, in order.
         announced: How often a person was told that it has not asked for a trial yet.
         finished: When it was told to end because no trials are left; None before.
+        leaving: Whether it should hand back its trial, because the machine under it is about to go.
     """
 
     join: Join
-    output: str
     spoke: float
     lease: Lease | None = None
     granted: float = 0.0
@@ -78,6 +77,7 @@ class _Worker:
     replies: list[Reply] = field(default_factory=list)
     announced: int = 0
     finished: float | None = None
+    leaving: bool = False
 
     @property
     def ask(self) -> Ask | None:
@@ -196,7 +196,7 @@ class Fleet:
                     instructions.append(Announce(f"{reason}; it is killed"))
                 instructions.append(Kill(place.number, reason))
             elif not place.worker.ready:
-                instructions += self._slow_start(place.worker, now)
+                instructions += self._slow_start(place.number, place.worker, now)
         return instructions
 
     def _overdue(self, place: _Place, worker: _Worker, now: float, is_suspended: Callable[[int], bool]) -> str | None:
@@ -215,14 +215,19 @@ class Fleet:
             return f"{worker.name} was suspended for more than {patience.suspended:g} s"
         return None
 
-    def _slow_start(self, worker: _Worker, now: float) -> list[Instruction]:
-        """Announce a worker that has not asked for a trial yet. It holds no trial and delays no other, so it lives."""
+    def _slow_start(self, place: int, worker: _Worker, now: float) -> list[Instruction]:
+        """Announce a worker that has not asked for a trial yet. It holds no trial and delays no other, so it lives.
+
+        Args:
+            place: Its place.
+            worker: The worker.
+            now: The time.
+        """
         waited = now - worker.spoke
         if waited <= self._patience.start * 2**worker.announced:
             return []
         worker.announced += 1
-        text = f"{worker.name} has not asked for a trial in the {waited:.0f} s since it was started"
-        return [Announce(f"{text}: it still imports, loads its data, or hangs; {worker.output}")]
+        return [Announce(f"{worker.name} has not asked for a trial in the {waited:.0f} s since it was started", place)]
 
     def interrupt(
         self, kind: Literal["drained", "stopped", "terminated"], now: float, by: str = ""
@@ -250,16 +255,21 @@ class Fleet:
 
     # Something happened to a worker
 
-    def started(self, place: int, join: Join, output: str, now: float) -> None:
+    def started(self, place: int, join: Join, now: float) -> None:
         """Note that a place has a worker.
 
         Args:
             place: The place.
             join: The worker's name, session and process.
-            output: Says where its output is.
             now: The time.
         """
-        self._places[place].worker = _Worker(join, output, spoke=now)
+        self._places[place].worker = _Worker(join, spoke=now)
+
+    def leaving(self, place: int) -> None:
+        """Have a place's worker hand back its trial and end, because the machine under it is about to go."""
+        worker = self._places[place].worker
+        assert worker is not None
+        worker.leaving = True
 
     def failed_to_start(self, place: int, text: str, now: float) -> list[Instruction]:
         """Schedule another start after one that failed.
@@ -297,8 +307,8 @@ class Fleet:
         worker, slot.worker = slot.worker, None
         assert worker is not None
         # a worker that a signal ended has handed back its trial: it may only hold a grant that it never saw
-        unforced = end.kind == "asked" or (end.kind == "distrusted" and worker.lease is None)
-        expected = worker.finished is not None or self._draining
+        unforced = end.kind == "asked" or worker.leaving or (end.kind == "distrusted" and worker.lease is None)
+        expected = self._draining or (worker.finished is not None and not worker.leaving)
         lost = not expected and (killed is not None or not unforced)
         self._leaves.append(Leave(session=worker.join.session, lost=lost, error=killed or end.epitaph))
         if expected:
@@ -343,7 +353,8 @@ class Fleet:
         again = changed or self._draining or now - self._asked_at >= self._patience.ask_again
         if again:
             self._asked_at = now
-        asks = [(worker, worker.ask) for worker in self._workers if worker.ask and (again or worker in fresh)]
+        asking = [worker for worker in self._workers if again or worker in fresh]
+        asks = [(worker, worker.ask) for worker in asking if worker.ask and not worker.leaving]
         self._sent = [*said, *((None, leave) for leave in leaves), *(asks if not self._draining else [])]
         return tuple(command for _, command in self._sent)
 
@@ -363,8 +374,9 @@ class Fleet:
         answers: list[Instruction] = []
         for place in self._places:
             worker = place.worker
-            if worker and worker.ask and self._draining:
-                self._take_reply(worker, worker.ask, Finished("the run was interrupted"), now)
+            if worker and worker.ask and (self._draining or worker.leaving):
+                reason = "the run was interrupted" if self._draining else "its machine is about to go"
+                self._take_reply(worker, worker.ask, Finished(reason), now)
             if worker and worker.commands and len(worker.replies) == len(worker.commands):
                 answers.append(Answer(place.number, tuple(worker.replies)))
                 worker.commands = ()
@@ -390,11 +402,11 @@ class Fleet:
                 worker.lease, worker.granted = reply.first.lease, now
             case Ask(), Finished():
                 worker.finished = now
-                if not self._draining:
+                if not (self._draining or worker.leaving):
                     self._finished = reply
             case ((Tell() | Fail()), _):
                 worker.lease = None
-            case Heartbeat(), Done() if self._interrupted == "terminated":
+            case Heartbeat(), Done() if self._interrupted == "terminated" or worker.leaving:
                 reply = msgspec.structs.replace(reply, stop=PREEMPTED)
         worker.replies.append(reply)
 

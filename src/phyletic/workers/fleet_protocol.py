@@ -102,9 +102,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Announce(msgspec.Struct, frozen=True):
-    """Show a line to the person at the terminal."""
+    """Show a line to the person at the terminal; with a place, it ends with what its worker may be doing."""
 
     text: str
+    place: int | None = None
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -137,7 +138,13 @@ class Died(msgspec.Struct, frozen=True):
     place: int
 
 
-Event: TypeAlias = Said | Broke | Died
+class Leaving(msgspec.Struct, frozen=True):
+    """The machine under a worker is about to go, so the worker should hand back its trial."""
+
+    place: int
+
+
+Event: TypeAlias = Said | Broke | Died | Leaving
 
 
 class Processes(Protocol):
@@ -165,8 +172,8 @@ class Processes(Protocol):
     def is_suspended(self, place: int) -> bool:
         """Whether a process is suspended, so that its silence does not mean that it works."""
 
-    def output(self, place: int) -> str:
-        """Say where the output of a place is."""
+    def beginning(self, place: int) -> str:
+        """Say what a worker that has not asked for a trial yet may be doing, and where its output is."""
 
     def output_tail(self, place: int) -> str:
         """Return the end of a place's output, for an error's message; empty if it has none."""

@@ -1,102 +1,31 @@
-"""Run a study's trials in processes of this machine."""
+"""Workers that are processes of this machine: start, poll, send and kill."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import Join, Refused, Reply
-from phyletic.errors import StorageError, StudyFailed
-from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Outcome, Patience, Said, Starting
-from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.pickling import check_not_imported_again, pack, pack_program
+from phyletic.errors import StudyFailed
+from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Said
 from phyletic.workers.process_tree import Lifeline, creation_time, kill_tree
-from phyletic.workers.run_fleet import FleetRun
 from phyletic.workers.run_options import RunOptions, worker_environment
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, FramedSocket, Setup
+from phyletic.workers.worker_log import log_header, output_tail
 
 _REAP_SECONDS = 5.0
 _DYING_SECONDS = 0.02
 """Longest wait for events while a worker has closed its socket, because its death follows soon."""
-_LOG_TAIL_BYTES, _LOG_TAIL_LINES = 20_000, 30
-
-
-def run_local_workers(
-    channel: Channel,
-    train: Callable[..., object],
-    options: RunOptions,
-    *,
-    space: Mapping[str, Any],
-    checkpoints: str,
-    logs: Path,
-    announce: Callable[[str], None] | None = None,
-    interrupts: Interrupts | None = None,
-    check: Callable[[], None] = lambda: None,
-    watch: Callable[[Starting | None], None] = lambda starting: None,
-    patience: Patience | None = None,
-) -> Outcome:
-    """Run a study's trials in processes of this machine, until none are left.
-
-    Args:
-        channel: Reaches the coordinator.
-        train: The training function. Each worker calls it with a source of trials.
-        options: How many workers, and how they run.
-        space: The search space's JSON form.
-        checkpoints: Address of the blobs of checkpoints.
-        logs: Folder for the workers' output, one file per worker.
-        announce: Shows a line to the person at the terminal; prints it to standard error by default.
-        interrupts: Requests to end the run; this function enters it.
-        check: Called after each exchange with the coordinator; what it raises ends the run.
-        watch: Called several times a second, with the workers that are starting; None once all are ready.
-        patience: Times that the fleet grants its workers; the options' times by default.
-
-    Returns:
-        How the run ended.
-
-    Raises:
-        InvalidArgument: ``train`` cannot be sent to another process.
-        StorageError: The folder of the logs cannot be made.
-        TrainingError: The training code broke the contract of the loop.
-        StudyFailed: No worker could begin, and the message ends with their output; or multiprocessing spawned this
-            process, which imports its program again.
-    """
-    patience = patience or Patience(trial=options.trial_timeout, hand_back=options.grace)
-    check_not_imported_again()
-    setup = Setup(
-        program=pack_program(),
-        train=pack(train),
-        worker="",
-        session="",
-        reload=options.reload,
-        space=dict(space),
-        checkpoints=os.fsencode(checkpoints),
-        beat_seconds=patience.beat,
-    )
-    try:
-        logs.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"the folder of the workers' logs, {logs}, cannot be made: {error.strerror}") from error
-    with contextlib.closing(_LocalProcesses(setup, options, logs)) as processes:
-        fleet = Fleet(options.count, patience, time.monotonic())
-        tell = announce or (lambda text: print(text, file=sys.stderr, flush=True))
-        return FleetRun(channel, processes, fleet, announce=tell, check=check, watch=watch).run(
-            interrupts or Interrupts()
-        )
 
 
 @dataclass(eq=False)
@@ -157,7 +86,7 @@ class _LocalWorker:
         return End(epitaph=epitaph, kind=kinds.get(status, "badly"))
 
 
-class _LocalProcesses:
+class LocalProcesses:
     """Workers in processes of this machine; implements :class:`phyletic.workers.fleet_protocol.Processes`.
 
     Args:
@@ -190,9 +119,8 @@ class _LocalProcesses:
                         start_new_session=True,
                     )
                 self._lifeline.guard(process.pid, session)
-                now = time.strftime("%Y-%m-%d %H:%M:%S")
                 with contextlib.suppress(OSError):  # the worker lives even if its log cannot be written
-                    output.write(f"=== {name}, pid {process.pid}, session {session}, {now} ===\n".encode())
+                    output.write(f"{log_header(name, process.pid, session)}\n".encode())
         except OSError as error:
             raise StudyFailed(f"{name} could not be started: {error}") from error
         self._workers[place] = _LocalWorker(name, session, process, FramedSocket(ours), log)
@@ -241,23 +169,13 @@ class _LocalProcesses:
         except psutil.Error:
             return False
 
-    def output(self, place: int) -> str:
-        """Name the log of a place."""
-        return f"its output is in {self._log(place)}"
+    def beginning(self, place: int) -> str:
+        """Say what a worker may be doing before its first ask, and name its log."""
+        return f"it still imports, loads its data, or hangs; its output is in {self._log(place)}"
 
     def output_tail(self, place: int) -> str:
         """Return the end of a place's log, of its last incarnation; empty if it has no log."""
-        log = self._log(place)
-        try:
-            with log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-                text = file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            return f"({log} could not be read: {error})"
-        last = text[max(0, text.rfind(f"=== {log.stem}, pid")) :]
-        return "\n".join(last.rstrip().splitlines()[-_LOG_TAIL_LINES:])
+        return output_tail(self._log(place))
 
     def close(self) -> None:
         """Kill the workers that are left, and close the lifeline."""

@@ -94,6 +94,22 @@ def become_program(packed: bytes) -> None:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = python_path
+    _replace_main(name, file)
+
+
+def join_program(packed: bytes) -> None:
+    """Do as :func:`become_program` on a machine that may have other folders: add those of the owner's that exist here.
+
+    Args:
+        packed: What :func:`pack_program` returned in the owner's process.
+    """
+    path, sys.argv[:], _, name, file = pickle.loads(packed)
+    known = {str(Path(entry).absolute()) for entry in sys.path}
+    sys.path += [entry for entry in path if entry not in known and Path(entry).exists()]
+    _replace_main(name, file)
+
+
+def _replace_main(name: str | None, file: str | None) -> None:
     main = types.ModuleType("__main__")
     if name is not None:
         main.__spec__ = ModuleSpec(name, None)

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
 import os
 import signal
 import socket
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from phyletic import errors
-from phyletic.checkpoints import Checkpoints, blobs_at
-from phyletic.coordinator.messages import Ask, Command, Refused, Reply, Tell
-from phyletic.records.encodings import as_unicode
-from phyletic.space import Space
-from phyletic.workers.attempt import worth_another_attempt
+from phyletic.coordinator.messages import Ask, Command, Reply, Tell
 from phyletic.workers.interrupts import Interrupts
-from phyletic.workers.loop import Trials
-from phyletic.workers.not_a_trial import LOOP
-from phyletic.workers.pickling import become_program, unpack
-from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Request, Setup, receive, send
+from phyletic.workers.pickling import become_program
+from phyletic.workers.wire import TERMINATED, Answers, Request, Setup, receive, send
+from phyletic.workers.worker import beat_from_thread, refusal, source_of_trials, training_function, work
 
 
 class SocketChannel:
@@ -89,95 +80,23 @@ class SocketChannel:
 
     def give_up(self, error: BaseException) -> None:
         """Tell the owner about an error that a second try would meet again."""
-        kind = next(kind for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
-        text = "".join(traceback.format_exception(error)).rstrip()
         with self._speaking, contextlib.suppress(OSError):
-            send(self._connection, Refused(error=kind.__name__, message=as_unicode(f"{error}\n\n{text}")))
-
-
-def _beat(trials: Trials, seconds: float) -> None:
-    """Send heartbeats from a thread, because the training code may be busy for long."""
-    while True:
-        time.sleep(seconds)
-        trials.beat()
-
-
-def _work(train: Callable[..., object], trials: Trials, channel: SocketChannel) -> int:
-    """Call the training function until there are no more trials.
-
-    After an exception, call it anew, because the loop no longer trusts the state in memory. After two exceptions
-    without a result between them, return the status of a process that no longer trusts itself (an accelerator's errors
-    stay).
-
-    Args:
-        train: The training function.
-        trials: The source of trials.
-        channel: Reaches the coordinator.
-    """
-    failed_at = -1
-    while True:
-        asked = channel.asked
-        try:
-            train(trials)
-        except BaseException as raised:
-            ended = trials.draining and isinstance(raised, SystemExit) and raised.code == TERMINATED
-            if trials.forked or ended:
-                raise
-            traceback.print_exc()
-            error: BaseException = raised
-            if not isinstance(raised, Exception):
-                # no person presses Ctrl-C in a worker, so this counts against the trial
-                error = errors.TrialFailed(f"the training code raised {raised!r}")
-                error.__cause__ = raised
-            trials.abort(error)
-            if not worth_another_attempt(error):
-                channel.give_up(error)
-                return 1
-            if trials.finished is not None or channel.asked == asked:
-                return 1
-            if channel.told == failed_at or isinstance(error, MemoryError) or "CUDA error" in str(error):
-                return DISTRUSTED
-            failed_at = channel.told
-            # free the objects in the exception's frames, such as a model, before the next one is built
-            traceback.clear_frames(raised.__traceback__)
-            del error
-        else:
-            trials.close()
-            if trials.finished is not None:
-                return 0
-            if channel.asked == asked:
-                channel.give_up(
-                    errors.TrainingError(
-                        f"the training function returned without asking for a trial, but it gets {LOOP}"
-                    )
-                )
-                return 1
-        gc.collect()
+            send(self._connection, refusal(error))
 
 
 def _run(setup: Setup, channel: SocketChannel) -> int:
-    try:
-        train = unpack(setup.train)
-    except Exception as error:
-        failed = errors.StudyFailed(f"{setup.worker} could not load the training function: {error!r}")
-        failed.__cause__ = error
-        channel.give_up(failed)
+    train = training_function(setup, channel)
+    if train is None:
         return 1
-    trials = Trials(
-        channel,
-        store=Checkpoints(blobs_at(os.fsdecode(setup.checkpoints))),
-        space=Space.from_json(setup.space),
-        session=lambda: setup.session,
-        reload=setup.reload,
-    )
+    trials = source_of_trials(setup, channel)
 
     def hand_back(interrupts: Interrupts) -> None:
         trials.preempt()
         channel.terminate()
 
-    threading.Thread(target=_beat, args=(trials, setup.beat_seconds), name="phyletic heartbeat", daemon=True).start()
+    beat_from_thread(trials, setup.beat_seconds)
     with Interrupts(heed=hand_back, once=True):
-        status = _work(train, trials, channel)
+        status = work(train, trials, channel)
     return TERMINATED if trials.draining else status
 
 

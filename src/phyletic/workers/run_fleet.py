@@ -24,6 +24,7 @@ from phyletic.workers.fleet_protocol import (
     GiveUp,
     Instruction,
     Kill,
+    Leaving,
     Outcome,
     Processes,
     Said,
@@ -117,8 +118,8 @@ class FleetRun:
                     self._end(place, reason)
                 case Answer(place, replies):
                     self._processes.send(place, replies)
-                case Announce(text):
-                    self._announce(text)
+                case Announce(text, place):
+                    self._announce(text if place is None else f"{text}: {self._processes.beginning(place)}")
                 case GiveUp(place, text):
                     raise StudyFailed(f"{text}\n\n{self._processes.output_tail(place)}".rstrip())
         if begun:
@@ -135,7 +136,7 @@ class FleetRun:
         except StudyFailed as error:
             self._follow(self._fleet.failed_to_start(place, str(error), self._clock()))
             return
-        self._fleet.started(place, join, self._processes.output(place), self._clock())
+        self._fleet.started(place, join, self._clock())
         begun[place] = join
 
     def _take(self, events: Sequence[Event]) -> None:
@@ -148,6 +149,8 @@ class FleetRun:
                     self._broken = error
                 case Died(place) if place in self._fleet.living:
                     self._end(place, None)
+                case Leaving(place) if place in self._fleet.living:
+                    self._fleet.leaving(place)
 
     def _end(self, place: int, reason: str | None) -> None:
         said, end = self._processes.kill(place)

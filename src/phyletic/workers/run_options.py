@@ -13,6 +13,7 @@ from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_mapping, check_number, check_one_of
 from phyletic.records.encodings import whole_number
 from phyletic.workers.live_trial import check_steps
+from phyletic.workers.ray_workers import RayWorkers
 from phyletic.workers.reaper import MARKER
 
 THREAD_VARIABLES = (
@@ -30,7 +31,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to run a study; :meth:`phyletic.Study.run` has the same arguments.
 
     Attributes:
-        workers: Number of local processes; 0 runs in this process. None takes as many as there are devices, or 0.
+        workers: Number of local processes, or Ray actors; 0 runs in this process. None takes as many as there are
+            devices, or 0.
         devices: The CUDA devices that each worker sees: an entry per worker, a number, a name (``"1"``, ``"cuda:1"``,
             ``"GPU-8f2e..."``) or a list of them. Workers use the entries in turn if there are fewer; an empty list is a
             worker without devices. None changes nothing.
@@ -51,7 +53,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         2
     """
 
-    workers: int | None = None
+    workers: int | RayWorkers | None = None
     devices: Sequence[object] | None = None
     threads: int | None = 1
     reload: str = "changed"
@@ -61,10 +63,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None:
+        if isinstance(self.workers, RayWorkers):
+            if self.devices is not None:
+                raise InvalidArgument("devices", self.devices, "None with RayWorkers: Ray assigns devices by num_gpus")
+        elif self.workers is not None:
             check_steps("workers", self.workers, 0)
         if self.devices is not None:
-            _check_devices(self.devices, self.workers)
+            _check_devices(self.devices, self.count)
         if self.count > _MOST_WORKERS:
             raise InvalidArgument("workers", self.count, f"at most {_MOST_WORKERS}")
         if self.trial_timeout is not None:
@@ -80,8 +85,15 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         check_one_of("reload", self.reload, ("changed", "always"))
 
     @property
+    def ray(self) -> RayWorkers | None:
+        """The Ray actors; None without Ray."""
+        return self.workers if isinstance(self.workers, RayWorkers) else None
+
+    @property
     def count(self) -> int:
-        """How many local processes; 0 for none."""
+        """How many workers outside this process; 0 for none."""
+        if isinstance(self.workers, RayWorkers):
+            return self.workers.most
         return len(self.devices or ()) if self.workers is None else self.workers
 
 
@@ -156,7 +168,7 @@ def _device(name: str, device: object) -> str:
     return visible[number]
 
 
-def _check_devices(devices: Sequence[object], workers: int | None) -> None:
+def _check_devices(devices: Sequence[object], workers: int) -> None:
     if isinstance(devices, (str, bytes)) or not isinstance(devices, Sequence) or not devices:
         raise InvalidArgument("devices", devices, "a list with one entry per worker, such as [0, 1], or None")
     if workers and len(devices) > workers:

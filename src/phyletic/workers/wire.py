@@ -1,4 +1,4 @@
-"""Messages between an owner and its local workers: msgpack behind a length, over a socket pair.
+"""Messages between an owner and its workers, in msgpack; for local workers behind a length, over a socket pair.
 
 The owner sends the setup. Then the worker sends one request at a time, and the owner answers each. The owner never
 blocks on a worker: it collects bytes until a message is complete, and keeps its own bytes until the socket takes them.
@@ -66,13 +66,35 @@ class Answers(msgspec.Struct, frozen=True, tag=True):
     replies: tuple[Reply, ...]
 
 
+class Ended(msgspec.Struct, frozen=True, tag=True):
+    """The last message of a worker that cannot end its own process: the exit status that it would have."""
+
+    status: int
+
+
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(Request | Refused)
+_from_actor = msgspec.msgpack.Decoder(Request | Refused | Ended)
 _from_owner = msgspec.msgpack.Decoder(Setup | Answers)
 
 
+def encode(message: Setup | Request | Refused | Answers | Ended) -> bytes:
+    """Return a message's bytes."""
+    return _encoder.encode(message)
+
+
+def decode_from_actor(payload: bytes) -> Request | Refused | Ended:
+    """Return the message that an actor sent."""
+    return _from_actor.decode(payload)
+
+
+def decode_from_owner(payload: bytes) -> Setup | Answers:
+    """Return the message that an owner sent."""
+    return _from_owner.decode(payload)
+
+
 def _framed(message: Setup | Request | Refused | Answers) -> bytes:
-    payload = _encoder.encode(message)
+    payload = encode(message)
     return _LENGTH.pack(len(payload)) + payload
 
 

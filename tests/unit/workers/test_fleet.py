@@ -57,7 +57,7 @@ class Told:
         self.incarnations += 1
         session = f"{self.incarnations:032x}"
         join = Join(session=session, worker=f"worker-{place}", pid=10 + place)
-        self.fleet.started(place, join, f"its output is in worker-{place}.log", self.now)
+        self.fleet.started(place, join, self.now)
         return session
 
     def say(self, *commands: Command, place: int = 0) -> None:
