@@ -21,8 +21,8 @@ from phyletic.failpoints import armed
 from phyletic.records import TrialState
 from phyletic.testing.example import facts
 from phyletic.workers.fleet_protocol import Outcome, Patience
-from phyletic.workers.run_workers import run_workers
 from phyletic.workers.run_options import RunOptions
+from phyletic.workers.run_workers import run_workers
 
 Execute = Callable[[Sequence[Command]], Sequence[Reply]]
 

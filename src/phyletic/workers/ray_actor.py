@@ -69,18 +69,24 @@ class Turns:
         self._number = 0
         self._request = b""
         self._replies: bytes | None = None
+        self._over = False
 
     def ask(self, request: bytes) -> bytes:
-        """Leave a request for the owner, and wait for the replies."""
+        """Leave a request for the owner, and wait for the replies; for ever, once the last message was left."""
         with self._changed:
-            self.leave(request)
-            self._changed.wait_for(lambda: self._replies is not None)
+            self._leave(request)
+            self._changed.wait_for(lambda: self._replies is not None and not self._over)
             assert self._replies is not None
             return self._replies
 
-    def leave(self, message: bytes) -> None:
-        """Leave a message for the owner, which may be the last."""
+    def end(self, message: bytes) -> None:
+        """Leave the last message for the owner; another one has no effect."""
         with self._changed:
+            self._leave(message)
+            self._over = True
+
+    def _leave(self, message: bytes) -> None:
+        if not self._over:
             self._number, self._request, self._replies = self._number + 1, message, None
             self._changed.notify_all()
 
@@ -144,7 +150,7 @@ class TurnChannel:
     def give_up(self, error: BaseException) -> None:
         """Tell the owner about an error that a second try would meet again."""
         with self._speaking:
-            self._turns.leave(encode(refusal(_with_hint(error))))
+            self._turns.end(encode(refusal(_with_hint(error))))
 
 
 def _with_hint(error: BaseException) -> BaseException:
@@ -199,7 +205,7 @@ class RayWorker:
             traceback.print_exc()
             # nothing else would end the owner's wait
             channel.give_up(error)
-        self._turns.leave(encode(Ended(status)))
+        self._turns.end(encode(Ended(status)))
 
 
 def _run(setup: Setup, mission: Mission, channel: TurnChannel) -> int:
