@@ -1,6 +1,7 @@
 # make demo    a small study from start to end, with its pictures
 # make quick   the tests of the core, in under a minute: what to run at each change
-# make test    the whole test suite
+# make test    the whole test suite, but for what needs an engine of its own
+# make test-ray           the tests of workers on Ray, with Ray
 # make lint    style, types and the direction of imports
 # make stubs   the code of the service's protocol, generated anew from its definition
 # make clean   remove the virtual environment and every cache
@@ -24,20 +25,27 @@ QUICK := $(addprefix tests/unit/,checkpoints coordinator evolution records space
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo quick test lint stubs clean
+# Each of these has a step of its own, which installs what it needs.
+ENGINES := tests/clusters
+
+.PHONY: demo quick test test-ray lint stubs clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/phyletic demo
 
 # One thread for each process of the tests: they keep the cores busy without the threads of the numerical libraries.
-quick test: export OMP_NUM_THREADS := 1
+quick test test-ray: export OMP_NUM_THREADS := 1
 # The tests start hundreds of processes; without bytecode each would compile the package again.
-quick test: export PYTHONDONTWRITEBYTECODE :=
+quick test test-ray: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) $(QUICK)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) $(addprefix --ignore=,$(ENGINES))
+
+# The tests of one cluster stay in one process.
+test-ray: $(VENV)/.installed-test $(VENV)/.installed-ray
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/clusters -k ray
 
 lint: $(VENV)/.installed-lint $(STUBS)/.installed
 	$(BIN)/ruff check

@@ -118,6 +118,9 @@ def _check_ray(study: Study, workers: RayWorkers) -> None:
         study: The study.
         workers: The workers.
     """
+    if workers.gang > 1 and getattr(study.algorithm, "interval_seconds", None) is not None:
+        hint = "The ranks would not end a trial at the same step: give the algorithm interval=..., in steps"
+        raise InvalidArgument("gang", workers.gang, "1 where the interval is in seconds", hint)
     study.checkpoints.address  # noqa: B018 - raises if other processes cannot reach them
     if find_spec("ray") is None:
         raise MissingDependency("ray", "ray", "workers=RayWorkers(...)")

@@ -124,6 +124,7 @@ class Attempt:
         in_step: Whether the body is within a step of ``range``.
         save_asked: Whether the state is to be saved once that step has ended.
         save: Saves the state; None outside a loop's body, and in a loop without ``build``.
+        agree: In a gang: takes the reason to stop that this rank knows, and returns the one on which all ranks agree.
         send_heartbeat: Sends a heartbeat; None outside a loop's body.
         ancestors: Returns the numbers of a trial and its ancestors.
         beaten: When the last heartbeat was due, in seconds of the monotonic clock.
@@ -162,6 +163,7 @@ class Attempt:
         self.in_step = False
         self.save_asked = False
         self.save: Callable[[], None] | None = None
+        self.agree: Callable[[str], str] | None = None
         self.send_heartbeat: Callable[[], None] | None = None
         self.ancestors: Callable[[int], tuple[int, ...]] | None = None
         self.beaten = time.monotonic()
@@ -259,7 +261,11 @@ class Attempt:
     def heed(self) -> bool:
         """Return whether the trial should end early, and note that the training code has seen it."""
         self.beat_if_due()
-        self.heeded = bool(self.stop)
+        if self.agree is None:
+            self.heeded = bool(self.stop)
+        else:
+            agreed = self.agree(self.stop)
+            self.stop, self.heeded = agreed or self.stop, bool(agreed)
         return self.heeded
 
     def beat_if_due(self) -> None:

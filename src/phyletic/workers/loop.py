@@ -42,7 +42,7 @@ from phyletic.workers.memory import Load, Memory, Save
 from phyletic.workers.named_settings import named_settings, optimizers
 from phyletic.workers.not_a_trial import NotOneTrial
 from phyletic.workers.seeding import seed_everything
-from phyletic.workers.trial_result import result_of
+from phyletic.workers.trial_result import MakeResult, result_of
 
 Build = Callable[[LiveTrial], Mapping[str, Any]]
 _WAIT_SECONDS = 0.25
@@ -61,6 +61,8 @@ class Trials(NotOneTrial):
         leave: Releases what a session holds, once an unsupervised loop has no more trials or raised, and at
             :meth:`end`.
         defer: Calls a function as soon as no thread decides. The finalizer of an unsupervised loop uses it.
+        result: Makes the result of a trial whose body has ended.
+        checks: In a gang: gives, for a trial's number, the function by which all ranks agree on when it stops.
 
     Attributes:
         draining: Whether the open trial should be the last.
@@ -80,6 +82,8 @@ class Trials(NotOneTrial):
         supervised: bool = True,
         leave: Callable[[str], object] | None = None,
         defer: Callable[[Callable[[], object]], object] | None = None,
+        result: MakeResult = result_of,
+        checks: Callable[[int], Callable[[str], str]] | None = None,
     ) -> None:
         check_one_of("reload", reload, ("changed", "always"))
         self._channel = channel
@@ -91,6 +95,8 @@ class Trials(NotOneTrial):
         self._supervised = supervised
         self._leave = leave
         self._defer = defer
+        self._result = result
+        self._checks = checks
         self._session = ""
         self._loop: object = None
         self._left: deque[object] = deque()
@@ -232,6 +238,8 @@ class Trials(NotOneTrial):
             self._fail_open(error)
             raise
         attempt.send_heartbeat = self.beat
+        if self._checks is not None:
+            attempt.agree = self._checks(trial.number)
         if self._memory is not None:
             attempt.save = partial(self._save, attempt, self._memory)
         attempt.began = time.monotonic()
@@ -247,7 +255,7 @@ class Trials(NotOneTrial):
         try:
             if attempt.refused is not None:
                 raise attempt.refused.exception()
-            result = result_of(attempt, self._space, self._publish)
+            result = self._result(attempt, self._space, self._publish)
         except CheckpointDamaged as error:
             self._drop()
             self._fail_damaged(attempt.grant, error)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from phyletic.coordinator.messages import Ask, Command, Reply, Tell
 from phyletic.errors import InvalidArgument, StudyFailed
+from phyletic.workers.gang import FollowerChannel, FollowerChecks, LeaderChecks, follower_result
 from phyletic.workers.pickling import join_program
 from phyletic.workers.shared_folder import SharedFolder
-from phyletic.workers.wire import Answers, Ended, Request, Setup, decode_from_owner, encode
+from phyletic.workers.wire import Agreed, Answers, Check, Ended, Request, Setup, decode_to_actor, encode
 from phyletic.workers.worker import beat_from_thread, refusal, source_of_trials, training_function, work
 from phyletic.workers.worker_log import log_header
 
@@ -33,12 +36,16 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
         node: Ray's id of its node.
         host: The address of that node.
         log: The file on that node with its output.
+        gpus: Ray's ids of the GPUs that it got.
+        port: A port that was free there a moment ago, at which the ranks of a gang can meet.
     """
 
     pid: int
     node: str
     host: str
     log: str
+    gpus: tuple[str, ...] = ()
+    port: int = 0
 
 
 class Mission(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +58,8 @@ class Mission(msgspec.Struct, frozen=True, kw_only=True):
         shared: The folder of checkpoints that this node must see; None if they are elsewhere.
         first: Whether no worker of this place has asked for a trial before.
         memory_fraction: The part of a GPU's memory for torch; None for all.
+        rank: Its rank in a gang; 0 for one alone.
+        ranks: How many ranks the gang has; 1 for one alone.
     """
 
     setup: bytes
@@ -59,6 +68,8 @@ class Mission(msgspec.Struct, frozen=True, kw_only=True):
     shared: SharedFolder | None
     first: bool
     memory_fraction: float | None
+    rank: int = 0
+    ranks: int = 1
 
 
 class Turns:
@@ -136,10 +147,15 @@ class TurnChannel:
         """
         with self._speaking:
             self.asked += any(isinstance(command, Ask) for command in commands)
-            message = decode_from_owner(self._turns.ask(encode(Request(tuple(commands)))))
+            message = decode_to_actor(self._turns.ask(encode(Request(tuple(commands)))))
         assert isinstance(message, Answers)
         self.told += sum(isinstance(command, Tell) for command in commands)
         return message.replies
+
+    def announce(self, agreed: Agreed) -> None:
+        """Send an announcement to the other ranks of the gang."""
+        with self._speaking:
+            self._turns.ask(encode(agreed))
 
     def wait(self, seconds: float) -> None:
         """Return at once: the owner answers an Ask only once it has an answer other than Wait."""
@@ -150,7 +166,11 @@ class TurnChannel:
     def give_up(self, error: BaseException) -> None:
         """Tell the owner about an error that a second try would meet again."""
         with self._speaking:
-            self._turns.end(encode(refusal(_with_hint(error))))
+            _end(self._turns, error)
+
+
+def _end(turns: Turns, error: BaseException) -> None:
+    turns.end(encode(refusal(_with_hint(error))))
 
 
 def _with_hint(error: BaseException) -> BaseException:
@@ -168,13 +188,13 @@ def _with_hint(error: BaseException) -> BaseException:
 
 
 class RayWorker:
-    """A worker in a Ray actor, with one thread that trains."""
+    """A worker in a Ray actor, or a rank of one, with one thread that trains."""
 
     def __init__(self) -> None:
         self._turns = Turns()
 
     def begin(self, mission: Mission, train: bytes) -> Placed:
-        """Begin to train, and return where.
+        """Prepare to train, and return where.
 
         Args:
             mission: What to do.
@@ -185,41 +205,82 @@ class RayWorker:
         node = ray.get_runtime_context().get_node_id()
         log = Path(mission.log) if node == mission.node else _log_of_session() / f"phyletic-{Path(mission.log).name}"
         _write_output_to(log)
-        setup = decode_from_owner(mission.setup)
+        setup = decode_to_actor(mission.setup)
         assert isinstance(setup, Setup)
-        setup = msgspec.structs.replace(setup, train=train)
+        self._mission, self._setup = mission, msgspec.structs.replace(setup, train=train)
         print(log_header(setup.worker, os.getpid(), setup.session, _host()), flush=True)
-        threading.Thread(target=self._train, args=(setup, mission), name="phyletic training", daemon=True).start()
-        return Placed(pid=os.getpid(), node=node, host=_host(), log=str(log))
+        gpus = tuple(map(str, ray.get_gpu_ids()))
+        port = _free_port() if mission.ranks > 1 and mission.rank == 0 else 0
+        return Placed(pid=os.getpid(), node=node, host=_host(), log=str(log), gpus=gpus, port=port)
+
+    def train(self, variables: Mapping[str, str]) -> None:
+        """Begin to train.
+
+        Args:
+            variables: Further environment variables.
+        """
+        os.environ.update(variables)
+        threading.Thread(target=self._train, name="phyletic training", daemon=True).start()
 
     def turn(self, answered: int, replies: bytes) -> tuple[int, bytes]:
         """Take replies and return the next request; see :meth:`Turns.turn`."""
         return self._turns.turn(answered, replies)
 
-    def _train(self, setup: Setup, mission: Mission) -> None:
-        channel = TurnChannel(self._turns)
-        status = 1
+    def _train(self) -> None:
         try:
-            status = _run(setup, mission, channel)
+            status = self._lead() if self._mission.rank == 0 else self._follow()
+            self._turns.end(encode(Ended(status)))
         except BaseException as error:
             traceback.print_exc()
             # nothing else would end the owner's wait
-            channel.give_up(error)
-        self._turns.end(encode(Ended(status)))
+            _end(self._turns, error)
+
+    def _prepare(self) -> None:
+        join_program(self._setup.program)
+        if self._mission.shared is not None:
+            self._mission.shared.check(_host())
+        if self._mission.memory_fraction is not None:
+            _limit_memory(self._mission.memory_fraction)
+
+    def _lead(self) -> int:
+        """Train as a worker of its own, or as rank 0 of a gang."""
+        mission, channel, alone = self._mission, TurnChannel(self._turns), self._mission.ranks == 1
+        self._prepare()
+        train = training_function(self._setup, channel)
+        if train is None:
+            return 1
+        checks = None if alone else lambda trial: LeaderChecks(trial, channel.announce)
+        trials = source_of_trials(self._setup, channel, checks=checks)
+        beat_from_thread(trials, self._setup.beat_seconds)
+        return work(train, trials, channel, early_error_ends=mission.first, again=alone)
+
+    def _follow(self) -> int:
+        """Train as another rank of a gang."""
+
+        def request(message: Request | Check) -> Answers | Agreed:
+            answer = decode_to_actor(self._turns.ask(encode(message)))
+            assert not isinstance(answer, Setup)
+            return answer
+
+        channel = FollowerChannel(request, partial(_end, self._turns), self._mission.rank)
+        self._prepare()
+        train = training_function(self._setup, channel)
+        if train is None:
+            return 1
+        trials = source_of_trials(
+            self._setup,
+            channel,
+            reads_only=True,
+            result=follower_result,
+            checks=lambda trial: FollowerChecks(trial, channel.agreed),
+        )
+        return work(train, trials, channel, early_error_ends=self._mission.first, again=False)
 
 
-def _run(setup: Setup, mission: Mission, channel: TurnChannel) -> int:
-    join_program(setup.program)
-    if mission.shared is not None:
-        mission.shared.check(_host())
-    if mission.memory_fraction is not None:
-        _limit_memory(mission.memory_fraction)
-    train = training_function(setup, channel)
-    if train is None:
-        return 1
-    trials = source_of_trials(setup, channel)
-    beat_from_thread(trials, setup.beat_seconds)
-    return work(train, trials, channel, early_error_ends=mission.first)
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("", 0))
+        return int(found.getsockname()[1])
 
 
 def _limit_memory(fraction: float) -> None:

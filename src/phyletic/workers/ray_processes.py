@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Mapping
@@ -11,18 +12,31 @@ from typing import Any, Literal
 
 import msgspec
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
-from ray.util.placement_group import PlacementGroup
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 import phyletic
-from phyletic.coordinator.messages import Ask, Join, Refused, Reply
+from phyletic.coordinator.messages import Ask, Fail, Join, Refused, Reply
 from phyletic.errors import StudyFailed
 from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Leaving, Said
 from phyletic.workers.ray_actor import Mission, Placed
+from phyletic.workers.ray_gang import Following, rank_variables
 from phyletic.workers.ray_workers import RayWorkers
 from phyletic.workers.run_options import RunOptions, run_variables
 from phyletic.workers.shared_folder import SharedFolder
-from phyletic.workers.wire import DISTRUSTED, TERMINATED, Answers, Ended, Setup, decode_from_actor, encode
+from phyletic.workers.wire import (
+    DISTRUSTED,
+    TERMINATED,
+    Agreed,
+    Answers,
+    Ended,
+    FromActor,
+    Request,
+    Setup,
+    decode_from_actor,
+    encode,
+)
 from phyletic.workers.worker_log import log_header, output_tail
 
 _DRAIN_SECONDS = 1.0
@@ -33,21 +47,48 @@ _AGAIN_SECONDS = 0.2
 
 
 @dataclass(eq=False)
-class _Actor:
-    """One incarnation of a worker.
+class _Rank:
+    """One actor: a worker alone, or a rank of a gang.
 
     Attributes:
-        name: The worker's name, the same for each incarnation.
-        session: Identity of this one.
         handle: Ray's handle of the actor.
-        group: Where its ranks are placed together; None for a single actor.
         call: The outstanding call; None before the first and after the last.
         placed: Where it runs; None until Ray has placed it.
         answered: Number of the request that the last replies were for.
         replies: The last replies, in case the call must be repeated.
         asked: Number of the latest request.
         again: When to repeat a call that did not reach the actor; None if none is to be repeated.
-        died: How the actor died; empty while it lives.
+    """
+
+    handle: Any
+    call: Any = None
+    placed: Placed | None = None
+    answered: int = 0
+    replies: bytes = b""
+    asked: int = 0
+    again: float | None = None
+
+    def turn(self) -> None:
+        """Call for the next request, with the replies to the last one."""
+        self.call = self.handle.turn.remote(self.answered, self.replies)
+
+    def answer(self, message: Answers | Agreed) -> None:
+        """Answer the latest request."""
+        self.answered, self.replies = self.asked, encode(message)
+        self.turn()
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One incarnation of a worker.
+
+    Attributes:
+        name: The worker's name, the same for each incarnation.
+        session: Identity of this one.
+        ranks: Its actors, rank 0 first.
+        group: Where its ranks are placed together; None for a single actor.
+        following: What the other ranks wait for.
+        died: How it died, for a person; empty while it lives.
         preempted: Whether it died because its node was taken away.
         status: The exit status that it would have; None until its training has ended.
         leaving: Whether its node is about to go.
@@ -55,18 +96,17 @@ class _Actor:
 
     name: str
     session: str
-    handle: Any
-    group: PlacementGroup | None = None
-    call: Any = None
-    placed: Placed | None = None
-    answered: int = 0
-    replies: bytes = b""
-    asked: int = 0
-    again: float | None = None
+    ranks: list[_Rank]
+    group: PlacementGroup | None
+    following: Following
     died: str = ""
     preempted: bool = False
     status: int | None = None
     leaving: bool = False
+
+    @property
+    def leader(self) -> _Rank:
+        return self.ranks[0]
 
 
 class RayProcesses:
@@ -84,29 +124,42 @@ class RayProcesses:
         self, setup: Setup, workers: RayWorkers, options: RunOptions, logs: Path, shared: SharedFolder | None
     ) -> None:
         self._setup = setup
-        self._workers = workers
         self._options = options
+        self._ray = workers
         self._logs = logs
         self._shared = shared
         self._node = ray.get_runtime_context().get_node_id()
-        self._actors: dict[int, _Actor] = {}
+        self._workers: dict[int, _Worker] = {}
         self._begun: set[int] = set()
         self._looked = time.monotonic()
         self._class = ray.remote(_actor_class())
         self._training = ray.put(setup.train)
 
     def start(self, place: int) -> Join:
-        """Ask Ray for an actor; see :meth:`Processes.start`."""
+        """Ask Ray for a worker's actors; see :meth:`Processes.start`."""
         name, session = f"worker-{place}", secrets.token_hex(16)
+        group = None
         try:
-            handle = self._create(place)
+            if self._ray.gang > 1:
+                group = placement_group([self._ray.needs] * self._ray.gang, strategy=self._ray.placement)
+            ranks = [_Rank(self._create(place, group, rank)) for rank in range(self._ray.gang)]
         except (RayError, ValueError) as error:
             raise StudyFailed(f"{name} could not be started: {error}") from error
-        self._actors[place] = _Actor(name, session, handle)
+        self._workers[place] = _Worker(name, session, ranks, group, Following(self._ray.gang - 1))
         return Join(session=session, worker=name)
 
-    def _create(self, place: int) -> Any:
-        workers = self._workers
+    def _create(self, place: int, group: PlacementGroup | None, rank: int) -> Any:
+        """Ask Ray for an actor.
+
+        Args:
+            place: The worker's place.
+            group: Where its ranks are placed together.
+            rank: The rank.
+        """
+        workers = self._ray
+        strategy: Any = "SPREAD" if workers.placement == "SPREAD" else "DEFAULT"
+        if group is not None:
+            strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
         options: dict[str, Any] = {
             "num_cpus": workers.num_cpus,
             "num_gpus": workers.num_gpus,
@@ -114,7 +167,7 @@ class RayProcesses:
             # a restarted actor would be a session that never joined
             "max_restarts": 0,
             "max_task_retries": 0,
-            "scheduling_strategy": "SPREAD" if workers.placement == "SPREAD" else "DEFAULT",
+            "scheduling_strategy": strategy,
         }
         if workers.runtime_env:
             options["runtime_env"] = dict(workers.runtime_env)
@@ -123,27 +176,33 @@ class RayProcesses:
 
     def begin(self, place: int) -> None:
         """Send a worker its mission, which waits until Ray has placed it."""
-        actor = self._actors[place]
-        setup = msgspec.structs.replace(self._setup, worker=actor.name, session=actor.session, train=b"")
-        mission = Mission(
-            setup=encode(setup),
-            log=str(self._log(place)),
-            node=self._node,
-            shared=self._shared,
-            first=place not in self._begun,
-            memory_fraction=self._workers.memory_fraction,
-        )
-        actor.call = actor.handle.begin.remote(mission, self._training)
+        worker = self._workers[place]
+        setup = msgspec.structs.replace(self._setup, worker=worker.name, session=worker.session, train=b"")
+        for rank, actor in enumerate(worker.ranks):
+            mission = Mission(
+                setup=encode(setup),
+                log=str(self._log(place, rank)),
+                node=self._node,
+                shared=self._shared,
+                first=place not in self._begun,
+                memory_fraction=self._ray.memory_fraction,
+                rank=rank,
+                ranks=len(worker.ranks),
+            )
+            actor.call = actor.handle.begin.remote(mission, self._training)
 
     def poll(self, seconds: float) -> list[Event]:
         """Wait for requests, deaths or some seconds; see :meth:`Processes.poll`."""
-        events: list[Event] = self._departures()
+        events = [*self._departures(), *self._apart()]
         now = time.monotonic()
-        for actor in self._actors.values():
-            if actor.again is not None and now >= actor.again:
-                actor.again = None
-                self._call(actor)
-        calls = {actor.call: place for place, actor in self._actors.items() if actor.call is not None}
+        calls: dict[Any, tuple[int, int]] = {}
+        for place, worker in self._workers.items():
+            for number, rank in enumerate(worker.ranks):
+                if rank.again is not None and now >= rank.again:
+                    rank.again = None
+                    rank.turn()
+                if rank.call is not None:
+                    calls[rank.call] = (place, number)
         if not calls:
             time.sleep(min(seconds, _AGAIN_SECONDS))
             return events
@@ -151,24 +210,28 @@ class RayProcesses:
         if ready and len(calls) > 1:
             ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in ready:
-            events += self._take(calls[call], self._actors[calls[call]])
+            events += self._take(*calls[call])
         return events
 
     def send(self, place: int, replies: tuple[Reply, ...]) -> None:
         """Call an actor with the replies to its request; see :meth:`Processes.send`."""
-        actor = self._actors[place]
-        actor.answered, actor.replies = actor.asked, encode(Answers(replies))
-        self._call(actor)
+        worker = self._workers[place]
+        worker.leader.answer(Answers(replies))
+        worker.following.answered(replies, time.monotonic())
+        self._answer_followers(worker)
 
     def kill(self, place: int) -> tuple[list[Event], End]:
-        """End an actor; see :meth:`Processes.kill`."""
-        actor = self._actors.pop(place)
+        """End a worker's actors; see :meth:`Processes.kill`."""
+        worker = self._workers[place]
         events: list[Event] = []
-        if actor.call is not None and not actor.died:
-            ready, _ = ray.wait([actor.call], timeout=0)
-            events = [event for event in self._take(place, actor) if not isinstance(event, Died)] if ready else []
-        ray.kill(actor.handle)
-        return events, self._end(place, actor)
+        if worker.leader.call is not None and not worker.died and ray.wait([worker.leader.call], timeout=0)[0]:
+            events = [event for event in self._take(place, 0) if isinstance(event, (Said, Broke))]
+        for rank in worker.ranks:
+            ray.kill(rank.handle)
+        if worker.group is not None:
+            remove_placement_group(worker.group)
+        del self._workers[place]
+        return events, _end(worker)
 
     def is_suspended(self, place: int) -> bool:
         """Return False: nothing tells whether a process elsewhere is suspended."""
@@ -176,7 +239,7 @@ class RayProcesses:
 
     def beginning(self, place: int) -> str:
         """Say whether Ray has placed a worker, and what it may be doing."""
-        placed = self._actors[place].placed
+        placed = self._workers[place].leader.placed
         if placed is None:
             return "Ray has no room for it yet; `ray status` shows what is free"
         return f"it still imports, loads its data, or hangs; its output is in {placed.log} on node {placed.host}"
@@ -187,73 +250,103 @@ class RayProcesses:
 
     def close(self) -> None:
         """End the actors that are left."""
-        for place in list(self._actors):
+        for place in list(self._workers):
             self.kill(place)
 
-    def _log(self, place: int) -> Path:
-        return self._logs / f"worker-{place}.log"
+    def _log(self, place: int, rank: int = 0) -> Path:
+        return self._logs / (f"worker-{place}-rank-{rank}.log" if rank else f"worker-{place}.log")
 
-    def _call(self, actor: _Actor) -> None:
-        actor.call = actor.handle.turn.remote(actor.answered, actor.replies)
-
-    def _take(self, place: int, actor: _Actor) -> list[Event]:
+    def _take(self, place: int, number: int) -> list[Event]:
         """Take the result of an actor's call.
 
         Args:
-            place: The actor's place.
-            actor: The actor.
+            place: The worker's place.
+            number: The actor's rank.
         """
-        call, actor.call = actor.call, None
+        worker = self._workers[place]
+        rank = worker.ranks[number]
+        call, rank.call = rank.call, None
         try:
             result = ray.get(call)
         except ActorUnavailableError:
-            actor.again = time.monotonic() + _AGAIN_SECONDS
+            # it may be well: a call may be repeated, and a dead actor raises another error
+            rank.again = time.monotonic() + _AGAIN_SECONDS
             return []
-        except RayTaskError as error:
-            return [Broke(place, _refusal(actor, error))]
         except RayActorError as error:
             if error.actor_init_failed:
-                return [Broke(place, _refusal(actor, error))]
-            actor.died, actor.preempted = _how(error), isinstance(error, ActorDiedError) and error.preempted
+                return [Broke(place, _refusal(worker, error))]
+            worker.died = (f"rank {number} " if len(worker.ranks) > 1 else "") + _how(error)
+            worker.preempted = isinstance(error, ActorDiedError) and error.preempted
             return [Died(place)]
         except RayError as error:
-            # the actor can never be placed, or its environment cannot be made
-            return [Broke(place, _refusal(actor, error))]
+            # the actor raised before it trained, can never be placed, or its environment cannot be made
+            return [Broke(place, _refusal(worker, error))]
         if isinstance(result, Placed):
-            self._note_placed(place, actor, result)
-            self._call(actor)
+            self._note_placed(place, number, result)
             return []
-        actor.asked, message = result[0], decode_from_actor(result[1])
-        if isinstance(message, Ended):
-            actor.status = message.status
-            return [Died(place)]
-        if isinstance(message, Refused):
-            return [Broke(place, msgspec.structs.replace(message, message=f"{actor.name}: {message.message}"))]
-        if any(isinstance(command, Ask) for command in message.commands):
-            self._begun.add(place)
-        return [Said(place, message.commands)]
+        rank.asked, message = result[0], decode_from_actor(result[1])
+        return self._heed(place, number, message)
 
-    def _note_placed(self, place: int, actor: _Actor, placed: Placed) -> None:
-        actor.placed = placed
-        log = self._log(place)
+    def _heed(self, place: int, number: int, message: FromActor) -> list[Event]:
+        """Heed what a rank said.
+
+        Args:
+            place: The worker's place.
+            number: The rank.
+            message: What it said.
+        """
+        worker = self._workers[place]
+        match message:
+            case Ended(status):
+                if number and status == 0:
+                    return []  # rank 0 says when all have ended
+                worker.status = status
+                return [Died(place)]
+            case Refused():
+                return [Broke(place, msgspec.structs.replace(message, message=f"{worker.name}: {message.message}"))]
+            case Agreed():
+                worker.following.announced(message)
+                worker.leader.answer(Answers(()))
+                self._answer_followers(worker)
+                return []
+            case Request(commands) if number == 0:
+                worker.following.led(commands)
+                if any(isinstance(command, Ask) for command in commands):
+                    self._begun.add(place)
+                return [Said(place, commands)]
+            case Request(commands) if any(isinstance(command, Fail) for command in commands):
+                # it says so for all, and the others may wait for it in a collective
+                worker.died, worker.status = f"ended, since rank {number} raised an exception", TERMINATED
+                return [Said(place, commands), Died(place)]
+        worker.following.waits(number, message)
+        self._answer_followers(worker)
+        return []
+
+    def _answer_followers(self, worker: _Worker) -> None:
+        for number, answer in worker.following.ready():
+            worker.ranks[number].answer(answer)
+
+    def _note_placed(self, place: int, number: int, placed: Placed) -> None:
+        """Note where an actor runs; once all ranks of the worker are placed, they begin to train.
+
+        Args:
+            place: The worker's place.
+            number: The actor's rank.
+            placed: Where it runs.
+        """
+        worker = self._workers[place]
+        worker.ranks[number].placed = placed
+        log = self._log(place, number)
         if placed.log != str(log):
-            header = log_header(actor.name, placed.pid, actor.session, placed.host, placed.log)
-            with log.open("a") as file:
+            header = log_header(worker.name, placed.pid, worker.session, placed.host, placed.log)
+            with contextlib.suppress(OSError), log.open("a") as file:  # the worker lives even without its header
                 file.write(f"{header}\n")
-
-    def _end(self, place: int, actor: _Actor) -> End:
-        """Return how an actor ended."""
-        kinds: dict[int | None, Literal["well", "asked", "distrusted"]] = {
-            0: "well",
-            TERMINATED: "asked",
-            DISTRUSTED: "distrusted",
-        }
-        kind = "asked" if actor.preempted else kinds.get(actor.status, "badly")
-        how = actor.died or ("was killed" if actor.status is None else f"ended with status {actor.status}")
-        if actor.placed is None:
-            return End(epitaph=f"{actor.name}, which Ray had not placed, {how}", kind=kind)
-        where = f"(pid {actor.placed.pid} on node {actor.placed.host})"
-        return End(epitaph=f"{actor.name} {where} {how}; its output is in {actor.placed.log}", kind=kind)
+        everywhere = [rank.placed for rank in worker.ranks if rank.placed is not None]
+        if len(everywhere) == len(worker.ranks):
+            variables = rank_variables(everywhere) if len(everywhere) > 1 else [{}]
+            for rank, each in zip(worker.ranks, variables, strict=True):
+                rank.handle.train.remote(each)
+                rank.turn()
 
     def _departures(self) -> list[Event]:
         """Return the workers whose nodes are about to go, each once."""
@@ -263,11 +356,37 @@ class RayProcesses:
         self._looked = now
         going = ray._private.state.state.get_draining_nodes()
         found: list[Event] = []
-        for place, actor in self._actors.items():
-            if actor.placed is not None and actor.placed.node in going and not actor.leaving:
-                actor.leaving = True
+        for place, worker in self._workers.items():
+            if not worker.leaving and any(rank.placed and rank.placed.node in going for rank in worker.ranks):
+                worker.leaving = True
                 found.append(Leaving(place))
         return found
+
+    def _apart(self) -> list[Event]:
+        """Return the deaths of gangs whose ranks have lost each other."""
+        found: list[Event] = []
+        for place, worker in self._workers.items():
+            how = worker.following.apart(time.monotonic())
+            if how and not worker.died:
+                worker.died = f"was killed, since {how}"
+                found.append(Died(place))
+        return found
+
+
+def _end(worker: _Worker) -> End:
+    """Return how a worker ended."""
+    kinds: dict[int | None, Literal["well", "asked", "distrusted", "badly"]] = {
+        0: "well",
+        TERMINATED: "asked",
+        DISTRUSTED: "distrusted",
+    }
+    kind = kinds.get(TERMINATED if worker.preempted else worker.status, "badly")
+    how = worker.died or ("was killed" if worker.status is None else f"ended with status {worker.status}")
+    placed = worker.leader.placed
+    if placed is None:
+        return End(epitaph=f"{worker.name}, for which Ray had no room yet, {how}", kind=kind)
+    where = f"(pid {placed.pid} on node {placed.host})"
+    return End(epitaph=f"{worker.name} {where} {how}; its output is in {placed.log}", kind=kind)
 
 
 def _actor_class() -> type:
@@ -289,6 +408,9 @@ def _actor_class() -> type:
             self._worker = RayWorker()
             return self._worker.begin(mission, train)
 
+        def train(self, variables: Mapping[str, str]) -> None:
+            self._worker.train(variables)
+
         def turn(self, answered: int, replies: bytes) -> Any:
             return self._worker.turn(answered, replies)
 
@@ -302,6 +424,6 @@ def _how(error: RayActorError) -> str:
     return f"died: {cause or text}"[:_LONGEST_CAUSE]
 
 
-def _refusal(actor: _Actor, error: RayError) -> Refused:
+def _refusal(worker: _Worker, error: RayError) -> Refused:
     """Return an error that ends the run."""
-    return Refused(error=StudyFailed.__name__, message=f"{actor.name} could not begin: {error}")
+    return Refused(error=StudyFailed.__name__, message=f"{worker.name} could not begin: {error}")

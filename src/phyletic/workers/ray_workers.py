@@ -72,6 +72,8 @@ class RayWorkers(msgspec.Struct, frozen=True):
                 check_number(f"resources[{name!r}]", amount, above=0)
         if self.runtime_env is not None:
             check_mapping("runtime_env", self.runtime_env, 'a dictionary such as {"working_dir": "."}, or None')
+        if self.gang > 1 and not self.needs:
+            raise InvalidArgument("num_cpus", self.num_cpus, "above 0 with a gang, unless it needs other resources")
         check_one_of("placement", self.placement, _PLACEMENTS if self.gang > 1 else _PLACEMENTS[:2])
         if self.memory_fraction is not None:
             check_number("memory_fraction", self.memory_fraction, above=0, most=1)

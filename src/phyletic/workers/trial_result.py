@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -14,6 +15,9 @@ from phyletic.space import Space
 from phyletic.workers.apply import drift
 from phyletic.workers.attempt import PREEMPTED, Attempt
 from phyletic.workers.named_settings import unheeded
+
+MakeResult: TypeAlias = Callable[[Attempt, Space, Callable[[Attempt], CheckpointReference | None]], Tell | None]
+"""A function such as :func:`result_of`."""
 
 
 def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], CheckpointReference | None]) -> Tell | None:

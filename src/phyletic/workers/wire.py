@@ -10,7 +10,7 @@ import contextlib
 import signal
 import socket
 import struct
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -72,25 +72,54 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     status: int
 
 
+class Agreed(msgspec.Struct, frozen=True, tag=True):
+    """What rank 0 of a gang announces to the others.
+
+    Attributes:
+        trial: Number of the trial that they train.
+        check: The check, counted from 1 within the trial, that this is about.
+        stop: The reason to stop there; empty to go on.
+        following: The next check that an announcement is about.
+    """
+
+    trial: int
+    check: int
+    stop: str
+    following: int
+
+
+class Check(msgspec.Struct, frozen=True, tag=True):
+    """Another rank has come to a check, and waits for what rank 0 announces about it."""
+
+    trial: int
+    check: int
+
+
+FromActor: TypeAlias = Request | Refused | Ended | Agreed | Check
+"""What an actor says to its owner."""
+
 _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(Request | Refused)
-_from_actor = msgspec.msgpack.Decoder(Request | Refused | Ended)
+_from_actor = msgspec.msgpack.Decoder(FromActor)
 _from_owner = msgspec.msgpack.Decoder(Setup | Answers)
+_to_actor = msgspec.msgpack.Decoder(Setup | Answers | Agreed)
 
 
-def encode(message: Setup | Request | Refused | Answers | Ended) -> bytes:
+def encode(message: Setup | Answers | FromActor) -> bytes:
     """Return a message's bytes."""
     return _encoder.encode(message)
 
 
-def decode_from_actor(payload: bytes) -> Request | Refused | Ended:
+def decode_from_actor(payload: bytes) -> FromActor:
     """Return the message that an actor sent."""
-    return _from_actor.decode(payload)
+    message: FromActor = _from_actor.decode(payload)
+    return message
 
 
-def decode_from_owner(payload: bytes) -> Setup | Answers:
-    """Return the message that an owner sent."""
-    return _from_owner.decode(payload)
+def decode_to_actor(payload: bytes) -> Setup | Answers | Agreed:
+    """Return the message that an owner sent to an actor."""
+    message: Setup | Answers | Agreed = _to_actor.decode(payload)
+    return message
 
 
 def _framed(message: Setup | Request | Refused | Answers) -> bytes:

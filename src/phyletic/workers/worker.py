@@ -17,9 +17,11 @@ from phyletic.coordinator.messages import Refused
 from phyletic.records.encodings import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import worth_another_attempt
+from phyletic.workers.gang import FollowerBlobs
 from phyletic.workers.loop import Trials
 from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.pickling import unpack
+from phyletic.workers.trial_result import MakeResult, result_of
 from phyletic.workers.wire import DISTRUSTED, TERMINATED, Setup
 
 
@@ -57,14 +59,32 @@ def training_function(setup: Setup, channel: WorkerChannel) -> Callable[..., obj
         return None
 
 
-def source_of_trials(setup: Setup, channel: WorkerChannel) -> Trials:
-    """Return a worker's source of trials."""
+def source_of_trials(
+    setup: Setup,
+    channel: WorkerChannel,
+    *,
+    reads_only: bool = False,
+    result: MakeResult = result_of,
+    checks: Callable[[int], Callable[[str], str]] | None = None,
+) -> Trials:
+    """Return a worker's source of trials.
+
+    Args:
+        setup: What the owner sent.
+        channel: Reaches the coordinator.
+        reads_only: Whether this process only reads checkpoints.
+        result: As for :class:`Trials`.
+        checks: As for :class:`Trials`.
+    """
+    blobs = blobs_at(os.fsdecode(setup.checkpoints))
     return Trials(
         channel,
-        store=Checkpoints(blobs_at(os.fsdecode(setup.checkpoints))),
+        store=Checkpoints(FollowerBlobs(blobs) if reads_only else blobs),
         space=Space.from_json(setup.space),
         session=lambda: setup.session,
         reload=setup.reload,
+        result=result,
+        checks=checks,
     )
 
 
@@ -80,7 +100,12 @@ def beat_from_thread(trials: Trials, seconds: float) -> None:
 
 
 def work(
-    train: Callable[..., object], trials: Trials, channel: WorkerChannel, *, early_error_ends: bool = False
+    train: Callable[..., object],
+    trials: Trials,
+    channel: WorkerChannel,
+    *,
+    early_error_ends: bool = False,
+    again: bool = True,
 ) -> int:
     """Call the training function until there are no more trials, and return the exit status of the worker.
 
@@ -93,6 +118,7 @@ def work(
         trials: The source of trials.
         channel: Reaches the coordinator.
         early_error_ends: Whether an exception before this worker's first trial ends the run, and not only the worker.
+        again: Whether the function may be called anew in this process after an exception.
     """
     failed_at = -1
     while True:
@@ -115,7 +141,7 @@ def work(
                 return 1
             if trials.finished is not None or channel.asked == asked:
                 return 1
-            if channel.told == failed_at or isinstance(error, MemoryError) or "CUDA error" in str(error):
+            if not again or channel.told == failed_at or isinstance(error, MemoryError) or "CUDA error" in str(error):
                 return DISTRUSTED
             failed_at = channel.told
             # free the objects in the exception's frames, such as a model, before the next one is built
