@@ -30,6 +30,7 @@ NAMES = [
     "PBT",
     "Perturb",
     "RandomSearch",
+    "RayWorkers",
     "Resample",
     "Schedule",
     "Space",

@@ -133,6 +133,12 @@ MADE: Calls = {
     "ExploreOnly": (ph.ExploreOnly, {**BY_INTERVAL, "population": 4, "explore": ph.Perturb()}),
     "RandomSearch": (ph.RandomSearch, {**BY_INTERVAL, "population": 4}),
     "GridSearch": (ph.GridSearch, {**BY_INTERVAL, "points": 3, "population": None}),
+    "RayWorkers": (
+        ph.RayWorkers,
+        {"count": 4, "num_cpus": 1, "num_gpus": 1, "resources": None, "runtime_env": None, "placement": "PACK",
+         "gang": 1, "memory_fraction": 0.5},
+    ),
+    "RayWorkers elastic": (ph.RayWorkers, {"min": 2, "max": 4}),
     "StudyDefinition": (ph.StudyDefinition, {**DEFINITION, "initial": [{"x": 0.5}]}),
     "suggest": (ph.suggest, {"definition": DEFINITION, "trials": [], "k": 2, "seed": 0}),
     "early_stop": (ph.early_stop, {"definition": DEFINITION, "trials": []}),

@@ -26,8 +26,9 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.errors import NotFound
 from phyletic.records import Decision, Lease, Trial, TrialState
+from phyletic.workers.attempt import PREEMPTED
 from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Patience, Start, Starting
+from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Outcome, Patience, Start, Starting
 
 BADLY = End(epitaph="worker-0 (pid 10) was killed by signal 9 (SIGKILL)")
 
@@ -269,11 +270,44 @@ def test_a_worker_that_does_not_ask_is_reported_at_doubling_intervals() -> None:
         told.now += 1.0
         for line in lines(told.fleet.turn(told.now, lambda place: False)):
             announced.append(told.now - began)
-            assert all(part in line for part in ("worker-0 (pid 10)", f"{announced[-1]:.0f} s", "worker-0.log"))
+            assert all(part in line for part in ("worker-0 (pid 10)", f"{announced[-1]:.0f} s"))
     assert announced == [61, 121, 241, 481]
     # after it has asked, a late answer is not its fault
     told.say(Ask(session=session))
     assert told.after(1000) == []
+
+
+def test_a_worker_whose_machine_is_about_to_go_hands_back_and_its_place_goes_on_elsewhere() -> None:
+    told = Told(2)
+    leaving, staying = told.start(0), told.start(1)
+    granted, other = told.run_a_trial(leaving, 0), told.run_a_trial(staying, 1, number=4)
+    told.fleet.leaving(0)
+    beats = [Heartbeat(lease=one.lease, step=1) for one in (granted, other)]
+    for place, beat in enumerate(beats):
+        told.say(beat, place=place)
+    stop = Done(stop=PREEMPTED)
+    assert told.decide(Done(), Done())[1] == [Answer(0, (stop,)), Answer(1, (Done(),))]
+    # its next ask gets nothing, and does not end the run
+    told.say(tell(granted), Ask(session=leaving), place=0)
+    commands, instructions = told.decide(Done())
+    assert commands == (tell(granted),)
+    [answer] = instructions
+    assert isinstance(answer.replies[1], Finished)
+    assert told.end(End(epitaph="worker-0 ended", kind="well")) == []
+    assert told.fleet.outcome == Outcome()
+    told.now += 0.01
+    assert told.turn() == [Start(0)]
+
+
+def test_a_worker_that_dies_with_its_machine_as_announced_is_not_lost() -> None:
+    told = Told()
+    session = told.start()
+    told.run_a_trial(session)
+    told.fleet.leaving(0)
+    told.end()
+    commands, _ = told.decide(Done())
+    assert commands == (Leave(session=session, lost=False, error=BADLY.epitaph),)
+    assert told.fleet.outcome.lost == 0
 
 
 def test_time_while_this_process_was_suspended_counts_against_no_worker() -> None:
