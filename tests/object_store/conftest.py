@@ -1,4 +1,4 @@
-"""A server for the tests of object stores: they are skipped unless `make test-object-store` installed what they need."""
+"""A server for the tests of object stores; `make test-object-store` installs what they need."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import threading
 
 import pytest
 from object_server import BUCKET
@@ -17,8 +18,8 @@ from phyletic.checkpoints.object_store import ObjectStore  # noqa: E402
 from phyletic.testing.blobs import (  # noqa: E402
     BlobsConformance,
     CachedBlobsConformance,
-    RemoteBlobsConformance,
 )
+from phyletic.testing.object_stores import ObjectBlobsConformance  # noqa: E402
 
 
 class _Objects:
@@ -98,19 +99,48 @@ class _S3(_Objects):
     def fail(self, fault):
         self.proxy.next(fault)
 
+    def fail_at(self, count, fault):
+        self.begun, self.count = len(self.proxy.requests), count
+        first, lock = self.begun + count, threading.Lock()
+        left = [fault]
+
+        def fail(method, path):
+            with lock:
+                return left.pop() if left and len(self.proxy.requests) > first else None
+
+        self.proxy.fault = fail
+
+    def failed(self):
+        return len(self.proxy.requests) > self.begun + self.count
+
+    def fail_always(self, fault):
+        self.proxy.fault = lambda method, path: fault or None
+
+    def skew(self, seconds):
+        self.proxy.skew = seconds
+
+    def ignore_conditions(self):
+        self.proxy.unconditional = True
+
     def transferred(self):
         return self.proxy.sent
 
 
-class TestS3(_S3, RemoteBlobsConformance):
+class TestS3(_S3, ObjectBlobsConformance):
     def make(self, tmp_path):
         return ObjectBlobs(self.store(), part=1 << 20)
 
+    def impatient(self, tmp_path):
+        return ObjectBlobs(ObjectStore(self.address, 0.2))
 
-class TestCachedS3(_S3, CachedBlobsConformance, RemoteBlobsConformance):
+
+class TestCachedS3(_S3, CachedBlobsConformance, ObjectBlobsConformance):
     def make(self, tmp_path, limit=10**9):
         self.folder = tmp_path / "cache"
         return CachedBlobs(ObjectBlobs(self.store(), part=1 << 20), self.folder, limit)
+
+    def impatient(self, tmp_path):
+        return CachedBlobs(ObjectBlobs(ObjectStore(self.address, 0.2)), tmp_path / "cache")
 
     def damage(self, blobs, key, change):
         super().damage(blobs, key, change)

@@ -89,7 +89,7 @@ class Proxy:
         behind: The server's port.
         port: Its own.
         requests: Method and path of each request that came.
-        sent: Bytes of objects that it sent in answer to GET.
+        sent: Bytes of parts of checkpoints that it sent.
         received: Bytes of bodies that came with PUT.
         fault: Called with the method and the path; returns what goes wrong, or None. ``"503"``, ``"expired"`` and
             ``"denied"`` are answers; ``"lose"``: the request has its effect, and its answer is lost; ``"hang up"``: the
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        proxy.sent += len(content) if self.command == "GET" and status < 300 else 0
+        proxy.sent += len(content) if self.command == "GET" and re.search(r"/\d+$", self.path) else 0
         self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self._hang_up()

@@ -14,7 +14,7 @@ import errno
 import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from phyletic import disk
@@ -22,7 +22,7 @@ from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.checkpoint_names import PACKED
 from phyletic.checkpoints.folder import MANIFEST
 from phyletic.checkpoints.object_manifest import ObjectManifest, StoredBlob, StoredPart, decoded
-from phyletic.checkpoints.object_store import AT_ONCE, ObjectStore, digest_of_part, in_order
+from phyletic.checkpoints.object_store import ObjectStore, digest_of_part, in_order
 from phyletic.errors import CheckpointDamaged
 from phyletic.failpoints import failpoint
 
@@ -194,7 +194,7 @@ class ObjectBlobs:
                 disk.make_folder(str(place.parent), durable=False)
                 disk.write_parts(disk.create_file(place, 0o600), _first(content, blob.size), durable=False)
 
-    def _bytes(self, id: str, manifest: ObjectManifest, blobs: list[StoredBlob]) -> Iterator[memoryview]:
+    def _bytes(self, id: str, manifest: ObjectManifest, blobs: list[StoredBlob]) -> Generator[memoryview]:
         """Yield the bytes of blobs, reading a few parts ahead.
 
         Args:
@@ -402,7 +402,7 @@ def _first(content: Iterator[memoryview], size: int) -> Iterator[memoryview]:
         yield piece
 
 
-def _equal(one: Iterable[memoryview], other: Iterator[memoryview]) -> bool:
+def _equal(one: Iterable[memoryview], other: Generator[memoryview]) -> bool:
     """Whether two iterators yield the same bytes, however they are cut.
 
     Args:
@@ -410,7 +410,7 @@ def _equal(one: Iterable[memoryview], other: Iterator[memoryview]) -> bool:
         other: The second.
     """
     left = memoryview(b"")
-    with contextlib.closing(other):  # type: ignore[type-var]
+    with contextlib.closing(other):
         for piece in one:
             while piece:
                 if not left:

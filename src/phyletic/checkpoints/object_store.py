@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -272,7 +272,7 @@ def _reason(error: BaseException) -> tuple[str, str]:
     return code, shown[:_LONGEST_REASON]
 
 
-def in_order(call: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_order(call: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """Yield the results of a function in the order of its items, computing a few of them ahead in threads.
 
     Example:

@@ -54,6 +54,7 @@ def run(
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
+    address = "" if options.count == 0 else _address(study, options.count)
     interrupts = Interrupts(study.identity.uuid, once=options.count == 0)
     with LiveDisplay(verbose=options.verbose) as display:
         if study.control.budget.unlimited:
@@ -84,7 +85,7 @@ def run(
                     train,
                     options,
                     space=study.identity.space,
-                    checkpoints=study.checkpoints.address,
+                    checkpoints=address,
                     logs=study.logs,
                     announce=display.line,
                     interrupts=interrupts,
@@ -105,6 +106,22 @@ def run(
     call_back(callbacks, study, "finished")
     _summarise(study, shown.latest, display)
     return _ended(study, interrupts, display, on_signal)
+
+
+def _address(study: Study, workers: int) -> str:
+    """Return the address at which workers in other processes find the checkpoints.
+
+    Args:
+        study: The study.
+        workers: How many there are to be.
+
+    Raises:
+        InvalidArgument: No other process can reach them.
+    """
+    try:
+        return study.checkpoints.address
+    except CheckpointError as error:
+        raise InvalidArgument("workers", workers, f"0: {error}") from None
 
 
 def _ended(study: Study, interrupts: Interrupts, display: LiveDisplay, on_signal: Literal["raise", "return"]) -> Ending:

@@ -33,6 +33,20 @@ __all__ = ["BlobsConformance", "CachedBlobsConformance", "RemoteBlobsConformance
 
 _A, _B, _C = "a" * 32, "0123456789abcdef" * 2, "c" * 32
 _STATE = f"{_A}.safetensors"
+_KILLED_AT = """
+import os, signal, sys
+from phyletic.checkpoints import Checkpoints, blobs_at
+from phyletic.failpoints import armed
+left = int(sys.argv[3])
+def step(name):
+    global left
+    left -= name.startswith(sys.argv[4])
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoints = Checkpoints(blobs_at(sys.argv[1]))
+with armed(step):
+    checkpoints.publish(sys.argv[2], {"content": bytes(int(sys.argv[5]))})
+"""
 _KILLED = """
 import os, signal, sys
 from phyletic.checkpoints import blobs_at
@@ -53,9 +67,13 @@ class BlobsConformance(ABC):
     Attributes:
         one_kind: Whether the blobs keep all of an id together, so that it is a state or a user's own files, as every
             checkpoint is, and cannot be both.
+        steps: How the names of the failpoints begin at which a process is killed while it publishes.
+        publish_bytes: Bytes that it publishes.
     """
 
     one_kind = False
+    steps = "disk."
+    publish_bytes = 1000
 
     @abstractmethod
     def make(self, tmp_path: Path) -> Blobs:
@@ -192,6 +210,27 @@ class BlobsConformance(ABC):
             assert not blobs.exists(key)
         blobs.put([(key, [b"whole"]) for key in keys])
         assert [blobs.get(key).read_bytes() for key in keys] == [b"whole", b"whole"]
+
+    def test_a_process_killed_at_each_step_of_publishing_leaves_all_or_nothing(self, blobs: Blobs) -> None:
+        try:
+            address = blobs.address
+        except CheckpointError:
+            return  # no other process can reach them
+        checkpoints, state = Checkpoints(blobs), {"content": bytes(self.publish_bytes)}
+        for count in range(1, 1000):
+            id = f"{count:032x}"
+            arguments = [sys.executable, "-c", _KILLED_AT, address, id, str(count), self.steps, str(self.publish_bytes)]
+            ended = subprocess.run(arguments, capture_output=True, text=True)
+            there = checkpoints.exists(id)
+            # another attempt publishes the same, or finds that it is
+            checkpoints.verify(checkpoints.publish(id, state))
+            checkpoints.delete(id)
+            if ended.returncode == 0:
+                break
+            assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert there
+        assert count > 2, "there are steps to be killed at"
+        assert checkpoints.ids() == []
 
     def test_an_address_leads_to_the_same_blobs(self, blobs: Blobs) -> None:
         try:
