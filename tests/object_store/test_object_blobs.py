@@ -18,6 +18,7 @@ from phyletic.checkpoints.object_store import ObjectStore  # noqa: E402
 from phyletic.testing.blobs import (  # noqa: E402
     BlobsConformance,
     CachedBlobsConformance,
+    RemoteBlobsConformance,
 )
 from phyletic.testing.object_stores import ObjectBlobsConformance  # noqa: E402
 
@@ -134,13 +135,12 @@ class TestS3(_S3, ObjectBlobsConformance):
         return ObjectBlobs(ObjectStore(self.address, 0.2))
 
 
-class TestCachedS3(_S3, CachedBlobsConformance, ObjectBlobsConformance):
+class TestCachedS3(_S3, CachedBlobsConformance, RemoteBlobsConformance):
+    steps, publish_bytes = "objects.", 40 << 20
+
     def make(self, tmp_path, limit=10**9):
         self.folder = tmp_path / "cache"
         return CachedBlobs(ObjectBlobs(self.store(), part=1 << 20), self.folder, limit)
-
-    def impatient(self, tmp_path):
-        return CachedBlobs(ObjectBlobs(ObjectStore(self.address, 0.2)), tmp_path / "cache")
 
     def damage(self, blobs, key, change):
         super().damage(blobs, key, change)
