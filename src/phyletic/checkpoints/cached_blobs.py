@@ -61,10 +61,14 @@ class CachedBlobs:
         remote: The blobs elsewhere. Whether a blob exists is always asked there.
         folder: The cache.
         limit: Bytes that the cache may have. What is in use may exceed it.
+        address: From which another process makes the same blobs with the same cache; by default that of ``remote``.
     """
 
-    def __init__(self, remote: RemoteBlobs, folder: str | Path, limit: int = 10_000_000_000) -> None:
+    def __init__(
+        self, remote: RemoteBlobs, folder: str | Path, limit: int = 10_000_000_000, address: str | None = None
+    ) -> None:
         self._remote, self._folder, self._limit = remote, Path(folder).absolute(), limit
+        self._address = address
         self._locks = CacheLocks(self._folder)
         self._lock = self._locks.threads
         self._until_look = -1
@@ -76,8 +80,8 @@ class CachedBlobs:
 
     @property
     def address(self) -> str:
-        """The address of the blobs elsewhere."""
-        return self._remote.address
+        """The address of the blobs elsewhere, with the settings of this cache."""
+        return self._remote.address if self._address is None else self._address
 
     # Reading
 
@@ -225,9 +229,10 @@ class CachedBlobs:
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete blobs elsewhere, and here."""
-        for key in keys:
-            self._remote.delete([key])
-            self._drop(key.partition("/")[0])
+        named = list(keys)
+        self._remote.delete(named)
+        for first in dict.fromkeys(key.partition("/")[0] for key in named):
+            self._drop(first)
 
     def sync(self) -> None:
         """Make earlier deletions elsewhere survive a loss of power."""

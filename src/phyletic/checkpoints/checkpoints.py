@@ -200,7 +200,9 @@ class Checkpoints:
         with reading(f"checkpoint {id} in {self.location}"):
             with contextlib.suppress(FileNotFoundError):
                 return open_packed(self._blobs.get(_packed(id)), reference)
-            if self._blobs.exists(f"{id}/{MANIFEST}"):
+            with contextlib.suppress(FileNotFoundError):
+                # got, and not asked for: a cache that has it need not ask
+                self._blobs.get(f"{id}/{MANIFEST}")
                 return open_folder(self._blobs.get(id), reference)
             if not self._blobs.exists(""):
                 raise CheckpointError(f"the checkpoints' folder {self.location} is missing: is its disk mounted?")

@@ -56,6 +56,7 @@ def run(
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
+    address = "" if options.count == 0 else _address(study, options)
     if options.ray is not None:
         _check_ray(study, options.ray)
     interrupts = Interrupts(study.identity.uuid, once=options.count == 0)
@@ -88,7 +89,7 @@ def run(
                     train,
                     options,
                     space=study.identity.space,
-                    checkpoints=study.checkpoints.address,
+                    checkpoints=address,
                     logs=study.logs,
                     announce=display.line,
                     interrupts=interrupts,
@@ -111,6 +112,22 @@ def run(
     return _ended(study, interrupts, display, on_signal)
 
 
+def _address(study: Study, options: RunOptions) -> str:
+    """Return the address at which workers in other processes find the checkpoints.
+
+    Args:
+        study: The study.
+        options: How it is to run.
+
+    Raises:
+        InvalidArgument: No other process can reach them.
+    """
+    try:
+        return study.checkpoints.address
+    except CheckpointError as error:
+        raise InvalidArgument("workers", options.ray or options.count, f"0: {error}") from None
+
+
 def _check_ray(study: Study, workers: RayWorkers) -> None:
     """Join a cluster of Ray, and raise an error before anything is written if it cannot run the study.
 
@@ -121,7 +138,6 @@ def _check_ray(study: Study, workers: RayWorkers) -> None:
     if workers.gang > 1 and getattr(study.algorithm, "interval_seconds", None) is not None:
         hint = "The ranks would not end a trial at the same step: give the algorithm interval=..., in steps"
         raise InvalidArgument("gang", workers.gang, "1 where the interval is in seconds", hint)
-    study.checkpoints.address  # noqa: B018 - raises if other processes cannot reach them
     if find_spec("ray") is None:
         raise MissingDependency("ray", "ray", "workers=RayWorkers(...)")
     from phyletic.workers.ray_cluster import join_cluster

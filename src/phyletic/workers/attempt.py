@@ -12,7 +12,7 @@ from typing import Any
 
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Grant, Heartbeat, Refused
-from phyletic.errors import InvalidArgument, PhyleticError, TrialFailed
+from phyletic.errors import InvalidArgument, PhyleticError, StoreUnreachable, TrialFailed
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.space.paths import lookup
 from phyletic.workers.apply import Applied
@@ -288,6 +288,7 @@ def worth_another_attempt(error: BaseException) -> bool:
     """Return whether an exception of the training code counts against its trial, which then gets another attempt.
 
     Errors of phyletic's own (a misuse, a state that cannot be saved, a full disk) would meet every trial, and a person
-    who presses Ctrl-C says nothing about the trial.
+    who presses Ctrl-C says nothing about the trial. An object store that does not answer may answer the next time.
     """
-    return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, TrialFailed))
+    again = (TrialFailed, StoreUnreachable)
+    return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, again))

@@ -10,7 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.coordinator import messages
@@ -21,6 +21,7 @@ from phyletic.coordinator.messages import (
     Ask,
     Done,
     Fail,
+    FailCause,
     Finished,
     Grant,
     Granted,
@@ -29,7 +30,7 @@ from phyletic.coordinator.messages import (
     Wait,
 )
 from phyletic.coordinator.saves import save_id
-from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
+from phyletic.errors import CheckpointDamaged, InvalidArgument, StoreUnreachable, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_one_of
 from phyletic.randomness import trial_seed
 from phyletic.records import CheckpointReference
@@ -168,6 +169,8 @@ class Trials(NotOneTrial):
             except CheckpointDamaged as error:
                 self._fail_damaged(grant, error)
                 answer = None
+            except StoreUnreachable:
+                answer = None  # the trial was given back
 
     def enter(self) -> None:
         """Begin this thread's session, which releases the trial of a loop that this thread left earlier."""
@@ -260,6 +263,9 @@ class Trials(NotOneTrial):
             self._drop()
             self._fail_damaged(attempt.grant, error)
             return None
+        except StoreUnreachable as error:
+            self._fail_open(error)
+            return None
         except BaseException as error:
             held = self._fail_open(error)
             if isinstance(error, Exception) and not held:
@@ -310,9 +316,16 @@ class Trials(NotOneTrial):
                 attempt.opened.verify()
             except CheckpointDamaged:
                 return  # which the end of the body raises again
+        try:
+            published = memory.publish(save_id(attempt.grant.checkpoint, attempt.saves + 1))
+        except StoreUnreachable as error:
+            # training goes on without this save; the trial's end meets the store again
+            number = attempt.record.number
+            warnings.warn(f"the state could not be saved within trial {number}: {error}", stacklevel=2)
+            return
         saved = messages.Save(
             lease=attempt.grant.lease,
-            checkpoint=memory.publish(save_id(attempt.grant.checkpoint, attempt.saves + 1)),
+            checkpoint=published,
             step=attempt.record.start_step + attempt.steps_to_save,
             evaluations=attempt.latest_evaluations,
         )
@@ -405,6 +418,8 @@ class Trials(NotOneTrial):
         text = "".join(traceback.format_exception(error)).rstrip()
         # on a machine that is shutting down, processes that the training code needs may end before it
         counted = worth_another_attempt(error) and attempt.stop != PREEMPTED
+        if isinstance(error, StoreUnreachable):
+            return self._fail(attempt.grant, str(error), "unreachable")
         return self._fail(attempt.grant, text, "error" if counted else "released")
 
     def _drop(self) -> Attempt | None:
@@ -426,7 +441,7 @@ class Trials(NotOneTrial):
         if grant.trial.newborn:
             raise error
 
-    def _fail(self, grant: Grant, error: str, cause: Literal["error", "released", "damaged"]) -> bool:
+    def _fail(self, grant: Grant, error: str, cause: FailCause) -> bool:
         """End an attempt without a result; return whether this session still held it.
 
         Args:
