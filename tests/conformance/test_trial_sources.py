@@ -30,16 +30,27 @@ class TestDetachedSession(TrialSourceConformance):
     here = True
     supervised = False
     detached = True
+    upload = "before_tell"
 
     def run(self, study, train, reload="changed"):
         channel = OwnerChannel(study.owner)
         with (
             study,
             detached_source(
-                channel, store=study.checkpoints, space=study.space, worker="far", lease_seconds=2.0, reload=reload
+                channel,
+                store=study.checkpoints,
+                space=study.space,
+                worker="far",
+                lease_seconds=2.0,
+                reload=reload,
+                upload=self.upload,
             ) as trials,
         ):
             train(trials)
+
+
+class TestDetachedSessionUploadingInTheBackground(TestDetachedSession):
+    upload = "background"
 
 
 class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
@@ -75,16 +86,26 @@ class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
 
 class TestRunInThisProcess(TrialSourceConformance):
     here = True
+    upload = "before_tell"
 
     def run(self, study, train, reload="changed"):
-        study.run(train, workers=0, reload=reload, verbose=0)
+        study.run(train, workers=0, reload=reload, upload=self.upload, verbose=0)
+
+
+class TestRunInThisProcessUploadingInTheBackground(TestRunInThisProcess):
+    upload = "background"
 
 
 class TestTwoWorkers(TrialSourceConformance):
     concurrent = 2
+    upload = "before_tell"
 
     def run(self, study, train, reload="changed"):
-        study.run(train, workers=2, reload=reload, verbose=0)
+        study.run(train, workers=2, reload=reload, upload=self.upload, verbose=0)
+
+
+class TestTwoWorkersUploadingInTheBackground(TestTwoWorkers):
+    upload = "background"
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -123,9 +144,14 @@ class OverTheService(TrialSourceConformance):
 class TestTwoWorkersOfTheService(OverTheService):
     __test__ = True
     concurrent = 2
+    upload = "before_tell"
 
     def train(self, remote, train, reload):
-        remote.run(train, workers=2, reload=reload, verbose=0)
+        remote.run(train, workers=2, reload=reload, upload=self.upload, verbose=0)
+
+
+class TestTwoWorkersOfTheServiceUploadingInTheBackground(TestTwoWorkersOfTheService):
+    upload = "background"
 
 
 class TestThisProcessAsAWorkerOfTheService(OverTheService):

@@ -114,6 +114,7 @@ class InterruptedTrialsConformance(SameTrialsConformance):
         hold.touch()
         with self.started(functools.partial(_run, self, tmp_path / "study.db", drawing(hold_up)), tmp_path) as process:
             journal.wait_for(_HELD_FROM + self.concurrent)
+            _wait_until_told(tmp_path / "study.db", _HELD_FROM)
             for place, number in enumerate(signals):
                 if place:
                     time.sleep(0.2)
@@ -161,6 +162,20 @@ class InterruptedTrialsConformance(SameTrialsConformance):
         self.run(study, drawing(die_once))
         assert facts(study) == reference()
         assert [trial.losses for trial in study.trials()] == [int(number == 8) for number in range(20)]
+
+
+def _wait_until_told(storage: Path, count: int, seconds: float = 30.0) -> None:
+    """Wait until so many trials are completed: their checkpoints may be uploaded while later trials train.
+
+    Args:
+        storage: File of the example study's storage, which another process owns.
+        count: How many.
+        seconds: How long to wait at most.
+    """
+    study, deadline = example_study(storage), time.monotonic() + seconds
+    while sum(trial.state is TrialState.COMPLETED for trial in study.trials()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _run(source: SameTrialsConformance, storage: Path, train: Train) -> None:

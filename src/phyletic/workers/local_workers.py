@@ -83,6 +83,7 @@ def run_local_workers(
         worker="",
         session="",
         reload=options.reload,
+        upload=options.upload,
         space=dict(space),
         checkpoints=os.fsencode(checkpoints),
         beat_seconds=patience.beat,
