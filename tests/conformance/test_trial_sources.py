@@ -30,7 +30,6 @@ class TestDetachedSession(TrialSourceConformance):
     here = True
     supervised = False
     detached = True
-    upload = "before_tell"
 
     def run(self, study, train, reload="changed"):
         channel = OwnerChannel(study.owner)
@@ -86,7 +85,6 @@ class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
 
 class TestRunInThisProcess(TrialSourceConformance):
     here = True
-    upload = "before_tell"
 
     def run(self, study, train, reload="changed"):
         study.run(train, workers=0, reload=reload, upload=self.upload, verbose=0)
@@ -98,7 +96,6 @@ class TestRunInThisProcessUploadingInTheBackground(TestRunInThisProcess):
 
 class TestTwoWorkers(TrialSourceConformance):
     concurrent = 2
-    upload = "before_tell"
 
     def run(self, study, train, reload="changed"):
         study.run(train, workers=2, reload=reload, upload=self.upload, verbose=0)
@@ -144,7 +141,6 @@ class OverTheService(TrialSourceConformance):
 class TestTwoWorkersOfTheService(OverTheService):
     __test__ = True
     concurrent = 2
-    upload = "before_tell"
 
     def train(self, remote, train, reload):
         remote.run(train, workers=2, reload=reload, upload=self.upload, verbose=0)
