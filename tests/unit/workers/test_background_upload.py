@@ -14,12 +14,13 @@ import pytest
 from held_blobs import hold_uploads
 
 import phyletic as ph
-from phyletic.coordinator.messages import Fail
+from phyletic.coordinator.messages import Ask, Fail, Tell
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, MetricMissing
-from phyletic.records import TrialState
+from phyletic.records import Evaluation, TrialState
 from phyletic.testing.example import example_study, facts, reference
 from phyletic.testing.training import Journal, drawing, start_process
+from phyletic.workers.background_upload import BackgroundUpload
 from phyletic.workers.detached import detached_source
 from phyletic.workers.live_trial import attempt_of
 
@@ -391,6 +392,55 @@ def test_an_exception_in_the_next_body_does_not_harm_the_upload(tmp_path, worker
     ]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_misuse_that_ends_the_run_does_not_harm_the_upload(tmp_path, workers):
+    study = make(tmp_path)
+
+    def body(trial):
+        if trial.number == 2:
+            hold_after(tmp_path, 2)
+        if trial.number == 3:
+            threading.Timer(0.3, lambda: release(tmp_path)).start()
+            trial.report(score="high")
+
+    with pytest.raises(InvalidArgument, match="must be a number"):
+        study.run(training(tmp_path, body), workers=workers, upload="background", verbose=0)
+    assert states(study) == [COMPLETED] * 3 + [WAITING]
+
+
+def test_training_code_that_loops_no_more_does_not_harm_the_upload(tmp_path):
+    study, loops = make(tmp_path), []
+
+    def train(trials):
+        if loops:
+            return
+        loops.append(trials)
+        hold_uploads(trials, tmp_path, 0.1)
+        for trial in trials.attach(build):
+            trial.report(score=trial["lr"], steps_done=1)
+            if trial.number == 3:
+                break
+
+    with pytest.raises(InvalidArgument, match="train"):
+        study.run(train, workers=0, upload="background", verbose=0)
+    assert states(study) == [COMPLETED] * 3 + [WAITING]
+
+
+def test_an_upload_that_fails_while_the_run_ends_is_an_error_of_the_run(tmp_path):
+    study, raised = make(tmp_path, 1), []
+
+    def before(key):
+        study.stop()
+        raised.append(key)
+        time.sleep(0.5)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="No space left"):
+        study.run(training(tmp_path, before=before), workers=0, upload="background", verbose=0)
+    assert len(raised) == 1
+    assert [(trial.state, trial.failures) for trial in study.trials()] == [(WAITING, 0)]
+
+
 def test_a_trial_that_was_left_does_not_harm_the_upload(tmp_path):
     study, left = make(tmp_path), []
 
@@ -447,6 +497,44 @@ def test_a_session_that_lost_the_trial_in_flight_trains_one_of_the_two_that_it_g
     assert [trial.attempts for trial in study.trials()] == [2, 2, 1]
     bodies = [(note["trial"], note["attempt"]) for note in Journal(tmp_path / "bodies").notes()]
     assert sorted(bodies) == [(0, 1), (0, 2), (1, 2), (2, 1)]
+
+
+def test_a_state_whose_trial_was_lost_is_not_gone_on_from(tmp_path):
+    study, attempts, seen, taken = make(tmp_path, 1, trials=3), {}, {}, []
+
+    def before(key):
+        if 1 in attempts and not taken:
+            # another session gets trial 1, and ends it with other weights
+            taken.append(key)
+            fail = Fail(lease=attempts[1].grant.lease, error="taken away", cause="released")
+            _, granted = study.owner.execute([fail, Ask(session="f" * 32)])
+            grant = granted.first
+            checkpoint = study.checkpoints.publish(grant.checkpoint, {"weights": np.full(3, 100.0)})
+            said = (Evaluation(step=2, metric="score", value=1.0),)
+            study.owner.execute([Tell(lease=grant.lease, evaluations=said, steps_done=1, checkpoint=checkpoint)])
+
+    def body(trial):
+        attempts[trial.number] = attempt_of(trial)
+        seen[trial.number] = (trial.loaded, float(trial.state.weights[0]))
+
+    study.run(training(tmp_path, body, before=before), workers=0, upload="background", verbose=0)
+    assert [trial.attempts for trial in study.trials()] == [1, 2, 1]
+    assert seen[2] == (True, pytest.approx(100 + study.trial(2).hyperparameters["lr"]))
+
+
+def test_nothing_is_told_during_an_ask():
+    # the session would lose the trial that the ask counts on, and get two others
+    study = ph.Study("study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", algorithm=ph.PBT(1, 1))
+    attempt, told, published = attempt_of(study.ask()), [], threading.Event()
+    upload = BackgroundUpload(lambda result: told.append(result) or True, lambda attempt, error: True)
+    result = Tell(lease=attempt.grant.lease, evaluations=(), steps_done=1)
+    with upload.asking:
+        upload.start(attempt, result, published.set)
+        published.wait()
+        upload.wait(0.1)
+        assert (told, upload.attempt) == ([], attempt)
+    upload.wait()
+    assert (len(told), upload.attempt, upload.told) == (1, None, 0)
 
 
 # --- the end of a run -------------------------------------------------------------------------------------------
@@ -551,7 +639,8 @@ def test_a_killed_worker_loses_only_what_was_never_acknowledged(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_detached_session_keeps_a_trial_whose_upload_is_longer_than_its_lease(tmp_path):
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_detached_session_keeps_a_trial_whose_upload_is_longer_than_its_lease(tmp_path, draining):
     study = make(tmp_path, 1, trials=2)
     channel = OwnerChannel(study.owner)
     over = threading.Event()
@@ -573,16 +662,21 @@ def test_a_detached_session_keeps_a_trial_whose_upload_is_longer_than_its_lease(
         other = threading.Thread(target=ask_beside)
 
         def body(trial):
-            if trial.number == 0:
-                other.start()
-            else:
-                over.set()
+            if trial.number == 1:
+                return
+            other.start()
+            if draining:  # then no ask renews the lease
+                threading.Timer(0.2, lambda: setattr(trials, "draining", True)).start()
 
-        training(tmp_path, body, seconds=1.5)(trials)
-        over.set()
-        other.join()
+        def ending(key):
+            over.set()
+            other.join()
+
+        training(tmp_path, body, seconds=1.5, before=ending)(trials)
     assert taken == []
-    assert [(trial.state, trial.attempts, trial.losses) for trial in study.trials()] == [(COMPLETED, 1, 0)] * 2
+    assert [(trial.state, trial.attempts, trial.losses) for trial in study.trials()] == [(COMPLETED, 1, 0)] * (
+        1 if draining else 2
+    )
 
 
 # --- arguments --------------------------------------------------------------------------------------------------
