@@ -78,9 +78,14 @@ class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
                 worker="far",
                 lease_seconds=2.0,
                 reload=reload,
+                upload=self.upload,
             ) as trials:
                 train(trials)
             assert not server.sent, "this machine made all that it loaded"
+
+
+class TestDetachedSessionUploadingToAServiceInTheBackground(TestDetachedSessionWithCheckpointsOfAService):
+    upload = "background"
 
 
 class TestRunInThisProcess(TrialSourceConformance):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from phyletic.coordinator.messages import Granted, Reply, Tell
+from phyletic.coordinator.messages import Ask, Command, Granted, Refused, Reply, Tell
 from phyletic.records import CheckpointReference
 from phyletic.workers.attempt import Attempt
 
 UPLOADS = ("before_tell", "background")
 """When a worker publishes a trial's checkpoint: before it does anything else, or while it trains another trial."""
+_ASK_AGAIN_SECONDS = 0.25
+_TELL_SECONDS = 1.0
 
 
 class BackgroundUpload:
@@ -22,7 +24,7 @@ class BackgroundUpload:
     the lock :attr:`asking`, and the thread tells nothing while it waits for the answer.
 
     Args:
-        tell: Tells a result; returns whether the session still held the trial, and raises any other refusal.
+        exchange: Sends commands to the coordinator, and returns its replies.
         fail: Fails an attempt whose checkpoint could not be published; returns whether the session still held it.
 
     Attributes:
@@ -33,8 +35,12 @@ class BackgroundUpload:
             files may have been deleted meanwhile.
     """
 
-    def __init__(self, tell: Callable[[Tell], bool], fail: Callable[[Attempt, BaseException], bool]) -> None:
-        self._tell = tell
+    def __init__(
+        self,
+        exchange: Callable[[Sequence[Command]], Sequence[Reply]],
+        fail: Callable[[Attempt, BaseException], bool],
+    ) -> None:
+        self._exchange = exchange
         self._fail = fail
         self._thread: threading.Thread | None = None
         self.asking = threading.Lock()
@@ -68,13 +74,43 @@ class BackgroundUpload:
                 return  # abandoned
             try:
                 if failed is None:
-                    self.told = attempt.record.number if self._tell(result) else None
+                    self._tell(attempt, result)
                 elif self._fail(attempt, failed) or not isinstance(failed, Exception):
                     self.error = failed
             except BaseException as error:
                 self.error = error
             finally:
                 self.attempt = None
+
+    def _tell(self, attempt: Attempt, result: Tell) -> None:
+        """Tell a result; raise its refusal unless the session had lost the trial.
+
+        Args:
+            attempt: The attempt at the trial.
+            result: The result.
+        """
+        reply = self._exchange([result])[0]
+        if not isinstance(reply, Refused):
+            self.told = attempt.record.number
+        elif reply.error != "LeaseLost":
+            raise reply.exception()
+
+    def ask(self, command: Callable[[int], Ask]) -> Reply | None:
+        """Ask for a trial beside the one in flight; if there is no other yet, wait a moment and return None.
+
+        Args:
+            command: Returns the ask for some slots.
+        """
+        with self.asking:
+            uploading = self.attempt
+            answer = self._exchange([command(1 if uploading is None else 2)])[0]
+        if uploading is None or not isinstance(answer, Granted):
+            return answer
+        others = tuple(grant for grant in answer.grants if grant.lease != uploading.grant.lease)
+        if others:
+            return Granted(grants=others, rest=answer.rest)
+        self.wait(_ASK_AGAIN_SECONDS)
+        return None
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the upload has ended and its trial was told, or for some seconds; Ctrl-C meanwhile abandons it."""
@@ -91,24 +127,14 @@ class BackgroundUpload:
     def abandon(self) -> None:
         """Let the thread tell nothing any more, because its session is about to end."""
         if self.attempt is not None:
-            with self.asking:
-                self.attempt = self._thread = None
+            # a thread that tells right now is about to end, unless it cannot reach its coordinator
+            done = self.asking.acquire(timeout=_TELL_SECONDS)
+            self.attempt = self._thread = None
+            if done:
+                self.asking.release()
 
     def raise_error(self) -> None:
         """Raise the error of an upload that failed, once."""
         error, self.error = self.error, None
         if error is not None:
             raise error
-
-
-def beside(answer: Reply, uploading: Attempt | None) -> Reply | None:
-    """Return the answer to an ask without the trial in flight, which the session holds; None if it has no other.
-
-    Args:
-        answer: What the coordinator answered.
-        uploading: The attempt in flight; None if there was none.
-    """
-    if uploading is None or not isinstance(answer, Granted):
-        return answer
-    others = tuple(grant for grant in answer.grants if grant.lease != uploading.grant.lease)
-    return Granted(grants=others, rest=answer.rest) if others else None

@@ -26,7 +26,6 @@ from phyletic.coordinator.messages import (
     Granted,
     Refused,
     Reply,
-    Tell,
     Wait,
 )
 from phyletic.coordinator.saves import save_id
@@ -37,7 +36,7 @@ from phyletic.records import CheckpointReference
 from phyletic.records.encodings import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_attempt
-from phyletic.workers.background_upload import UPLOADS, BackgroundUpload, beside
+from phyletic.workers.background_upload import UPLOADS, BackgroundUpload
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
@@ -107,7 +106,7 @@ class Trials(NotOneTrial):
         self._memory: Memory | None = None
         self._open: Attempt | None = None
         self._in_background = upload == "background"
-        self._upload = BackgroundUpload(self._tell_uploaded, self._fail_attempt)
+        self._upload = BackgroundUpload(self._client.exchange, self._fail_attempt)
         self._beating = threading.Lock()
         self._process = os.getpid()
         self.draining = False
@@ -186,7 +185,7 @@ class Trials(NotOneTrial):
         """Return the next grant, from an answer to an ask or by asking."""
         while True:
             if answer is None and not self.draining:
-                answer = self._ask_once()
+                answer = self._upload.ask(self._ask_command)
             match answer:
                 case Granted() if self.draining:
                     # a signal came while the coordinator was granting it
@@ -209,18 +208,8 @@ class Trials(NotOneTrial):
                 self._finish(Finished("asked to stop"))
             answer = None
 
-    def _ask_once(self) -> Reply | None:
-        """Ask for a trial, beside the one in flight; if there is no other yet, wait a moment and return None."""
-        with self._upload.asking:
-            self._note_upload()
-            uploading = self._upload.attempt
-            asked = self._client.exchange([self._ask_command(slots=1 if uploading is None else 2)])[0]
-        answer = beside(asked, uploading)
-        if answer is None:
-            self._upload.wait(_WAIT_SECONDS)
-        return answer
-
     def _ask_command(self, slots: int = 1) -> Ask:
+        self._note_upload()
         held = () if self._memory is None or self._memory.trial is None else (self._memory.trial,)
         return Ask(session=self._session, slots=slots, in_memory=frozenset(held))
 
@@ -312,7 +301,7 @@ class Trials(NotOneTrial):
             return None
         if self._memory is not None:
             self._memory.trial = attempt.record.number
-        last = self.draining or self._upload.error is not None
+        last = self.draining or self._upload.attempt is not None or self._upload.error is not None
         told, *answers = self._client.exchange([result] if last else [result, self._ask_command()])
         if isinstance(told, Refused):
             # the state in memory is no longer the end of this trial
@@ -326,11 +315,11 @@ class Trials(NotOneTrial):
 
     def _publish(self, attempt: Attempt) -> CheckpointReference | None:
         """Publish a trial's checkpoint, or prepare to do so in the background; None if it has none or not yet."""
-        self._upload.wait()
-        last = self.draining or attempt.handed_back or attempt.stop == PREEMPTED or self._upload.error is not None
-        if self._in_background and not last:
-            attempt.upload = self._upload_of(attempt)
-            return None
+        if self._in_background and not (self.draining or attempt.stop == PREEMPTED):
+            self._upload.wait()
+            if not (attempt.handed_back or self._upload.error is not None or self.draining):
+                attempt.upload = self._upload_of(attempt)
+                return None
         if self._memory is not None:
             return self._memory.publish(attempt.grant.checkpoint)
         if attempt.saved_to is not None:
@@ -344,13 +333,6 @@ class Trials(NotOneTrial):
         if attempt.saved_to is not None:
             return partial(self._store.publish_folder, attempt.grant.checkpoint, attempt.saved_to)
         return None
-
-    def _tell_uploaded(self, result: Tell) -> bool:
-        """Tell the result of a trial whose checkpoint was uploaded; return whether this session still held it."""
-        reply = self._client.exchange([result])[0]
-        if isinstance(reply, Refused) and reply.error != "LeaseLost":
-            raise reply.exception()
-        return not isinstance(reply, Refused)
 
     def _save(self, attempt: Attempt, memory: Memory) -> None:
         """Publish the state within a trial, and tell it.

@@ -14,7 +14,7 @@ import pytest
 from held_blobs import hold_uploads
 
 import phyletic as ph
-from phyletic.coordinator.messages import Ask, Fail, Tell
+from phyletic.coordinator.messages import Ask, Done, Fail, Tell
 from phyletic.coordinator.owner_channel import OwnerChannel
 from phyletic.errors import CheckpointError, InvalidArgument, MetricMissing
 from phyletic.records import Evaluation, TrialState
@@ -526,7 +526,7 @@ def test_nothing_is_told_during_an_ask():
     # the session would lose the trial that the ask counts on, and get two others
     study = ph.Study("study", space={"lr": ph.Float(0.1, 1.0)}, metric="score", mode="max", algorithm=ph.PBT(1, 1))
     attempt, told, published = attempt_of(study.ask()), [], threading.Event()
-    upload = BackgroundUpload(lambda result: told.append(result) or True, lambda attempt, error: True)
+    upload = BackgroundUpload(lambda commands: told.extend(commands) or [Done()], lambda attempt, error: True)
     result = Tell(lease=attempt.grant.lease, evaluations=(), steps_done=1)
     with upload.asking:
         upload.start(attempt, result, published.set)
