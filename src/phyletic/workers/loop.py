@@ -153,6 +153,8 @@ class Trials(NotOneTrial):
             StudyFailed: Trials failed one after another.
         """
         self._require_own_process()
+        if self._left:
+            self._upload.wait()
         self.settle()
         answer = None
         if loop is self._loop:
@@ -423,8 +425,8 @@ class Trials(NotOneTrial):
             TrainingError: The training code forked this process.
         """
         self._require_own_process()
-        self._fail_left()
         self._upload.wait()
+        self._fail_left()
 
     def abort(self, error: BaseException) -> None:
         """Fail the open trial after the training code raised, and forget the state in memory.
@@ -437,10 +439,7 @@ class Trials(NotOneTrial):
         if not self.forked:
             self._left.clear()
             self._loop = None
-            if isinstance(error, KeyboardInterrupt):
-                self._upload.abandon()
             self._fail_open(error)
-            self._upload.wait()
             if self._upload.error is not None and worth_another_attempt(self._upload.error):
                 self._upload.error = None  # it counts against its trial; what was raised first goes on
 
@@ -453,7 +452,10 @@ class Trials(NotOneTrial):
             self._fail(attempt.grant, text, "error" if self._supervised else "released")
 
     def _fail_open(self, error: BaseException) -> bool:
-        """Fail the open trial, if any; return whether this session still held it."""
+        """Fail the open trial, if any, once the one in flight was told; return whether this session still held it."""
+        if isinstance(error, KeyboardInterrupt):
+            self._upload.abandon()
+        self._upload.wait()
         attempt = self._drop()
         return attempt is not None and self._fail_attempt(attempt, error)
 

@@ -393,6 +393,21 @@ def test_an_exception_in_the_next_body_does_not_harm_the_upload(tmp_path, worker
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+def test_a_failure_is_not_the_studys_first_if_an_upload_had_begun_before_it(tmp_path, workers):
+    # such a failure would end the run
+    study, raised = make(tmp_path), tmp_path / "raised"
+
+    def body(trial):
+        if trial.number == 1 and not raised.exists():
+            raised.touch()
+            raise ValueError("in the second body")
+
+    study.run(training(tmp_path, body, seconds=0.3), workers=workers, upload="background", verbose=0)
+    assert states(study) == [COMPLETED] * 6
+    assert [trial.failures for trial in study.trials()] == [0, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_misuse_that_ends_the_run_does_not_harm_the_upload(tmp_path, workers):
     study = make(tmp_path)
 
