@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--trials", type=int, default=16, help="for each worker")
-    arguments.add_argument("--megabytes", type=int, nargs="+", default=[1, 100])
+    arguments.add_argument("--megabytes", type=int, nargs="+", default=[1])
     given = arguments.parse_args()
     rows = []
     with work_folder(given.folder) as folder:

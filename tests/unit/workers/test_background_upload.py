@@ -613,6 +613,42 @@ def test_a_terminated_run_tells_the_upload_and_hands_back_the_other(tmp_path, wo
     assert "terminated" in output
 
 
+def test_a_worker_that_is_asked_to_end_tells_the_upload_and_hands_back_the_other(tmp_path):
+    study = make(tmp_path, trials=6, interval=2)
+
+    def train(trials):
+        hold_uploads(trials, tmp_path)
+        for trial in trials.attach(build):
+            for _step in trial.range():
+                trial.state.weights += trial["lr"]
+                if trial.number == 3 and trial.state.weights[0]:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    threading.Timer(0.3, lambda: release(tmp_path)).start()
+            trial.report(score=float(trial.state.weights.sum()))
+            if trial.number == 2:
+                hold_after(tmp_path, 2)
+
+    study.run(train, workers=1, upload="background", verbose=0)
+    assert states(study).count(COMPLETED) == 6
+    assert study.trial(2).state is COMPLETED
+    assert study.trial(3).state is TrialState.PARTIAL
+    assert all((trial.attempts, trial.losses, trial.failures) == (1, 0, 0) for trial in study.trials())
+
+
+def test_a_worker_that_is_asked_to_end_while_it_waits_for_its_upload_tells_it(tmp_path):
+    study, ended = make(tmp_path, 1, trials=3), tmp_path / "ended"
+
+    def before(key):
+        if not ended.exists():
+            ended.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+
+    study.run(training(tmp_path, before=before), workers=1, upload="background", verbose=0)
+    assert states(study) == [COMPLETED] * 3
+    assert all((trial.attempts, trial.losses, trial.failures) == (1, 0, 0) for trial in study.trials())
+
+
 def test_a_second_interrupt_abandons_the_upload(tmp_path):
     study, hold = make(tmp_path), tmp_path / "hold"
 
