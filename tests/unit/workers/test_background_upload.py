@@ -248,6 +248,25 @@ def test_trials_that_save_themselves_are_uploaded_in_the_background_too(tmp_path
     assert float(np.load(study.checkpoint_path(3) / "weights.npy").sum()) == last.score
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_commands_are_uploaded_in_the_background_too(tmp_path, workers):
+    code = (
+        "import json, os; job = json.load(open(os.environ['PHYLETIC_JOB']))\n"
+        "w = float(open(job['load_from'] + '/w').read()) if job['load_from'] else 0.0\n"
+        "w += job['hyperparameters']['lr']; open(job['save_to'] + '/w', 'w').write(repr(w))\n"
+        "open(job['report'], 'a').write(json.dumps(dict(score=w)) + '\\n')\n"
+    )
+    scores = []
+    for upload in ("before_tell", "background"):
+        folder = tmp_path / upload
+        folder.mkdir()
+        study = make(folder, 3, trials=9, synchronous=True)
+        study.run(command=[sys.executable, "-c", code], workers=workers, upload=upload, verbose=0)
+        assert states(study) == [COMPLETED] * 9
+        scores.append([trial.score for trial in study.trials()])
+    assert scores[0] == scores[1]
+
+
 def test_files_that_save_writes_are_those_at_the_trials_end(tmp_path):
     study, hold = make(tmp_path, trials=4), tmp_path / "hold"
     hold.touch()
