@@ -311,7 +311,10 @@ METHODS: Calls = {
         lambda o, trial, state: o.study.restore(trial, weights=state),
         {"trial": 1, "state": np.ones(2)},
     ),
-    "source": (lambda o, **a: o.study.source(**a).attach(print), {"reload": "changed", "supervised": True}),
+    "source": (
+        lambda o, **a: o.study.source(**a).attach(print),
+        {"reload": "changed", "upload": "background", "supervised": True},
+    ),
     "attach": (
         lambda o, **a: o.study.source().attach(**a),
         {"build": lambda trial: {}, "save": lambda state, folder: None, "load": lambda folder, state: None},
@@ -330,8 +333,8 @@ METHODS: Calls = {
     "run": (
         lambda o, **a: o.finished.run(**a),
         {"train": nothing, "command": None, "workers": 0, "devices": None, "threads": 1, "reload": "changed",
-         "verbose": 0, "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None,
-         "on_signal": "raise"},
+         "upload": "background", "verbose": 0, "trial_timeout": None, "grace": 1.0, "environment": None,
+         "callbacks": None, "on_signal": "raise"},
     ),
     "command of run": (lambda o, **a: o.finished.run(**a, workers=0, verbose=0), {"command": ["true"]}),
 }  # fmt: skip

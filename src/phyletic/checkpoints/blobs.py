@@ -31,9 +31,9 @@ class Blobs(Protocol):
 
     A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. The keys are
     those of :mod:`phyletic.checkpoints.checkpoints`; a store may refuse others, and may refuse other bytes under a key
-    that is published. Any number of processes may use the same blobs, but only one at a time writes below the same
-    first name. Every method raises OSError or CheckpointError if the store fails. A store may keep what is put below a
-    first name from others until it is published, and lose it with this process until then.
+    that is published. Any number of processes, and of threads in each, may use the same blobs, but only one at a time
+    writes below the same first name. Every method raises OSError or CheckpointError if the store fails. A store may
+    keep what is put below a first name from others until it is published, and lose it with this process until then.
     """
 
     @property
@@ -279,4 +279,4 @@ class MemoryBlobs:
         return folder
 
     def _below(self, key: str) -> list[str]:
-        return [each for each in self._blobs if each == key or each.startswith(key + "/")]
+        return [each for each in list(self._blobs) if each == key or each.startswith(key + "/")]

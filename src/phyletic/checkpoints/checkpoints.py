@@ -16,6 +16,7 @@ from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, check_packed, open_folder, open_packed
+from phyletic.checkpoints.packed import Packed
 from phyletic.checkpoints.read_errors import reading
 from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound
 from phyletic.records import CheckpointReference
@@ -56,12 +57,22 @@ class Checkpoints:
         """A text from which :func:`phyletic.checkpoints.blobs_at` makes the same blobs in another process."""
         return self._blobs.address
 
-    def publish(self, id: str, state: Mapping[str, object]) -> CheckpointReference:
+    def snapshot(self, state: Mapping[str, object]) -> Packed:
+        """Return a copy of a state in memory, to publish it while training changes the state itself.
+
+        Raises:
+            StateUnsupported: An entry is of a type that cannot be saved.
+        """
+        from phyletic.checkpoints.adapters import encode_state
+
+        return encode_state(state).copied()
+
+    def publish(self, id: str, state: Mapping[str, object] | Packed) -> CheckpointReference:
         """Publish a state. It is complete, visible and durable once this returns.
 
         Args:
             id: From the coordinator. You may publish the same state under it again.
-            state: Entries by name; the adapter for its type saves each.
+            state: Entries by name; the adapter for its type saves each. Or what :meth:`snapshot` returned.
 
         Returns:
             The reference to tell the coordinator, which also opens the checkpoint.
@@ -73,7 +84,7 @@ class Checkpoints:
         """
         return self.publish_many({id: state})[0]
 
-    def publish_many(self, states: Mapping[str, Mapping[str, object]]) -> list[CheckpointReference]:
+    def publish_many(self, states: Mapping[str, Mapping[str, object] | Packed]) -> list[CheckpointReference]:
         """Publish several states, as :meth:`publish` does, with one wait for the names of all.
 
         Args:
@@ -89,7 +100,9 @@ class Checkpoints:
         # imports numpy, which takes long; a study that only opens can do without
         from phyletic.checkpoints.adapters import encode_state
 
-        encoded = {_checked(id): encode_state(state) for id, state in states.items()}
+        encoded = {
+            _checked(id): state if isinstance(state, Packed) else encode_state(state) for id, state in states.items()
+        }
         references: list[CheckpointReference] = []
 
         def files() -> Generator[tuple[str, Content]]:

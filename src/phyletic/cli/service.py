@@ -135,6 +135,7 @@ def worker(
     workers: int | None,
     devices: str | None,
     reload: Literal["changed", "always"],
+    upload: Literal["before_tell", "background"],
     lease: float,
     grace: float,
     give_up_after: float | None,
@@ -173,6 +174,7 @@ def worker(
         workers=workers,
         devices=gpus,
         reload=reload,
+        upload=upload,
         grace=grace,
         verbose=0 if quiet else 2 if verbose else 1,
     )

@@ -64,7 +64,9 @@ def run(
         if study.control.budget.unlimited:
             display.line("the study has no budget, so it runs until Ctrl-C: ph.Budget(steps=...) would end it")
         _check_what_is_held(*held(), display)
-        source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
+        source = study.source(
+            reload=options.reload, upload=options.upload, supervised=True
+        )  # takes ownership before anything starts
         source.enter()
         shown = Snapshots(study.owner, study.storage, display)
 

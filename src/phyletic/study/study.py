@@ -192,11 +192,12 @@ class Study(NotOneTrial):
         """Loop over trials in this process that load and save themselves, by ``load_from`` and ``save_to``."""
         return iter(self.source())
 
-    def source(self, *, reload: str = "changed", supervised: bool = False) -> Trials:
+    def source(self, *, reload: str = "changed", upload: str = "before_tell", supervised: bool = False) -> Trials:
         """Return a source of trials in this process; a thread has one session for all of its loops.
 
         Args:
             reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            upload: ``"background"`` publishes a trial's checkpoint while the next trial trains; needs ``supervised``.
             supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
         """
         check_flag("supervised", supervised)
@@ -211,6 +212,7 @@ class Study(NotOneTrial):
             space=self.space,
             session=held.begin_loop,
             reload=reload,
+            upload=upload,
             supervised=supervised,
             leave=held.end_loop,
             defer=None if supervised else self.owner.defer,
@@ -228,6 +230,7 @@ class Study(NotOneTrial):
         devices: Sequence[object] | None = None,
         threads: int | None = 1,
         reload: Literal["changed", "always"] = "changed",
+        upload: Literal["before_tell", "background"] = "before_tell",
         verbose: int = 1,
         trial_timeout: float | None = None,
         grace: float = 10.0,
@@ -257,6 +260,10 @@ class Study(NotOneTrial):
                 ``[[0, 1], [2, 3]]`` for several each.
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
             reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            upload: ``"background"`` copies a trial's state and publishes the copy while the worker trains another
+                member's trial; the result is told once the checkpoint is durable. A member's next trial and a barrier
+                wait for that, and so does a worker that finds no other trial. It pays with slow stores and at least
+                two members for each worker, and needs memory for the copy.
             verbose: 0 is silent, 1 a live display (plain lines without a terminal), 2 a line for each trial.
             trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial retried.
                 Nothing can be killed in this process, so it needs ``workers`` of at least 1.
@@ -289,6 +296,7 @@ class Study(NotOneTrial):
             devices=devices,
             threads=threads,
             reload=reload,
+            upload=upload,
             verbose=verbose,
             trial_timeout=trial_timeout,
             grace=grace,

@@ -117,6 +117,7 @@ class Attempt:
         began: When its body began, in seconds of the monotonic clock.
         opened: The loaded checkpoint, still to be verified; None if the state was in memory.
         saved_to: The folder that the training code asked for.
+        upload: Publishes the checkpoint in the background; None if it was published, or there is none.
         published: The checkpoint that was published first.
         publishing: Lock for publishing a checkpoint.
         steps_before: Steps of the trial that an earlier attempt trained and saved, from which this one goes on.
@@ -156,6 +157,7 @@ class Attempt:
         self.began = 0.0
         self.opened: OpenCheckpoint | None = None
         self.saved_to: Path | None = None
+        self.upload: Callable[[], CheckpointReference] | None = None
         self.published: CheckpointReference | None = None
         self.publishing = threading.Lock()
         self.steps_before = 0

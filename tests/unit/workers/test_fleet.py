@@ -401,6 +401,61 @@ def test_stopping_ends_the_run_at_once() -> None:
     assert told.fleet.outcome.interrupted == "stopped"
 
 
+# --- a trial in flight beside another ---------------------------------------------------------------------------
+
+
+def two_trials(told: Told, apart: float = 0.0) -> tuple[str, Grant, Grant]:
+    """Have a worker train a trial, and then another one while it uploads the first."""
+    session = told.start()
+    first = told.run_a_trial(session, number=3)
+    told.after(apart)
+    second = grant(session, 4)
+    told.say(Ask(session=session, slots=2))
+    told.decide(Granted(grants=(first, second)))
+    return session, first, second
+
+
+def test_the_trial_timeout_counts_from_the_grant_of_each() -> None:
+    told = Told(trial=50.0)
+    _, first, _ = two_trials(told, apart=30.0)
+    assert reasons(told.after(20)) == []
+    (reason,) = reasons(told.after(0.5))
+    assert reason == "trial 3 took longer than trial_timeout=50 s on worker-0"
+    told.say(tell(first))
+    told.decide(Done())
+    assert reasons(told.after(29)) == []
+    (reason,) = reasons(told.after(0.75))
+    assert reason == "trial 4 took longer than trial_timeout=50 s on worker-0"
+
+
+@pytest.mark.parametrize(("ends", "lost"), [(1, True), (2, False)])
+def test_a_worker_that_no_longer_trusts_itself_is_lost_with_either_trial(ends: int, lost: bool) -> None:
+    told = Told()
+    session, first, second = two_trials(told)
+    for granted in (second, first)[:ends]:
+        told.say(tell(granted))
+        told.decide(Done())
+    told.end(End(epitaph="gone", kind="distrusted"))
+    assert told.decide(Done())[0] == (Leave(session=session, lost=lost, error="gone"),)
+
+
+def test_a_drained_worker_has_time_to_finish_its_upload() -> None:
+    told = Told(exit=30.0)
+    session, first, second = two_trials(told)
+    assert lines(told.fleet.interrupt("drained", told.now)) == [
+        "finishing 2 running trials; press Ctrl-C again to stop now"
+    ]
+    told.say(tell(first))
+    told.decide(Done())
+    told.say(Ask(session=session, slots=2))
+    assert told.decide()[1] == [Answer(0, (Finished("the run was interrupted"),))]
+    assert told.after(1000) == []
+    told.say(tell(second))
+    told.decide(Done())
+    assert told.after(30) == []
+    assert reasons(told.after(0.5)) == ["worker-0 (pid 10) had not ended 30 s after its last trial"]
+
+
 # --- any order --------------------------------------------------------------------------------------------------
 
 
