@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from phyletic.coordinator.messages import Ask, Command, Granted, Refused, Reply, Tell
+from phyletic.errors import StoreUnreachable
 from phyletic.records import CheckpointReference
 from phyletic.workers.attempt import Attempt
 
@@ -75,8 +76,11 @@ class BackgroundUpload:
             try:
                 if failed is None:
                     self._tell(attempt, result)
-                elif self._fail(attempt, failed) or not isinstance(failed, Exception):
-                    self.error = failed
+                else:
+                    held = self._fail(attempt, failed)
+                    # a store that does not answer is no error of this worker's: its trial was given back
+                    if not isinstance(failed, Exception) or (held and not isinstance(failed, StoreUnreachable)):
+                        self.error = failed
             except BaseException as error:
                 self.error = error
             finally:
