@@ -64,8 +64,8 @@ PartitionName=high Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10 Preemp
 
 def programs() -> dict[str, str] | None:
     """Return where Slurm's programs are; None unless all of them are there."""
-    root = os.environ.get("SLURM_ROOT", "/")
-    path = os.pathsep.join(os.path.join(root, folder) for folder in ("usr/bin", "usr/sbin"))
+    root = Path(os.environ.get("SLURM_ROOT", "/"))
+    path = os.pathsep.join(str(root / folder) for folder in ("usr/bin", "usr/sbin"))
     found = {name: shutil.which(name, path=path) or shutil.which(f"{name}-wlm", path=path) for name in _PROGRAMS}
     return {name: place for name, place in found.items() if place} if all(found.values()) else None
 
@@ -163,7 +163,9 @@ def slurm_cluster(
     }
     daemons = [
         subprocess.Popen([found["slurmctld"], "-D"], env=environment, stderr=subprocess.DEVNULL),
-        subprocess.Popen([found["slurmd"], "-D", "-d", found["slurmstepd"]], env=environment, stderr=subprocess.DEVNULL),
+        subprocess.Popen(
+            [found["slurmd"], "-D", "-d", found["slurmstepd"]], env=environment, stderr=subprocess.DEVNULL
+        ),
     ]
     cluster = SlurmCluster(folder, environment)
     try:

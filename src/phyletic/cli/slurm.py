@@ -24,7 +24,7 @@ _OWN = ("--array", "-a", "--requeue", "--no-requeue", "--open-mode", "--signal",
 
 
 class SlurmJob(msgspec.Struct, frozen=True):
-    """What a batch script is made of; :func:`checked_job` checks it.
+    """What a batch script is made of; :func:`check_job` checks it.
 
     Attributes:
         worker: What each worker is told.
@@ -93,12 +93,8 @@ def batch_script(job: SlurmJob) -> str:
     return "\n".join(lines) + "\n"
 
 
-def checked_job(job: SlurmJob) -> SlurmJob:
-    """Return what a batch script is made of, once it is known to be good.
-
-    Raises:
-        InvalidArgument: A value cannot be used; the message names the option.
-    """
+def check_job(job: SlurmJob) -> None:
+    """Raise InvalidArgument, with the name of the option, unless a job can be made."""
     for option, text in (("--name", job.name), ("--partition", job.partition), ("--account", job.account)):
         if text is not None and not _WORD.fullmatch(text):
             raise InvalidArgument(option, text, "letters, digits and any of . , @ + - _, such as gpu-long")
@@ -118,7 +114,6 @@ def checked_job(job: SlurmJob) -> SlurmJob:
         if not line.isprintable() or not line.strip():
             raise InvalidArgument("--setup", line, "one line of shell, such as 'source venv/bin/activate'")
     refuse_tokens("--setup", job.setup)
-    return job
 
 
 def _check_sbatch(line: str) -> None:
@@ -166,9 +161,9 @@ def job_name(study: str) -> str:
 @click.command(
     cls=NoTokenCommand,
     short_help="Print a batch script that starts workers on a Slurm cluster.",
-    epilog="Example: phyletic slurm grpcs://head:7070 digits train.py:train --workers 8 --gpus 1 --time 4:00:00 > job.sh",
+    epilog="Example: phyletic slurm grpcs://head:7070 digits train.py:train --workers 8 --gpus 1 --time 4:00:00 > a.sh",
 )
-@worker_arguments
+@worker_arguments()
 @setting("--workers", click.IntRange(1, 10_000), 1, "How many, each a job of an array.")
 @setting("--gpus", click.IntRange(0, 64), 0, "GPUs of each worker.")
 @click.option("--cpus", type=click.IntRange(1, 4096), help="Processors of each worker.  [default: the cluster's]")
@@ -177,9 +172,15 @@ def job_name(study: str) -> str:
 @click.option("--partition", metavar="NAME", help="The partition.  [default: the cluster's]")
 @click.option("--account", metavar="NAME", help="The account.  [default: yours]")
 @click.option("--name", metavar="NAME", help="The job's name.  [default: the study's]")
-@click.option("--logs", metavar="FOLDER", help="The folder of the logs, which exists.  [default: where sbatch is called]")
-@click.option("--setup", multiple=True, metavar="LINE", help="A line of shell that comes first. Can be given several times.")
-@click.option("--sbatch", multiple=True, metavar="OPTION", help="A further option of sbatch. Can be given several times.")
+@click.option(
+    "--logs", metavar="FOLDER", help="The folder of the logs, which exists.  [default: where sbatch is called]"
+)
+@click.option(
+    "--setup", multiple=True, metavar="LINE", help="A line of shell that comes first. Can be given several times."
+)
+@click.option(
+    "--sbatch", multiple=True, metavar="OPTION", help="A further option of sbatch. Can be given several times."
+)
 def slurm(
     url: str,
     study: str,
@@ -220,4 +221,5 @@ def slurm(
         sbatch=tuple(sbatch),
         setup=tuple(setup),
     )
-    click.echo(batch_script(checked_job(job)), nl=False)
+    check_job(job)
+    click.echo(batch_script(job), nl=False)

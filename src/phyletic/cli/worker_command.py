@@ -51,7 +51,13 @@ class WorkerCommand(msgspec.Struct, frozen=True):
         if self.checkpoints is not None:
             options += [f"--checkpoints={self.checkpoints}"]
         named = [self.url, self.study, *([self.train] if self.train else [])]
-        return ["phyletic", "worker", *options, *(["--"] if any(text.startswith("-") for text in named) else []), *named]
+        return [
+            "phyletic",
+            "worker",
+            *options,
+            *(["--"] if any(text.startswith("-") for text in named) else []),
+            *named,
+        ]
 
 
 class NoTokenCommand(click.Command):
@@ -88,17 +94,26 @@ def _token_refused(name: str) -> InvalidArgument:
     return InvalidArgument(name, "...", "without a token", hint)
 
 
-def worker_arguments(command: F) -> F:
-    """Add URL, STUDY, MODULE:FUNCTION and the options that say what a worker runs."""
-    for add in (
-        click.option("--checkpoints", metavar="FOLDER", help="Where the workers see the folder of checkpoints."),
-        click.option("--command", metavar="TEXT", help="In place of the function: a program, run once for each trial."),
-        click.argument("train", type=split_reference, metavar="MODULE:FUNCTION", required=False),
-        click.argument("study"),
-        click.argument("url", metavar="URL"),
-    ):
-        command = add(command)
-    return command
+def worker_arguments(*, required: bool = True) -> Callable[[F], F]:
+    """Add URL, STUDY, MODULE:FUNCTION and the options that say what a worker runs.
+
+    Args:
+        required: Whether URL and STUDY are.
+    """
+    command = "In place of the function: a program, run once for each trial."
+
+    def add(function: F) -> F:
+        for decorate in (
+            click.option("--checkpoints", metavar="FOLDER", help="Where the workers see the folder of checkpoints."),
+            click.option("--command", metavar="TEXT", help=command),
+            click.argument("train", type=split_reference, metavar="MODULE:FUNCTION", required=False),
+            click.argument("study", required=required),
+            click.argument("url", metavar="URL", required=required),
+        ):
+            function = decorate(function)
+        return function
+
+    return add
 
 
 def checked_worker(
