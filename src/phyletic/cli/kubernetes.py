@@ -84,7 +84,7 @@ def kubernetes(
     command that is printed.
 
     With --ray, URL, STUDY and MODULE:FUNCTION are left out, and the manifest is a RayJob of KubeRay: the head runs
-    SCRIPT.py of the image, whose study.run(train, workers=ph.RayWorkers(...)) trains in the other pods.
+    SCRIPT.py (a path in the image), whose study.run(train, workers=ph.RayWorkers(...)) trains in the other pods.
     """
     given = (url, study, train, command, checkpoints, ca)
     if script is not None and given != (None,) * len(given):

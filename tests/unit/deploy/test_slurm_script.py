@@ -141,6 +141,11 @@ def test_a_url_of_this_machine_needs_no_tls() -> None:
     assert call("grpc://localhost:7070", *WORKER[1:]).exit_code == 0
 
 
+def test_a_script_may_name_the_file_of_the_token() -> None:
+    line = "export PHYLETIC_TOKEN_FILE=~/worker.token"
+    assert line in call(*WORKER, "--setup", line).output.splitlines()
+
+
 def test_logs_go_into_a_folder_that_exists(tmp_path: Path) -> None:
     made = call(*WORKER, "--logs", str(tmp_path))
     assert options(made.output)["output"] == f"{tmp_path}/%x-%A_%a.log"
