@@ -47,10 +47,11 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Iterator[Path]:
+def work(slurm: SlurmCluster, tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "high.sh").write_text(HIGH)
-    return tmp_path
+    yield tmp_path
+    slurm.cancel_all()
 
 
 def submit(slurm: SlurmCluster, work: Path, url: str, token_file: Path, *options: str) -> str:
@@ -101,8 +102,8 @@ def test_preempted_workers_hand_back_are_queued_again_and_finish_the_study(slurm
         assert all(trial.steps_done and 0 < trial.steps_done < 200 and trial.checkpoint for trial in partial)
         slurm.wait(urgent, "COMPLETED")
         # Slurm lets a requeued job wait for two minutes
-        for task in tasks(slurm, job):
-            slurm.call("scontrol", "update", f"JobId={task['JobId']}", "StartTime=now")
+        until(lambda: all(task["JobState"] == "PENDING" for task in tasks(slurm, job)), work)
+        slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")  # of the whole array
         until(lambda: all(task["JobState"] == "COMPLETED" for task in tasks(slurm, job)), work, seconds=120)
         assert study.finished
         assert {trial.end_step for trial in study.trials()} >= {600}
@@ -146,7 +147,6 @@ def test_a_worker_that_is_warned_before_it_has_a_trial_is_queued_again(slurm: Sl
         slurm.call("scancel", "--batch", "--signal=USR1", job)
         until(lambda: tasks(slurm, job)[0]["Restarts"] == "1", work)
         assert len(study.trials()) == 0
-        slurm.call("scancel", job)
 
 
 def test_requeue_outside_of_a_job_is_refused(work: Path) -> None:

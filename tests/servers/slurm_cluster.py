@@ -9,6 +9,7 @@ after as much time as the cluster grants them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -110,6 +111,16 @@ class SlurmCluster:
         words = self.call("scontrol", "show", "job", "-o", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def cancel_all(self, seconds: float = 30) -> None:
+        """End all jobs, and wait until they are gone."""
+        until = time.monotonic() + seconds
+        while jobs := self.call("squeue", "-h", "-o", "%A").split():
+            self.call("scancel", "--signal=KILL", "--batch", *jobs)
+            self.call("scancel", *jobs)
+            if time.monotonic() > until:
+                raise RuntimeError(f"jobs do not end: {self.call('squeue')}")
+            time.sleep(0.2)
+
     def wait(self, number: str, *states: str, seconds: float = 60) -> dict[str, str]:
         """Wait until a job has one of these states, and return what the controller says of it then."""
         until = time.monotonic() + seconds
@@ -181,25 +192,16 @@ def _wait_until_idle(cluster: SlurmCluster, daemons: list[subprocess.Popen[bytes
         logs = "".join(path.read_text()[-3000:] for path in cluster.folder.glob("*.log"))
         if any(daemon.poll() is not None for daemon in daemons) or time.monotonic() > until:
             raise RuntimeError(f"Slurm did not start:\n{logs}")
-        try:
+        with contextlib.suppress(RuntimeError):  # the controller does not listen yet
             if cluster.call("sinfo", "-h", "-p", "low", "-o", "%T").strip() == "idle":
                 return
-        except RuntimeError:
-            pass  # the controller does not listen yet
         time.sleep(0.2)
 
 
 def _end(cluster: SlurmCluster, daemons: list[subprocess.Popen[bytes]]) -> None:
-    try:
-        jobs = cluster.call("squeue", "-h", "-o", "%A").split()
-        if jobs:
-            cluster.call("scancel", "--signal=KILL", "--full", *jobs)
-            cluster.call("scancel", *jobs)
-            until = time.monotonic() + 30
-            while cluster.call("squeue", "-h", "-o", "%A").split() and time.monotonic() < until:
-                time.sleep(0.2)
-    except RuntimeError:
-        pass  # the controller is gone, and its node ends what it runs
+    # without its controller, a node ends what it runs by itself
+    with contextlib.suppress(RuntimeError):
+        cluster.cancel_all()
     for daemon in reversed(daemons):
         daemon.terminate()
         try:
