@@ -19,7 +19,7 @@ from phyletic.study.first_failure import FirstFailure, last_line
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
 from phyletic.workers.attempt import worth_another_attempt
-from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.interrupts import Interrupts, SignalExit
 from phyletic.workers.loop import Trials
 from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.ray_workers import RayWorkers
@@ -166,7 +166,7 @@ def _ended(study: Study, interrupts: Interrupts, display: LiveDisplay, on_signal
     if number and on_signal == "raise":
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        raise SignalExit(number, finished=ending == "finished")
     return ending
 
 
