@@ -44,6 +44,10 @@ class Blobs(Protocol):
     def address(self) -> str:
         """A text from which :func:`phyletic.checkpoints.blobs_at` makes the same blobs in another process."""
 
+    @property
+    def immutable(self) -> bool:
+        """Whether :meth:`put` refuses other bytes below an id that is published, so that its caller need not ask."""
+
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Write blobs in the given order.
 
@@ -103,6 +107,11 @@ class FolderBlobs:
     def address(self) -> str:
         """The folder's path, after ``volatile:`` unless its blobs are durable."""
         return self._folder if self._durable else VOLATILE + self._folder
+
+    @property
+    def immutable(self) -> bool:
+        """False: another file takes the place of one."""
+        return False
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Write files, and force the folders with their names onto the disk: inner ones before a file beside them."""
@@ -225,6 +234,11 @@ class MemoryBlobs:
             CheckpointError: Always.
         """
         raise CheckpointError("checkpoints in the memory of this process cannot be reached from another: use a folder")
+
+    @property
+    def immutable(self) -> bool:
+        """False: other bytes take the place of those that are there."""
+        return False
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Keep the bytes."""

@@ -42,12 +42,15 @@ _FULL, _OVERHEAD = 0.9, 4096
 class RemoteBlobs(Blobs, Protocol):
     """Blobs elsewhere; what is put there may be any local file."""
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> dict[str, str]:
         """Copy a blob, or all blobs below a key, to a local path, in place of what is there.
 
         Args:
             key: The key.
             path: The file or folder to make.
+
+        Returns:
+            The digests that were found on the way, by path below the key; the empty path for the key itself.
 
         Raises:
             FileNotFoundError: The key has no blobs.
@@ -82,6 +85,11 @@ class CachedBlobs:
     def address(self) -> str:
         """The address of the blobs elsewhere, with the settings of this cache."""
         return self._remote.address if self._address is None else self._address
+
+    @property
+    def immutable(self) -> bool:
+        """Whether the blobs elsewhere are."""
+        return self._remote.immutable
 
     # Reading
 
@@ -129,8 +137,7 @@ class CachedBlobs:
         """Fetch all below a first name."""
         with self._filling() as filling:
             fetched, path = filling / first, self._folder / first
-            self._remote.fetch(first, fetched)
-            entry = described(fetched)
+            entry = described(fetched, self._remote.fetch(first, fetched))
             with self._locks.changing():
                 there = self._entry(first)
                 if there is not None and there.whole and self._locks.hold(first):

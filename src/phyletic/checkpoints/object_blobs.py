@@ -20,6 +20,7 @@ from pathlib import Path
 from phyletic import disk
 from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.checkpoint_names import PACKED
+from phyletic.checkpoints.digest import Digest, hashed
 from phyletic.checkpoints.folder import MANIFEST
 from phyletic.checkpoints.object_manifest import ObjectManifest, StoredBlob, StoredPart, decoded
 from phyletic.checkpoints.object_store import ObjectStore, digest_of_part, in_order
@@ -57,6 +58,11 @@ class ObjectBlobs:
     def address(self) -> str:
         """The address: another process finds its credentials itself."""
         return self._store.location
+
+    @property
+    def immutable(self) -> bool:
+        """True: a published id is asked for before anything is written below it."""
+        return True
 
     # Writing
 
@@ -164,12 +170,15 @@ class ObjectBlobs:
         self.fetch(key, path)
         return path
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> dict[str, str]:
         """Copy a blob, or all blobs below a key, to a local path, in place of what is there.
 
         Args:
             key: The key.
             path: The file or folder to make.
+
+        Returns:
+            The digests of the files, by path below the key; the empty path for the key itself.
 
         Raises:
             FileNotFoundError: The key has no blobs.
@@ -187,12 +196,18 @@ class ObjectBlobs:
         inside = rest.removesuffix("/")
         for name in found.folders:
             disk.make_folder(f"{path}{name.removeprefix(inside)}".removesuffix("/"), durable=False)
+        digests: dict[str, str] = {}
         ordered = sorted(found.blobs.items(), key=lambda item: item[1].offset)
         with contextlib.closing(self._bytes(id, manifest, [blob for _, blob in ordered])) as content:
             for name, blob in ordered:
-                place = path if whole else path / name.removeprefix(inside).lstrip("/")
+                below = "" if whole else name.removeprefix(inside).lstrip("/")
+                place = path / below if below else path
                 disk.make_folder(str(place.parent), durable=False)
-                disk.write_parts(disk.create_file(place, 0o600), _first(content, blob.size), durable=False)
+                with contextlib.closing(Digest(blob.size)) as digest:
+                    pieces = hashed(_first(content, blob.size), digest)
+                    disk.write_parts(disk.create_file(place, 0o600), pieces, durable=False)
+                    digests[below] = digest.text()
+        return digests
 
     def _bytes(self, id: str, manifest: ObjectManifest, blobs: list[StoredBlob]) -> Generator[memoryview]:
         """Yield the bytes of blobs, reading a few parts ahead.
@@ -206,13 +221,13 @@ class ObjectBlobs:
         numbers = list(dict.fromkeys(number for number, _ in pieces))
         parts = in_order(lambda number: self._get_part(id, number, manifest.parts[number]), numbers)
         with contextlib.closing(parts):
-            current, content = -1, b""
+            current, content = -1, memoryview(b"")
             for number, where in pieces:
                 if number != current:
                     current, content = number, next(parts)
-                yield memoryview(content)[where]
+                yield content[where]
 
-    def _get_part(self, id: str, number: int, expected: StoredPart) -> bytes:
+    def _get_part(self, id: str, number: int, expected: StoredPart) -> memoryview:
         """Return the bytes of a part, read again if they are not those that were put: the network may have spoilt them.
 
         Args:

@@ -87,7 +87,7 @@ class Manifested(msgspec.Struct, frozen=True):
         return bool(self.blobs or self.folders)
 
 
-def decoded(content: bytes, where: str) -> ObjectManifest:
+def decoded(content: bytes | memoryview, where: str) -> ObjectManifest:
     """Return a manifest from its JSON form.
 
     Args:

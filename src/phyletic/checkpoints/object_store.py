@@ -107,7 +107,7 @@ class ObjectStore:
                 continue  # it was deleted meanwhile
         return True
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str) -> memoryview:
         """Return an object's bytes.
 
         Raises:
@@ -115,7 +115,7 @@ class ObjectStore:
         """
         import obstore
 
-        return bytes(self._answer(f"{key} cannot be read", lambda store: obstore.get(store, key).bytes()))
+        return memoryview(self._answer(f"{key} cannot be read", lambda store: obstore.get(store, key).bytes()))
 
     def keys(self, below: str) -> list[str]:
         """Return the keys of all objects below a key."""
