@@ -27,6 +27,7 @@ from phyletic.version import __version__
 
 _SLOW_FSYNC = 0.03
 _LITTLE_ROOM = 2 * 2**30
+_MPS_DAEMON = "nvidia-cuda-mps-control"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ class Finding(msgspec.Struct, frozen=True):
 )
 @json_option
 def doctor(storage: str | None, checkpoints: str | None, as_json: bool) -> None:
-    """Check this machine: Python, libraries, extras, SQLite, the storage's disk, the GPUs, and an object store.
+    """Check this machine: Python, libraries, extras, SQLite, its disk, the GPUs, NVIDIA MPS, and an object store.
 
     Each finding that needs something done says what. The exit code is 1 if there is a problem, else 0.
     """
@@ -90,7 +91,7 @@ def examine(storage: str | None, checkpoints: str | None = None) -> list[Finding
         checkpoints: Address of an object store to probe; None probes none.
     """
     stores = () if checkpoints is None else _object_store(checkpoints)
-    return [*_python(), *_libraries(), *_sqlite(), *_place(storage), *stores, *_gpus()]
+    return [*_python(), *_libraries(), *_sqlite(), *_place(storage), *stores, *_gpus(), *_mps()]
 
 
 def _python() -> Iterator[Finding]:
@@ -235,6 +236,32 @@ def _gpus() -> Iterator[Finding]:
     blind = bool(listed) and not count and visible != ""
     advice = "install a build of torch for CUDA, and see that the driver is as new as it needs"
     yield Finding("torch", "problem", text, advice) if blind else Finding("torch", "ok", text)
+
+
+def _mps() -> Iterator[Finding]:
+    """Check whether NVIDIA's Multi-Process Service (MPS) runs, if there is a GPU or the service."""
+    daemon = _mps_daemon()
+    if daemon is not None:
+        yield Finding("mps", "ok", f"NVIDIA MPS runs ({daemon}): several members compute on one GPU at the same time")
+    elif _nvidia():
+        text = "NVIDIA MPS does not run: several members on one GPU take turns, and each has a context of its own"
+        yield Finding("mps", "note", text, "start it by `nvidia-cuda-mps-control -d`, if members are to share a GPU")
+
+
+def _mps_daemon() -> str | None:
+    """Return where the control daemon of MPS was found: its process, or the pipe that CUDA would use; else None."""
+    import psutil
+
+    for process in psutil.process_iter(["name", "exe"]):
+        # Linux cuts names at 15 characters
+        program = Path(process.info["exe"] or "").name or process.info["name"] or ""
+        if program.startswith(_MPS_DAEMON[:15]):
+            return f"pid {process.pid}"
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY")
+    # without the variable, the folder of a daemon that has ended would be taken for one that runs
+    if folder and Path(folder, "control").exists():
+        return f"CUDA_MPS_PIPE_DIRECTORY={folder}"
+    return None
 
 
 def _nvidia() -> list[str]:

@@ -16,6 +16,7 @@ from phyletic.records.event import OWNER
 from phyletic.records.notebook import html_table
 from phyletic.storage import queries
 from phyletic.storage.changes import StoredStudy
+from phyletic.workers.worker_log import output_place
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -44,7 +45,7 @@ class StudyStatus(msgspec.Struct, frozen=True, kw_only=True):
         best_head_score: Its score.
         created: When it was created, in seconds since 1970.
         checkpoints: Folder of its checkpoints.
-        logs: Log files of its local workers.
+        logs: Where the output of each worker is: a file, and the node of its cluster if it has one.
     """
 
     name: str
@@ -196,7 +197,7 @@ def _status(connection: Connection, study: Study, stored: StoredStudy) -> StudyS
         best_head_score=None if head is None else head.score,
         created=stored.created,
         checkpoints=study.checkpoints.location,
-        logs=tuple(str(path) for path in logs),
+        logs=tuple(output_place(path) for path in logs),
     )
 
 

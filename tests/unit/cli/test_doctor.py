@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,45 @@ def test_gpus_that_torch_cannot_see_are_a_problem(monkeypatch: pytest.MonkeyPatc
     assert found["torch"].level == "problem"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert {finding.topic: finding for finding in doctor._gpus()}["torch"].level == "ok"
+
+
+def test_the_doctor_says_what_mps_means_for_members_that_share_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mps() -> list[doctor.Finding]:
+        result = CliRunner().invoke(main, ["doctor", "--storage", str(tmp_path / "study.db"), "--json"])
+        findings = [doctor.Finding(**finding) for finding in json.loads(result.output)]
+        return [finding for finding in findings if finding.topic == "mps"]
+
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    monkeypatch.setattr(doctor, "_nvidia", list)
+    assert mps() == []
+
+    monkeypatch.setattr(doctor, "_nvidia", lambda: ["Some GPU, 80 GiB"])
+    (absent,) = mps()
+    assert absent.level == "note"
+    assert "take turns" in absent.text
+    assert "nvidia-cuda-mps-control -d" in absent.advice
+
+    # a container sees the pipe of a daemon on its host, and not its process
+    (tmp_path / "pipes").mkdir()
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "pipes"))
+    assert mps()[0].level == "note"
+    os.mkfifo(tmp_path / "pipes" / "control")
+    (piped,) = mps()
+    assert piped.level == "ok"
+    assert str(tmp_path / "pipes") in piped.text
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY")
+
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    daemon = shutil.copy(sleep, tmp_path / "nvidia-cuda-mps-control")
+    monkeypatch.setattr(doctor, "_nvidia", list)
+    with subprocess.Popen([daemon, "600"]) as process:
+        try:
+            (running,) = mps()
+        finally:
+            process.kill()
+    assert running.level == "ok"
+    assert f"pid {process.pid}" in running.text
+    assert "at the same time" in running.text
