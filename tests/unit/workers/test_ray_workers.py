@@ -69,9 +69,9 @@ def test_devices_are_assigned_by_ray(tmp_path: Path) -> None:
 
 
 def test_checkpoints_in_the_memory_of_this_process_are_an_error(tmp_path: Path) -> None:
-    with make_study(tmp_path, checkpoints="memory:") as study:
-        with pytest.raises(InvalidArgument, match="workers is .* in the memory of this process"):
-            study.run(train, workers=ph.RayWorkers(2))
+    refused = pytest.raises(InvalidArgument, match=r"workers is .* in the memory of this process")
+    with make_study(tmp_path, checkpoints="memory:") as study, refused:
+        study.run(train, workers=ph.RayWorkers(2))
 
 
 def test_the_extra_to_install_is_named_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
