@@ -1,6 +1,7 @@
 # make demo    a small study from start to end, with its pictures
 # make quick   the tests of the core, in under a minute: what to run at each change
-# make test    the whole test suite
+# make test    the whole test suite, but for what needs an engine of its own
+# make test-object-store  the tests of checkpoints in an object store, with obstore and moto
 # make lint    style, types and the direction of imports
 # make stubs   the code of the service's protocol, generated anew from its definition
 # make clean   remove the virtual environment and every cache
@@ -24,20 +25,26 @@ QUICK := $(addprefix tests/unit/,checkpoints coordinator evolution records space
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo quick test lint stubs clean
+# A server of S3's protocol for tests. Its libraries and ours want different versions of python-dateutil.
+MOTO := $(VENV)/moto
+
+.PHONY: demo quick test test-object-store lint stubs clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/phyletic demo
 
 # One thread for each process of the tests: they keep the cores busy without the threads of the numerical libraries.
-quick test: export OMP_NUM_THREADS := 1
+quick test test-object-store: export OMP_NUM_THREADS := 1
 # The tests start hundreds of processes; without bytecode each would compile the package again.
-quick test: export PYTHONDONTWRITEBYTECODE :=
+quick test test-object-store: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) $(QUICK)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
+
+test-object-store: $(VENV)/.installed-test $(VENV)/.installed-object-store $(MOTO)/.installed
+	$(BIN)/python -m pytest -n $(JOBS) tests/object_store
 
 lint: $(VENV)/.installed-lint $(STUBS)/.installed
 	$(BIN)/ruff check
@@ -59,6 +66,11 @@ $(BIN)/python:
 # The package is installed in place, so only a change of what it needs asks for another installation.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]' --constraint constraints.txt
+	touch $@
+
+$(MOTO)/.installed: Makefile | $(BIN)/python
+	$(PYTHON) -m venv $(MOTO)
+	PIP_CONSTRAINT= $(MOTO)/bin/python -m pip install --quiet 'moto[server]==5.2.5'
 	touch $@
 
 $(STUBS)/.installed: Makefile | $(BIN)/python
