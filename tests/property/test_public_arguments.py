@@ -42,7 +42,7 @@ def created(**given: Any) -> None:
 
 
 CREATED: dict[str, tuple[Call, dict[str, Any]]] = {
-    "Study": (created, {**STUDY, "checkpoints": None}),
+    "Study": (created, {**STUDY, "checkpoints": None, "cache_bytes": None, "store_timeout": None}),
     "Study in": (lambda storage: created(**STUDY, storage=storage), {"storage": "other.db"}),
 }
 ALONE = {**MADE, **SIMULATED, **PICTURES}
@@ -60,7 +60,7 @@ TAKES = {
         PBT.gate PBT.save_every ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
-        Study.warm_start replay.storage
+        Study.cache_bytes Study.store_timeout Study.warm_start replay.storage
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
         heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair

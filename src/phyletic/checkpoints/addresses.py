@@ -13,7 +13,6 @@ are kept nowhere else. A user gives them as arguments of ``Study``, and this mod
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
@@ -80,7 +79,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 def _is_timeout(seconds: object) -> bool:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         return False
-    return math.isfinite(seconds) and _LEAST_TIMEOUT <= seconds <= _LONGEST_TIMEOUT
+    return _LEAST_TIMEOUT <= seconds <= _LONGEST_TIMEOUT
 
 
 def blobs_at(address: str) -> Blobs:

@@ -212,6 +212,9 @@ class Checkpoints:
                 this for what only the digest shows.
             CheckpointError: It cannot be read now, for lack of rights, memory or file descriptors.
         """
+        return self._open(reference)
+
+    def _open(self, reference: CheckpointReference) -> OpenCheckpoint:
         id = _checked(reference.id)
         if not reference.digest.startswith("sha256:"):
             raise CheckpointError(f"the digest of checkpoint {id} is {reference.digest!r}, but only sha256 is known")
@@ -237,7 +240,7 @@ class Checkpoints:
                 was found.
             CheckpointError: It cannot be read now, for lack of rights, memory or file descriptors.
         """
-        with self.open(reference) as opened:
+        with self._open(reference) as opened:
             opened.verify()
 
     @once_more_if_stale

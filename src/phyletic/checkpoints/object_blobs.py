@@ -29,6 +29,8 @@ from phyletic.failpoints import failpoint
 
 _PART = 16 << 20
 _WRONG_BYTES = 3
+_DELETING_SECONDS = 5.0
+"""How long a deletion is tried: the owner waits for it, and the next owner repeats those that failed."""
 _PUBLISHING = (PACKED, f"/{MANIFEST}")
 
 
@@ -306,8 +308,8 @@ class ObjectBlobs:
         whole = "" in named or (PACKED in named and self._is_state(id))
         if whole:
             self._drafts.pop(id, None)
-            self._store.delete([f"{id}/{MANIFEST}"])
-            self._store.delete(self._store.keys(id))
+            self._store.delete([f"{id}/{MANIFEST}"], _DELETING_SECONDS)
+            self._store.delete(self._store.keys(id, _DELETING_SECONDS), _DELETING_SECONDS)
         elif draft is not None:
             for rest in named:
                 draft.forget(rest)
@@ -338,14 +340,6 @@ class ObjectBlobs:
         disk.remove_tree(folder)
         disk.make_folder(str(folder), durable=False)
         return folder
-
-    def require(self, seconds: float) -> None:
-        """Raise StoreUnreachable unless the store can be listed.
-
-        Args:
-            seconds: How long to wait for an answer, roughly.
-        """
-        self._store.require(seconds)
 
 
 class _Draft:

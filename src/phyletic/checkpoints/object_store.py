@@ -117,17 +117,22 @@ class ObjectStore:
 
         return memoryview(self._answer(f"{key} cannot be read", lambda store: obstore.get(store, key).bytes()))
 
-    def keys(self, below: str) -> list[str]:
-        """Return the keys of all objects below a key."""
+    def keys(self, below: str, seconds: float | None = None) -> list[str]:
+        """Return the keys of all objects below a key.
+
+        Args:
+            below: The key.
+            seconds: How long to try, if that is less than ``timeout``.
+        """
         import obstore
 
         def listed(store: obstore.store.ObjectStore) -> list[str]:
             return [found["path"] for page in obstore.list(store, f"{below}/") for found in page]
 
-        return self._answer(f"the objects below {below} cannot be listed", listed)
+        return self._answer(f"the objects below {below} cannot be listed", listed, seconds)
 
     def first_names(self) -> list[str]:
-        """Return the first names of all keys."""
+        """Return the first names of all keys; it fails if there is no such bucket."""
         import obstore
 
         def listed(store: obstore.store.ObjectStore) -> list[str]:
@@ -135,8 +140,13 @@ class ObjectStore:
 
         return self._answer("the objects cannot be listed", listed)
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; one that is missing is fine."""
+    def delete(self, keys: Sequence[str], seconds: float | None = None) -> None:
+        """Delete objects; one that is missing is fine.
+
+        Args:
+            keys: Their keys.
+            seconds: How long to try, if that is less than ``timeout``.
+        """
         import obstore
 
         def delete(store: obstore.store.ObjectStore, key: str | Sequence[str]) -> None:
@@ -148,32 +158,17 @@ class ObjectStore:
                     delete(store, each)
 
         if keys:
-            self._answer(f"{keys[0]} cannot be deleted", lambda store: delete(store, list(keys)))
-
-    def require(self, seconds: float) -> None:
-        """Raise StoreUnreachable unless the store lets its objects be listed.
-
-        Args:
-            seconds: How long to wait for an answer, roughly.
-        """
-        brief = ObjectStore(
-            self.location,
-            min(seconds, self.timeout),
-            open_store=self._open_store,
-            clock=self._clock,
-            sleep=self._sleep,
-            draw=self._draw,
-        )
-        brief.first_names()
+            self._answer(f"{keys[0]} cannot be deleted", lambda store: delete(store, list(keys)), seconds)
 
     # Tries
 
-    def _answer(self, what: str, call: Callable[[Any], Result]) -> Result:
+    def _answer(self, what: str, call: Callable[[Any], Result], seconds: float | None = None) -> Result:
         """Make a request until it is answered.
 
         Args:
             what: What fails if the request does, for the error.
             call: Makes it, with the store.
+            seconds: How long to try, if that is less than ``timeout``.
 
         Raises:
             FileNotFoundError: There is no such object.
@@ -181,8 +176,9 @@ class ObjectStore:
         """
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+        limit = self.timeout if seconds is None else min(seconds, self.timeout)
         began, said = self._clock(), False
-        for pause in pauses(self._draw, min(LONGEST, self.timeout / 8)):
+        for pause in pauses(self._draw, min(LONGEST, limit / 8)):
             try:
                 return call(self._connected())
             except FileNotFoundError as error:
@@ -195,7 +191,7 @@ class ObjectStore:
                     # made anew, the store reads the environment and the role's credentials again
                     self._forget()
             waited = self._clock() - began
-            if waited + pause > self.timeout:
+            if waited + pause > limit:
                 raise StoreUnreachable(
                     f"{self.location}: {what}; tried for {waited:.0f} s (store_timeout={self.timeout:g}): {reason}"
                 ) from None
@@ -240,7 +236,7 @@ def opened(address: str, timeout: float) -> obstore.store.ObjectStore:
         if value:
             client[option] = value
     try:
-        return from_url(address, client_options=client, retry_config={"max_retries": 0})  # type: ignore[call-overload,no-any-return]
+        return from_url(address, client_options=client, retry_config={"max_retries": 0})
     except BaseError as error:
         raise StoreUnreachable(f"{address} cannot be opened: {_reason(error)[1]}") from None
 
