@@ -2,6 +2,7 @@
 # make quick   the tests of the core, in under a minute: what to run at each change
 # make test    the whole test suite, but for what needs an engine of its own
 # make test-ray           the tests of workers on Ray, with Ray
+# make test-object-store  the tests of checkpoints in an object store, with obstore and moto
 # make lint    style, types and the direction of imports
 # make stubs   the code of the service's protocol, generated anew from its definition
 # make clean   remove the virtual environment and every cache
@@ -26,17 +27,19 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Each of these has a step of its own, which installs what it needs.
-ENGINES := tests/clusters
+ENGINES := tests/clusters tests/object_store
+# A server of S3's protocol for tests. Its libraries and ours want different versions of python-dateutil.
+MOTO := $(VENV)/moto
 
-.PHONY: demo quick test test-ray lint stubs clean
+.PHONY: demo quick test test-ray test-object-store lint stubs clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/phyletic demo
 
 # One thread for each process of the tests: they keep the cores busy without the threads of the numerical libraries.
-quick test test-ray: export OMP_NUM_THREADS := 1
+quick test test-ray test-object-store: export OMP_NUM_THREADS := 1
 # The tests start hundreds of processes; without bytecode each would compile the package again.
-quick test test-ray: export PYTHONDONTWRITEBYTECODE :=
+quick test test-ray test-object-store: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) $(QUICK)
 
@@ -46,6 +49,9 @@ test: $(VENV)/.installed-test
 # The tests of one cluster stay in one process.
 test-ray: $(VENV)/.installed-test $(VENV)/.installed-ray
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/clusters -k ray
+
+test-object-store: $(VENV)/.installed-test $(VENV)/.installed-object-store $(MOTO)/.installed
+	$(BIN)/python -m pytest -n $(JOBS) tests/object_store
 
 lint: $(VENV)/.installed-lint $(STUBS)/.installed
 	$(BIN)/ruff check
@@ -67,6 +73,11 @@ $(BIN)/python:
 # The package is installed in place, so only a change of what it needs asks for another installation.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]' --constraint constraints.txt
+	touch $@
+
+$(MOTO)/.installed: Makefile | $(BIN)/python
+	$(PYTHON) -m venv $(MOTO)
+	PIP_CONSTRAINT= $(MOTO)/bin/python -m pip install --quiet 'moto[server]==5.2.5'
 	touch $@
 
 $(STUBS)/.installed: Makefile | $(BIN)/python

@@ -1,13 +1,14 @@
 """Kill workers and owners of real studies at random moments, reopen, and check that nothing is lost.
 
     python benchmarks/chaos.py --kills 1000 --seed 0
+    python benchmarks/chaos.py --kills 200 --engine ray --store s3
 
 Small studies run in processes of their own: in the owner's process and in two local workers, asynchronous and
 synchronous, with states in packed files and in folders. Processes are killed (SIGKILL, alone or after SIGSTOP) until so
 many kills are done. Whoever trains and whoever owns writes down what was acknowledged, in a file that the database
 knows nothing of; that file, the database, the checkpoints and the processes of the machine are compared after each
 death of an owner and at each study's end. Prints the figures; exits with 1 if anything was lost, doubled, half-written
-or left over.
+or left over. With ``--engine ray --store s3`` the same is done to a small cluster; see ``chaos_cluster.py``.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from chaos_figures import Figures, rows
 from chaos_study import POPULATION, STEPS, Plan, compare, compare_finished, notes, own, unfinished
 from conditions import conditions, parser, show, work_folder
 
@@ -42,23 +41,6 @@ MARK = "PHYLETIC_CHAOS"
 """Environment variable by which whatever an owner started is found: its folder."""
 PATIENCE = 30.0
 """Seconds in which the processes of an owner that was killed must have ended."""
-
-
-@dataclass
-class Figures:
-    """What was done and seen."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    studies: Counter[str] = field(default_factory=Counter)
-    owners: int = 0
-    trials: int = 0
-    attempts: int = 0
-    acknowledged: int = 0
-    verified: int = 0
-    unfinished: int = 0
-    opened: list[float] = field(default_factory=list)
-    ended: list[float] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
 
 
 class Chaos:
@@ -98,7 +80,7 @@ class Chaos:
                 return
             if status is not None or self.draw.random() < 0.6:
                 self.wait_for_orphans()  # else the study is opened while they may be there
-            self.figures.unfinished += unfinished(self.folder)
+            self.figures.unfinished += unfinished(self.folder, self.plan)
             wrong, verified = compare(self.folder, self.plan)
             self.wrong(*wrong)
             self.figures.verified += verified
@@ -260,40 +242,25 @@ def kill(kills: int, seed: int, folder: Path) -> Figures:
     return figures
 
 
-def rows(figures: Figures) -> list[dict[str, object]]:
-    """Return the figures, for printing."""
-    found: list[tuple[str, object]] = [("kills (SIGKILL)", sum(figures.kills.values()))]
-    found += [(f"  {way}", count) for way, count in sorted(figures.kills.items())]
-    found += [("studies run to their end", sum(figures.studies.values()))]
-    found += [(f"  {kind}", count) for kind, count in sorted(figures.studies.items())]
-    found += [
-        ("openings of a study", figures.owners),
-        ("trials completed", figures.trials),
-        ("attempts that a kill ended", figures.attempts - figures.trials),
-        ("acknowledged results compared", figures.acknowledged),
-        ("checkpoints compared with their digest", figures.verified),
-        ("unfinished checkpoints found and deleted", figures.unfinished),
-        ("seconds to open, median and longest", _spread(figures.opened)),
-        ("seconds until no process was left, likewise", _spread(figures.ended)),
-        ("violations", len(figures.wrong)),
-    ]
-    return [{"what": what, "figure": figure} for what, figure in found]
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.3f}, {max(values):.3f}" if values else "none"
-
-
 def main() -> int:
     """Read the command line, kill, show."""
     made = parser(__doc__)
     made.add_argument("--kills", type=int, default=100, help="how many (100)")
     made.add_argument("--seed", type=int, default=0, help="of the moments and the victims (0)")
+    made.add_argument("--engine", choices=["local", "ray"], default="local", help="what the workers are (local)")
+    made.add_argument("--store", choices=["folder", "s3"], default="folder", help="where checkpoints are (folder)")
     arguments = made.parse_args()
+    if (arguments.engine == "ray") != (arguments.store == "s3"):
+        made.error("--engine ray goes with --store s3")
     began = time.monotonic()
     with work_folder(arguments.folder) as folder:
         measured_in = conditions(folder)
-        figures = kill(arguments.kills, arguments.seed, folder.resolve())
+        if arguments.engine == "ray":
+            from chaos_cluster import kill_cluster
+
+            figures = kill_cluster(arguments.kills, arguments.seed, folder.resolve())
+        else:
+            figures = kill(arguments.kills, arguments.seed, folder.resolve())
     title = f"Studies of {POPULATION} members, up to step {STEPS}, killed for {time.monotonic() - began:.0f} s"
     show(title, rows(figures), measured_in, as_json=arguments.json)
     for text in figures.wrong:

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,17 @@ class Plan:
     synchronous: bool
     folders: bool
     seed: int
+    engine: str = "local"
+    checkpoints: str | None = None
 
     def __str__(self) -> str:
         kind = "synchronous" if self.synchronous else "asynchronous"
         return f"{kind}, {self.workers or 'no'} workers, {'folders' if self.folders else 'packed'}"
+
+    @property
+    def placed_workers(self) -> Any:
+        """How many local workers, or which actors."""
+        return ph.RayWorkers(min=1, max=self.workers, resources={"slot": 1}) if self.engine == "ray" else self.workers
 
     def make(self, folder: Path) -> ph.Study:
         """Create or open the study in a folder."""
@@ -51,6 +58,7 @@ class Plan:
             algorithm=ph.PBT(POPULATION, 1, synchronous=self.synchronous),
             budget=ph.Budget(steps=STEPS),
             storage=folder / "chaos.db",
+            checkpoints=self.checkpoints,
             seed=self.seed,
             max_losses=100_000,
         )
@@ -132,7 +140,7 @@ def own(folder: Path, plan: Plan) -> None:
 
     study.owner.execute = acknowledging  # type: ignore[method-assign]
     try:
-        study.run(_training(plan, file, plan.workers > 0), workers=plan.workers, verbose=0)
+        study.run(_training(plan, file, plan.workers > 0), workers=plan.placed_workers, verbose=0)
     except StudyFailed as error:
         # workers that are killed three times in a row before they ask for a trial are given up
         if "before it asked for a trial" not in str(error):
@@ -143,11 +151,11 @@ def own(folder: Path, plan: Plan) -> None:
 
 def _at_opening(study: ph.Study) -> list[str]:
     """Return what earlier owners and workers left that an opening must have put in order."""
-    root = Path(study.checkpoints.location)
-    wrong = [f"{path} was not deleted" for path in _unfinished(root)]
+    there = set(study.checkpoints.ids())
+    wrong = [f"{id} was not deleted" for id in _unfinished(study)]
     durable = {row.id for row in _stored(Path(study.storage))[2] if row.state is CheckpointState.DURABLE}
-    wrong += [f"checkpoint {name} is there, and nothing needs it" for name in _names(root) - durable]
-    wrong += [f"checkpoint {name} is gone" for name in durable - _names(root)]
+    wrong += [f"checkpoint {id} is there, and nothing needs it" for id in there - durable]
+    wrong += [f"checkpoint {id} is gone" for id in durable - there]
     state = study.owner.state
     if len(state.population()) != POPULATION:
         wrong.append(f"the population is {len(state.population())}")
@@ -177,14 +185,17 @@ def notes(folder: Path) -> list[list[Any]]:
     return [json.loads(line) for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
-def unfinished(folder: Path) -> int:
+def unfinished(folder: Path, plan: Plan) -> int:
     """Return how many checkpoints are unfinished."""
-    return len(_unfinished(folder / "chaos.checkpoints"))
+    try:
+        _stored(folder / "chaos.db")
+    except NotFound:
+        return 0  # the study was not created yet
+    return len(_unfinished(plan.make(folder)))
 
 
-def _unfinished(root: Path) -> list[Path]:
-    found = list(root.iterdir()) if root.exists() else []
-    return [path for path in found if path.suffix != ".safetensors" and not (path / "manifest.json").exists()]
+def _unfinished(study: ph.Study) -> list[str]:
+    return [id for id in study.checkpoints.ids() if not study.checkpoints.exists(id)]
 
 
 def compare(folder: Path, plan: Plan) -> tuple[list[str], int]:
@@ -214,17 +225,16 @@ def compare(folder: Path, plan: Plan) -> tuple[list[str], int]:
     if counters.member_steps != sum(trial.steps_done or 0 for trial in done.values()):
         wrong.append("the steps that are counted are not those that were trained")
     study = plan.make(folder)
-    root = Path(study.checkpoints.location)
+    there = study.checkpoints.ids()
     durable = [row for row in rows if row.state is CheckpointState.DURABLE]
     for row in durable:
         wrong += _damage(study, f"the durable checkpoint of trial {row.trial}", row)
     known = {row.id for row in rows if row.state is not CheckpointState.COLLECTED} | _publishing(folder / "chaos.db")
-    for name in _names(root) - known:
-        wrong.append(f"checkpoint {name} is there, and the database does not know it or says that it is gone")
-    unpublished = _unfinished(root)
-    for path in root.iterdir() if root.exists() else ():
-        if path not in unpublished and not _whole(path):
-            wrong.append(f"{path} is visible, and not whole")
+    for id in set(there) - known:
+        wrong.append(f"checkpoint {id} is there, and the database does not know it or says that it is gone")
+    for id in there:
+        if study.checkpoints.exists(id) and not _whole(study.checkpoints.path(id)):
+            wrong.append(f"{id} is visible, and not whole")
     return wrong, len(durable)
 
 
@@ -245,7 +255,7 @@ def compare_finished(folder: Path, plan: Plan) -> tuple[list[str], list[Trial]]:
     if plan.synchronous:
         undisturbed = folder / "undisturbed"
         undisturbed.mkdir()
-        reference = plan.make(undisturbed)
+        reference = replace(plan, checkpoints=None).make(undisturbed)
         reference.run(_training(plan, undisturbed / "notes", False), workers=0, verbose=0)
         if facts(study) != facts(reference):
             wrong.append("its facts are not those of a study that nothing interrupted")
@@ -272,16 +282,11 @@ def _publishing(database: Path) -> set[str]:
         return set(connection.exec_driver_sql("SELECT publishes FROM trial WHERE publishes IS NOT NULL").scalars())
 
 
-def _names(root: Path) -> set[str]:
-    """Return the ids of all checkpoints, published or not, by their files."""
-    return {path.name.partition(".")[0] for path in root.iterdir()} if root.exists() else set()
-
-
 def _whole(path: Path) -> bool:
     """Whether what is published is complete by its own description, whatever the database says of it."""
     if path.is_dir():
         try:
-            check_folder(path, digest_of_file(path / "manifest.json"))
+            check_folder(path.parent, digest_of_file(path.parent / "manifest.json"))
         except (CheckpointError, OSError):
             return False
         return True

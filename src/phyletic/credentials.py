@@ -124,10 +124,7 @@ def credentials_for(
         InvalidArgument: A file cannot be used, others can read it, or the token would travel without TLS.
         NotAuthenticated: There is no token for this server.
     """
-    if not (url.secure or url.loopback):
-        hint = f"Use {'grpcs' if url.scheme == 'grpc' else 'https'}://{url.host}:{url.port}, or reach it through ssh -L"
-        allowed = "a URL with TLS unless the host is this machine, since anyone on the way could read the token"
-        raise InvalidArgument("storage", str(url), allowed, hint)
+    require_protected(url, "storage")
     token = _token(url, environment, notes)
     ca, certificate, key = (
         _file(name, environment) for name in ("PHYLETIC_TLS_CA", "PHYLETIC_TLS_CERTIFICATE", "PHYLETIC_TLS_KEY")
@@ -140,6 +137,19 @@ def credentials_for(
     if url.secure:
         _require_pem(ca, certificate, key)
     return Credentials(token, ca, certificate, key)
+
+
+def require_protected(url: ServerUrl, name: str) -> None:
+    """Raise InvalidArgument if a token would travel to a server without TLS, unless it stays on this machine.
+
+    Args:
+        url: The server.
+        name: The argument that names it, for the message.
+    """
+    if not (url.secure or url.loopback):
+        hint = f"Use {'grpcs' if url.scheme == 'grpc' else 'https'}://{url.host}:{url.port}, or reach it through ssh -L"
+        allowed = "a URL with TLS unless the host is this machine, since anyone on the way could read the token"
+        raise InvalidArgument(name, str(url), allowed, hint)
 
 
 def _token(url: ServerUrl, environment: Mapping[str, str], notes: Path | None) -> str:

@@ -14,7 +14,8 @@
     │   ├── StorageUnsupported            the place cannot hold a study safely (a network file system)
     │   └── StorageBusy                   the database stayed locked, or a write failed; try again
     ├── CheckpointError                   phyletic cannot write or read a checkpoint
-    │   └── CheckpointDamaged             its bytes are not those that were published
+    │   ├── CheckpointDamaged             its bytes are not those that were published
+    │   └── StoreUnreachable              the object store did not answer, or refused, for store_timeout seconds
     ├── Unreachable                       the study's owner does not answer
     ├── NotAuthenticated                  a request to a service came without a token that it knows
     ├── NotAllowed                        the token of a request does not allow the call; names what would
@@ -60,6 +61,7 @@ __all__ = [
     "StorageError",
     "StorageOwned",
     "StorageUnsupported",
+    "StoreUnreachable",
     "StudyFailed",
     "StudyMismatch",
     "TellConflict",
@@ -163,6 +165,10 @@ class CheckpointError(PhyleticError):
 
 class CheckpointDamaged(CheckpointError):
     """The bytes of a checkpoint differ from those that were published."""
+
+
+class StoreUnreachable(CheckpointError):
+    """An object store did not answer, or refused, for as long as ``store_timeout`` allows; names it and the reason."""
 
 
 class Unreachable(PhyleticError):

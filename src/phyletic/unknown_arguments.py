@@ -26,6 +26,7 @@ class _Place(NamedTuple):
 _PLACES = {
     "Study": _Place("{}", "ph.Study"),
     "Study.run": _Place("{}", "study.run"),
+    "RayWorkers": _Place("workers=ph.RayWorkers({})", "study.run"),
     "Budget": _Place("budget=ph.Budget({})", "ph.Study"),
     "PBT": _Place("algorithm=ph.PBT({})", "ph.Study"),
     "Truncation": _Place("exploit=ph.Truncation({})", "ph.PBT"),
@@ -69,6 +70,18 @@ _WORDS: dict[str, dict[str, str]] = {
         "grace=...": "grace",
         "environment={...}": "environment env env_vars runtime_env",
         "callbacks=[...]": "callbacks callback",
+    },
+    "RayWorkers": {
+        "count=...": "count workers num_workers n_workers num_actors actors",
+        "min=...": "min min_workers min_size",
+        "max=...": "max max_workers max_size",
+        "num_cpus=...": "num_cpus cpus cpus_per_worker",
+        "num_gpus=...": "num_gpus gpus use_gpu gpus_per_worker",
+        "resources={...}": "resources resources_per_worker custom_resources",
+        "runtime_env={...}": "runtime_env env working_dir",
+        'placement="SPREAD"': "placement placement_strategy strategy scheduling_strategy",
+        "gang=...": "gang ranks world_size nproc_per_node",
+        "memory_fraction=...": "memory_fraction gpu_memory_fraction",
     },
     "Budget": {
         "steps=...": """steps max_steps n_steps num_steps total_steps max_t epochs n_epochs max_epochs num_epochs

@@ -30,6 +30,7 @@ NAMES = [
     "PBT",
     "Perturb",
     "RandomSearch",
+    "RayWorkers",
     "Resample",
     "Schedule",
     "Space",
@@ -51,7 +52,7 @@ NAMES = [
 HEAVY = [
     *("alembic", "click", "cloudpickle", "msgspec", "numpy", "psutil", "rich", "sqlalchemy"),
     *("jax", "keras", "matplotlib", "pandas", "PIL", "safetensors", "scipy", "sklearn", "torch"),
-    *("google.protobuf", "grpc", "starlette", "urllib3", "uvicorn"),
+    *("google.protobuf", "grpc", "obstore", "starlette", "urllib3", "uvicorn"),
     *("optuna", "ray", "sqlalchemy.dialects.postgresql"),
 ]
 # libraries that using the public names may import

@@ -18,7 +18,7 @@ def build(trial):
     import torch
 
     model = torch.nn.Linear(4, 1)
-    return dict(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    return {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)}
 
 
 def train(trials, journal=None, each=lambda trial, step, rank: None):

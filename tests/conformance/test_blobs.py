@@ -33,6 +33,8 @@ class TestMemoryBlobs(BlobsConformance):
 class _WithServer:
     """Serves a folder; deletions and damage happen in the folder itself, as the owner's deletions do."""
 
+    steps = "disk.create"
+
     @pytest.fixture(autouse=True)
     def _server(self, tmp_path, monkeypatch):
         with serving(tmp_path / "server") as self.server:

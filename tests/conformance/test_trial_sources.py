@@ -36,10 +36,20 @@ class TestDetachedSession(TrialSourceConformance):
         with (
             study,
             detached_source(
-                channel, store=study.checkpoints, space=study.space, worker="far", lease_seconds=2.0, reload=reload
+                channel,
+                store=study.checkpoints,
+                space=study.space,
+                worker="far",
+                lease_seconds=2.0,
+                reload=reload,
+                upload=self.upload,
             ) as trials,
         ):
             train(trials)
+
+
+class TestDetachedSessionUploadingInTheBackground(TestDetachedSession):
+    upload = "background"
 
 
 class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
@@ -68,23 +78,36 @@ class TestDetachedSessionWithCheckpointsOfAService(TrialSourceConformance):
                 worker="far",
                 lease_seconds=2.0,
                 reload=reload,
+                upload=self.upload,
             ) as trials:
                 train(trials)
             assert not server.sent, "this machine made all that it loaded"
+
+
+class TestDetachedSessionUploadingToAServiceInTheBackground(TestDetachedSessionWithCheckpointsOfAService):
+    upload = "background"
 
 
 class TestRunInThisProcess(TrialSourceConformance):
     here = True
 
     def run(self, study, train, reload="changed"):
-        study.run(train, workers=0, reload=reload, verbose=0)
+        study.run(train, workers=0, reload=reload, upload=self.upload, verbose=0)
+
+
+class TestRunInThisProcessUploadingInTheBackground(TestRunInThisProcess):
+    upload = "background"
 
 
 class TestTwoWorkers(TrialSourceConformance):
     concurrent = 2
 
     def run(self, study, train, reload="changed"):
-        study.run(train, workers=2, reload=reload, verbose=0)
+        study.run(train, workers=2, reload=reload, upload=self.upload, verbose=0)
+
+
+class TestTwoWorkersUploadingInTheBackground(TestTwoWorkers):
+    upload = "background"
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -125,7 +148,11 @@ class TestTwoWorkersOfTheService(OverTheService):
     concurrent = 2
 
     def train(self, remote, train, reload):
-        remote.run(train, workers=2, reload=reload, verbose=0)
+        remote.run(train, workers=2, reload=reload, upload=self.upload, verbose=0)
+
+
+class TestTwoWorkersOfTheServiceUploadingInTheBackground(TestTwoWorkersOfTheService):
+    upload = "background"
 
 
 class TestThisProcessAsAWorkerOfTheService(OverTheService):

@@ -45,9 +45,20 @@ def harm(path, how):
         path.unlink()
 
 
-@pytest.mark.parametrize(("how", "workers"), [("truncated", 0), ("flipped", 0), ("missing", 0), ("flipped", 2)])
+@pytest.mark.parametrize(
+    ("how", "workers", "upload"),
+    [
+        ("truncated", 0, "before_tell"),
+        ("flipped", 0, "before_tell"),
+        ("missing", 0, "before_tell"),
+        ("flipped", 2, "before_tell"),
+        ("flipped", 0, "background"),
+        ("flipped", 1, "background"),
+        ("missing", 0, "background"),
+    ],
+)
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, workers, synchronous):
+def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, workers, upload, synchronous):
     study = make(tmp_path, synchronous=synchronous)
     study.set_budget(ph.Budget(steps=2))
     train(study)
@@ -56,7 +67,7 @@ def test_a_damaged_parent_is_replaced_by_the_other_head(tmp_path, capsys, how, w
     middle = sorted(tips, key=lambda trial: trial.score)[1]
     harm(study.checkpoint_path(middle), how)
     study.set_budget(ph.Budget(steps=4))
-    study.run(train, workers=workers, verbose=1, reload="always")
+    study.run(train, workers=workers, verbose=1, reload="always", upload=upload)
     trials = study.trials()
     (failed,) = [trial for trial in trials if trial.state is TrialState.FAILED]
     assert failed.parent == middle.number

@@ -30,6 +30,7 @@ class Elsewhere(FolderBlobs):
     def fetch(self, key, path):
         found = self.get(key)
         (shutil.copytree if found.is_dir() else shutil.copyfile)(found, path)
+        return {}
 
 folder, seed, count, limit = Path(sys.argv[1]), *map(int, sys.argv[2:])
 draw = random.Random(seed)
@@ -85,5 +86,5 @@ class _Elsewhere(FolderBlobs):
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         super().put((key, [content.read_bytes()] if isinstance(content, Path) else content) for key, content in files)
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> dict[str, str]:
         raise AssertionError("nothing is fetched here")

@@ -133,6 +133,12 @@ MADE: Calls = {
     "ExploreOnly": (ph.ExploreOnly, {**BY_INTERVAL, "population": 4, "explore": ph.Perturb()}),
     "RandomSearch": (ph.RandomSearch, {**BY_INTERVAL, "population": 4}),
     "GridSearch": (ph.GridSearch, {**BY_INTERVAL, "points": 3, "population": None}),
+    "RayWorkers": (
+        ph.RayWorkers,
+        {"count": 4, "num_cpus": 1, "num_gpus": 1, "resources": None, "runtime_env": None, "placement": "PACK",
+         "gang": 1, "memory_fraction": 0.5},
+    ),
+    "RayWorkers elastic": (ph.RayWorkers, {"min": 2, "max": 4}),
     "StudyDefinition": (ph.StudyDefinition, {**DEFINITION, "initial": [{"x": 0.5}]}),
     "suggest": (ph.suggest, {"definition": DEFINITION, "trials": [], "k": 2, "seed": 0}),
     "early_stop": (ph.early_stop, {"definition": DEFINITION, "trials": []}),
@@ -305,7 +311,10 @@ METHODS: Calls = {
         lambda o, trial, state: o.study.restore(trial, weights=state),
         {"trial": 1, "state": np.ones(2)},
     ),
-    "source": (lambda o, **a: o.study.source(**a).attach(print), {"reload": "changed", "supervised": True}),
+    "source": (
+        lambda o, **a: o.study.source(**a).attach(print),
+        {"reload": "changed", "upload": "background", "supervised": True},
+    ),
     "attach": (
         lambda o, **a: o.study.source().attach(**a),
         {"build": lambda trial: {}, "save": lambda state, folder: None, "load": lambda folder, state: None},
@@ -324,8 +333,8 @@ METHODS: Calls = {
     "run": (
         lambda o, **a: o.finished.run(**a),
         {"train": nothing, "command": None, "workers": 0, "devices": None, "threads": 1, "reload": "changed",
-         "verbose": 0, "trial_timeout": None, "grace": 1.0, "environment": None, "callbacks": None,
-         "on_signal": "raise"},
+         "upload": "background", "verbose": 0, "trial_timeout": None, "grace": 1.0, "environment": None,
+         "callbacks": None, "on_signal": "raise"},
     ),
     "command of run": (lambda o, **a: o.finished.run(**a, workers=0, verbose=0), {"command": ["true"]}),
 }  # fmt: skip

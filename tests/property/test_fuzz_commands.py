@@ -28,14 +28,16 @@ OPTIONS = {
 SMALL = {
     "simulate": ["--population", "2", "--steps", "2", "--seeds", "1"],
     "plot": ["--dpi", "20", "--output", "a.png"],
+    "slurm": ["grpcs://head:7070", "study", "train.py:train"],
+    "kubernetes": ["--image", "train", "--output", "k8s", "grpcs://head:7070", "study", "train.py:train"],
 }
 # these take no study as an argument
-ALONE = ("studies", "doctor", "run", "simulate", "demo", "demo toy")
+ALONE = ("studies", "doctor", "run", "simulate", "demo", "demo toy", "slurm", "kubernetes")
 # these take seconds if they succeed, so only bad options are tried here
 LONG = ("demo", "demo toy")
 
 # these write files where the arguments say
-WRITES = ("plot", "export")
+WRITES = ("plot", "export", "kubernetes")
 
 
 def call(name: str, *arguments: str) -> Result:

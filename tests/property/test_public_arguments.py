@@ -42,7 +42,7 @@ def created(**given: Any) -> None:
 
 
 CREATED: dict[str, tuple[Call, dict[str, Any]]] = {
-    "Study": (created, {**STUDY, "checkpoints": None}),
+    "Study": (created, {**STUDY, "checkpoints": None, "cache_bytes": None, "store_timeout": None}),
     "Study in": (lambda storage: created(**STUDY, storage=storage), {"storage": "other.db"}),
 }
 ALONE = {**MADE, **SIMULATED, **PICTURES}
@@ -56,11 +56,11 @@ TAKES = {
     "None 'a/b' Path('x')": "Study.checkpoints",
     "'a/b' Path('x')": "export.folder",
     "b'' b'\\xff'": "plots.Animation.gif",
-    "None": """Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds
+    "None": """RayWorkers.min Budget.steps Budget.trials Budget.patience apply.read PBT.interval_seconds
         PBT.gate PBT.save_every ExploreOnly.interval_seconds
         RandomSearch.interval_seconds GridSearch.interval_seconds GridSearch.population Float.limits Int.limits
         StudyDefinition.steps studies.storage example_study.storage example_study.steps simulate.space Study.sampling
-        Study.warm_start replay.storage
+        Study.cache_bytes Study.store_timeout Study.warm_start replay.storage
         Study.max_failures Study.max_losses Study.keep_best Study.storage ask.count tell.trial fail.trial
         heartbeat.trial apply.group apply.scheduler replay.schedule run.command run.threads
         run.trial_timeout plots.plot.metric plots.schedule.metric plots.parameters.metric plots.parameters.pair
@@ -90,20 +90,22 @@ TAKES = {
         Faults.detached Faults.cut""",
     "0.5 1.5": """Speeds.step Speeds.slowness Faults.lease Faults.detection Faults.again plots.animate.seconds
         plots.landscape_animation.seconds""",
-    "None 0.5": "Float.step",
     "1.5 int64(2)": "Float.high",
     "0 -1 0.5": "Float.low",
     "0 0.5 1.5": "Speeds.overhead Speeds.spread Speeds.latency",
     "0 -1 0.5 1.5": "DriftingCurve.floor",
     "0 -1 0.5 1.5 10**30": "DriftingCurve.start",
     "0.5 1.5 10**30": "Gaussian.scale DriftingCurve.first DriftingCurve.last DriftingCurve.width run.grace",
-    "0 0.5 1.5 10**30": "NoiseGate.k NoiseGate.a DriftingCurve.noise",
+    "0.5 10**30": "RayWorkers.num_gpus",
+    "None 0.5": "RayWorkers.memory_fraction Float.step",
+    "0 0.5 1.5 10**30": "RayWorkers.num_cpus NoiseGate.k NoiseGate.a DriftingCurve.noise",
     "None 0.5 1.5 10**30": "Budget.seconds",
     "None 0 -1 0.5 1.5 10**30": "Budget.target plots.side_by_side.target",
     "True 0 -1 0.5 1.5 inf 10**30 int64(2) array(1.)": "tell.loss report.loss",
     # sequences and mappings
     "{}": "GridSearch.points Space.definition",
-    "None {}": """report.values run.environment grid.values plots.scores.reports plots.summary.reports
+    "None {}": """RayWorkers.resources RayWorkers.runtime_env report.values run.environment
+        grid.values plots.scores.reports plots.summary.reports
         plots.parameters.reports
         plots.animate.reports""",
     "None [] () {}": """plots.scores.labels plots.scores.colours plots.summary.labels plots.summary.colours
@@ -140,6 +142,8 @@ NAMES = {
     "Space.definition": ["space"],
     "command.command": ["command", "train"],
     "Float.low": ["low", "high"],
+    "RayWorkers.max": ["max", "min", "count"],
+    "RayWorkers.num_gpus": ["num_gpus", "memory_fraction"],
     "Study.metric": ["metric", "mode"],
     "Study.space": ["space", "parameter"],
     "StudyDefinition.space": ["space", "parameter"],

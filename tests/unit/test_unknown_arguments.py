@@ -15,7 +15,8 @@ from phyletic.errors import PhyleticError, UnknownArgument
 CALLED: dict[str, Any] = {
     "Study": ph.Study,
     "Study.run": ph.Study.run,
-    **{name: getattr(ph, name) for name in ("Budget", "PBT", "Truncation", "Perturb", "Float", "Choice", "Ordinal")},
+    **{name: getattr(ph, name) for name in ("RayWorkers", "Budget", "PBT", "Truncation", "Perturb")},
+    **{name: getattr(ph, name) for name in ("Float", "Choice", "Ordinal")},
 }
 
 
@@ -23,6 +24,7 @@ CALLED: dict[str, Any] = {
     ("call", "word", "said"),
     [
         (ph.Study, "direction", 'Study has no argument direction: give mode="max" or mode="min"'),
+        (ph.RayWorkers, "num_workers", "RayWorkers has no argument num_workers: give count=..."),
         (ph.Study, "study_name", 'Study has no argument study_name: give name="..."'),
         (ph.Study, "n_trials", "Study has no argument n_trials: give budget=ph.Budget(trials=...)"),
         (ph.Study, "population", "Study has no argument population: give algorithm=ph.PBT(population=...)"),

@@ -1,6 +1,7 @@
 """Checkpoints: publishing states durably, and restoring them bit for bit."""
 
-from phyletic.checkpoints.blobs import Blobs, FolderBlobs, MemoryBlobs, blobs_at
+from phyletic.checkpoints.addresses import blobs_at
+from phyletic.checkpoints.blobs import Blobs, FolderBlobs, MemoryBlobs
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.checkpoints.collector import Collector
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint

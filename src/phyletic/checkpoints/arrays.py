@@ -123,10 +123,11 @@ def lower_tensor(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
         flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
         return memoryview(flat.view(torch.uint8).numpy())
 
+    owned = value.device.type != "cpu"
     node: dict[str, Any] = {"grad": True} if value.requires_grad else {}
     if dtype in _TORCH:
-        return Array(name, _TORCH[dtype], shape, content), node
-    return Array(name, "U8", (value.nbytes,), content), {"dtype": dtype, "shape": shape, **node}
+        return Array(name, _TORCH[dtype], shape, content, owned), node
+    return Array(name, "U8", (value.nbytes,), content, owned), {"dtype": dtype, "shape": shape, **node}
 
 
 def tensor(stored: Stored, file: Any, node: dict[str, Any], view: bool) -> Any:
@@ -169,7 +170,8 @@ def lower_jax(value: Any, name: str) -> tuple[Array, dict[str, Any]]:
     if described:  # written as raw bytes
         node |= {**described, "shape": shape}
         shape = (value.nbytes,)
-    return Array(name, like.dtype, shape, lambda: lower_numpy(np.asarray(value), name)[0].bytes()), node
+    owned = all(device.platform != "cpu" for device in value.devices())
+    return Array(name, like.dtype, shape, lambda: lower_numpy(np.asarray(value), name)[0].bytes(), owned), node
 
 
 def jax_array(stored: Stored, content: memoryview, node: dict[str, Any], live: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Keep bytes under keys: in a folder, in the memory of this process, or in a service.
+"""Keep bytes under keys: in a folder, or in the memory of this process.
 
-:mod:`phyletic.checkpoints.checkpoints` decides what the bytes mean. To keep them elsewhere, such as in a bucket of S3,
-write a class with the methods of :class:`Blobs`, add its addresses to :func:`blobs_at`, and test it with
-:class:`phyletic.testing.blobs.BlobsConformance`.
+:mod:`phyletic.checkpoints.checkpoints` decides what the bytes mean. To keep them elsewhere, write a class with the
+methods of :class:`Blobs`, as :mod:`phyletic.checkpoints.object_blobs` does, add its addresses to
+:func:`phyletic.checkpoints.addresses.blobs_at`, and test it with :class:`phyletic.testing.blobs.BlobsConformance`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Protocol, TypeAlias
 
 from phyletic import disk
 from phyletic.checkpoints.read_errors import is_there
-from phyletic.errors import CheckpointError, InvalidArgument
+from phyletic.errors import CheckpointError
 
 Content: TypeAlias = Iterable[disk.Part] | Path
 """The bytes of a blob in order; or a local file that :meth:`Blobs.staging` or :meth:`Blobs.get` gave for its key."""
 
-_VOLATILE = "volatile:"
-_CACHE_BYTES = 10_000_000_000
+VOLATILE = "volatile:"
+"""Begins the address of a folder whose blobs need not survive a loss of power."""
 
 
 class Blobs(Protocol):
@@ -31,8 +31,9 @@ class Blobs(Protocol):
 
     A key is one or more names with ``/`` between them; a key that ends in ``/`` is a folder without bytes. The keys are
     those of :mod:`phyletic.checkpoints.checkpoints`; a store may refuse others, and may refuse other bytes under a key
-    that is published. Any number of processes may use the same blobs, but only one at a time writes below the same
-    first name. Every method raises OSError if the store fails.
+    that is published. Any number of processes, and of threads in each, may use the same blobs, but only one at a time
+    writes below the same first name. Every method raises OSError or CheckpointError if the store fails. A store may
+    keep what is put below a first name from others until it is published, and lose it with this process until then.
     """
 
     @property
@@ -41,7 +42,11 @@ class Blobs(Protocol):
 
     @property
     def address(self) -> str:
-        """A text from which :func:`blobs_at` makes the same blobs in another process."""
+        """A text from which :func:`phyletic.checkpoints.blobs_at` makes the same blobs in another process."""
+
+    @property
+    def immutable(self) -> bool:
+        """Whether :meth:`put` refuses other bytes below an id that is published, so that its caller need not ask."""
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Write blobs in the given order.
@@ -60,7 +65,10 @@ class Blobs(Protocol):
         """Whether a key has any blobs; for the empty key, whether the store itself can be reached."""
 
     def names(self) -> list[str]:
-        """Return the first names of all keys, also of those that were never completed."""
+        """Return the first names of all keys, also of those that were never completed.
+
+        A store that keeps all of a checkpoint in one folder may leave out the ending of a state's name.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete, in the given order, the blobs under and below the keys, and their unfinished files."""
@@ -73,55 +81,6 @@ class Blobs(Protocol):
 
     def stage(self, key: str) -> Path:
         """Make the staging folder of a key, empty, and return its path."""
-
-
-def blobs_at(address: str) -> Blobs:
-    """Return the blobs that have an address.
-
-    Those of a service come with a cache on this machine: in the folder that ``PHYLETIC_CACHE`` names
-    (``~/.cache/phyletic/checkpoints`` otherwise), of at most ``PHYLETIC_CACHE_BYTES`` (10 GB otherwise). Transfers that
-    fail are tried again without end, or for ``PHYLETIC_GIVE_UP_AFTER`` seconds without progress.
-
-    Args:
-        address: An absolute path, with ``"volatile:"`` before it or not; or
-            ``http://HOST:PORT/v1/studies/STUDY/checkpoints``, or the same with ``https``.
-
-    Raises:
-        InvalidArgument: No kind of blobs has such an address.
-        NotAuthenticated: There is no token for the service.
-
-    Example:
-        >>> blobs_at("volatile:/data/checkpoints").location
-        '/data/checkpoints'
-    """
-    if address.startswith(("http:", "https:")):
-        return _service_blobs(address)
-    path = address.removeprefix(_VOLATILE)
-    if not path.startswith("/"):
-        allowed = f"an absolute path, with {_VOLATILE!r} before it or not, or the URL of a study's checkpoints"
-        raise InvalidArgument("address", address, allowed)
-    return FolderBlobs(path, durable=path == address)
-
-
-def _service_blobs(address: str) -> Blobs:
-    from phyletic.checkpoints.cached_blobs import CachedBlobs
-    from phyletic.checkpoints.http_blobs import HttpBlobs
-    from phyletic.checkpoints.http_requests import Patience
-    from phyletic.credentials import credentials_for, server_url
-
-    url = server_url(address, "address")
-    above = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    named = os.environ.get("PHYLETIC_CACHE") or f"{above}/phyletic/checkpoints"
-    folder = disk.local_path("PHYLETIC_CACHE", named, "the path of a folder")
-    limit = os.environ.get("PHYLETIC_CACHE_BYTES") or str(_CACHE_BYTES)
-    if not limit.isascii() or not limit.isdigit():
-        raise InvalidArgument("PHYLETIC_CACHE_BYTES", limit, "a whole number of bytes")
-    patience = os.environ.get("PHYLETIC_GIVE_UP_AFTER") or "inf"
-    try:
-        seconds = float(patience)
-    except ValueError:
-        raise InvalidArgument("PHYLETIC_GIVE_UP_AFTER", patience, "a number of seconds") from None
-    return CachedBlobs(HttpBlobs(str(url), credentials_for(url), Patience(give_up_after=seconds)), folder, int(limit))
 
 
 class FolderBlobs:
@@ -147,7 +106,12 @@ class FolderBlobs:
     @property
     def address(self) -> str:
         """The folder's path, after ``volatile:`` unless its blobs are durable."""
-        return self._folder if self._durable else _VOLATILE + self._folder
+        return self._folder if self._durable else VOLATILE + self._folder
+
+    @property
+    def immutable(self) -> bool:
+        """False: another file takes the place of one."""
+        return False
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Write files, and force the folders with their names onto the disk: inner ones before a file beside them."""
@@ -271,6 +235,11 @@ class MemoryBlobs:
         """
         raise CheckpointError("checkpoints in the memory of this process cannot be reached from another: use a folder")
 
+    @property
+    def immutable(self) -> bool:
+        """False: other bytes take the place of those that are there."""
+        return False
+
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Keep the bytes."""
         for key, content in files:
@@ -324,4 +293,4 @@ class MemoryBlobs:
         return folder
 
     def _below(self, key: str) -> list[str]:
-        return [each for each in self._blobs if each == key or each.startswith(key + "/")]
+        return [each for each in list(self._blobs) if each == key or each.startswith(key + "/")]

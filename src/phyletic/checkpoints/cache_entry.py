@@ -26,11 +26,19 @@ class CacheEntry(msgspec.Struct, frozen=True):
     whole: bool
 
 
-def described(path: Path) -> CacheEntry:
-    """Return the entry of what was fetched to a path; a folder is whole if it is published."""
+def described(path: Path, known: Mapping[str, str]) -> CacheEntry:
+    """Return the entry of what was fetched to a path; a folder is whole if it is published.
+
+    Args:
+        path: The file or folder.
+        known: Digests that are known, by path below it.
+    """
     if not path.is_dir():
-        return CacheEntry({"": digest_of_file(path)}, path.stat().st_size, True)
-    files = {below: "" if below.endswith("/") else digest_of_file(path / below) for below in _paths_below(path)}
+        return CacheEntry({"": known.get("") or digest_of_file(path)}, path.stat().st_size, True)
+    files = {
+        below: "" if below.endswith("/") else known.get(below) or digest_of_file(path / below)
+        for below in _paths_below(path)
+    }
     size = sum((path / below).stat().st_size for below, digest in files.items() if digest)
     return CacheEntry(files, size, MANIFEST in files)
 

@@ -42,12 +42,15 @@ _FULL, _OVERHEAD = 0.9, 4096
 class RemoteBlobs(Blobs, Protocol):
     """Blobs elsewhere; what is put there may be any local file."""
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path) -> dict[str, str]:
         """Copy a blob, or all blobs below a key, to a local path, in place of what is there.
 
         Args:
             key: The key.
             path: The file or folder to make.
+
+        Returns:
+            The digests that were found on the way, by path below the key; the empty path for the key itself.
 
         Raises:
             FileNotFoundError: The key has no blobs.
@@ -61,10 +64,14 @@ class CachedBlobs:
         remote: The blobs elsewhere. Whether a blob exists is always asked there.
         folder: The cache.
         limit: Bytes that the cache may have. What is in use may exceed it.
+        address: From which another process makes the same blobs with the same cache; by default that of ``remote``.
     """
 
-    def __init__(self, remote: RemoteBlobs, folder: str | Path, limit: int = 10_000_000_000) -> None:
+    def __init__(
+        self, remote: RemoteBlobs, folder: str | Path, limit: int = 10_000_000_000, address: str | None = None
+    ) -> None:
         self._remote, self._folder, self._limit = remote, Path(folder).absolute(), limit
+        self._address = address
         self._locks = CacheLocks(self._folder)
         self._lock = self._locks.threads
         self._until_look = -1
@@ -76,8 +83,13 @@ class CachedBlobs:
 
     @property
     def address(self) -> str:
-        """The address of the blobs elsewhere."""
-        return self._remote.address
+        """The address of the blobs elsewhere, with the settings of this cache."""
+        return self._remote.address if self._address is None else self._address
+
+    @property
+    def immutable(self) -> bool:
+        """Whether the blobs elsewhere are."""
+        return self._remote.immutable
 
     # Reading
 
@@ -125,8 +137,7 @@ class CachedBlobs:
         """Fetch all below a first name."""
         with self._filling() as filling:
             fetched, path = filling / first, self._folder / first
-            self._remote.fetch(first, fetched)
-            entry = described(fetched)
+            entry = described(fetched, self._remote.fetch(first, fetched))
             with self._locks.changing():
                 there = self._entry(first)
                 if there is not None and there.whole and self._locks.hold(first):
@@ -225,9 +236,10 @@ class CachedBlobs:
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete blobs elsewhere, and here."""
-        for key in keys:
-            self._remote.delete([key])
-            self._drop(key.partition("/")[0])
+        named = list(keys)
+        self._remote.delete(named)
+        for first in dict.fromkeys(key.partition("/")[0] for key in named):
+            self._drop(first)
 
     def sync(self) -> None:
         """Make earlier deletions elsewhere survive a loss of power."""

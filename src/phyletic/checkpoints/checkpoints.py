@@ -16,8 +16,9 @@ from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.folder import FILES, MANIFEST, OwnFiles
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint, check_packed, open_folder, open_packed
-from phyletic.checkpoints.read_errors import reading
-from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound
+from phyletic.checkpoints.packed import Packed
+from phyletic.checkpoints.read_errors import once_more_if_stale, reading
+from phyletic.errors import CheckpointDamaged, CheckpointError, InvalidArgument, NotFound, StoreUnreachable
 from phyletic.records import CheckpointReference
 
 _SUFFIX = ".safetensors"
@@ -56,12 +57,22 @@ class Checkpoints:
         """A text from which :func:`phyletic.checkpoints.blobs_at` makes the same blobs in another process."""
         return self._blobs.address
 
-    def publish(self, id: str, state: Mapping[str, object]) -> CheckpointReference:
+    def snapshot(self, state: Mapping[str, object]) -> Packed:
+        """Return a copy of a state in memory, to publish it while training changes the state itself.
+
+        Raises:
+            StateUnsupported: An entry is of a type that cannot be saved.
+        """
+        from phyletic.checkpoints.adapters import encode_state
+
+        return encode_state(state).copied()
+
+    def publish(self, id: str, state: Mapping[str, object] | Packed) -> CheckpointReference:
         """Publish a state. It is complete, visible and durable once this returns.
 
         Args:
             id: From the coordinator. You may publish the same state under it again.
-            state: Entries by name; the adapter for its type saves each.
+            state: Entries by name; the adapter for its type saves each. Or what :meth:`snapshot` returned.
 
         Returns:
             The reference to tell the coordinator, which also opens the checkpoint.
@@ -73,7 +84,8 @@ class Checkpoints:
         """
         return self.publish_many({id: state})[0]
 
-    def publish_many(self, states: Mapping[str, Mapping[str, object]]) -> list[CheckpointReference]:
+    @once_more_if_stale
+    def publish_many(self, states: Mapping[str, Mapping[str, object] | Packed]) -> list[CheckpointReference]:
         """Publish several states, as :meth:`publish` does, with one wait for the names of all.
 
         Args:
@@ -89,7 +101,9 @@ class Checkpoints:
         # imports numpy, which takes long; a study that only opens can do without
         from phyletic.checkpoints.adapters import encode_state
 
-        encoded = {_checked(id): encode_state(state) for id, state in states.items()}
+        encoded = {
+            _checked(id): state if isinstance(state, Packed) else encode_state(state) for id, state in states.items()
+        }
         references: list[CheckpointReference] = []
 
         def files() -> Generator[tuple[str, Content]]:
@@ -100,7 +114,7 @@ class Checkpoints:
 
         with self._writing(", ".join(encoded)), contextlib.closing(files()) as written:
             for id, packed in encoded.items():
-                if self._published(id):
+                if not self._blobs.immutable and self._published(id):
                     again = Digest()
                     for part in packed.parts():
                         again.update(part)
@@ -108,6 +122,7 @@ class Checkpoints:
             self._blobs.put(written)
         return references
 
+    @once_more_if_stale
     def adopt(self, id: str, path: Path) -> CheckpointReference:
         """Copy a checkpoint of another study, and publish it under an id.
 
@@ -128,6 +143,7 @@ class Checkpoints:
                 self._blobs.put([(_packed(_checked(id)), hashed(pieces, digest))])
             return CheckpointReference(id, digest.text(), digest.size)
 
+    @once_more_if_stale
     def publish_folder(self, id: str, folder: Path) -> CheckpointReference:
         """Publish a user's own files. They are complete, visible and durable once this returns.
 
@@ -155,9 +171,9 @@ class Checkpoints:
                 self._blobs.delete([id])
             try:
                 self._blobs.put(files.blobs(id, copied=not in_place))
-            except BaseException:
+            except BaseException as error:
                 with contextlib.suppress(OSError):
-                    if not (in_place or self._published(id)):
+                    if not isinstance(error, StoreUnreachable) and not (in_place or self._published(id)):
                         self._blobs.delete([id])
                 raise
         return CheckpointReference(id, files.digest, files.size)
@@ -175,6 +191,7 @@ class Checkpoints:
         except (FileNotFoundError, NotADirectoryError):
             raise InvalidArgument("folder", str(folder), "a folder that exists") from None
 
+    @once_more_if_stale
     def staging(self, id: str) -> Path:
         """Return an empty local folder to write files into, for :meth:`publish_folder`.
 
@@ -186,6 +203,7 @@ class Checkpoints:
                 raise CheckpointError(f"checkpoint {id} is published already: its files cannot be written again")
             return self._blobs.stage(f"{id}/{FILES}")
 
+    @once_more_if_stale
     def open(self, reference: CheckpointReference) -> OpenCheckpoint:
         """Open a published checkpoint.
 
@@ -194,13 +212,18 @@ class Checkpoints:
                 this for what only the digest shows.
             CheckpointError: It cannot be read now, for lack of rights, memory or file descriptors.
         """
+        return self._open(reference)
+
+    def _open(self, reference: CheckpointReference) -> OpenCheckpoint:
         id = _checked(reference.id)
         if not reference.digest.startswith("sha256:"):
             raise CheckpointError(f"the digest of checkpoint {id} is {reference.digest!r}, but only sha256 is known")
         with reading(f"checkpoint {id} in {self.location}"):
             with contextlib.suppress(FileNotFoundError):
                 return open_packed(self._blobs.get(_packed(id)), reference)
-            if self._blobs.exists(f"{id}/{MANIFEST}"):
+            with contextlib.suppress(FileNotFoundError):
+                # got, and not asked for: a cache that has it need not ask
+                self._blobs.get(f"{id}/{MANIFEST}")
                 return open_folder(self._blobs.get(id), reference)
             if not self._blobs.exists(""):
                 raise CheckpointError(f"the checkpoints' folder {self.location} is missing: is its disk mounted?")
@@ -208,6 +231,7 @@ class Checkpoints:
             f"{self.location}/{_packed(id)} is missing: expected {reference.size} bytes with {reference.digest}"
         )
 
+    @once_more_if_stale
     def verify(self, reference: CheckpointReference) -> None:
         """Read a whole checkpoint and compare it with its digest.
 
@@ -216,9 +240,10 @@ class Checkpoints:
                 was found.
             CheckpointError: It cannot be read now, for lack of rights, memory or file descriptors.
         """
-        with self.open(reference) as opened:
+        with self._open(reference) as opened:
             opened.verify()
 
+    @once_more_if_stale
     def path(self, id: str) -> Path:
         """Return a local path to read a checkpoint at: its file, or the folder with the user's own files.
 
@@ -232,6 +257,7 @@ class Checkpoints:
                 return self._blobs.get(key if key == _packed(id) else f"{id}/{FILES}")
         raise NotFound(f"there is no checkpoint {id} in {self.location}")
 
+    @once_more_if_stale
     def exists(self, id: str) -> bool:
         """Whether a checkpoint is published.
 
@@ -241,6 +267,7 @@ class Checkpoints:
         with reading(f"checkpoint {_checked(id)} in {self.location}"):
             return self._published(id) is not None
 
+    @once_more_if_stale
     def ids(self) -> list[str]:
         """Return the ids of all checkpoints here in order, published or not, of any study.
 
@@ -251,6 +278,7 @@ class Checkpoints:
             names = self._blobs.names()
         return sorted({name for name in (name.removesuffix(_SUFFIX) for name in names) if _ID.fullmatch(name)})
 
+    @once_more_if_stale
     def delete(self, *ids: str) -> None:
         """Delete checkpoints, published or not, if they exist; a loss of power may undo it before :meth:`sync`.
 
@@ -265,6 +293,7 @@ class Checkpoints:
         with _explained("a checkpoint could not be deleted"):
             self._blobs.delete(key for id in ids for key in (f"{id}/{MANIFEST}", _packed(id), id))
 
+    @once_more_if_stale
     def sync(self) -> None:
         """Make earlier deletions survive a loss of power.
 

@@ -131,12 +131,20 @@ class HttpBlobs:
             self.fetch(key, path)
         return path
 
-    def fetch(self, key: str, path: Path) -> None:
+    @property
+    def immutable(self) -> bool:
+        """True: the server refuses them."""
+        return True
+
+    def fetch(self, key: str, path: Path) -> dict[str, str]:
         """Copy a blob, or all blobs below a key, to a local path, in place of what is there.
 
         Args:
             key: The key.
             path: The file or folder to make.
+
+        Returns:
+            Digests by path below the key: none, since each was compared once its file had come.
 
         Raises:
             FileNotFoundError: The key has no blobs.
@@ -144,7 +152,7 @@ class HttpBlobs:
         """
         if "/" in key or key.endswith(PACKED):
             if self._receive(key, path):
-                return
+                return {}
             key = key.removesuffix("/") + "/"
         names = self._names(key)
         disk.remove_tree(path)
@@ -156,6 +164,7 @@ class HttpBlobs:
             below = path / name
             if not name.endswith("/") and not self._receive(f"{key.removesuffix('/')}/{name}", below):
                 raise FileNotFoundError(errno.ENOENT, f"{key}/{name} became a folder", str(below))
+        return {}
 
     def _receive(self, key: str, path: Path) -> bool:
         """Copy one blob; return False if the key is that of a folder."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -42,12 +43,14 @@ class Array(msgspec.Struct, frozen=True, eq=False):
         shape: Its shape.
         bytes: Returns its bytes, in C order and little-endian. The writer calls it when it reaches this array, so it
             fetches the arrays of an accelerator one after another.
+        owned: Whether that makes a copy, as from an accelerator's memory; else the bytes may be those of a live array.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     bytes: Callable[[], Part]
+    owned: bool = False
 
     @property
     def size(self) -> int:
@@ -116,6 +119,21 @@ class Packed(msgspec.Struct, frozen=True, eq=False):
         yield self.header
         for array in self.arrays:
             yield array.bytes()
+
+    def copied(self) -> Packed:
+        """Return the same file with bytes of its own, which stay as they are when training changes the state."""
+        copies = [array.bytes() if array.owned else bytes(array.bytes()) for array in self.arrays]
+        return Packed(
+            self.header,
+            tuple(
+                msgspec.structs.replace(array, bytes=partial(_same, copy), owned=True)
+                for array, copy in zip(self.arrays, copies, strict=True)
+            ),
+        )
+
+
+def _same(part: Part) -> Part:
+    return part
 
 
 def pack(manifest: Manifest, arrays: Iterable[Array]) -> Packed:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from phyletic.errors import CheckpointDamaged, CheckpointError
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _PASSING = (
     *(errno.EACCES, errno.EPERM),
@@ -64,6 +69,25 @@ def elsewhere(path: str | Path) -> Iterator[None]:
         if error.errno in _PASSING:
             raise
         raise OSError(errno.EAGAIN, f"cannot be read now: {error}", str(path)) from error
+
+
+def once_more_if_stale(method: Callable[P, Result]) -> Callable[P, Result]:
+    """Let a method that can be repeated be called once more after ESTALE.
+
+    A network file system (NFS, Lustre) says so of a file that another machine replaced or removed, or that the server
+    moved; a second look finds what is there now.
+    """
+
+    @functools.wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> Result:
+        try:
+            return method(*args, **kwargs)
+        except CheckpointError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ESTALE:
+                raise
+        return method(*args, **kwargs)
+
+    return called
 
 
 def is_there(path: str) -> bool:

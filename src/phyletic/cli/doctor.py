@@ -22,7 +22,7 @@ import msgspec
 from phyletic import disk
 from phyletic.cli.output import echo_json
 from phyletic.cli.shared_options import json_option
-from phyletic.errors import PhyleticError, StorageUnsupported
+from phyletic.errors import MissingDependency, PhyleticError, StorageUnsupported
 from phyletic.version import __version__
 
 _SLOW_FSYNC = 0.03
@@ -57,13 +57,18 @@ class Finding(msgspec.Struct, frozen=True):
     metavar="URL",
     help="Check the disk of this storage, which need not exist.  [default: the current folder's]",
 )
+@click.option(
+    "--checkpoints",
+    metavar="ADDRESS",
+    help="Probe this object store, such as s3://BUCKET/PREFIX: writes an object, reads it, and deletes it again.",
+)
 @json_option
-def doctor(storage: str | None, as_json: bool) -> None:
-    """Check this machine: Python, libraries, extras, SQLite, the storage's disk, the GPUs and NVIDIA MPS.
+def doctor(storage: str | None, checkpoints: str | None, as_json: bool) -> None:
+    """Check this machine: Python, libraries, extras, SQLite, its disk, the GPUs, NVIDIA MPS, and an object store.
 
     Each finding that needs something done says what. The exit code is 1 if there is a problem, else 0.
     """
-    findings = examine(storage)
+    findings = examine(storage, checkpoints)
     if as_json:
         echo_json(findings)
     else:
@@ -78,13 +83,15 @@ def doctor(storage: str | None, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def examine(storage: str | None) -> list[Finding]:
+def examine(storage: str | None, checkpoints: str | None = None) -> list[Finding]:
     """Run every check.
 
     Args:
         storage: URL or path of a storage, which need not exist; None for the current folder.
+        checkpoints: Address of an object store to probe; None probes none.
     """
-    return [*_python(), *_libraries(), *_sqlite(), *_place(storage), *_gpus(), *_mps()]
+    stores = () if checkpoints is None else _object_store(checkpoints)
+    return [*_python(), *_libraries(), *_sqlite(), *_place(storage), *stores, *_gpus(), *_mps()]
 
 
 def _python() -> Iterator[Finding]:
@@ -188,6 +195,26 @@ def _fsync(folder: Path) -> Finding:
     if took > _SLOW_FSYNC:
         return Finding("disk", "note", text, "each result waits for that: use a faster disk, or longer trials")
     return Finding("disk", "ok", text)
+
+
+def _object_store(address: str) -> Iterator[Finding]:
+    """Probe an object store: whether it can be reached, written, read, listed and cleaned, and how long that takes."""
+    from phyletic.checkpoints.object_probe import probe
+
+    try:
+        found = probe(address)
+    except PhyleticError as error:
+        advice = "see the environment's credentials, endpoint and region, and the rights to the bucket"
+        yield Finding("store", "problem", str(error), "" if isinstance(error, MissingDependency) else advice)
+        return
+    yield Finding("store", "ok", f"{address} is reachable, and can be written, read, listed and deleted from")
+    if found.conditional:
+        yield Finding("store conditional create", "ok", "honoured (If-None-Match)")
+    else:
+        text = "ignored: the server writes an object although one is there and the request forbids it (If-None-Match)"
+        advice = "studies may use it, since no two checkpoints share an id; only copied ids would not be noticed"
+        yield Finding("store conditional create", "note", text, advice)
+    yield Finding("store round trip", "ok", f"{found.round_trip * 1000:.1f} ms for a small object")
 
 
 def _gpus() -> Iterator[Finding]:

@@ -72,6 +72,8 @@ class CommandGroup(click.Group):
         "plot": "phyletic.cli.plot",
         **dict.fromkeys(("resize", "pause", "resume", "stop", "budget", "pin", "delete"), "phyletic.cli.control"),
         **dict.fromkeys(("serve", "worker", "up"), "phyletic.cli.service"),
+        "slurm": "phyletic.cli.slurm",
+        "kubernetes": "phyletic.cli.kubernetes",
         "simulate": "phyletic.cli.simulate",
         "token": "phyletic.cli.token",
         "doctor": "phyletic.cli.doctor",

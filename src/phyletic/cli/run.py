@@ -57,6 +57,7 @@ def run(
     workers: int | None,
     devices: str | None,
     reload: Literal["changed", "always"],
+    upload: Literal["before_tell", "background"],
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -92,7 +93,7 @@ def run(
         text = 'is in memory, so its results end with this process: ph.Study(..., storage="study.db") keeps them'
         click.echo(f"study {found.name!r} {text}", err=True)
     try:
-        found.run(function, command=argv, workers=workers, devices=gpus, reload=reload, verbose=level)
+        found.run(function, command=argv, workers=workers, devices=gpus, reload=reload, upload=upload, verbose=level)
     except KeyboardInterrupt:
         # click would end with 1, and a batch system tells by 130 that the job was interrupted
         raise SystemExit(130) from None

@@ -13,7 +13,9 @@ import click
 
 from phyletic.cli.run import load, parse_devices, split_command, split_reference
 from phyletic.cli.shared_options import FiniteRange, setting, training_options
+from phyletic.cli.slurm_requeue import current_job, requeue_job
 from phyletic.errors import InvalidArgument, Unreachable
+from phyletic.workers.interrupts import SignalExit, leaving_on
 
 if TYPE_CHECKING:
     from phyletic.service.server import Server
@@ -125,6 +127,7 @@ def _serve(server: Server, storage: str) -> None:
     help="End if the server has not answered for so long.  [default: never]",
 )
 @click.option("--checkpoints", metavar="FOLDER", help="Where this machine sees the folder of checkpoints.")
+@click.option("--requeue", is_flag=True, help="In a Slurm job: after a signal, hand back and queue the job again.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for every trial.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 def worker(
@@ -135,10 +138,12 @@ def worker(
     workers: int | None,
     devices: str | None,
     reload: Literal["changed", "always"],
+    upload: Literal["before_tell", "background"],
     lease: float,
     grace: float,
     give_up_after: float | None,
     checkpoints: str | None,
+    requeue: bool,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -147,7 +152,8 @@ def worker(
     MODULE:FUNCTION names the training code, as for phyletic run; with --command, one process of a program runs each
     trial instead. A worker that cannot reach the server trains on and tries again.
 
-    The exit status is 0 only if the study is finished. SIGTERM hands the running trials back, and the status is 143.
+    The exit status is 0 only if the study is finished. SIGTERM hands the running trials back, and the status is 143;
+    SIGUSR1 does the same, unless your code handles it, and the status is 138.
     """
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet exclude each other")
@@ -157,36 +163,40 @@ def worker(
         raise click.BadParameter(f"{train[1]!r} has no module", param_hint="MODULE:FUNCTION")
     argv = None if command is None else split_command(command)
     gpus = None if devices is None else parse_devices(devices)
-    function = None if train is None else load(*train)
-    if function is not None and not callable(function):
-        raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
-    if give_up_after is not None:
-        # for the transfers of checkpoints, also those of this worker's local processes
-        os.environ["PHYLETIC_GIVE_UP_AFTER"] = f"{give_up_after:g}"
-    found = _join(url, study, give_up_after, checkpoints)
-    owner: Any = found.owner
-    owner.keep_trying(lease_seconds=lease, give_up_after=give_up_after)
-    owner.database.patience = float("inf") if give_up_after is None else give_up_after
-    ending = found.run(
-        function,
-        command=argv,
-        workers=workers,
-        devices=gpus,
-        reload=reload,
-        grace=grace,
-        verbose=0 if quiet else 2 if verbose else 1,
-    )
+    job = current_job() if requeue else None
+    try:
+        # from its first moment on: a worker whose imports are slow may be warned before its first trial
+        with leaving_on(signal.SIGUSR1, *([signal.SIGTERM] if requeue else [])):
+            function = None if train is None else load(*train)
+            if function is not None and not callable(function):
+                raise InvalidArgument("MODULE:FUNCTION", function, "a function of one argument, the source of trials")
+            found = _join(url, study, lease, give_up_after, checkpoints)
+            ending = found.run(
+                function,
+                command=argv,
+                workers=workers,
+                devices=gpus,
+                reload=reload,
+                upload=upload,
+                grace=grace,
+                verbose=0 if quiet else 2 if verbose else 1,
+            )
+    except SignalExit as exit:
+        if job is not None and not exit.finished:
+            click.echo(requeue_job(job), err=True)
+        raise
     if ending != "finished":
         click.echo(f"study {study!r} is not finished: this worker was stopped", err=True)
         sys.exit(1)
 
 
-def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | None) -> Study:
+def _join(url: str, name: str, lease: float, give_up_after: float | None, checkpoints: str | None) -> Study:
     """Return a server's study, once the server answers.
 
     Args:
         url: The server.
         name: The study.
+        lease: Seconds of silence after which others get the trials of this worker.
         give_up_after: Seconds after which it raises Unreachable; None waits for ever.
         checkpoints: Where this machine sees the folder of checkpoints; None for where the server has it.
     """
@@ -195,10 +205,14 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
     from phyletic.study.study import Study
 
     server_url(url, "URL")
+    if give_up_after is not None:
+        # for the transfers of checkpoints, also those of this worker's local processes
+        os.environ["PHYLETIC_GIVE_UP_AFTER"] = f"{give_up_after:g}"
     began, pause, said = time.monotonic(), pauses(random.random), False
     while True:
         try:
-            return Study(name, storage=url, checkpoints=checkpoints)
+            found = Study(name, storage=url, checkpoints=checkpoints)
+            break
         except Unreachable as error:
             if give_up_after is not None and time.monotonic() - began >= give_up_after:
                 raise
@@ -207,6 +221,10 @@ def _join(url: str, name: str, give_up_after: float | None, checkpoints: str | N
                 click.echo(f"{error}; trying again until it answers{limit}", err=True)
             said = True
         time.sleep(next(pause))
+    owner: Any = found.owner
+    owner.keep_trying(lease_seconds=lease, give_up_after=give_up_after)
+    owner.database.patience = float("inf") if give_up_after is None else give_up_after
+    return found
 
 
 @click.command(

@@ -32,6 +32,8 @@ def setting(name: str, kind: click.ParamType[Any] | type, default: object, meani
 def training_options(command: F) -> F:
     """Add the options that say where training code runs, and when it loads."""
     reload = "When a trial's parent is loaded: if it is not in memory, or for every trial."
+    upload = "When a checkpoint is published: before its trial is told, or while the worker trains another trial."
+    command = setting("--upload", click.Choice(["before_tell", "background"]), "before_tell", upload)(command)
     command = setting("--reload", click.Choice(["changed", "always"]), "changed", reload)(command)
     devices = "GPUs that workers get in turn: 0,1 is one for each, 0+1,2+3 is two for each."
     command = click.option("--devices", metavar="LIST", help=devices)(command)

@@ -6,6 +6,8 @@ import math
 
 from phyletic.coordinator.state import StudyState
 
+_UNREACHABLE = 3
+
 
 def target_reached(state: StudyState) -> bool:
     """Whether some completed trial's score is at least as good as the target."""
@@ -33,6 +35,9 @@ def done(state: StudyState) -> str:
 def stop_reason(state: StudyState) -> str:
     """Return why the study stops although its budget is not used up, for the person who reads it; "" if it does not."""
     counters = state.counters
+    if state.unreachable >= _UNREACHABLE:
+        where = state.control.checkpoints or "its checkpoints' folder"
+        return f"{where} could not be reached at the end of {state.unreachable} attempts in a row"
     if counters.failures_in_a_row >= failure_cap(state):
         return f"{counters.failures_in_a_row} attempts failed one after another, with no completion between them"
     if counters.nonfinite_in_a_row >= nonfinite_cap(state):

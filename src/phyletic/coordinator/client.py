@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
 
 from phyletic.coordinator.channel import Channel
 from phyletic.coordinator.messages import (
@@ -14,6 +13,7 @@ from phyletic.coordinator.messages import (
     Done,
     Enqueue,
     Fail,
+    FailCause,
     Finished,
     Granted,
     Heartbeat,
@@ -77,7 +77,7 @@ class Client:
         """
         return [_trial(reply) for reply in self.exchange(results)]
 
-    def fail(self, lease: Lease, error: str, cause: Literal["error", "lost", "released", "damaged"] = "error") -> Trial:
+    def fail(self, lease: Lease, error: str, cause: FailCause = "error") -> Trial:
         """Say that an attempt ended without a result (idempotent); returns the trial as it is now.
 
         Args:

@@ -84,6 +84,10 @@ class Tell(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     remarks: tuple[str, ...] = ()
 
 
+FailCause: TypeAlias = Literal["error", "lost", "released", "damaged", "unreachable"]
+"""Why an attempt ended without a result, in the words of its session."""
+
+
 class Fail(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """An attempt ended without a result.
 
@@ -91,12 +95,14 @@ class Fail(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         lease: The attempt it is for.
         error: Text for the person who reads it, with the traceback.
         cause: ``"error"`` counts against ``max_failures``, ``"lost"`` against ``max_losses``, ``"released"`` against
-            nothing; ``"damaged"`` says that the parent's checkpoint is not what was published.
+            nothing; ``"damaged"`` says that the parent's checkpoint is not what was published. ``"unreachable"``, that
+            the store of the checkpoints did not answer, counts against nothing, and stops the study if it comes three
+            times in a row.
     """
 
     lease: Lease
     error: str
-    cause: Literal["error", "lost", "released", "damaged"] = "error"
+    cause: FailCause = "error"
 
 
 MOST_EVALUATIONS = 10_000

@@ -113,6 +113,8 @@ class StudyState:
         deadlines: Until when they last now, by session.
         silent: Detached sessions that hold trials past their deadlines.
         progress: What running attempts said last, by trial; in memory only.
+        unreachable: How many attempts in a row ended because the store of the checkpoints did not answer; in memory
+            only, since a person who starts another owner has looked at the store.
         curves: What the latest ended trials reported, by number, if the algorithm stops trials early.
         running: How many trials are granted.
         busy: How many members of the population have an open trial.
@@ -137,6 +139,7 @@ class StudyState:
     deadlines: dict[str, float] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     progress: dict[int, Progress] = field(default_factory=dict)
+    unreachable: int = 0
     curves: tuple[TrialCurve, ...] = ()
     running: int = 0
     busy: int = 0

@@ -21,7 +21,7 @@ import msgspec
 
 from phyletic.coordinator.budget import steps_left
 from phyletic.coordinator.heartbeats import given_up_on, remember_curve
-from phyletic.coordinator.messages import Tell
+from phyletic.coordinator.messages import FailCause, Tell
 from phyletic.coordinator.retention import condemn_unneeded, forget_damaged, heads, insert_best
 from phyletic.coordinator.saves import let_go, void_untold
 from phyletic.coordinator.state import HISTORY, Member, OpenTrial, StudyState
@@ -32,7 +32,7 @@ from phyletic.records.encodings import as_unicode
 from phyletic.records.event import ENDED_ATTEMPT, GIVEN_UP
 from phyletic.storage.changes import Changes, TrialUpdate
 
-Cause: TypeAlias = Literal["error", "lost", "released", "damaged", "void"]
+Cause: TypeAlias = FailCause | Literal["void"]
 """Why an attempt ended without a result: those of a Fail, and ``"void"`` for what a dead owner had granted."""
 
 TAKEN_OUT = "its member was taken out of the population"
@@ -302,7 +302,8 @@ def end_attempt(
     control, counters = state.control, state.counters
     failures, losses = before.failures + (cause == "error"), before.losses + (cause == "lost")
     used_up = failures >= control.max_failures or losses >= control.max_losses
-    text = _stored(error) if cause not in ("released", "void") else before.error
+    text = _stored(error) if cause not in ("released", "unreachable", "void") else before.error
+    state.unreachable = state.unreachable + 1 if cause == "unreachable" else state.unreachable
     payload = {
         "member": before.member,
         "attempt": before.attempts,
@@ -408,6 +409,7 @@ def _count_end(state: StudyState, trial: Trial) -> None:
         str(trial.state): getattr(counters, str(trial.state)) + 1,
     }
     if trial.state is not TrialState.FAILED:
+        state.unreachable = 0
         counted |= {"failures_in_a_row": 0, "member_steps": counters.member_steps + (trial.steps_done or 0)}
     if trial.score is not None:
         counted["nonfinite"] = counters.nonfinite + (not trial.finite)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
+from phyletic.checkpoints.addresses import StoreSettings
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, NotFound
 from phyletic.records import StudyIdentity
@@ -229,4 +230,5 @@ def arguments_of(identity: StudyIdentity, control: Control, code: OwnCode) -> Ar
         checkpoints=None,
         warm_start=None,
         control=control,
+        store=StoreSettings(),
     )

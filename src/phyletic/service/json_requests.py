@@ -14,6 +14,7 @@ from phyletic.coordinator.messages import (
     Command,
     Control,
     Fail,
+    FailCause,
     Heartbeat,
     Join,
     Leave,
@@ -210,12 +211,12 @@ class FailRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         lease: The lease of its grant.
         error: What happened.
-        cause: ``"released"`` counts against nothing.
+        cause: ``"released"`` counts against nothing; as in :class:`phyletic.coordinator.messages.Fail`.
     """
 
     lease: Lease
     error: str
-    cause: Literal["error", "lost", "released", "damaged"] = "error"
+    cause: FailCause = "error"
 
     def command(self) -> Fail:
         """Return the command that it stands for."""

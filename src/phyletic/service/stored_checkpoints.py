@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection
 
-from phyletic.checkpoints import Blobs, FolderBlobs
+from phyletic.checkpoints import Blobs, FolderBlobs, blobs_at
+from phyletic.checkpoints.object_address import is_url
 from phyletic.coordinator.saves import save_id
 from phyletic.errors import NotFound
 from phyletic.records import CheckpointState
@@ -60,6 +61,8 @@ class StoredCheckpoints:
         """
         with self._database.read() as connection:
             remembered = self._stored(connection, study).control.checkpoints
+        if remembered is not None and is_url(remembered):
+            return blobs_at(remembered)
         folder = self._database.folder("checkpoints") if remembered is None else Path(remembered)
         return FolderBlobs(folder, durable=not self._database.private)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from phyletic.checkpoints.addresses import StoreSettings
 from phyletic.checkpoints.checkpoints import digest_at
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
@@ -38,7 +39,8 @@ class Arguments:
         seed: From which all randomness is derived.
         initial: The first members' values; checked once the space is known.
         sampling: How other first values are drawn.
-        checkpoints: The folder of its checkpoints.
+        checkpoints: Where its checkpoints are: the absolute path of a folder, or an address.
+        store: How this process uses a store that lies elsewhere.
         warm_start: The checkpoint that newborns begin with.
         control: The settings of its control that the user gave.
     """
@@ -50,9 +52,10 @@ class Arguments:
     seed: int | None
     initial: Sequence[Mapping[str, Any]] | None
     sampling: Sampling | None
-    checkpoints: Path | None
+    checkpoints: str | None
     warm_start: Path | None
     control: Control
+    store: StoreSettings
 
 
 def check_name(name: object) -> str:

@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs
+from phyletic.checkpoints import Blobs, Checkpoints, FolderBlobs, blobs_at
+from phyletic.checkpoints.addresses import StoreSettings, object_blobs
+from phyletic.checkpoints.object_address import MEMORY, is_object_store
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.inbox import Inbox
 from phyletic.coordinator.messages import Control
@@ -38,6 +40,9 @@ _FRAMEWORKS = (
     *("flax", "gymnasium", "jax", "keras", "lightgbm", "lightning", "numpy", "optax", "sklearn"),
     *("stable_baselines3", "tensorflow", "torch", "transformers", "xgboost"),
 )
+
+_ANSWER_SECONDS = 4.0
+"""How long a store may take to answer at first; a try that hangs makes it twice as long."""
 
 _owners: weakref.WeakValueDictionary[tuple[int, str], Owner] = weakref.WeakValueDictionary()
 
@@ -80,18 +85,46 @@ def _checkpoints(database: Database, stored: StoredStudy, given: Arguments) -> t
         stored: The study's row.
         given: The user's arguments.
     """
-    remembered = stored.control.checkpoints
-    before = database.folder("checkpoints") if remembered is None else Path(remembered)
-    folder = before if given.checkpoints is None else given.checkpoints
-    checkpoints = Checkpoints(FolderBlobs(folder, durable=not database.private))
-    if folder == before:
+    before = stored.control.checkpoints or str(database.folder("checkpoints"))
+    place = before if given.checkpoints is None else given.checkpoints
+    checkpoints = Checkpoints(_blobs(database, place, given.store))
+    if place == before:
         return checkpoints, given.control
+    _require_reachable(place)
     with database.read() as connection:
         known = queries.checkpoints(connection, stored.id, [CheckpointState.DURABLE])
     if known and not any(checkpoints.exists(checkpoint.id) for checkpoint in known):
-        allowed = f"a folder that has the checkpoints of study {stored.identity.name!r}: they were in {before}"
-        raise InvalidArgument("checkpoints", str(folder), allowed)
-    return checkpoints, msgspec.structs.replace(given.control, checkpoints=str(folder))
+        allowed = f"where the checkpoints of study {stored.identity.name!r} are: they were in {before}"
+        raise InvalidArgument("checkpoints", place, allowed)
+    return checkpoints, msgspec.structs.replace(given.control, checkpoints=place)
+
+
+def _blobs(database: Database, place: str, settings: StoreSettings) -> Blobs:
+    """Return the blobs of a study's checkpoints.
+
+    Args:
+        database: The study's database.
+        place: The path of a folder, or an address.
+        settings: How to use a store that lies elsewhere.
+    """
+    if is_object_store(place):
+        return object_blobs(place, settings)
+    for name, value in (("cache_bytes", settings.cache_bytes), ("store_timeout", settings.store_timeout)):
+        if value is not None:
+            raise InvalidArgument(name, value, f"left out: the checkpoints are in {place}, and in no object store")
+    return blobs_at(place) if place == MEMORY else FolderBlobs(place, durable=not database.private)
+
+
+def _require_reachable(place: str) -> None:
+    """Raise StoreUnreachable, within some seconds, if checkpoints are to be in a store that does not answer.
+
+    Args:
+        place: The path of a folder, or an address.
+    """
+    if is_object_store(place):
+        from phyletic.checkpoints.object_store import ObjectStore
+
+        ObjectStore(place, _ANSWER_SECONDS).first_names()
 
 
 def stored_study(database: Database, name: str) -> StoredStudy | None:
@@ -113,8 +146,11 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
     """
     identity = create_identity(given, space)
     first = {"budget": Budget(), "population": identity.algorithm["population"], **check_control(given.control)}
-    if given.checkpoints not in (None, database.folder("checkpoints")):
-        first["checkpoints"] = str(given.checkpoints)
+    place = given.checkpoints or str(database.folder("checkpoints"))
+    if place != str(database.folder("checkpoints")):
+        first["checkpoints"] = place
+    store = Checkpoints(_blobs(database, place, given.store))
+    _require_reachable(place)
     try:
         database.own()
     except StorageOwned:
@@ -123,27 +159,30 @@ def _create(database: Database, space: Space, given: Arguments) -> StoredStudy:
         if stored is None:
             raise
         return stored
+    control = StudyControl(**first)
     try:
-        return stored_study(database, given.name) or _insert(database, identity, StudyControl(**first), given)
+        return stored_study(database, given.name) or _insert(database, identity, control, given.warm_start, store)
     finally:
         database.release()
 
 
-def _insert(database: Database, identity: StudyIdentity, control: StudyControl, given: Arguments) -> StoredStudy:
+def _insert(
+    database: Database, identity: StudyIdentity, control: StudyControl, warm_start: Path | None, store: Checkpoints
+) -> StoredStudy:
     """Insert a study, with a copy of the checkpoint that its newborns begin with.
 
     Args:
         database: The database.
         identity: The study's identity, without that checkpoint.
         control: Its control.
-        given: The user's arguments.
+        warm_start: That checkpoint; None if they begin with none.
+        store: The study's checkpoints.
     """
-    store = Checkpoints(FolderBlobs(given.checkpoints or database.folder("checkpoints"), durable=not database.private))
-    copied = None if given.warm_start is None else store.adopt(secrets.token_hex(16), given.warm_start)
+    copied = None if warm_start is None else store.adopt(secrets.token_hex(16), warm_start)
     used = False
     try:
         with database.transaction() as connection:
-            stored = queries.load_study(connection, given.name)
+            stored = queries.load_study(connection, identity.name)
             if stored is None:
                 complete = msgspec.structs.replace(identity, warm_start=copied)
                 stored = create_study(connection, complete, control, time.time())
@@ -183,10 +222,10 @@ def delete(name: str, storage: str | Path) -> None:
             raise StorageOwned(f"this process owns {database.location}: close its studies (study.close()) first")
     database.own()
     try:
-        remembered = stored.control.checkpoints
-        folder = database.folder("checkpoints") if remembered is None else Path(remembered)
+        place = stored.control.checkpoints or str(database.folder("checkpoints"))
         warm = stored.identity.warm_start
-        Checkpoints(FolderBlobs(folder)).delete(*known, *running, *([] if warm is None else [warm.id]))
+        ids = [*known, *running, *([] if warm is None else [warm.id])]
+        Checkpoints(_blobs(database, place, StoreSettings())).delete(*ids)
         with database.transaction() as connection:
             delete_study(connection, stored.id)
     finally:

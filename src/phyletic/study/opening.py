@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from phyletic.checkpoints.object_address import check_object_address, is_url
 from phyletic.checkpoints.open_checkpoint import check_packed
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.messages import Control
@@ -38,13 +39,17 @@ class Opened(NamedTuple):
     change: Control | None
 
 
-def check_folder(checkpoints: str | Path) -> Path:
-    """Return the folder of a study's checkpoints, or raise InvalidArgument."""
-    allowed = "a folder whose path is Unicode text, or None for one beside the storage"
-    folder = local_path("checkpoints", checkpoints, allowed)
-    if not is_unicode(str(folder)):
+def check_checkpoints(checkpoints: str | Path) -> str:
+    """Return where a study's checkpoints are, the absolute path of a folder or an address, or raise InvalidArgument."""
+    if isinstance(checkpoints, str) and is_url(checkpoints):
+        return check_object_address("checkpoints", checkpoints)
+    allowed = "a folder whose path is Unicode text, the address of an object store, or None for one beside the storage"
+    if isinstance(checkpoints, Path) and checkpoints.parts[:1] and is_url(checkpoints.parts[0]):
+        raise InvalidArgument("checkpoints", checkpoints, f"{allowed}; write an address as text, not as a path")
+    folder = str(local_path("checkpoints", checkpoints, allowed))
+    if not is_unicode(folder):
         # the database stores it
-        raise InvalidArgument("checkpoints", str(folder), allowed)
+        raise InvalidArgument("checkpoints", folder, allowed)
     return folder
 
 

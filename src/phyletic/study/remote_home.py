@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from phyletic.checkpoints import Checkpoints, FolderBlobs
-from phyletic.checkpoints.blobs import Blobs, blobs_at
+from phyletic.checkpoints import Blobs, Checkpoints, FolderBlobs, blobs_at
+from phyletic.checkpoints.addresses import StoreSettings, object_blobs
 from phyletic.checkpoints.checkpoint_names import study_path
+from phyletic.checkpoints.object_address import is_object_store, is_url
 from phyletic.coordinator.control import check_control
 from phyletic.coordinator.messages import Control
 from phyletic.errors import InvalidArgument, StudyMismatch
@@ -50,6 +51,9 @@ class RemoteHome:
         if given.warm_start is not None:
             allowed = "None for a study of a server: create it on the server's machine"
             raise InvalidArgument("warm_start", str(given.warm_start), allowed)
+        if given.checkpoints is not None and is_url(given.checkpoints):
+            allowed = "None for a new study of a server: create it on the server's machine, whose credentials it needs"
+            raise InvalidArgument("checkpoints", given.checkpoints, allowed)
         try:
             found = self._connection.create(create_identity(given, space), given.control)
         except StudyMismatch:
@@ -72,7 +76,7 @@ class RemoteHome:
             given: The user's arguments; ``checkpoints`` says where this machine sees the folder of checkpoints.
         """
         name = stored.identity.name
-        checkpoints = Checkpoints(self._blobs(name, given.checkpoints))
+        checkpoints = Checkpoints(self._blobs(name, given.checkpoints, given.store))
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         folder = Path(state) / "phyletic" / stored.identity.uuid
         owner = RemoteOwner(
@@ -86,22 +90,30 @@ class RemoteHome:
         check_control(given.control)
         return owner, msgspec.structs.replace(given.control, checkpoints=None)
 
-    def _blobs(self, name: str, folder: Path | None) -> Blobs:
-        """Return the blobs of a study: in a folder, if this machine sees it, or else through the server.
+    def _blobs(self, name: str, place: str | None, settings: StoreSettings) -> Blobs:
+        """Return the blobs of a study: in an object store or a folder, if this machine sees it, or through the server.
 
         Args:
             name: The study.
-            folder: Where the user sees its folder; None if the user does not say.
+            place: Where the user sees its checkpoints; None if the user does not say.
+            settings: How to use a store that lies elsewhere.
         """
-        if folder is not None:
-            return FolderBlobs(folder)
+        stored = self._checkpoints[name].partition("#")[0]
+        if place is None and is_object_store(stored):
+            place = stored
+        if place is not None and is_object_store(place):
+            return object_blobs(place, settings)
+        if place is not None and is_url(place):
+            raise InvalidArgument("checkpoints", place, "an object store or a folder, which other machines can reach")
+        if place is not None:
+            return FolderBlobs(place)
         if is_here(self.location):
             return blobs_at(self._checkpoints[name])
         url = self._connection.http_url()
         if url is None:
             allowed = "the folder of the study's checkpoints as this machine sees it, since the server has no HTTP"
             raise InvalidArgument("checkpoints", None, allowed)
-        return blobs_at(f"{url}{study_path(name)}/checkpoints")
+        return blobs_at(settings.added_to(f"{url}{study_path(name)}/checkpoints"))
 
     def studies(self) -> list[StudyIdentity]:
         """Return the identities of the studies, in the order in which they were created."""

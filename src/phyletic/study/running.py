@@ -19,7 +19,7 @@ from phyletic.study.first_failure import FirstFailure, last_line
 from phyletic.study.progress import Progress, summary_lines
 from phyletic.study.snapshot import Snapshots
 from phyletic.workers.attempt import worth_another_attempt
-from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.interrupts import Interrupts, SignalExit
 from phyletic.workers.loop import Trials
 from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.ray_workers import RayWorkers
@@ -56,6 +56,7 @@ def run(
     """
     if not callable(train):
         raise InvalidArgument("train", train, "a function that loops over trials")
+    address = "" if options.count == 0 else _address(study, options)
     if options.ray is not None:
         _check_ray(study, options.ray)
     interrupts = Interrupts(study.identity.uuid, once=options.count == 0)
@@ -63,7 +64,9 @@ def run(
         if study.control.budget.unlimited:
             display.line("the study has no budget, so it runs until Ctrl-C: ph.Budget(steps=...) would end it")
         _check_what_is_held(*held(), display)
-        source = study.source(reload=options.reload, supervised=True)  # takes ownership before anything starts
+        source = study.source(
+            reload=options.reload, upload=options.upload, supervised=True
+        )  # takes ownership before anything starts
         source.enter()
         shown = Snapshots(study.owner, study.storage, display)
 
@@ -88,7 +91,7 @@ def run(
                     train,
                     options,
                     space=study.identity.space,
-                    checkpoints=study.checkpoints.address,
+                    checkpoints=address,
                     logs=study.logs,
                     announce=display.line,
                     interrupts=interrupts,
@@ -111,6 +114,22 @@ def run(
     return _ended(study, interrupts, display, on_signal)
 
 
+def _address(study: Study, options: RunOptions) -> str:
+    """Return the address at which workers in other processes find the checkpoints.
+
+    Args:
+        study: The study.
+        options: How it is to run.
+
+    Raises:
+        InvalidArgument: No other process can reach them.
+    """
+    try:
+        return study.checkpoints.address
+    except CheckpointError as error:
+        raise InvalidArgument("workers", options.ray or options.count, f"0: {error}") from None
+
+
 def _check_ray(study: Study, workers: RayWorkers) -> None:
     """Join a cluster of Ray, and raise an error before anything is written if it cannot run the study.
 
@@ -121,7 +140,6 @@ def _check_ray(study: Study, workers: RayWorkers) -> None:
     if workers.gang > 1 and getattr(study.algorithm, "interval_seconds", None) is not None:
         hint = "The ranks would not end a trial at the same step: give the algorithm interval=..., in steps"
         raise InvalidArgument("gang", workers.gang, "1 where the interval is in seconds", hint)
-    study.checkpoints.address  # noqa: B018 - raises if other processes cannot reach them
     if find_spec("ray") is None:
         raise MissingDependency("ray", "ray", "workers=RayWorkers(...)")
     from phyletic.workers.ray_cluster import join_cluster
@@ -148,7 +166,7 @@ def _ended(study: Study, interrupts: Interrupts, display: LiveDisplay, on_signal
     if number and on_signal == "raise":
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        raise SignalExit(number, finished=ending == "finished")
     return ending
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
+from phyletic.checkpoints.addresses import StoreSettings
 from phyletic.coordinator.client import Client
 from phyletic.coordinator.control import check_control, check_count
 from phyletic.coordinator.enqueued import check_enqueued
@@ -49,7 +50,7 @@ from phyletic.study.ask_and_tell import AskAndTell
 from phyletic.study.holding import Holding
 from phyletic.study.home import home_at
 from phyletic.study.identity import Arguments, Sampling, check_name, make_metrics, make_space
-from phyletic.study.opening import check_folder, check_warm_start, open_or_create
+from phyletic.study.opening import check_checkpoints, check_warm_start, open_or_create
 from phyletic.study.schedule import Schedule
 from phyletic.study.status import StudyStatus, html_of, load_study, status_of
 from phyletic.study.user_frames import user_frames
@@ -86,8 +87,10 @@ class Study(NotOneTrial):
         storage: ``"sqlite:///digits.db"``, or the path of such a file; ``"grpc://host:port"`` for a server
             (``phyletic serve``). None keeps the study in memory and its checkpoints in a temporary folder, and both
             end with the process.
-        checkpoints: Folder of the checkpoints; beside the storage's file by default. The study remembers it; give
-            another folder after you moved them.
+        checkpoints: Folder of the checkpoints; beside the storage's file by default. Or an object store:
+            ``"s3://bucket/prefix"``, ``"gs://bucket/prefix"``, ``"az://container/prefix"``, with credentials from the
+            environment or the machine's role; or ``"memory:"``, the memory of this process, which local workers cannot
+            reach. The study remembers it; give another place after you moved them.
         seed: From which all of the study's randomness is derived; drawn by default.
         initial: A dictionary of hyperparameters for each of the first members; it may name only some of them.
         sampling: How the other first values are drawn: ``"random"``, or spread evenly: ``"sobol"``, ``"latin"``.
@@ -96,9 +99,16 @@ class Study(NotOneTrial):
         keep_best: How many of the best trials keep their checkpoints (1).
         warm_start: The path of a checkpoint, such as ``other.checkpoint_path()``, that every member loads at birth,
             after ``build``. It is copied, and its digest is part of the study's identity.
+        cache_bytes: Bytes that this machine's cache of checkpoints from an object store or a server may have, at least
+            1; by default ``PHYLETIC_CACHE_BYTES``, or 10 GB. A setting of this process and of the workers that it
+            starts, which the study does not remember.
+        store_timeout: Seconds for which a request to an object store is tried again until its trial is given back, from
+            0.1; by default ``PHYLETIC_STORE_TIMEOUT``, or 120. A setting like ``cache_bytes``.
 
     Raises:
         InvalidArgument: An argument cannot be used; nothing is written then.
+        MissingDependency: The library that reaches an object store is not installed.
+        StoreUnreachable: The study has to be created, but its object store does not answer; nothing is written then.
         StudyMismatch: The study exists with another identity; the message names the difference.
         StorageOwned: The study has to be created or changed, but another process writes this storage.
 
@@ -137,6 +147,8 @@ class Study(NotOneTrial):
         max_losses: int | None = None,
         keep_best: int | None = None,
         warm_start: str | Path | None = None,
+        cache_bytes: int | None = None,
+        store_timeout: float | None = None,
     ) -> None:
         if sampling is not None:
             check_one_of("sampling", sampling, get_args(Sampling))
@@ -148,9 +160,10 @@ class Study(NotOneTrial):
             seed=None if seed is None else check_seed(seed),
             initial=initial,
             sampling=sampling,
-            checkpoints=None if checkpoints is None else check_folder(checkpoints),
+            checkpoints=None if checkpoints is None else check_checkpoints(checkpoints),
             warm_start=None if warm_start is None else check_warm_start(warm_start),
             control=Control(budget=budget, max_failures=max_failures, max_losses=max_losses, keep_best=keep_best),
+            store=StoreSettings(cache_bytes=cache_bytes, store_timeout=store_timeout),
         )
         check_control(given.control)
         opened = open_or_create(storage, given)
@@ -179,11 +192,12 @@ class Study(NotOneTrial):
         """Loop over trials in this process that load and save themselves, by ``load_from`` and ``save_to``."""
         return iter(self.source())
 
-    def source(self, *, reload: str = "changed", supervised: bool = False) -> Trials:
+    def source(self, *, reload: str = "changed", upload: str = "before_tell", supervised: bool = False) -> Trials:
         """Return a source of trials in this process; a thread has one session for all of its loops.
 
         Args:
             reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            upload: ``"background"`` publishes a trial's checkpoint while the next trial trains; needs ``supervised``.
             supervised: Whether the caller fails the open trial after an exception, by :meth:`Trials.abort`.
         """
         check_flag("supervised", supervised)
@@ -198,6 +212,7 @@ class Study(NotOneTrial):
             space=self.space,
             session=held.begin_loop,
             reload=reload,
+            upload=upload,
             supervised=supervised,
             leave=held.end_loop,
             defer=None if supervised else self.owner.defer,
@@ -215,6 +230,7 @@ class Study(NotOneTrial):
         devices: Sequence[object] | None = None,
         threads: int | None = 1,
         reload: Literal["changed", "always"] = "changed",
+        upload: Literal["before_tell", "background"] = "before_tell",
         verbose: int = 1,
         trial_timeout: float | None = None,
         grace: float = 10.0,
@@ -244,6 +260,10 @@ class Study(NotOneTrial):
                 ``[[0, 1], [2, 3]]`` for several each.
             threads: Threads of each worker's numerical libraries, whatever the number of workers; None leaves them.
             reload: ``"always"`` loads the parent's checkpoint for every trial, even if it is in memory.
+            upload: ``"background"`` copies a trial's state and publishes the copy while the worker trains another
+                member's trial; the result is told once the checkpoint is durable. A member's next trial and a barrier
+                wait for that, and so does a worker that finds no other trial. It pays with slow stores and at least
+                two members for each worker, and needs memory for the copy.
             verbose: 0 is silent, 1 a live display (plain lines without a terminal), 2 a line for each trial.
             trial_timeout: Seconds from a trial's start after which its local worker is killed and the trial retried.
                 Nothing can be killed in this process, so it needs ``workers`` of at least 1.
@@ -276,6 +296,7 @@ class Study(NotOneTrial):
             devices=devices,
             threads=threads,
             reload=reload,
+            upload=upload,
             verbose=verbose,
             trial_timeout=trial_timeout,
             grace=grace,

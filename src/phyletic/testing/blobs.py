@@ -33,6 +33,20 @@ __all__ = ["BlobsConformance", "CachedBlobsConformance", "RemoteBlobsConformance
 
 _A, _B, _C = "a" * 32, "0123456789abcdef" * 2, "c" * 32
 _STATE = f"{_A}.safetensors"
+_KILLED_AT = """
+import os, signal, sys
+from phyletic.checkpoints import Checkpoints, blobs_at
+from phyletic.failpoints import armed
+left = int(sys.argv[3])
+def step(name):
+    global left
+    left -= name.startswith(sys.argv[4])
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoints = Checkpoints(blobs_at(sys.argv[1]))
+with armed(step):
+    checkpoints.publish(sys.argv[2], {"content": bytes(int(sys.argv[5]))})
+"""
 _KILLED = """
 import os, signal, sys
 from phyletic.checkpoints import blobs_at
@@ -48,7 +62,18 @@ class _Stopped(Exception):
 
 
 class BlobsConformance(ABC):
-    """A suite for pytest: derive a class from it, and define how it makes blobs."""
+    """A suite for pytest: derive a class from it, and define how it makes blobs.
+
+    Attributes:
+        one_kind: Whether the blobs keep all of an id together, so that it is a state or a user's own files, as every
+            checkpoint is, and cannot be both.
+        steps: How the names of the failpoints begin at which a process is killed while it publishes.
+        publish_bytes: Bytes that it publishes.
+    """
+
+    one_kind = False
+    steps = "disk."
+    publish_bytes = 1000
 
     @abstractmethod
     def make(self, tmp_path: Path) -> Blobs:
@@ -88,11 +113,11 @@ class BlobsConformance(ABC):
         assert blobs.get(_STATE).read_bytes() == b"onetwo"
         assert blobs.get(f"{_B}/files/c/d").read_bytes() == large.tobytes()
         assert blobs.get(f"{_C}.safetensors").read_bytes() == b""
-        assert sorted(blobs.names()) == sorted([_STATE, _B, f"{_C}.safetensors"])
+        assert _ids(blobs) == sorted([_A, _B, _C])
 
     def test_a_key_also_names_all_that_is_below_it(self, blobs: Blobs) -> None:
-        below = f"{_A}/files"
-        blobs.put([(f"{below}/empty/", ()), (f"{below}/x", [b"x"]), (f"{below}/deep/y", [b"y"]), (_STATE, [b"z"])])
+        below, state = f"{_A}/files", f"{_C}.safetensors" if self.one_kind else _STATE
+        blobs.put([(f"{below}/empty/", ()), (f"{below}/x", [b"x"]), (f"{below}/deep/y", [b"y"]), (state, [b"z"])])
         found = {"deep": None, "deep/y": b"y", "empty": None, "x": b"x"}
         assert _contents(blobs.get(below)) == found
         assert _contents(blobs.get(_A)) == {"files": None, **{f"files/{name}": found[name] for name in found}}
@@ -101,7 +126,7 @@ class BlobsConformance(ABC):
         blobs.delete([_A])
         assert not blobs.exists(f"{below}/x")
         assert not blobs.exists(_A)
-        assert blobs.get(_STATE).read_bytes() == b"z"
+        assert blobs.get(state).read_bytes() == b"z"
 
     def test_what_is_missing_is_not_found(self, blobs: Blobs) -> None:
         assert blobs.names() == []
@@ -169,7 +194,7 @@ class BlobsConformance(ABC):
         files: list[tuple[str, list[bytes]]] = [(_STATE, [b"one"]), (f"{_B}/files/x", [b"x"])]
         for each in (blobs, blobs, self.make(tmp_path)):
             each.put([*files, (f"{_B}/files/e/", []), (f"{_B}/manifest.json", [b"{}"])])
-        assert sorted(blobs.names()) == sorted([_STATE, _B])
+        assert _ids(blobs) == sorted([_A, _B])
         assert blobs.get(_STATE).read_bytes() == b"one"
         assert _contents(blobs.get(_B)) == {"files": None, "files/e": None, "files/x": b"x", "manifest.json": b"{}"}
 
@@ -185,6 +210,27 @@ class BlobsConformance(ABC):
             assert not blobs.exists(key)
         blobs.put([(key, [b"whole"]) for key in keys])
         assert [blobs.get(key).read_bytes() for key in keys] == [b"whole", b"whole"]
+
+    def test_a_process_killed_at_each_step_of_publishing_leaves_all_or_nothing(self, blobs: Blobs) -> None:
+        try:
+            address = blobs.address
+        except CheckpointError:
+            return  # no other process can reach them
+        checkpoints, state = Checkpoints(blobs), {"content": bytes(self.publish_bytes)}
+        for count in range(1, 1000):
+            id = f"{count:032x}"
+            arguments = [sys.executable, "-c", _KILLED_AT, address, id, str(count), self.steps, str(self.publish_bytes)]
+            ended = subprocess.run(arguments, capture_output=True, text=True)
+            there = checkpoints.exists(id)
+            # another attempt publishes the same, or finds that it is
+            checkpoints.verify(checkpoints.publish(id, state))
+            checkpoints.delete(id)
+            if ended.returncode == 0:
+                break
+            assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert there
+        assert count > 1, "there are steps to be killed at"
+        assert checkpoints.ids() == []
 
     def test_an_address_leads_to_the_same_blobs(self, blobs: Blobs) -> None:
         try:
@@ -523,3 +569,8 @@ def _contents(folder: Path) -> dict[str, bytes | None]:
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+
+
+def _ids(blobs: Blobs) -> list[str]:
+    """Return the ids of all first names: a store may leave out the ending of a state's name."""
+    return sorted(name.removesuffix(".safetensors") for name in blobs.names())

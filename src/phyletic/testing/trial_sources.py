@@ -72,7 +72,8 @@ class TrialSourceConformance(InterruptedTrialsConformance, FailingTrialsConforma
             in_memory[note["process"]] = (trial.number, fixed)
         assert any(trial.decision.kind == "exploit" for trial in trials)
         assert len(built) > 4
-        assert {note["loaded"] for note in journal.notes() if "loaded" in note} == {True, False}
+        seen = {note["loaded"] for note in journal.notes() if "loaded" in note}
+        assert seen == {True, False} or self.upload == "background"
 
     def test_a_trial_knows_its_lineage(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "notes")

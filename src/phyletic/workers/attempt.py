@@ -12,7 +12,7 @@ from typing import Any
 
 from phyletic.checkpoints.open_checkpoint import OpenCheckpoint
 from phyletic.coordinator.messages import HOPELESS, MOST_EVALUATIONS, Done, Grant, Heartbeat, Refused
-from phyletic.errors import InvalidArgument, PhyleticError, TrialFailed
+from phyletic.errors import InvalidArgument, PhyleticError, StoreUnreachable, TrialFailed
 from phyletic.records import CheckpointReference, Evaluation, Trial, Value
 from phyletic.space.paths import lookup
 from phyletic.workers.apply import Applied
@@ -117,6 +117,7 @@ class Attempt:
         began: When its body began, in seconds of the monotonic clock.
         opened: The loaded checkpoint, still to be verified; None if the state was in memory.
         saved_to: The folder that the training code asked for.
+        upload: Publishes the checkpoint in the background; None if it was published, or there is none.
         published: The checkpoint that was published first.
         publishing: Lock for publishing a checkpoint.
         steps_before: Steps of the trial that an earlier attempt trained and saved, from which this one goes on.
@@ -156,6 +157,7 @@ class Attempt:
         self.began = 0.0
         self.opened: OpenCheckpoint | None = None
         self.saved_to: Path | None = None
+        self.upload: Callable[[], CheckpointReference] | None = None
         self.published: CheckpointReference | None = None
         self.publishing = threading.Lock()
         self.steps_before = 0
@@ -288,6 +290,7 @@ def worth_another_attempt(error: BaseException) -> bool:
     """Return whether an exception of the training code counts against its trial, which then gets another attempt.
 
     Errors of phyletic's own (a misuse, a state that cannot be saved, a full disk) would meet every trial, and a person
-    who presses Ctrl-C says nothing about the trial.
+    who presses Ctrl-C says nothing about the trial. An object store that does not answer may answer the next time.
     """
-    return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, TrialFailed))
+    again = (TrialFailed, StoreUnreachable)
+    return isinstance(error, Exception) and (not isinstance(error, PhyleticError) or isinstance(error, again))

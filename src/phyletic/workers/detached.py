@@ -146,6 +146,7 @@ def detached_source(
     worker: str,
     lease_seconds: float,
     reload: str = "changed",
+    upload: str = "before_tell",
     give_up_after: float | None = None,
 ) -> Iterator[Trials]:
     """Give a source of trials whose leases have a deadline, and renew them from a thread until the block ends.
@@ -157,11 +158,13 @@ def detached_source(
         worker: The worker's name.
         lease_seconds: Seconds that its leases last without a message from it; above 0, at most 30 days.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
+        upload: ``"before_tell"`` publishes a trial's checkpoint before anything else, ``"background"`` while the next
+            trial trains.
         give_up_after: Seconds without an answer of the owner after which the loop raises Unreachable; None keeps
             trying. The log ``phyletic`` says when the owner stops and begins to answer.
 
     Raises:
-        InvalidArgument: ``reload``, ``lease_seconds`` or ``give_up_after`` is out of range.
+        InvalidArgument: ``reload``, ``upload``, ``lease_seconds`` or ``give_up_after`` is out of range.
     """
     check_lease_seconds(lease_seconds)
     if give_up_after is not None:
@@ -176,7 +179,14 @@ def detached_source(
             channel.exchange([Leave(session=session, lost=False, error="its worker left")])
 
     source = Trials(
-        detached, store=store, space=space, session=lambda: session, reload=reload, supervised=False, leave=leave
+        detached,
+        store=store,
+        space=space,
+        session=lambda: session,
+        reload=reload,
+        upload=upload,
+        supervised=False,
+        leave=leave,
     )
 
     def renew() -> None:
@@ -190,6 +200,9 @@ def detached_source(
     try:
         yield source
     finally:
-        over.set()
-        thread.join()
-        leave(session)
+        try:
+            source.finish_upload()
+        finally:
+            over.set()
+            thread.join()
+            leave(session)

@@ -28,7 +28,6 @@ from phyletic.coordinator.messages import (
     Tell,
     Wait,
 )
-from phyletic.records import Lease
 from phyletic.workers.attempt import PREEMPTED
 from phyletic.workers.fleet_protocol import (
     Announce,
@@ -56,8 +55,7 @@ class _Worker:
     Attributes:
         join: Its name, session and process.
         spoke: When it last sent a request.
-        lease: The attempt it runs; None while it runs none.
-        granted: When it got that attempt.
+        granted: When it got each trial that it holds, by number: the one it trains, and the one it uploads.
         asked: Whether it has ever asked for a trial.
         told: Whether it has ever told a result.
         commands: Its unanswered request, whose last command alone may be an ask; empty between requests.
@@ -69,8 +67,7 @@ class _Worker:
 
     join: Join
     spoke: float
-    lease: Lease | None = None
-    granted: float = 0.0
+    granted: dict[int, float] = field(default_factory=dict)
     asked: bool = False
     told: bool = False
     commands: tuple[Command, ...] = ()
@@ -181,7 +178,7 @@ class Fleet:
         if missed > _SUSPENDED_SECONDS:
             # this process was suspended (Ctrl-Z) and could not answer, so shift the workers' timers
             for worker in self._workers:
-                worker.granted += missed
+                worker.granted = {trial: granted + missed for trial, granted in worker.granted.items()}
                 worker.spoke += missed
         if self._deadline is not None and now >= self._deadline:
             for place in self._places:
@@ -204,13 +201,13 @@ class Fleet:
         patience = self._patience
         if self._draining and not worker.asked:
             return f"{worker.name} had not asked for a trial when the run was interrupted"
-        if worker.finished is not None:
+        if worker.finished is not None and not worker.granted:
             if now - worker.finished > patience.exit:
                 return f"{worker.name} had not ended {patience.exit:g} s after its last trial"
             return None
-        if worker.lease is not None and patience.trial is not None and now - worker.granted > patience.trial:
-            name = worker.join.worker
-            return f"trial {worker.lease.trial} took longer than trial_timeout={patience.trial:g} s on {name}"
+        for trial, granted in worker.granted.items():
+            if patience.trial is not None and now - granted > patience.trial:
+                return f"trial {trial} took longer than trial_timeout={patience.trial:g} s on {worker.join.worker}"
         if now - worker.spoke > patience.suspended and is_suspended(place.number):
             return f"{worker.name} was suspended for more than {patience.suspended:g} s"
         return None
@@ -246,7 +243,7 @@ class Fleet:
         self._interrupted = kind
         for place in self._places:
             place.over = place.over or place.worker is None
-        running = sum(worker.lease is not None for worker in self._workers)
+        running = sum(len(worker.granted) for worker in self._workers)
         trials = f"{running} running trial" + ("" if running == 1 else "s")
         if kind == "terminated":
             self._deadline = now + self._patience.hand_back
@@ -307,7 +304,7 @@ class Fleet:
         worker, slot.worker = slot.worker, None
         assert worker is not None
         # a worker that a signal ended has handed back its trial: it may only hold a grant that it never saw
-        unforced = end.kind == "asked" or worker.leaving or (end.kind == "distrusted" and worker.lease is None)
+        unforced = end.kind == "asked" or worker.leaving or (end.kind == "distrusted" and not worker.granted)
         expected = self._draining or (worker.finished is not None and not worker.leaving)
         lost = not expected and (killed is not None or not unforced)
         self._leaves.append(Leave(session=worker.join.session, lost=lost, error=killed or end.epitaph))
@@ -399,13 +396,16 @@ class Fleet:
             case Ask(), Wait():
                 return
             case Ask(), Granted():
-                worker.lease, worker.granted = reply.first.lease, now
+                held = [grant.lease.trial for grant in reply.grants]
+                worker.granted = {trial: worker.granted.get(trial, now) for trial in held}
             case Ask(), Finished():
                 worker.finished = now
                 if not (self._draining or worker.leaving):
                     self._finished = reply
-            case ((Tell() | Fail()), _):
-                worker.lease = None
+            case ((Tell(lease=lease) | Fail(lease=lease)), _):
+                worker.granted.pop(lease.trial, None)
+                if worker.finished is not None:
+                    worker.finished = now
             case Heartbeat(), Done() if self._interrupted == "terminated" or worker.leaving:
                 reply = msgspec.structs.replace(reply, stop=PREEMPTED)
         worker.replies.append(reply)

@@ -206,6 +206,11 @@ class FollowerBlobs:
         """Their address."""
         return self._blobs.address
 
+    @property
+    def immutable(self) -> bool:
+        """Whether the blobs refuse other bytes below an id that is published."""
+        return self._blobs.immutable
+
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Read what rank 0 writes, and drop it."""
         for _, content in files:

@@ -5,23 +5,68 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, ClassVar
 
-_DEFAULTS: dict[int, Any] = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGTERM: signal.SIG_DFL,
-    signal.SIGHUP: signal.SIG_DFL,
+
+class SignalExit(SystemExit):
+    """A signal ends this process, with the exit status that a shell reports: 128 and the signal's number.
+
+    Args:
+        number: The signal.
+        finished: Whether the study that ran meanwhile is finished.
+    """
+
+    def __init__(self, number: int, finished: bool = False) -> None:
+        super().__init__(128 + number)
+        self.number, self.finished = number, finished
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """Handle a signal by SignalExit, so that this process can still do something before it ends."""
+    raise SignalExit(number)
+
+
+@contextmanager
+def leaving_on(*numbers: int) -> Iterator[None]:
+    """Within the block, have some signals end this process by SignalExit; a run takes them for requests.
+
+    Only the main thread sets handlers, and only for signals for which the program has none of its own.
+
+    Args:
+        *numbers: The signals.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_TAKEN: dict[int, tuple[Any, ...]] = {
+    signal.SIGINT: (signal.default_int_handler,),
+    signal.SIGTERM: (signal.SIG_DFL, leave),
+    signal.SIGHUP: (signal.SIG_DFL,),
+    # programs use it for their own ends, so only `leaving_on` makes it a request
+    signal.SIGUSR1: (leave,),
 }
+"""By signal: the handlers in whose place a run puts its own."""
 
 
 class Interrupts:
     """While a block has entered it, note signals instead of ending the process.
 
-    The first Ctrl-C asks to drain, the second to stop. SIGTERM and SIGHUP ask to hand back the running trials. Only the
-    main thread sets handlers, only for signals for which the program has none of its own, and the end of the block
-    restores them. A process that the training code forks has the earlier handlers.
+    The first Ctrl-C asks to drain, the second to stop. SIGTERM and SIGHUP ask to hand back the running trials, and so
+    does SIGUSR1 within :func:`leaving_on`. Only the main thread sets handlers, only for signals for which the program
+    has none of its own, and the end of the block restores them. A process that the training code forks has the earlier
+    handlers, or the system's in place of :func:`leave`.
 
     Args:
         study: The uuid of the study that runs meanwhile, by which :meth:`request` finds this object.
@@ -53,9 +98,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number, default in _DEFAULTS.items():
+            for number, taken in _TAKEN.items():
                 handler = signal.getsignal(number)
-                if handler is default or _is_of_ray(handler):
+                if handler in taken or _is_of_ray(handler):
                     self._before[number] = signal.signal(number, self._handle)
         Interrupts.entered.append(self)
         return self
@@ -100,7 +145,7 @@ _forking = threading.local()
 
 def _hold_signals() -> None:
     # a child would lose a signal that comes before it has the earlier handlers, and multiprocessing ends children so
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_DEFAULTS) if Interrupts.entered else ())
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_TAKEN) if Interrupts.entered else ())
 
 
 def _release_signals() -> None:
@@ -111,7 +156,7 @@ def _restore_in_child() -> None:
     for interrupts in Interrupts.entered:
         for number, handler in interrupts._before.items():
             if signal.getsignal(number) == interrupts._handle:
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is leave else handler)
         interrupts._before.clear()
     _release_signals()
 

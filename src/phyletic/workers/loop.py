@@ -10,7 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
 from phyletic.coordinator import messages
@@ -21,6 +21,7 @@ from phyletic.coordinator.messages import (
     Ask,
     Done,
     Fail,
+    FailCause,
     Finished,
     Grant,
     Granted,
@@ -29,13 +30,14 @@ from phyletic.coordinator.messages import (
     Wait,
 )
 from phyletic.coordinator.saves import save_id
-from phyletic.errors import CheckpointDamaged, InvalidArgument, StudyFailed, TrainingError
+from phyletic.errors import CheckpointDamaged, InvalidArgument, StoreUnreachable, StudyFailed, TrainingError
 from phyletic.evolution.arguments import check_one_of
 from phyletic.randomness import trial_seed
 from phyletic.records import CheckpointReference
 from phyletic.records.encodings import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import LOST, PREEMPTED, Attempt, worth_another_attempt
+from phyletic.workers.background_upload import UPLOADS, BackgroundUpload
 from phyletic.workers.iteration import Iteration
 from phyletic.workers.live_trial import LiveTrial
 from phyletic.workers.memory import Load, Memory, Save
@@ -57,6 +59,8 @@ class Trials(NotOneTrial):
         space: The study's search space.
         session: Returns the session for a loop that begins in this thread.
         reload: ``"changed"`` loads only what is not in memory already, ``"always"`` loads for every trial.
+        upload: ``"before_tell"`` publishes a trial's checkpoint before anything else, ``"background"`` while the next
+            trial trains.
         supervised: Whether the caller of the training code fails the open trial after an exception, by :meth:`abort`.
         leave: Releases what a session holds, once an unsupervised loop has no more trials or raised, and at
             :meth:`end`.
@@ -79,6 +83,7 @@ class Trials(NotOneTrial):
         space: Space,
         session: Callable[[], str],
         reload: str = "changed",
+        upload: str = "before_tell",
         supervised: bool = True,
         leave: Callable[[str], object] | None = None,
         defer: Callable[[Callable[[], object]], object] | None = None,
@@ -86,6 +91,11 @@ class Trials(NotOneTrial):
         checks: Callable[[int], Callable[[str], str]] | None = None,
     ) -> None:
         check_one_of("reload", reload, ("changed", "always"))
+        check_one_of("upload", upload, UPLOADS)
+        if upload == "background" and defer is not None:
+            # the finalizer of a loop that was left could not wait for the upload
+            hint = 'Use study.run(train, upload="background")'
+            raise InvalidArgument("upload", upload, "'before_tell' in an unsupervised loop", hint)
         self._channel = channel
         self._client = Client(channel)
         self._store = store
@@ -102,6 +112,8 @@ class Trials(NotOneTrial):
         self._left: deque[object] = deque()
         self._memory: Memory | None = None
         self._open: Attempt | None = None
+        self._in_background = upload == "background"
+        self._upload = BackgroundUpload(self._client.exchange, self._fail_attempt)
         self._beating = threading.Lock()
         self._process = os.getpid()
         self.draining = False
@@ -148,6 +160,8 @@ class Trials(NotOneTrial):
             StudyFailed: Trials failed one after another.
         """
         self._require_own_process()
+        if self._left:
+            self._upload.wait()
         self.settle()
         answer = None
         if loop is self._loop:
@@ -168,9 +182,12 @@ class Trials(NotOneTrial):
             except CheckpointDamaged as error:
                 self._fail_damaged(grant, error)
                 answer = None
+            except StoreUnreachable:
+                answer = None  # the trial was given back
 
     def enter(self) -> None:
         """Begin this thread's session, which releases the trial of a loop that this thread left earlier."""
+        self._upload.wait()
         self._session = self._session_here()
 
     # Asking
@@ -179,12 +196,16 @@ class Trials(NotOneTrial):
         """Return the next grant, from an answer to an ask or by asking."""
         while True:
             if answer is None and not self.draining:
-                answer = self._client.exchange([self._ask_command()])[0]
+                answer = self._upload.ask(self._ask_command)
             match answer:
                 case Granted() if self.draining:
                     # a signal came while the coordinator was granting it
-                    self._fail(answer.first, "it was asked to stop before its first step", "released")
+                    for grant in answer.grants:
+                        self._fail(grant, "it was asked to stop before its first step", "released")
                 case Granted():
+                    for grant in answer.grants[1:]:
+                        # the session had lost the trial in flight, and got two others
+                        self._fail(grant, "its worker trains another trial first", "released")
                     self.granted += 1
                     self.finished = None
                     return answer.first
@@ -198,11 +219,20 @@ class Trials(NotOneTrial):
                 self._finish(Finished("asked to stop"))
             answer = None
 
-    def _ask_command(self) -> Ask:
+    def _ask_command(self, slots: int = 1) -> Ask:
+        self._note_upload()
         held = () if self._memory is None or self._memory.trial is None else (self._memory.trial,)
-        return Ask(session=self._session, in_memory=frozenset(held))
+        return Ask(session=self._session, slots=slots, in_memory=frozenset(held))
+
+    def _note_upload(self) -> None:
+        """Raise the error of an upload that failed; if its trial was told, and is in memory, go on from memory."""
+        self._upload.raise_error()
+        if self._memory is not None and self._memory.untold is not None and self._memory.untold == self._upload.told:
+            self._memory.trial, self._memory.untold = self._memory.untold, None
 
     def _finish(self, answer: Finished) -> None:
+        self._upload.wait()
+        self._note_upload()
         self.finished = answer
         if answer.failed and not self._supervised:
             raise StudyFailed(answer.reason)
@@ -247,7 +277,7 @@ class Trials(NotOneTrial):
         return trial
 
     def _end_trial(self) -> Reply | None:
-        """Tell the open trial, and return the answer to the ask that goes with it; None if none did."""
+        """Tell the open trial, or begin to upload it; return the answer to the ask that goes with it, if one did."""
         attempt = self._open
         if attempt is None:
             return None
@@ -259,6 +289,9 @@ class Trials(NotOneTrial):
         except CheckpointDamaged as error:
             self._drop()
             self._fail_damaged(attempt.grant, error)
+            return None
+        except StoreUnreachable as error:
+            self._fail_open(error)
             return None
         except BaseException as error:
             held = self._fail_open(error)
@@ -276,9 +309,16 @@ class Trials(NotOneTrial):
             warnings.warn(remark, stacklevel=4)  # once, by Python's own rule
         with self._beating:
             self._open = None
+        if attempt.upload is not None:
+            if self._memory is not None:
+                self._memory.trial, self._memory.untold = None, attempt.record.number
+            publish, attempt.upload = attempt.upload, None
+            self._upload.start(attempt, result, publish)
+            return None
         if self._memory is not None:
             self._memory.trial = attempt.record.number
-        told, *answers = self._client.exchange([result] if self.draining else [result, self._ask_command()])
+        last = self.draining or self._upload.attempt is not None or self._upload.error is not None
+        told, *answers = self._client.exchange([result] if last else [result, self._ask_command()])
         if isinstance(told, Refused):
             # the state in memory is no longer the end of this trial
             self._drop()
@@ -290,10 +330,24 @@ class Trials(NotOneTrial):
         return answers[0] if answers else None
 
     def _publish(self, attempt: Attempt) -> CheckpointReference | None:
+        """Publish a trial's checkpoint, or prepare to do so in the background; None if it has none or not yet."""
+        if self._in_background and not (self.draining or attempt.stop == PREEMPTED):
+            self._upload.wait()
+            if not (attempt.handed_back or self._upload.error is not None or self.draining):
+                attempt.upload = self._upload_of(attempt)
+                return None
         if self._memory is not None:
             return self._memory.publish(attempt.grant.checkpoint)
         if attempt.saved_to is not None:
             return self._store.publish_folder(attempt.grant.checkpoint, attempt.saved_to)
+        return None
+
+    def _upload_of(self, attempt: Attempt) -> Callable[[], CheckpointReference] | None:
+        """Return a function that publishes a trial's state as it is now; None if the trial has no checkpoint."""
+        if self._memory is not None:
+            return self._memory.snapshot(attempt.grant.checkpoint)
+        if attempt.saved_to is not None:
+            return partial(self._store.publish_folder, attempt.grant.checkpoint, attempt.saved_to)
         return None
 
     def _save(self, attempt: Attempt, memory: Memory) -> None:
@@ -310,9 +364,16 @@ class Trials(NotOneTrial):
                 attempt.opened.verify()
             except CheckpointDamaged:
                 return  # which the end of the body raises again
+        try:
+            published = memory.publish(save_id(attempt.grant.checkpoint, attempt.saves + 1))
+        except StoreUnreachable as error:
+            # training goes on without this save; the trial's end meets the store again
+            number = attempt.record.number
+            warnings.warn(f"the state could not be saved within trial {number}: {error}", stacklevel=2)
+            return
         saved = messages.Save(
             lease=attempt.grant.lease,
-            checkpoint=memory.publish(save_id(attempt.grant.checkpoint, attempt.saves + 1)),
+            checkpoint=published,
             step=attempt.record.start_step + attempt.steps_to_save,
             evaluations=attempt.latest_evaluations,
         )
@@ -362,11 +423,20 @@ class Trials(NotOneTrial):
         else:
             self._loop = None
             self._drop()
+            self._upload.wait()
             self.end()
+
+    def finish_upload(self) -> None:
+        """Wait until the trial in flight, if any, was told or has failed; Ctrl-C meanwhile abandons it."""
+        if not self.forked:
+            self._upload.wait()
 
     def end(self) -> None:
         """Release what the session holds, because no loop over these trials goes on."""
-        if self._leave is not None and not self.forked:
+        if self.forked:
+            return
+        self._upload.abandon()
+        if self._leave is not None:
             self._leave(self._session)
 
     def close(self) -> None:
@@ -376,10 +446,13 @@ class Trials(NotOneTrial):
             TrainingError: The training code forked this process.
         """
         self._require_own_process()
+        self._upload.wait()
         self._fail_left()
 
     def abort(self, error: BaseException) -> None:
         """Fail the open trial after the training code raised, and forget the state in memory.
+
+        The trial in flight is told all the same, unless a person wants to stop now.
 
         Args:
             error: What it raised.
@@ -388,6 +461,8 @@ class Trials(NotOneTrial):
             self._left.clear()
             self._loop = None
             self._fail_open(error)
+            if self._upload.error is not None and worth_another_attempt(self._upload.error):
+                self._upload.error = None  # it counts against its trial; what was raised first goes on
 
     def _fail_left(self) -> None:
         attempt = self._drop()
@@ -398,13 +473,25 @@ class Trials(NotOneTrial):
             self._fail(attempt.grant, text, "error" if self._supervised else "released")
 
     def _fail_open(self, error: BaseException) -> bool:
-        """Fail the open trial, if any; return whether this session still held it."""
+        """Fail the open trial, if any, once the one in flight was told; return whether this session still held it."""
+        if isinstance(error, KeyboardInterrupt):
+            self._upload.abandon()
+        self._upload.wait()
         attempt = self._drop()
-        if attempt is None:
-            return False
+        return attempt is not None and self._fail_attempt(attempt, error)
+
+    def _fail_attempt(self, attempt: Attempt, error: BaseException) -> bool:
+        """Fail an attempt after an exception; return whether this session still held it.
+
+        Args:
+            attempt: The attempt.
+            error: What was raised.
+        """
         text = "".join(traceback.format_exception(error)).rstrip()
         # on a machine that is shutting down, processes that the training code needs may end before it
         counted = worth_another_attempt(error) and attempt.stop != PREEMPTED
+        if isinstance(error, StoreUnreachable):
+            return self._fail(attempt.grant, str(error), "unreachable")
         return self._fail(attempt.grant, text, "error" if counted else "released")
 
     def _drop(self) -> Attempt | None:
@@ -426,7 +513,7 @@ class Trials(NotOneTrial):
         if grant.trial.newborn:
             raise error
 
-    def _fail(self, grant: Grant, error: str, cause: Literal["error", "released", "damaged"]) -> bool:
+    def _fail(self, grant: Grant, error: str, cause: FailCause) -> bool:
         """End an attempt without a result; return whether this session still held it.
 
         Args:
@@ -458,8 +545,9 @@ class Trials(NotOneTrial):
         if not self._supervised:
             self.settle()
         with self._beating:
-            attempt = self._open
-            if attempt is None or attempt.stop == LOST:
+            held = (self._open, self._upload.attempt)
+            attempt = next((one for one in held if one is not None and one.stop != LOST), None)
+            if attempt is None:
                 return
             reply = self._client.exchange([attempt.heartbeat()])[0]
             if isinstance(reply, Refused):

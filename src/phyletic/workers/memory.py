@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class Memory:
 
     Attributes:
         state: The state in memory.
-        trial: Number of the trial at whose end the state is; None if it is at none's.
+        trial: Number of the told trial at whose end the state is; None if it is at none's.
+        untold: Number of the trial at whose end the state is, if its checkpoint is still being uploaded.
     """
 
     def __init__(
@@ -53,13 +55,14 @@ class Memory:
         self._reload = reload
         self.state = State()
         self.trial: int | None = None
+        self.untold: int | None = None
         self._fixed: dict[str, Value] | None = None
         self._built: frozenset[str] = frozenset()
         self._born: list[tuple[weakref.ref[Any], object]] = []
 
     def forget(self) -> None:
         """Drop the state, because nothing in memory can be trusted any more."""
-        self.trial = None
+        self.trial = self.untold = None
         self._fixed = None
         vars(self.state).clear()
 
@@ -78,7 +81,7 @@ class Memory:
             StateUnsupported: It lacks an entry that ``build`` returns.
         """
         attempt, record = attempt_of(trial), trial.record
-        attempt.state = self.state
+        attempt.state, self.untold = self.state, None
         if self._goes_on(trial, fixed):
             return None
         if record.parent is not None and record.parent == self.trial and self._reload != "always":
@@ -224,13 +227,26 @@ class Memory:
         """
         if self._save is None:
             return self._store.publish(checkpoint, vars(self.state))
+        return self.snapshot(checkpoint)()
+
+    def snapshot(self, checkpoint: str) -> Callable[[], CheckpointReference]:
+        """Copy the state, and return a function that publishes the copy; the state itself may change meanwhile.
+
+        Args:
+            checkpoint: The id to publish it under.
+
+        Raises:
+            CheckpointError: ``save`` could not write its files.
+        """
+        if self._save is None:
+            return partial(self._store.publish, checkpoint, self._store.snapshot(vars(self.state)))
         folder = self._store.staging(checkpoint)
         try:
             self._save(self.state, folder)
         except OSError as error:
             # an error of the disk, not of the trial; numpy's errors for a full disk have no errno to recognise them
             raise CheckpointError(f"save could not write checkpoint {checkpoint} to {folder}: {error}") from error
-        return self._store.publish_folder(checkpoint, folder)
+        return partial(self._store.publish_folder, checkpoint, folder)
 
 
 def _trainable(built: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -47,11 +47,13 @@ class SocketChannel:
         Raises:
             SystemExit: A signal asked this process to end while it waited for a trial.
         """
+        # beside a trial in flight, an ask is answered at once; ended within it, this process could not tell that trial
         asks = any(isinstance(command, Ask) for command in commands)
+        waits = any(isinstance(command, Ask) and command.slots == 1 for command in commands)
         with self._speaking:
             try:
                 send(self._connection, Request(tuple(commands)))
-                self._waiting = asks
+                self._waiting = waits
                 if self._waiting and self._terminated:
                     sys.exit(TERMINATED)
                 message = receive(self._connection)
@@ -60,9 +62,9 @@ class SocketChannel:
                 os._exit(1)
             finally:
                 self._waiting = False
+            self.asked += asks
+            self.told += sum(isinstance(command, Tell) for command in commands)
         assert isinstance(message, Answers)
-        self.asked += asks
-        self.told += sum(isinstance(command, Tell) for command in commands)
         return message.replies
 
     def wait(self, seconds: float) -> None:

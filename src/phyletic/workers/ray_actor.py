@@ -148,8 +148,8 @@ class TurnChannel:
         with self._speaking:
             self.asked += any(isinstance(command, Ask) for command in commands)
             message = decode_to_actor(self._turns.ask(encode(Request(tuple(commands)))))
+            self.told += sum(isinstance(command, Tell) for command in commands)
         assert isinstance(message, Answers)
-        self.told += sum(isinstance(command, Tell) for command in commands)
         return message.replies
 
     def announce(self, agreed: Agreed) -> None:

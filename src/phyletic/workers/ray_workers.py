@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_mapping, check_number, check_one_of
+from phyletic.unknown_arguments import explain_unknown_arguments
 
 _PLACEMENTS = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 _MOST = 10_000
 
 
-class RayWorkers(msgspec.Struct, frozen=True):
+@explain_unknown_arguments
+@dataclass(frozen=True)
+class RayWorkers:
     """Workers that are Ray actors, for ``study.run(train, workers=ph.RayWorkers(8))``.
 
     The study stays in this process, which must run on a node of the cluster (a script, a notebook on the head, a job
@@ -67,11 +69,14 @@ class RayWorkers(msgspec.Struct, frozen=True):
         if self.resources is not None:
             allowed = 'a dictionary from the names of resources to amounts, such as {"big_memory": 1}'
             for name, amount in check_mapping("resources", self.resources, allowed).items():
-                if not isinstance(name, str) or name in ("CPU", "GPU"):
+                if not isinstance(name, str) or not name.isprintable() or name in ("", "CPU", "GPU"):
                     raise InvalidArgument("resources", name, "a name other than CPU (num_cpus) and GPU (num_gpus)")
                 check_number(f"resources[{name!r}]", amount, above=0)
         if self.runtime_env is not None:
-            check_mapping("runtime_env", self.runtime_env, 'a dictionary such as {"working_dir": "."}, or None')
+            allowed = 'a dictionary from names such as "working_dir" and "pip" to values, or None'
+            for name in check_mapping("runtime_env", self.runtime_env, allowed):
+                if not isinstance(name, str) or not name.isidentifier():
+                    raise InvalidArgument("runtime_env", self.runtime_env, allowed)
         if self.gang > 1 and not self.needs:
             raise InvalidArgument("num_cpus", self.num_cpus, "above 0 with a gang, unless it needs other resources")
         check_one_of("placement", self.placement, _PLACEMENTS if self.gang > 1 else _PLACEMENTS[:2])

@@ -12,6 +12,7 @@ import phyletic
 from phyletic.errors import InvalidArgument
 from phyletic.evolution.arguments import check_integer, check_mapping, check_number, check_one_of
 from phyletic.records.encodings import whole_number
+from phyletic.workers.background_upload import UPLOADS
 from phyletic.workers.live_trial import check_steps
 from phyletic.workers.ray_workers import RayWorkers
 from phyletic.workers.reaper import MARKER
@@ -39,6 +40,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         threads: Threads of the numerical libraries in each worker; the same for any number of workers, because the
             order of a sum, and so its last bits, depend on it. None leaves the environment as it is.
         reload: ``"changed"`` loads a state only if it is not in memory already, ``"always"`` for every trial.
+        upload: ``"before_tell"`` publishes a trial's checkpoint before anything else, ``"background"`` while the next
+            trial trains.
         verbose: 0 is silent, 1 a live display, 2 a line for each trial.
         trial_timeout: Seconds after which the run kills a trial's worker and counts the trial as lost; None sets no
             limit.
@@ -57,6 +60,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     devices: Sequence[object] | None = None
     threads: int | None = 1
     reload: str = "changed"
+    upload: str = "before_tell"
     verbose: int = 1
     trial_timeout: float | None = None
     grace: float = 10.0
@@ -66,6 +70,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.workers, RayWorkers):
             if self.devices is not None:
                 raise InvalidArgument("devices", self.devices, "None with RayWorkers: Ray assigns devices by num_gpus")
+            if self.workers.gang > 1 and self.upload == "background":
+                raise InvalidArgument("upload", self.upload, "'before_tell' with a gang")
         elif self.workers is not None:
             check_steps("workers", self.workers, 0)
         if self.devices is not None:
@@ -83,6 +89,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.environment is not None:
             _check_variables(self.environment)
         check_one_of("reload", self.reload, ("changed", "always"))
+        check_one_of("upload", self.upload, UPLOADS)
 
     @property
     def ray(self) -> RayWorkers | None:

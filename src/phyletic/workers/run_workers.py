@@ -70,6 +70,7 @@ def run_workers(
         worker="",
         session="",
         reload=options.reload,
+        upload=options.upload,
         space=dict(space),
         checkpoints=os.fsencode(checkpoints),
         beat_seconds=patience.beat,

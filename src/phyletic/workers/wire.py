@@ -36,6 +36,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         worker: The worker's name.
         session: Identity of this incarnation.
         reload: When states are loaded: ``"changed"`` or ``"always"``.
+        upload: When checkpoints are published: ``"before_tell"`` or ``"background"``.
         space: The search space's JSON form.
         checkpoints: Address of the checkpoints, encoded by ``os.fsencode``.
         beat_seconds: Seconds between heartbeats.
@@ -46,6 +47,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     worker: str
     session: str
     reload: str
+    upload: str
     space: dict[str, Any]
     checkpoints: bytes
     beat_seconds: float

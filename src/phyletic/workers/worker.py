@@ -83,6 +83,7 @@ def source_of_trials(
         space=Space.from_json(setup.space),
         session=lambda: setup.session,
         reload=setup.reload,
+        upload=setup.upload,
         result=result,
         checks=checks,
     )

@@ -48,6 +48,39 @@ def test_publishing_many_equals_publishing_each_alone(checkpoints):
     assert checkpoints.publish_many({}) == []
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: np.arange(6.0),
+        lambda: np.arange(1_000_000),
+        lambda: np.arange(24).reshape(2, 3, 4)[:, ::2],
+        lambda: np.asfortranarray(np.arange(6).reshape(2, 3)),
+        lambda: np.arange(3) * 1j,
+        lambda: np.arange(3, dtype=">i4"),
+        lambda: np.zeros((0, 3)),
+        lambda: np.array(1.5),
+    ],
+)
+def test_a_snapshot_stays_as_it_was_when_the_state_changes(checkpoints, made):
+    state = {"weights": made(), "deep": {"moments": [made()]}, "count": [1], "long": bytes(2000)}
+    before = checkpoints.publish(_A, state)
+    snapshot = checkpoints.snapshot(state)
+    state["weights"][...] = 9
+    state["deep"]["moments"][0][...] = 9
+    state["count"].append(2)
+    after = checkpoints.publish(_B, snapshot)
+    assert (after.digest, after.size) == (before.digest, before.size)
+    checkpoints.verify(after)
+    assert before.size == snapshot.size
+    if made().size:
+        assert checkpoints.publish("c" * 32, state).digest != before.digest
+
+
+def test_a_snapshot_of_what_cannot_be_saved_is_refused(checkpoints):
+    with pytest.raises(StateUnsupported, match="thread"):
+        checkpoints.snapshot({"thread": object()})
+
+
 def test_another_state_under_the_same_id_is_refused(checkpoints, tmp_path):
     first = checkpoints.publish(_A, {"x": 1})
     second = checkpoints.publish_folder(_B, _files(tmp_path / "mine"))

@@ -68,3 +68,12 @@ def test_an_optax_state_keeps_its_named_tuples(store):
     assert jax.tree.structure(state["optimizer"]) == jax.tree.structure(saved)
     one, other = (optimizer.update(gradients, each, weights(0.1))[0] for each in (saved, state["optimizer"]))
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+
+def test_a_snapshot_stays_as_it_was_when_its_buffers_are_donated(store):
+    state = {"parameters": parameters(1.0), "key": jax.random.key(3)}
+    before = store.publish(ID, state)
+    snapshot = store.snapshot(state)
+    double = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf * 2, tree), donate_argnums=0)
+    state["parameters"] = double(state["parameters"])
+    assert store.publish(OTHER, snapshot).digest == before.digest

@@ -67,7 +67,7 @@ def test_a_folder_name_may_be_any_bytes(tmp_path):
         assert vars(blobs_at(blobs.address)) == vars(blobs)
 
 
-@pytest.mark.parametrize("address", ["", "checkpoints", "s3://bucket", "volatile:checkpoints"])
+@pytest.mark.parametrize("address", ["", "checkpoints", "ftp://bucket", "s3:/bucket", "volatile:checkpoints"])
 def test_an_unknown_address_is_refused(address):
     with pytest.raises(InvalidArgument, match="address"):
         blobs_at(address)

@@ -207,3 +207,24 @@ def test_a_large_state_comes_back(store):
     load(store, reference, {"m": loaded})
     assert torch.equal(saved.weight, loaded.weight)
     store.verify(reference)
+
+
+def test_a_snapshot_stays_as_it_was_when_training_goes_on(store):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    optimizer = torch.optim.AdamW(model.parameters())
+    other = {"half": torch.ones(5, dtype=torch.bfloat16), "turned": torch.arange(6.0).reshape(2, 3).T}
+    state = {"model": model, "optimizer": optimizer, "other": other}
+
+    def step():
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().sum().backward()
+        optimizer.step()
+        other["half"].add_(1)
+        other["turned"].mul_(2)
+
+    step()
+    before = store.publish(ID, state)
+    snapshot = store.snapshot(state)
+    step()
+    assert store.publish(OTHER, snapshot).digest == before.digest
+    assert store.publish("c" * 32, state).digest != before.digest

@@ -72,6 +72,21 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
+def test_run_uploads_in_the_background_if_asked_to(tmp_path: Path) -> None:
+    train = SCRIPT.replace("STORAGE", "'toy.db'").replace(
+        "    for trial", "    print(trials._in_background)\n    for trial"
+    )
+    (tmp_path / "toy_script.py").write_text(train)
+    command = [sys.executable, "-m", "phyletic", "run", "toy_script.py:study", "train", "--workers", "0"]
+    done = subprocess.run(
+        [*command, "--upload", "background"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    refused = subprocess.run([*command, "--upload", "later"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "'later' is not one of 'before_tell', 'background'" in refused.stderr
+
+
 def test_studies_lists_each_study(storage: str) -> None:
     assert call("studies", "--storage", storage).output.splitlines()[1].split()[:2] == ["toy", "finished"]
     (status,) = json.loads(call("studies", "--storage", storage, "--json").output)

@@ -53,6 +53,16 @@ def test_a_worker_ends_with_0_only_if_the_study_is_finished(folder):
         assert again.returncode == 0
 
 
+def test_a_worker_uploads_in_the_background_if_asked_to(folder):
+    printing = "\n\ndef printing(trials):\n    print(trials._in_background)\n    train(trials)\n"
+    (folder / "service_train.py").write_text(TRAIN + printing)
+    with serving(f"sqlite:///{folder}/study.db") as server:
+        study = example_study(server.url)
+        done = phyletic("worker", server.url, "study", "service_train.py:printing", "--upload", "background", "--quiet")
+        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+        assert facts(study) == reference()
+
+
 def test_a_worker_that_was_stopped_ends_with_1(folder):
     with serving(f"sqlite:///{folder}/study.db") as server:
         study = example_study(server.url, steps=2**40)

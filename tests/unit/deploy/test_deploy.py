@@ -70,9 +70,10 @@ def test_the_compose_file_builds_the_container_file(compose: dict[str, Any]) -> 
 def test_the_commands_are_those_of_the_package(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         name, *arguments = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", one) for one in service["command"]]
-        command = main.get_command(click.Context(main), name)
+        outer = click.Context(main, **main.context_settings)
+        command = main.get_command(outer, name)
         assert command is not None
-        with command.make_context(name, arguments) as context:
+        with command.make_context(name, arguments, parent=outer) as context:
             assert context.params.get("storage", "sqlite:////data/studies.db") == "sqlite:////data/studies.db"
 
 

@@ -26,8 +26,9 @@ from phyletic.coordinator.messages import (
 )
 from phyletic.errors import NotFound
 from phyletic.records import Decision, Lease, Trial, TrialState
+from phyletic.workers.attempt import PREEMPTED
 from phyletic.workers.fleet import Fleet
-from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Patience, Start, Starting
+from phyletic.workers.fleet_protocol import Announce, Answer, End, GiveUp, Kill, Outcome, Patience, Start, Starting
 
 BADLY = End(epitaph="worker-0 (pid 10) was killed by signal 9 (SIGKILL)")
 
@@ -269,11 +270,44 @@ def test_a_worker_that_does_not_ask_is_reported_at_doubling_intervals() -> None:
         told.now += 1.0
         for line in lines(told.fleet.turn(told.now, lambda place: False)):
             announced.append(told.now - began)
-            assert all(part in line for part in ("worker-0 (pid 10)", f"{announced[-1]:.0f} s", "worker-0.log"))
+            assert all(part in line for part in ("worker-0 (pid 10)", f"{announced[-1]:.0f} s"))
     assert announced == [61, 121, 241, 481]
     # after it has asked, a late answer is not its fault
     told.say(Ask(session=session))
     assert told.after(1000) == []
+
+
+def test_a_worker_whose_machine_is_about_to_go_hands_back_and_its_place_goes_on_elsewhere() -> None:
+    told = Told(2)
+    leaving, staying = told.start(0), told.start(1)
+    granted, other = told.run_a_trial(leaving, 0), told.run_a_trial(staying, 1, number=4)
+    told.fleet.leaving(0)
+    beats = [Heartbeat(lease=one.lease, step=1) for one in (granted, other)]
+    for place, beat in enumerate(beats):
+        told.say(beat, place=place)
+    stop = Done(stop=PREEMPTED)
+    assert told.decide(Done(), Done())[1] == [Answer(0, (stop,)), Answer(1, (Done(),))]
+    # its next ask gets nothing, and does not end the run
+    told.say(tell(granted), Ask(session=leaving), place=0)
+    commands, instructions = told.decide(Done())
+    assert commands == (tell(granted),)
+    [answer] = instructions
+    assert isinstance(answer.replies[1], Finished)
+    assert told.end(End(epitaph="worker-0 ended", kind="well")) == []
+    assert told.fleet.outcome == Outcome()
+    told.now += 0.01
+    assert told.turn() == [Start(0)]
+
+
+def test_a_worker_that_dies_with_its_machine_as_announced_is_not_lost() -> None:
+    told = Told()
+    session = told.start()
+    told.run_a_trial(session)
+    told.fleet.leaving(0)
+    told.end()
+    commands, _ = told.decide(Done())
+    assert commands == (Leave(session=session, lost=False, error=BADLY.epitaph),)
+    assert told.fleet.outcome.lost == 0
 
 
 def test_time_while_this_process_was_suspended_counts_against_no_worker() -> None:
@@ -365,6 +399,61 @@ def test_stopping_ends_the_run_at_once() -> None:
     told.fleet.interrupt("stopped", told.now)
     assert told.fleet.over
     assert told.fleet.outcome.interrupted == "stopped"
+
+
+# --- a trial in flight beside another ---------------------------------------------------------------------------
+
+
+def two_trials(told: Told, apart: float = 0.0) -> tuple[str, Grant, Grant]:
+    """Have a worker train a trial, and then another one while it uploads the first."""
+    session = told.start()
+    first = told.run_a_trial(session, number=3)
+    told.after(apart)
+    second = grant(session, 4)
+    told.say(Ask(session=session, slots=2))
+    told.decide(Granted(grants=(first, second)))
+    return session, first, second
+
+
+def test_the_trial_timeout_counts_from_the_grant_of_each() -> None:
+    told = Told(trial=50.0)
+    _, first, _ = two_trials(told, apart=30.0)
+    assert reasons(told.after(20)) == []
+    (reason,) = reasons(told.after(0.5))
+    assert reason == "trial 3 took longer than trial_timeout=50 s on worker-0"
+    told.say(tell(first))
+    told.decide(Done())
+    assert reasons(told.after(29)) == []
+    (reason,) = reasons(told.after(0.75))
+    assert reason == "trial 4 took longer than trial_timeout=50 s on worker-0"
+
+
+@pytest.mark.parametrize(("ends", "lost"), [(1, True), (2, False)])
+def test_a_worker_that_no_longer_trusts_itself_is_lost_with_either_trial(ends: int, lost: bool) -> None:
+    told = Told()
+    session, first, second = two_trials(told)
+    for granted in (second, first)[:ends]:
+        told.say(tell(granted))
+        told.decide(Done())
+    told.end(End(epitaph="gone", kind="distrusted"))
+    assert told.decide(Done())[0] == (Leave(session=session, lost=lost, error="gone"),)
+
+
+def test_a_drained_worker_has_time_to_finish_its_upload() -> None:
+    told = Told(exit=30.0)
+    session, first, second = two_trials(told)
+    assert lines(told.fleet.interrupt("drained", told.now)) == [
+        "finishing 2 running trials; press Ctrl-C again to stop now"
+    ]
+    told.say(tell(first))
+    told.decide(Done())
+    told.say(Ask(session=session, slots=2))
+    assert told.decide()[1] == [Answer(0, (Finished("the run was interrupted"),))]
+    assert told.after(1000) == []
+    told.say(tell(second))
+    told.decide(Done())
+    assert told.after(30) == []
+    assert reasons(told.after(0.5)) == ["worker-0 (pid 10) had not ended 30 s after its last trial"]
 
 
 # --- any order --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import phyletic as ph
-from phyletic.workers.interrupts import Interrupts
+from phyletic.workers.interrupts import Interrupts, SignalExit, leaving_on
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -49,6 +49,38 @@ def test_a_users_handler_is_left_alone() -> None:
             assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_sigusr1_is_left_to_the_program_unless_it_is_asked_for() -> None:
+    with Interrupts():
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    own = lambda number, frame: None  # noqa: E731
+    before = signal.signal(signal.SIGUSR1, own)
+    try:
+        with leaving_on(signal.SIGUSR1), Interrupts():
+            assert signal.getsignal(signal.SIGUSR1) is own
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_that_is_to_end_the_process_by_an_exception_is_a_request_within_a_run(number: int) -> None:
+    with leaving_on(signal.SIGUSR1, signal.SIGTERM):
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), number)
+            assert (interrupts.draining, interrupts.stopping, interrupts.terminated) == (True, False, number)
+        with pytest.raises(SignalExit) as raised:
+            os.kill(os.getpid(), number)
+        assert (raised.value.code, raised.value.finished) == (128 + number, False)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_forked_child_ends_by_such_a_signal_and_by_no_exception(number: int) -> None:
+    with leaving_on(signal.SIGUSR1, signal.SIGTERM), Interrupts():
+        child = fork_one_to_be_interrupted()
+        os.kill(child, number)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == number
 
 
 def test_other_threads_set_no_handlers() -> None:

@@ -78,6 +78,7 @@ def test_a_message_larger_than_the_sockets_buffer_is_sent_without_blocking() -> 
         worker="w",
         session="s",
         reload="changed",
+        upload="background",
         space={},
         checkpoints=b"",
         beat_seconds=1.0,

@@ -13,8 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import phyletic as ph
-from phyletic.checkpoints import Checkpoints, MemoryBlobs
-from phyletic.errors import CheckpointError, InvalidArgument, MissingDependency
+from phyletic.errors import InvalidArgument, MissingDependency
 
 
 def make_study(folder: Path, **changes: Any) -> ph.Study:
@@ -70,10 +69,9 @@ def test_devices_are_assigned_by_ray(tmp_path: Path) -> None:
 
 
 def test_checkpoints_in_the_memory_of_this_process_are_an_error(tmp_path: Path) -> None:
-    with make_study(tmp_path) as study:
-        study.checkpoints = Checkpoints(MemoryBlobs())
-        with pytest.raises(CheckpointError, match="in the memory of this process"):
-            study.run(train, workers=ph.RayWorkers(2))
+    refused = pytest.raises(InvalidArgument, match=r"workers is .* in the memory of this process")
+    with make_study(tmp_path, checkpoints="memory:") as study, refused:
+        study.run(train, workers=ph.RayWorkers(2))
 
 
 def test_the_extra_to_install_is_named_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
