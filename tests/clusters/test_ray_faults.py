@@ -250,14 +250,14 @@ class TestOneNode:
         assert [(trial.state, trial.losses) for trial in trials if trial.attempts] == [(TrialState.PARTIAL, 0)] * 2
         assert all(0 < trial.steps_done < 5 for trial in trials if trial.attempts)
 
-    def test_a_killed_driver_leaves_no_actor_and_its_study_goes_on(self, drive, tmp_path):
-        """The workers are gangs, since these have placement groups too."""
-        driver, ranks = drive(600, ph.RayWorkers(1, gang=2))
+    @pytest.mark.parametrize("workers", [ph.RayWorkers(2), ph.RayWorkers(1, gang=2)])
+    def test_a_killed_driver_leaves_no_actor_and_its_study_goes_on(self, drive, tmp_path, workers):
+        driver, actors = drive(600, workers)
         groups = [key for key, group in ray.util.placement_group_table().items() if group["state"] == "CREATED"]
-        assert len(groups) == 1
+        assert len(groups) == (workers.gang > 1)
         driver.kill()
-        assert alive(ranks) == []
-        wait_until(lambda: ray.util.placement_group_table()[groups[0]]["state"] == "REMOVED")
+        assert alive(actors) == []
+        wait_until(lambda: all(ray.util.placement_group_table()[group]["state"] == "REMOVED" for group in groups))
         study = ph.Study("study", storage=tmp_path / "study.db")
         study.run(partial(train, journal=Journal(tmp_path / "later")), workers=ph.RayWorkers(2), verbose=0)
         assert study.finished

@@ -139,21 +139,20 @@ def has_room(workers: ph.RayWorkers, nodes: Sequence[Mapping[str, float]]) -> bo
 AMOUNTS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0])
 
 
+@pytest.mark.parametrize("placement", ["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"])
 @given(
     least=st.integers(1, 3),
     gang=st.integers(1, 3),
-    placement=st.sampled_from(["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]),
-    num_cpus=st.sampled_from([0.0, 0.3, 0.5, 1.0, 2.0]),
-    num_gpus=st.sampled_from([0.0, 0.5, 1.0]),
+    needs=st.sampled_from([(0.0, 0.0), (0.3, 0.0), (1.0, 0.0), (1.0, 0.5), (0.0, 1.0), (2.0, 0.0)]),
     nodes=st.lists(st.fixed_dictionaries({"CPU": AMOUNTS}, optional={"GPU": AMOUNTS}), min_size=1, max_size=3),
 )
 def test_there_is_room_exactly_if_some_way_to_place_the_ranks_exists(
-    least: int, gang: int, placement: str, num_cpus: float, num_gpus: float, nodes: list[dict[str, float]]
+    placement: str, least: int, gang: int, needs: tuple[float, float], nodes: list[dict[str, float]]
 ) -> None:
-    if gang == 1 and placement.startswith("STRICT"):
-        placement = "PACK"
-    assume(gang == 1 or num_cpus or num_gpus)
-    workers = ph.RayWorkers(min=least, max=5, gang=gang, placement=placement, num_cpus=num_cpus, num_gpus=num_gpus)
+    assume(gang > 1 or not placement.startswith("STRICT"))
+    assume(gang == 1 or any(needs))
+    cpus, gpus = needs
+    workers = ph.RayWorkers(min=least, max=5, gang=gang, placement=placement, num_cpus=cpus, num_gpus=gpus)
     try:
         workers.check_room(nodes, None)
     except InvalidArgument:
