@@ -30,7 +30,7 @@ from chaos_study import Plan, compare, compare_finished, notes, own, unfinished
 __all__ = ["kill_cluster"]
 
 WAYS = ("actor", "actor", "actor", "actor", "second node", "store", "store", "driver")
-KILLS_OF_A_STUDY = 25
+KILLS_OF_A_STUDY = 12
 _ACTOR = "ray::PhyleticWorker"
 _BUCKET = "chaos"
 _PATIENCE = 60.0
@@ -170,7 +170,7 @@ class ClusterChaos:
     ) -> None:
         self.folder, self.plan, self.left, self.cluster = folder, plan, kills, cluster
         self.draw, self.ways, self.figures = draw, ways, figures
-        self.head_left = 1 if kills > 10 else 0
+        self.head_after = kills - 4 if kills > 8 else -1
 
     def run(self) -> None:
         """Start drivers until the study is finished."""
@@ -218,7 +218,7 @@ class ClusterChaos:
                 driver.kill()
             if driver.poll() is not None or self.left <= 0:
                 continue
-            way = "head" if self.head_left and self.left < 8 else next(self.ways)
+            way = "head" if self.left == self.head_after else next(self.ways)
             if not self.strike(way, driver, back):
                 continue
             self.left -= 1
@@ -227,7 +227,6 @@ class ClusterChaos:
                 driver.wait()
                 return None
             if way == "head":
-                self.head_left = 0
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     driver.wait(_PATIENCE)
                 driver.kill()
