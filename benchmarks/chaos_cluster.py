@@ -3,7 +3,7 @@
 Two nodes of Ray on this machine, each with room for one of a study's two actors, and checkpoints in an S3 server (moto,
 which keeps objects in memory and so is never killed itself) behind a forwarder, whose death is that of a server: it
 breaks all transfers, and nobody answers until it is started again. Killed in turn are actors, the second node's raylet,
-the forwarder and the driver that owns the study; and once a study the head's raylet, which takes the driver with it.
+the forwarder and the driver that owns the study; and once a study the head with its raylet, and then its driver.
 """
 
 from __future__ import annotations
@@ -227,8 +227,9 @@ class ClusterChaos:
                 driver.wait()
                 return None
             if way == "head":
+                # Ray ends a driver whose head is gone after a minute; a person is less patient
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    driver.wait(_PATIENCE)
+                    driver.wait(self.draw.uniform(0.0, 5.0))
                 driver.kill()
                 driver.wait()
                 self.cluster.kill("second node")
