@@ -34,6 +34,8 @@ KILLS_OF_A_STUDY = 12
 _ACTOR = "ray::PhyleticWorker"
 _BUCKET = "chaos"
 _PATIENCE = 60.0
+_ORPHANS = 150.0
+"""Seconds in which the actors of a driver that is gone must have ended; those of a dead node wait a minute for its head."""
 _FORWARDER = """
 import asyncio, sys
 async def pump(reader, writer):
@@ -269,7 +271,7 @@ class ClusterChaos:
         """Wait until no actor of a driver that is gone runs any more."""
         began = time.monotonic()
         while left := [process for process in {*known, *self.cluster.actors()} if process.is_running()]:
-            if time.monotonic() > began + _PATIENCE:
+            if time.monotonic() > began + _ORPHANS:
                 self.wrong(f"actors outlived their driver: {left}")
                 for process in left:
                     process.kill()
