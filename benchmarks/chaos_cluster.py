@@ -35,7 +35,7 @@ _ACTOR = "ray::PhyleticWorker"
 _BUCKET = "chaos"
 _PATIENCE = 60.0
 _ORPHANS = 150.0
-"""Seconds in which the actors of a driver that is gone must have ended; those of a dead node wait a minute for its head."""
+"""Seconds in which the actors of a driver that is gone must have ended; on a dead node they wait for their head."""
 _FORWARDER = """
 import asyncio, sys
 async def pump(reader, writer):
