@@ -374,7 +374,7 @@ def main() -> None:
     # Tune's tables would mix with ours, and it warns of each log that a reused actor cannot copy
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    ray.init(num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
     with work_folder(given.folder) as folder:
         for title, parts in (
             (f"beside Ray Tune {ray.__version__}", {"toy": toy, "digits": digits_network}),

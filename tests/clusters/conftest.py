@@ -35,8 +35,11 @@ def clusters():
                     log_to_driver=False,
                 )
             else:
+                # the death of a whole node is known after some of these periods, each of 3 s by default
+                often = {"health_check_period_ms": 500}
                 made = running[nodes] = Cluster(
-                    initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"slot": 1}}
+                    initialize_head=True,
+                    head_node_args={"num_cpus": 2, "resources": {"slot": 1}, "_system_config": often},
                 )
                 for _ in range(nodes - 1):
                     made.add_node(num_cpus=2, resources={"slot": 1})

@@ -99,7 +99,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number, taken in _TAKEN.items():
-                if signal.getsignal(number) in taken:
+                handler = signal.getsignal(number)
+                if handler in taken or _is_of_ray(handler):
                     self._before[number] = signal.signal(number, self._handle)
         Interrupts.entered.append(self)
         return self
@@ -132,6 +133,11 @@ class Interrupts:
             self.terminated = self.terminated or number
         self.draining = True
         self.heed(self)
+
+
+def _is_of_ray(handler: object) -> bool:
+    """Whether ``ray.init`` set a handler: it ends the process, so no trial would be handed back."""
+    return str(getattr(handler, "__module__", "")).startswith("ray._private.")
 
 
 _forking = threading.local()
