@@ -34,8 +34,6 @@ KILLS_OF_A_STUDY = 12
 _ACTOR = "ray::PhyleticWorker"
 _BUCKET = "chaos"
 _PATIENCE = 60.0
-_ORPHANS = 150.0
-"""Seconds in which the actors of a driver that is gone must have ended; on a dead node they wait for their head."""
 _FORWARDER = """
 import asyncio, sys
 async def pump(reader, writer):
@@ -271,7 +269,7 @@ class ClusterChaos:
         """Wait until no actor of a driver that is gone runs any more."""
         began = time.monotonic()
         while left := [process for process in {*known, *self.cluster.actors()} if process.is_running()]:
-            if time.monotonic() > began + _ORPHANS:
+            if time.monotonic() > began + _PATIENCE:
                 self.wrong(f"actors outlived their driver: {left}")
                 for process in left:
                     process.kill()
