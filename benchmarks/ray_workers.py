@@ -198,6 +198,7 @@ def rows_beside_tune(name: str, found: dict[str, list[Run]]) -> Iterator[dict[st
             "results": runs[0].results,
             "whole (s)": round(whole[kind], 2),
             "first to last (s)": round(between[kind], 3),
+            "from - to": f"{min(run.between for run in runs):.2f} - {max(run.between for run in runs):.2f}",
             "of local": round(between[kind] / between["local"], 2),
             "Tune's over it": round(between["tune"] / between[kind], 1),
         }
