@@ -33,7 +33,7 @@ class _Objects:
         raw = self.store()
         id, _, below = key.partition("/")
         id = id.partition(".")[0]
-        manifest = json.loads(raw.get(f"{id}/manifest.json"))
+        manifest = json.loads(bytes(raw.get(f"{id}/manifest.json")))
         name = f"/{below}" if below else ".safetensors"
         if change == "add":
             name = name.rpartition("/")[0] + "/new"
