@@ -47,8 +47,8 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS) $(addprefix --ignore=,$(ENGINES))
 
 # The tests of one cluster stay in one process.
-test-ray: $(VENV)/.installed-test $(VENV)/.installed-ray
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/clusters -k ray
+test-ray: $(VENV)/.installed-test $(VENV)/.installed-ray $(VENV)/.installed-object-store $(MOTO)/.installed
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/clusters/test_ray_*.py tests/unit/deploy/test_ray_up.py
 
 test-object-store: $(VENV)/.installed-test $(VENV)/.installed-object-store $(MOTO)/.installed
 	$(BIN)/python -m pytest -n $(JOBS) tests/object_store

@@ -140,7 +140,9 @@ def own(folder: Path, plan: Plan) -> None:
 
     study.owner.execute = acknowledging  # type: ignore[method-assign]
     try:
-        study.run(_training(plan, file, plan.workers > 0), workers=plan.placed_workers, verbose=0)
+        # what training code forks in an actor is Ray's to end
+        forks = plan.engine == "local" and plan.workers > 0
+        study.run(_training(plan, file, forks), workers=plan.placed_workers, verbose=0)
     except StudyFailed as error:
         # workers that are killed three times in a row before they ask for a trial are given up
         if "before it asked for a trial" not in str(error):

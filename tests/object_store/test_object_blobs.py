@@ -13,8 +13,9 @@ from object_server import BUCKET
 obstore = pytest.importorskip("obstore", reason="obstore is not installed: make test-object-store")
 
 from phyletic.checkpoints.cached_blobs import CachedBlobs  # noqa: E402
+from phyletic.checkpoints.digest import digest_of_bytes  # noqa: E402
 from phyletic.checkpoints.object_blobs import ObjectBlobs  # noqa: E402
-from phyletic.checkpoints.object_store import ObjectStore  # noqa: E402
+from phyletic.checkpoints.object_store import ObjectStore, digest_of_part  # noqa: E402
 from phyletic.testing.blobs import (  # noqa: E402
     BlobsConformance,
     CachedBlobsConformance,
@@ -32,28 +33,26 @@ class _Objects:
         raw = self.store()
         id, _, below = key.partition("/")
         id = id.partition(".")[0]
-        manifest = json.loads(raw.get(f"{id}/manifest.json"))
+        manifest = json.loads(bytes(raw.get(f"{id}/manifest.json")))
         name = f"/{below}" if below else ".safetensors"
         if change == "add":
             name = name.rpartition("/")[0] + "/new"
-            manifest["blobs"][name] = {"offset": 0, "size": 1}
+            manifest["blobs"][name] = {"offset": 0, "size": 0, "digest": digest_of_bytes(b"")}
         elif change == "remove":
             if below:
                 del manifest["blobs"][name]
             else:
                 raw.delete([f"{id}/manifest.json"])
                 return
-        elif change == "truncate":
-            manifest["blobs"][name]["size"] -= 1
         else:
-            place = manifest["blobs"][name]["offset"]
-            part = bytearray(raw.get(f"{id}/0"))
-            part[place + manifest["blobs"][name]["size"] - 1] ^= 1
-            raw.put(f"{id}/0", bytes(part))
             # as a writer would that had these bytes from the start; a part with a wrong digest is another test
-            from phyletic.checkpoints.object_store import digest_of_part
-
+            blob, part = manifest["blobs"][name], bytearray(raw.get(f"{id}/0"))
+            end = blob["offset"] + blob["size"]
+            part[end - 1] ^= change == "flip"
+            blob["size"] -= change == "truncate"
+            blob["digest"] = digest_of_bytes(bytes(part[blob["offset"] : blob["offset"] + blob["size"]]))
             manifest["parts"][0]["digest"] = digest_of_part(part)
+            raw.put(f"{id}/0", bytes(part))
         raw.put(f"{id}/manifest.json", json.dumps(manifest).encode())
 
 

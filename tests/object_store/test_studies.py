@@ -113,21 +113,21 @@ def test_an_outage_releases_trials_and_the_third_in_a_row_stops_the_study(tmp_pa
     assert not [event for event in study.events() if event.kind == "trial given up"]
 
 
-def test_two_outages_do_not_stop_a_study(tmp_path, address, proxy):
+def test_ends_that_are_not_in_a_row_do_not_stop_a_study(tmp_path, address, proxy):
+    plan = iter([True, True, False] * 3)
+
+    def hurt(trials):
+        for trial in trials.attach(lambda trial: {"weights": [0.0]}):
+            fault = "503" if next(plan, False) else None
+            proxy.fault = lambda method, path, fault=fault: fault if method == "PUT" else None
+            for _ in trial.range():
+                trial.state.weights[0] += trial["lr"]
+            trial.report(score=trial.state.weights[0])
+
     study = make(tmp_path, address, store_timeout=0.3)
-    proxy.fault = lambda method, path: "503" if method == "PUT" else None
-    ended = lambda: [event for event in study.events() if event.kind == "attempt ended"]  # noqa: E731
-
-    def heal():
-        while len(ended()) < 2:
-            time.sleep(0.01)
-        proxy.fault = lambda method, path: None
-
-    thread = threading.Thread(target=heal)
-    thread.start()
-    assert study.run(train, workers=0, verbose=0) == "finished"
-    thread.join()
-    assert len(ended()) == 2
+    assert study.run(hurt, workers=0, verbose=0) == "finished"
+    causes = [event.payload["cause"] for event in study.events() if event.kind == "attempt ended"]
+    assert causes == ["unreachable"] * 6
 
 
 def test_a_short_outage_is_not_noticed_and_heartbeats_go_on(tmp_path, address, proxy):

@@ -20,7 +20,7 @@ from pathlib import Path
 from phyletic import disk
 from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.checkpoint_names import PACKED
-from phyletic.checkpoints.digest import Digest, hashed
+from phyletic.checkpoints.digest import Digest
 from phyletic.checkpoints.folder import MANIFEST
 from phyletic.checkpoints.object_manifest import ObjectManifest, StoredBlob, StoredPart, decoded
 from phyletic.checkpoints.object_store import ObjectStore, digest_of_part, in_order
@@ -121,6 +121,7 @@ class ObjectBlobs:
         def parts() -> Iterator[tuple[int, bytes | memoryview]]:
             number = ends
             for piece in _pieces(content, self._part):
+                digest.update(piece)
                 if not tail and len(piece) == self._part:
                     yield number, piece
                     number += 1
@@ -132,8 +133,9 @@ class ObjectBlobs:
                     yield number, part
                     number += 1
 
-        draft.parts.extend(in_order(lambda part: self._put_part(id, *part), parts()))
-        draft.blobs[rest] = StoredBlob(offset, draft.size - offset)
+        with contextlib.closing(Digest(self._part)) as digest:
+            draft.parts.extend(in_order(lambda part: self._put_part(id, *part), parts()))
+            draft.blobs[rest] = StoredBlob(offset, draft.size - offset, digest.text())
 
     def _flush(self, id: str, draft: _Draft) -> None:
         """Write the bytes of a draft that fill no part."""
@@ -160,7 +162,7 @@ class ObjectBlobs:
             same = rest in published.folders
         else:
             blob = published.blobs.get(rest)
-            same = blob is not None and _equal(_pieces(content, self._part), self._bytes(id, published, [blob]))
+            same = blob is not None and blob.digest == _digest(content, self._part)
         if not same:
             raise _published_already(f"{self.location}/{id}{rest}")
 
@@ -205,10 +207,8 @@ class ObjectBlobs:
                 below = "" if whole else name.removeprefix(inside).lstrip("/")
                 place = path / below if below else path
                 disk.make_folder(str(place.parent), durable=False)
-                with contextlib.closing(Digest(blob.size)) as digest:
-                    pieces = hashed(_first(content, blob.size), digest)
-                    disk.write_parts(disk.create_file(place, 0o600), pieces, durable=False)
-                    digests[below] = digest.text()
+                disk.write_parts(disk.create_file(place, 0o600), _first(content, blob.size), durable=False)
+                digests[below] = blob.digest  # the parts were compared with theirs
         return digests
 
     def _bytes(self, id: str, manifest: ObjectManifest, blobs: list[StoredBlob]) -> Generator[memoryview]:
@@ -411,26 +411,17 @@ def _first(content: Iterator[memoryview], size: int) -> Iterator[memoryview]:
         yield piece
 
 
-def _equal(one: Iterable[memoryview], other: Generator[memoryview]) -> bool:
-    """Whether two iterators yield the same bytes, however they are cut.
+def _digest(content: Content, size: int) -> str:
+    """Return the digest of a blob's bytes.
 
     Args:
-        one: The first.
-        other: The second.
+        content: The bytes.
+        size: Bytes of a piece, if they are a file.
     """
-    left = memoryview(b"")
-    with contextlib.closing(other):
-        for piece in one:
-            while piece:
-                if not left:
-                    left = next(other, memoryview(b""))
-                    if not left:
-                        return False
-                length = min(len(piece), len(left))
-                if piece[:length] != left[:length]:
-                    return False
-                piece, left = piece[length:], left[length:]
-        return not left and next(other, None) is None
+    with contextlib.closing(Digest(size)) as digest:
+        for piece in _pieces(content, size):
+            digest.update(piece)
+        return digest.text()
 
 
 def _published_already(where: str) -> OSError:

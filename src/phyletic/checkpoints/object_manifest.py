@@ -25,10 +25,11 @@ class StoredPart(msgspec.Struct, frozen=True):
 
 
 class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob: where its bytes begin among those of all parts, and how many there are."""
+    """A blob: where its bytes begin among those of all parts, how many there are, and their digest."""
 
     offset: int
     size: int
+    digest: str
 
 
 class ObjectManifest(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ class ObjectManifest(msgspec.Struct, frozen=True):
             rest: What follows the id in the key.
 
         Example:
-            >>> manifest = ObjectManifest((), {"/files/x": StoredBlob(0, 0)}, ("/files/", "/files/empty/"))
+            >>> manifest = ObjectManifest((), {"/files/x": StoredBlob(0, 0, "...")}, ("/files/", "/files/empty/"))
             >>> manifest.below("/files").folders
             ('/files/', '/files/empty/')
         """

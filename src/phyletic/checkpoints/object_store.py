@@ -255,6 +255,8 @@ def _reason(error: BaseException) -> tuple[str, str]:
     Example:
         >>> _reason(OSError("GET http://h/b?sig=SECRET - status code: 400: <Code>ExpiredToken</Code> <Token>T</Token>"))
         ('ExpiredToken', 'status 400, ExpiredToken')
+        >>> _reason(OSError("GET http://h/b?sig=SECRET failed"))
+        ('', 'GET http://h/b failed')
     """
     text = str(error).partition("\n\nDebug source")[0]
     codes, messages = re.findall(r"<Code>([^<]*)</Code>", text), re.findall(r"<Message>([^<]*)</Message>", text)

@@ -11,7 +11,7 @@ import pytest
 
 import phyletic as ph
 from phyletic.checkpoints import Checkpoints, FolderBlobs, MemoryBlobs, blobs_at
-from phyletic.errors import CheckpointError, InvalidArgument
+from phyletic.errors import CheckpointError, InvalidArgument, MissingDependency
 from phyletic.failpoints import armed
 
 ID = "a" * 32
@@ -71,6 +71,16 @@ def test_a_folder_name_may_be_any_bytes(tmp_path):
 def test_an_unknown_address_is_refused(address):
     with pytest.raises(InvalidArgument, match="address"):
         blobs_at(address)
+
+
+def test_an_object_store_without_its_library_names_the_extra_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(MissingDependency, match=r"phyletic\[object-store\]"):
+        ph.Study(
+            "study", space={"lr": ph.Float(0, 1)}, metric="score", mode="max", algorithm=ph.PBT(2, 2),
+            storage=tmp_path / "study.db", checkpoints="s3://bucket/prefix",
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_has_no_address():
