@@ -359,10 +359,18 @@ class TestTwoNodes:
 
     def test_a_run_uses_the_nodes_that_there_are_and_ends(self, cluster, tmp_path):
         journal = Journal(tmp_path / "notes")
+
+        def processes():
+            return {note["process"] for note in journal.notes()}
+
+        def with_the_other(trial, step):
+            wait_until(lambda: len(processes()) == 2)
+
         study = study_in(tmp_path, population=4)
-        study.run(partial(train, journal=journal), workers=ph.RayWorkers(min=1, max=4, **SLOT), verbose=0)
+        some = ph.RayWorkers(min=1, max=4, **SLOT)
+        study.run(partial(train, journal=journal, each=with_the_other), workers=some, verbose=0)
         assert study.finished
-        assert len({note["process"] for note in journal.notes()}) == 2
+        assert len(processes()) == 2
 
     def test_a_node_that_is_added_gets_work(self, cluster, tmp_path):
         journal = Journal(tmp_path / "notes")
@@ -383,8 +391,11 @@ class TestTwoNodes:
             print("hello from", ray.get_runtime_context().get_node_id())
             train(trials, journal)
 
-        study = study_in(tmp_path)
-        study.run(speaking, workers=ph.RayWorkers(2, **SLOT), verbose=0)
+        def happened():
+            wait_until(lambda: len({note["node"] for note in journal.notes()}) == 2)
+
+        study = study_in(tmp_path, budget=None)
+        run_until(study, happened, speaking, workers=ph.RayWorkers(2, **SLOT))
         texts = [log.read_text() for log in sorted(study.logs.glob("worker-*.log"))]
         (here,) = [text for text in texts if "hello" in text]
         (elsewhere,) = [text for text in texts if "hello" not in text]
