@@ -207,6 +207,8 @@ REQUESTS = {
     "inbox.answer.after": (None, True),
 }
 ASKERS = ("inbox.ask.before", "inbox.ask.after")
+# the suite of blobs kills a process at each of these; see phyletic.testing.object_stores
+OBJECTS = points("objects.part", "objects.manifest")
 
 
 def test_every_failpoint_is_tried(killing):
@@ -218,7 +220,7 @@ def test_every_failpoint_is_tried(killing):
     for path in Path(ph.__file__).parent.rglob("*.py"):
         named |= set(re.findall(r'^ +failpoint\("([^"]+)"\)', path.read_text(), re.MULTILINE))
         named |= points(*(f"disk.{step}" for step in re.findall(r'with _passing\("([^"]+)"\)', path.read_text())))
-    assert named == RUN | {point.partition(":")[0] for point in WORKERS} | {*OWNERS, *REQUESTS, *ASKERS}
+    assert named == RUN | {point.partition(":")[0] for point in WORKERS} | {*OWNERS, *REQUESTS, *ASKERS, *OBJECTS}
 
 
 def check_visible(database, expected):
