@@ -1,5 +1,6 @@
 """How long a request to an object store is tried again: store_timeout, with growing pauses, and the reason is told."""
 
+import random
 import secrets
 
 import pytest
@@ -72,3 +73,13 @@ def test_a_missing_bucket_is_no_missing_object(proxy, clock):
     store = ObjectStore("s3://no-such-bucket", clock=lambda: clock.now, sleep=clock.sleep)
     with pytest.raises(StoreUnreachable, match="NoSuchBucket"):
         store.get("key")
+
+
+def test_a_request_leaves_the_random_state_of_training_code_alone(proxy):
+    random.seed(0)
+    before = random.getstate()
+    store = ObjectStore(f"s3://{BUCKET}/{secrets.token_hex(8)}")
+    assert store.create("object", b"bytes")
+    proxy.next("503")
+    assert store.get("object") == b"bytes"
+    assert random.getstate() == before

@@ -64,6 +64,16 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
                 raise InvalidArgument("PHYLETIC_STORE_TIMEOUT", seconds, "seconds from 0.1 to 86400")
         return size, seconds
 
+    def require_none(self, place: str) -> None:
+        """Raise InvalidArgument if one is given for checkpoints that lie in a folder.
+
+        Args:
+            place: The folder.
+        """
+        for name, value in (("cache_bytes", self.cache_bytes), ("store_timeout", self.store_timeout)):
+            if value is not None:
+                raise InvalidArgument(name, value, f"left out: the checkpoints are in {place}, and in no object store")
+
     def added_to(self, address: str) -> str:
         """Return an address with these settings.
 

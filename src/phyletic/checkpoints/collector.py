@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
-from phyletic.errors import CheckpointError
+from phyletic.errors import CheckpointError, StoreUnreachable
 
 
 class Collector:
@@ -40,9 +39,13 @@ class Collector:
     def add(self, ids: Iterable[str]) -> list[str]:
         """Delete checkpoints; return the ids that are gone for good since the last call, often none."""
         for id in ids:
-            with suppress(CheckpointError):
+            try:
                 self._delete(id)
-                self._deleted.append(id)
+            except StoreUnreachable:
+                break  # the others would wait for the store as long; they stay condemned
+            except CheckpointError:
+                continue
+            self._deleted.append(id)
         return self.flush() if len(self._deleted) >= self._batch else []
 
     def flush(self) -> list[str]:

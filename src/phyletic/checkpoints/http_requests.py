@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Patience:
         answer: Seconds to wait for the next byte of an answer.
         clock: Seconds that only grow.
         sleep: Waits for some seconds.
-        draw: Draws from [0, 1).
+        draw: Draws from [0, 1); not from the global generator, which training code seeds.
     """
 
     give_up_after: float = 600.0
@@ -45,7 +45,7 @@ class Patience:
     answer: float = 60.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    draw: Callable[[], float] = random.random
+    draw: Callable[[], float] = field(default_factory=lambda: random.Random().random)
 
 
 class HttpRequests:

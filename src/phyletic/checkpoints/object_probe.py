@@ -45,8 +45,8 @@ def probe(address: str) -> Probed:
     store = ObjectStore(place, _ANSWER_SECONDS)
     name = f"probe-{os.urandom(8).hex()}"
     key, content = f"{name}/object", os.urandom(32)
+    written = store.create(key, content)
     try:
-        written = store.create(key, content)
         times = []
         for _ in range(_ROUND_TRIPS):
             began = time.perf_counter()

@@ -40,6 +40,7 @@ _CONNECT_SECONDS = 3.0
 _SAID_AFTER = 5.0
 _LONGEST_REASON = 300
 _CLIENT_OPTIONS = ("allow_http", "allow_invalid_certificates", "proxy_url", "proxy_excludes")
+_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"}
 _CREDENTIALS = {"ExpiredToken", "TokenRefreshRequired", "InvalidToken", "RequestExpired", "AuthenticationFailed"}
 
 _logger = logging.getLogger("phyletic")
@@ -55,7 +56,7 @@ class ObjectStore:
         open_store: Opens the store that an address names; obstore by default.
         clock: Seconds that only grow.
         sleep: Waits for some seconds.
-        draw: Draws from [0, 1).
+        draw: Draws from [0, 1); not from the global generator, which training code seeds.
 
     Raises:
         MissingDependency: obstore is not installed.
@@ -70,11 +71,11 @@ class ObjectStore:
         open_store: Callable[[str, float], obstore.store.ObjectStore] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] | None = None,
     ) -> None:
         self.location, self.timeout = address, timeout
         self._open_store = open_store or opened
-        self._clock, self._sleep, self._draw = clock, sleep, draw
+        self._clock, self._sleep, self._draw = clock, sleep, draw or random.Random().random
         self._lock = threading.Lock()
         self._store: Any = None
         require_obstore()
@@ -183,7 +184,7 @@ class ObjectStore:
                 return call(self._connected())
             except FileNotFoundError as error:
                 status, reason = _reason(error)
-                if status != "NoSuchBucket":
+                if status not in _NO_BUCKET:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.location) from None
             except (BaseError, OSError) as error:
                 status, reason = _reason(error)

@@ -65,7 +65,7 @@ def worker_job(pods: Pods, worker: WorkerCommand, *, token_secret: str, ca: str 
     container = {
         **_container("worker", pods),
         # Kubernetes puts variables in the place of $(NAME), and a dollar in that of two
-        "command": [part.replace("$", "$$") for part in worker.argv()],
+        "command": [part.replace("$", "$$") for part in worker.argv(f"--grace={GRACE_SECONDS - 10}")],
         "env": environment,
         "volumeMounts": mounts,
     }

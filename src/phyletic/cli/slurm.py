@@ -16,6 +16,8 @@ from phyletic.errors import InvalidArgument
 
 WARNING_SECONDS = 90
 """Seconds before its time limit at which Slurm warns a worker."""
+_SPARE_SECONDS = 10
+"""Of these, what is left once all trials are handed back."""
 _TIME = re.compile(r"(?:(\d{1,4})-)?(\d{1,5})(?::(\d{1,2}))?(?::(\d{1,2}))?", re.ASCII)
 _MEMORY = re.compile(r"[1-9][0-9]{0,8}[KMGT]?", re.ASCII)
 _WORD = re.compile(r"[\w][\w.,@+-]{0,127}", re.ASCII)
@@ -88,7 +90,7 @@ def batch_script(job: SlurmJob) -> str:
         "",
         "# exec: Slurm sends USR1 to this process only, before it ends the job. The worker then hands its trial back",
         "# and requeues the job. It ends with 0 once the study is finished.",
-        f"exec {shlex.join(job.worker.argv('--requeue'))}",
+        f"exec {shlex.join(job.worker.argv('--requeue', f'--grace={WARNING_SECONDS - _SPARE_SECONDS}'))}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -123,7 +125,7 @@ def _check_sbatch(line: str) -> None:
     if option is None or not line.isprintable() or "#" in line:
         raise InvalidArgument("--sbatch", line, "one option of sbatch, such as --constraint=a100")
     # sbatch also takes the beginning of a long option
-    if option[0] in _OWN or any(own.startswith(option[0]) for own in _OWN if len(option[0]) > 4):
+    if option[0] in _OWN or any(own.startswith(option[0]) for own in _OWN if len(option[0]) > 3):
         raise InvalidArgument("--sbatch", line, f"an option other than {', '.join(_OWN)}, which the script sets")
 
 

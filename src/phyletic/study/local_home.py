@@ -109,9 +109,7 @@ def _blobs(database: Database, place: str, settings: StoreSettings) -> Blobs:
     """
     if is_object_store(place):
         return object_blobs(place, settings)
-    for name, value in (("cache_bytes", settings.cache_bytes), ("store_timeout", settings.store_timeout)):
-        if value is not None:
-            raise InvalidArgument(name, value, f"left out: the checkpoints are in {place}, and in no object store")
+    settings.require_none(place)
     return blobs_at(place) if place == MEMORY else FolderBlobs(place, durable=not database.private)
 
 

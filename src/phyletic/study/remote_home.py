@@ -106,8 +106,10 @@ class RemoteHome:
         if place is not None and is_url(place):
             raise InvalidArgument("checkpoints", place, "an object store or a folder, which other machines can reach")
         if place is not None:
+            settings.require_none(place)
             return FolderBlobs(place)
         if is_here(self.location):
+            settings.require_none(stored)
             return blobs_at(self._checkpoints[name])
         url = self._connection.http_url()
         if url is None:

@@ -127,7 +127,7 @@ def _address(study: Study, options: RunOptions) -> str:
     try:
         return study.checkpoints.address
     except CheckpointError as error:
-        raise InvalidArgument("workers", options.ray or options.count, f"0: {error}") from None
+        raise InvalidArgument("workers", options.count, f"0: {error}") from None
 
 
 def _check_ray(study: Study, workers: RayWorkers) -> None:

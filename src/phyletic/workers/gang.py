@@ -21,7 +21,7 @@ from phyletic.coordinator.messages import Ancestors, Ask, Command, Done, Fail, R
 from phyletic.errors import TrainingError
 from phyletic.records import CheckpointReference
 from phyletic.space import Space
-from phyletic.workers.attempt import Attempt
+from phyletic.workers.attempt import PREEMPTED, Attempt
 from phyletic.workers.wire import Agreed, Answers, Check, Request
 
 _SECONDS = 0.5
@@ -143,7 +143,7 @@ class FollowerChannel:
             raise TrainingError(f"rank {self._rank} of a gang has no trial.lineage: read it where RANK is 0")
         if not any(isinstance(command, (Ask, Tell, Fail)) for command in commands):
             return (Done(),) * len(commands)
-        if any(isinstance(command, Fail) and command.cause != "error" for command in commands):
+        if any(isinstance(command, Fail) and command.cause == "released" for command in commands):
             return (Done(),) * len(commands)  # rank 0 says the same
         with self._speaking:
             answer = self._request(Request(tuple(commands)))
@@ -182,7 +182,10 @@ def follower_result(
     """
     if attempt.stop and not attempt.steps_done:
         return None
-    return Tell(lease=attempt.grant.lease, evaluations=(), steps_done=attempt.steps_done or 0)
+    done, wanted = attempt.steps_done or 0, attempt.record.steps
+    early = attempt.stop == PREEMPTED or attempt.handed_back
+    partial = early and (wanted is None or done < wanted)
+    return Tell(lease=attempt.grant.lease, evaluations=(), steps_done=done, partial=partial)
 
 
 class FollowerBlobs:
@@ -209,7 +212,7 @@ class FollowerBlobs:
     @property
     def immutable(self) -> bool:
         """Whether the blobs refuse other bytes below an id that is published."""
-        return self._blobs.immutable
+        return True
 
     def put(self, files: Iterable[tuple[str, Content]]) -> None:
         """Read what rank 0 writes, and drop it."""

@@ -67,6 +67,7 @@ class Trials(NotOneTrial):
         defer: Calls a function as soon as no thread decides. The finalizer of an unsupervised loop uses it.
         result: Makes the result of a trial whose body has ended.
         checks: In a gang: gives, for a trial's number, the function by which all ranks agree on when it stops.
+        saves: Whether saves within a trial are written; another rank of a gang leaves them to rank 0.
 
     Attributes:
         draining: Whether the open trial should be the last.
@@ -89,6 +90,7 @@ class Trials(NotOneTrial):
         defer: Callable[[Callable[[], object]], object] | None = None,
         result: MakeResult = result_of,
         checks: Callable[[int], Callable[[str], str]] | None = None,
+        saves: bool = True,
     ) -> None:
         check_one_of("reload", reload, ("changed", "always"))
         check_one_of("upload", upload, UPLOADS)
@@ -107,6 +109,7 @@ class Trials(NotOneTrial):
         self._defer = defer
         self._result = result
         self._checks = checks
+        self._saves = saves
         self._session = ""
         self._loop: object = None
         self._left: deque[object] = deque()
@@ -271,7 +274,7 @@ class Trials(NotOneTrial):
         if self._checks is not None:
             attempt.agree = self._checks(trial.number)
         if self._memory is not None:
-            attempt.save = partial(self._save, attempt, self._memory)
+            attempt.save = partial(self._save, attempt, self._memory) if self._saves else lambda: None
         attempt.began = time.monotonic()
         attempt.waiting, attempt.loading = granted - asked, attempt.began - granted
         return trial

@@ -297,7 +297,8 @@ def _limit_memory(fraction: float) -> None:
     if not torch.cuda.is_available():
         allowed = f"None where torch sees no GPU, as on node {_host()}"
         raise InvalidArgument("memory_fraction", fraction, allowed)
-    torch.cuda.set_per_process_memory_fraction(fraction)
+    for device in range(torch.cuda.device_count()):
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
 
 
 def _write_output_to(log: Path) -> None:

@@ -95,7 +95,8 @@ class Following:
                 continue
             if isinstance(message, Check):
                 return f"rank {rank} went on with trial {message.trial} when rank 0 had ended it"
-            if message is None and now - shared[2] > _TOGETHER_SECONDS:
+            # before its first trial a rank may import and load data for long
+            if place and message is None and now - shared[2] > _TOGETHER_SECONDS:
                 return f"rank {rank} had not ended its trial {_TOGETHER_SECONDS:g} s after rank 0"
         return ""
 

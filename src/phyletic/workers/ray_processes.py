@@ -144,6 +144,8 @@ class RayProcesses:
                 group = placement_group([self._ray.needs] * self._ray.gang, strategy=self._ray.placement)
             ranks = [_Rank(self._create(place, group, rank)) for rank in range(self._ray.gang)]
         except (RayError, ValueError) as error:
+            if group is not None:
+                remove_placement_group(group)
             raise StudyFailed(f"{name} could not be started: {error}") from error
         self._workers[place] = _Worker(name, session, ranks, group, Following(self._ray.gang - 1))
         return Join(session=session, worker=name)
@@ -211,7 +213,8 @@ class RayProcesses:
             ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in ready:
             events += self._take(*calls[call])
-        return events
+        # what a place said comes before its end
+        return sorted(events, key=lambda event: isinstance(event, Died))
 
     def send(self, place: int, replies: tuple[Reply, ...]) -> None:
         """Call an actor with the replies to its request; see :meth:`Processes.send`."""
@@ -268,19 +271,19 @@ class RayProcesses:
         call, rank.call = rank.call, None
         try:
             result = ray.get(call)
-        except ActorUnavailableError:
-            # it may be well: a call may be repeated, and a dead actor raises another error
-            rank.again = time.monotonic() + _AGAIN_SECONDS
-            return []
-        except RayActorError as error:
-            if error.actor_init_failed:
+        except RayError as error:
+            began = all(each.placed is not None for each in worker.ranks)
+            if began and isinstance(error, ActorUnavailableError):
+                # it may be well: a call may be repeated, and a dead actor raises another error
+                rank.again = time.monotonic() + _AGAIN_SECONDS
+                return []
+            died = isinstance(error, RayActorError) and not error.actor_init_failed
+            if not (began or died):
+                # it can never be placed, or its environment or its code cannot be had
                 return [Broke(place, _refusal(worker, error))]
             worker.died = (f"rank {number} " if len(worker.ranks) > 1 else "") + _how(error)
             worker.preempted = isinstance(error, ActorDiedError) and error.preempted
             return [Died(place)]
-        except RayError as error:
-            # the actor raised before it trained, can never be placed, or its environment cannot be made
-            return [Broke(place, _refusal(worker, error))]
         if isinstance(result, Placed):
             self._note_placed(place, number, result)
             return []
@@ -417,7 +420,7 @@ def _actor_class() -> type:
     return PhyleticWorker
 
 
-def _how(error: RayActorError) -> str:
+def _how(error: RayError) -> str:
     """Return how an actor died, without Ray's list of its identities."""
     text = " ".join(line for line in str(error).splitlines() if not line.startswith("\t")).strip()
     _, _, cause = text.partition("The actor is dead because ")

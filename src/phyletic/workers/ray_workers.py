@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from phyletic.errors import InvalidArgument
@@ -55,7 +55,7 @@ class RayWorkers:
     num_cpus: float = 1
     num_gpus: float = 0
     resources: Mapping[str, float] | None = None
-    runtime_env: Mapping[str, Any] | None = None
+    runtime_env: Mapping[str, Any] | None = field(default=None, repr=False)  # may hold secrets
     placement: str = "PACK"
     gang: int = 1
     memory_fraction: float | None = None
@@ -76,7 +76,7 @@ class RayWorkers:
             allowed = 'a dictionary from names such as "working_dir" and "pip" to values, or None'
             for name in check_mapping("runtime_env", self.runtime_env, allowed):
                 if not isinstance(name, str) or not name.isidentifier():
-                    raise InvalidArgument("runtime_env", self.runtime_env, allowed)
+                    raise InvalidArgument("runtime_env", name, allowed)
         if self.gang > 1 and not self.needs:
             raise InvalidArgument("num_cpus", self.num_cpus, "above 0 with a gang, unless it needs other resources")
         check_one_of("placement", self.placement, _PLACEMENTS if self.gang > 1 else _PLACEMENTS[:2])
@@ -128,8 +128,8 @@ class RayWorkers:
         total = {name: sum(node.get(name, 0.0) for node in nodes) for name in self.needs}
         if most is not None:
             wanted = self.least * self.gang
-            room = [max(most.get(name, 0.0), total[name]) // need for name, need in self.needs.items()]
-            fitting = int(min(room, default=wanted)) // self.gang
+            room = [int(max(most.get(name, 0.0), total[name]) / need + 1e-9) for name, need in self.needs.items()]
+            fitting = min(room, default=wanted) // self.gang
             where = f"an autoscaler that goes up to {_listed(most, self.needs)}"
         else:
             fitting = self._fitting(nodes)

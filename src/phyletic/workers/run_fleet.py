@@ -143,7 +143,7 @@ class FleetRun:
         now = self._clock()
         for event in events:
             match event:
-                case Said(place, commands):
+                case Said(place, commands) if place in self._fleet.living:
                     self._fleet.said(place, commands, now)
                 case Broke(_, error):
                     self._broken = error

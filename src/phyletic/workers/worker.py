@@ -86,6 +86,7 @@ def source_of_trials(
         upload=setup.upload,
         result=result,
         checks=checks,
+        saves=not reads_only,
     )
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 _TAIL_BYTES, _TAIL_LINES = 20_000, 30
-_HEADER = re.compile(r"^=== .*, on node (?P<node>\S+?)(?:, in (?P<path>.+))? ===$", re.MULTILINE)
+_HEADER = re.compile(r"^=== [^,]+, pid .*?(?:, on node (?P<node>\S+?)(?:, in (?P<path>.+))?)? ===$", re.MULTILINE)
 
 
 def log_header(worker: str, pid: int, session: str, node: str = "", elsewhere: str = "") -> str:
@@ -28,8 +28,11 @@ def log_header(worker: str, pid: int, session: str, node: str = "", elsewhere: s
 
 def output_place(log: Path) -> str:
     """Return where the output of a log's latest incarnation is: a path, with the node if that is known."""
-    found = list(_HEADER.finditer(_end(log)))
-    if not found:
+    try:
+        found = list(_HEADER.finditer(_end(log)))
+    except OSError:
+        return str(log)
+    if not found or not found[-1]["node"]:
         return str(log)
     return f"{found[-1]['path'] or log} on node {found[-1]['node']}"
 

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from phyletic.checkpoints import Collector
-from phyletic.errors import CheckpointError
+from phyletic.errors import CheckpointError, StoreUnreachable
 
 
 class Disk:
@@ -68,3 +68,16 @@ def test_a_deletion_that_could_not_be_synced_stays_condemned():
     assert collector.flush() == []
     collector.add(["b"])
     assert collector.flush() == ["b"]
+
+
+def test_a_store_that_does_not_answer_is_asked_once_and_not_for_each_checkpoint():
+    asked = []
+
+    def delete(id):
+        asked.append(id)
+        raise StoreUnreachable("no answer")
+
+    collector = Collector(delete, lambda: None)
+    assert collector.add(["a", "b", "c"]) == []
+    assert asked == ["a"]
+    assert collector.flush() == []

@@ -49,7 +49,7 @@ def test_the_script_asks_slurm_for_all_that_a_worker_needs() -> None:
     }  # fmt: skip
     lines = made.output.splitlines()
     assert lines[0] == "#!/bin/bash"
-    assert lines[-1] == "exec phyletic worker --requeue grpcs://head:7070 digits train.py:train"
+    assert lines[-1] == "exec phyletic worker --requeue --grace=80 grpcs://head:7070 digits train.py:train"
     assert lines.index("source venv/bin/activate") < len(lines) - 1
     # sbatch reads no options after the first command
     assert all(line.startswith("#") for line in lines[: max(map(lines.index, lines)) + 1] if "SBATCH" in line)
@@ -76,7 +76,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_siz
 def test_any_text_reaches_the_worker_as_it_is(study: str, command: str, folder: str) -> None:
     worker = WorkerCommand("grpcs://head:7070", study, "", command, folder)
     script = batch_script(SlurmJob(worker=worker))
-    assert shlex.split(script.splitlines()[-1])[1:] == worker.argv("--requeue")
+    assert shlex.split(script.splitlines()[-1])[1:] == worker.argv("--requeue", "--grace=80")
     assert list(options(script)) == ["job-name", "array", "requeue", "open-mode", "signal", "output"]
 
 

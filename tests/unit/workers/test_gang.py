@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phyletic.coordinator.messages import Ask, Done, Finished, Refused, Tell
+from phyletic.coordinator.messages import Ask, Done, Fail, Finished, Refused, Tell
 from phyletic.records import Lease
-from phyletic.workers.gang import FollowerChecks, LeaderChecks
+from phyletic.workers.gang import FollowerChannel, FollowerChecks, LeaderChecks
 from phyletic.workers.ray_workers import RayWorkers
-from phyletic.workers.wire import Check, Request
+from phyletic.workers.wire import Answers, Check, Request
 
 LEASE = Lease(trial=3, session="a" * 32, fence=1, token="t")
 
@@ -117,11 +117,29 @@ def test_ranks_that_lose_each_other_are_noticed():
     gang = following(1)
     assert gang.apart(0.0) == ""
     gang.led(ask(told=False).commands)
+    gang.answered((Finished("zeroth"),), 0.0)
+    assert gang.apart(1000.0) == "", "before its first trial a rank may load its data for long"
+    gang.waits(1, ask(told=False))
+    assert len(gang.ready()) == 1
+    gang.led(ask(told=False).commands)
     gang.answered((Finished("first"),), 0.0)
     assert gang.apart(59.0) == ""
     assert "rank 1 had not ended its trial 60 s after rank 0" in gang.apart(61.0)
     gang.waits(1, Check(3, 17))
     assert gang.apart(1.0) == "rank 1 went on with trial 3 when rank 0 had ended it"
+
+
+def test_a_failure_that_only_another_rank_met_is_sent_for_all():
+    sent = []
+
+    def request(message):
+        sent.append(message)
+        return Answers((Done(),))
+
+    channel = FollowerChannel(request, end=lambda error: None, rank=1)
+    for cause, said in (("released", 0), ("damaged", 1), ("unreachable", 2), ("error", 3)):
+        assert channel.exchange([Fail(lease=LEASE, error="met by this rank", cause=cause)]) == (Done(),)
+        assert len(sent) == said
 
 
 def test_a_gang_needs_something_of_its_nodes():

@@ -182,3 +182,17 @@ def test_an_autoscaler_makes_room_for_what_its_limits_hold(
         assert not fits
     else:
         assert fits
+
+
+def test_fractions_of_what_an_autoscaler_may_add_are_counted_whole() -> None:
+    for count, fraction in ((5, 0.2), (10, 0.1), (3, 1 / 3)):
+        ph.RayWorkers(count, num_cpus=0, num_gpus=fraction).check_room([], {"GPU": 1.0})
+        with pytest.raises(InvalidArgument, match=f"at most the {count} workers"):
+            ph.RayWorkers(count + 1, num_cpus=0, num_gpus=fraction).check_room([], {"GPU": 1.0})
+
+
+def test_no_error_shows_what_a_runtime_env_holds() -> None:
+    assert "SECRET" not in repr(ph.RayWorkers(2, runtime_env={"env_vars": {"KEY": "SECRET"}}))
+    with pytest.raises(InvalidArgument) as raised:
+        ph.RayWorkers(2, runtime_env={"env-vars": {"KEY": "SECRET"}})
+    assert "SECRET" not in str(raised.value)
