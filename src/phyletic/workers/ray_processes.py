@@ -17,7 +17,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 import phyletic
-from phyletic.coordinator.messages import Ask, Fail, Join, Refused, Reply
+from phyletic.coordinator.messages import Ask, Command, Fail, Join, Refused, Reply
 from phyletic.errors import StudyFailed
 from phyletic.workers.fleet_protocol import Broke, Died, End, Event, Leaving, Said
 from phyletic.workers.ray_actor import Mission, Placed
@@ -42,6 +42,8 @@ from phyletic.workers.worker_log import log_header, output_tail
 _DRAIN_SECONDS = 1.0
 """Between two looks for nodes that are about to go."""
 _LONGEST_CAUSE = 500
+_HELD_SECONDS = 2.0
+"""For which the failure of a rank is held back: if another rank has died, that is why it failed."""
 _AGAIN_SECONDS = 0.2
 """Until a call is repeated that did not reach its actor."""
 
@@ -92,6 +94,7 @@ class _Worker:
         preempted: Whether it died because its node was taken away.
         status: The exit status that it would have; None until its training has ended.
         leaving: Whether its node is about to go.
+        failed: The failure of a rank that is held back: when it came, the rank, and what it said.
     """
 
     name: str
@@ -103,6 +106,7 @@ class _Worker:
     preempted: bool = False
     status: int | None = None
     leaving: bool = False
+    failed: tuple[float, int, tuple[Command, ...]] | None = None
 
     @property
     def leader(self) -> _Rank:
@@ -195,7 +199,7 @@ class RayProcesses:
 
     def poll(self, seconds: float) -> list[Event]:
         """Wait for requests, deaths or some seconds; see :meth:`Processes.poll`."""
-        events = [*self._departures(), *self._apart()]
+        events = [*self._departures(), *self._apart(), *self._failures()]
         now = time.monotonic()
         calls: dict[Any, tuple[int, int]] = {}
         for place, worker in self._workers.items():
@@ -312,15 +316,14 @@ class RayProcesses:
                 worker.leader.answer(Answers(()))
                 self._answer_followers(worker)
                 return []
+            case Request(commands) if len(worker.ranks) > 1 and _is_failure(commands):
+                worker.failed = worker.failed or (time.monotonic(), number, commands)
+                return []
             case Request(commands) if number == 0:
                 worker.following.led(commands)
                 if any(isinstance(command, Ask) for command in commands):
                     self._begun.add(place)
                 return [Said(place, commands)]
-            case Request(commands) if any(isinstance(command, Fail) for command in commands):
-                # it says so for all, and the others may wait for it in a collective
-                worker.died, worker.status = f"ended, since rank {number} raised an exception", TERMINATED
-                return [Said(place, commands), Died(place)]
         worker.following.waits(number, message)
         self._answer_followers(worker)
         return []
@@ -365,6 +368,18 @@ class RayProcesses:
                 found.append(Leaving(place))
         return found
 
+    def _failures(self) -> list[Event]:
+        """Return what ranks said that have failed by themselves, and the ends of their gangs."""
+        found: list[Event] = []
+        for place, worker in self._workers.items():
+            if worker.failed is None or worker.died or time.monotonic() - worker.failed[0] < _HELD_SECONDS:
+                continue
+            _, number, commands = worker.failed
+            # it says so for all, and the others may wait for it in a collective
+            worker.died, worker.status = f"ended, since rank {number} raised an exception", TERMINATED
+            found += [Said(place, commands), Died(place)]
+        return found
+
     def _apart(self) -> list[Event]:
         """Return the deaths of gangs whose ranks have lost each other."""
         found: list[Event] = []
@@ -374,6 +389,11 @@ class RayProcesses:
                 worker.died = f"was killed, since {how}"
                 found.append(Died(place))
         return found
+
+
+def _is_failure(commands: tuple[Command, ...]) -> bool:
+    """Whether a rank says that its training failed, or that it alone could not load its checkpoint."""
+    return any(isinstance(command, Fail) and command.cause != "released" for command in commands)
 
 
 def _end(worker: _Worker) -> End:
