@@ -334,7 +334,9 @@ def test_parts_of_two_contents_never_mix(server: Server) -> None:
 def test_bad_headers_write_nothing(server: Server, headers: dict[str, str]) -> None:
     if headers and "Phyletic_Digest" not in headers:
         headers = {"Phyletic_Digest": digest(b"x"), **headers}
-    answer = call(server, "PUT", f"{HOME}/{ID}", b"x", **headers)
+    # a server that refuses a length reads no body, and bytes that it did not read may reset the connection
+    body = b"" if "Content_Length" in headers else b"x"
+    answer = call(server, "PUT", f"{HOME}/{ID}", body, **headers)
     assert answer.status == 400
     assert stored(server) == []
 
