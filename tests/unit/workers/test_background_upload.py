@@ -340,8 +340,17 @@ def test_an_upload_that_fails_counts_as_it_would_before_the_tell(tmp_path, error
     for upload in ("before_tell", "background"):
         folder = tmp_path / upload
         folder.mkdir()
-        study = make(folder)
-        train = training(folder, before=failing_at(0, error))
+        study, second, fail = make(folder), threading.Event(), failing_at(0, error)
+
+        def note(trial, second=second):
+            if trial.number == 1:
+                second.set()
+
+        def before(key, upload=upload, second=second, fail=fail):
+            assert upload == "before_tell" or second.wait(30)
+            fail(key)
+
+        train = training(folder, body=note, before=before)
         with pytest.raises(raised, match=r"No space|a bug"):
             study.run(train, workers=0, upload=upload, verbose=0)
         ends.append(outcome(study))
