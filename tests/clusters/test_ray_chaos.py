@@ -33,4 +33,4 @@ def test_ten_kills_of_a_cluster_lose_nothing(tmp_path):
     assert figures["violations"] == 0
     assert figures["kills (SIGKILL)"] >= 10
     assert figures["actor"] >= 2
-    assert figures["acknowledged results compared"] >= 120
+    assert figures["acknowledged results compared"] > 100
