@@ -176,12 +176,7 @@ class Chaos:
         """Compare the finished study, and take its figures."""
         wrong, trials = compare_finished(self.folder, self.plan)
         self.wrong(*wrong)
-        said, figures = notes(self.folder), self.figures
-        figures.studies[str(self.plan)] += 1
-        figures.opened += [line[1] for line in said if line[0] == "opened"]
-        figures.acknowledged += len({line[1] for line in said if line[0] == "told"})
-        figures.trials += len(trials)
-        figures.attempts += sum(trial.attempts for trial in trials)
+        self.figures.finished(str(self.plan), notes(self.folder), trials)
 
     def wrong(self, *texts: str) -> None:
         """Note violations."""

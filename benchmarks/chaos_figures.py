@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from phyletic.records import Trial
 
 __all__ = ["Figures", "rows"]
 
@@ -24,6 +28,20 @@ class Figures:
     opened: list[float] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+
+    def finished(self, kind: str, said: Sequence[Sequence[Any]], trials: Sequence[Trial]) -> None:
+        """Take the figures of a study that has come to its end.
+
+        Args:
+            kind: What it is.
+            said: What its processes noted.
+            trials: Its trials.
+        """
+        self.studies[kind] += 1
+        self.opened += [line[1] for line in said if line[0] == "opened"]
+        self.acknowledged += len({line[1] for line in said if line[0] == "told"})
+        self.trials += len(trials)
+        self.attempts += sum(trial.attempts for trial in trials)
 
 
 def rows(figures: Figures) -> list[dict[str, object]]:

@@ -136,3 +136,34 @@ def test_an_interval_in_seconds_is_refused(tmp_path):
     study = study_in(tmp_path, interval=None, interval_seconds=1.0)
     with pytest.raises(ph.errors.InvalidArgument, match=r"gang is 2, but must be 1 where the interval is in seconds"):
         study.run(train, workers=ph.RayWorkers(1, gang=2), verbose=0)
+
+
+def test_rank_0_alone_writes_saves_and_own_files(tmp_path):
+    def train_by_files(trials):
+        rank = int(os.environ["RANK"])
+        for trial in trials:
+            if trial.load_from is not None:
+                assert (trial.load_from / "rank").read_text() == "0"
+            for _ in trial.range():
+                assert trial["lr"] > 0
+            (trial.save_to / "rank").write_text(str(rank))
+            if rank == 0:
+                trial.report(loss=trial["lr"])
+
+    files = study_in(tmp_path, "files", steps=12)
+    files.run(train_by_files, workers=ph.RayWorkers(1, num_cpus=0.5, gang=2), verbose=0)
+    assert (files.checkpoint_path(files.best) / "rank").read_text() == "0"
+
+    def train_with_saves(trials):
+        rank = int(os.environ["RANK"])
+        for trial in trials.attach(lambda trial: {"rank": [rank]}):
+            for _ in trial.range():
+                assert trial["lr"] > 0
+                trial.save()
+            if rank == 0:
+                trial.report(loss=trial["lr"])
+
+    saves = study_in(tmp_path, "saves", steps=12)
+    saves.run(train_with_saves, workers=ph.RayWorkers(1, num_cpus=0.5, gang=2), verbose=0)
+    assert saves.finished
+    assert saves.restore(saves.best) == {"rank": [0]}

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from phyletic import disk
+from phyletic.checkpoints.local_copies import LocalCopies
 from phyletic.checkpoints.read_errors import is_there
 from phyletic.errors import CheckpointError
 
@@ -219,7 +219,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        self._copies = LocalCopies()
 
     @property
     def location(self) -> str:
@@ -273,24 +273,18 @@ class MemoryBlobs:
         for key in keys:
             for each in self._below(key):
                 del self._blobs[each]
-            if self._copies is not None:
-                disk.remove_tree(self.staging(key))
+            self._copies.remove(key)
 
     def sync(self) -> None:
         """Nothing in memory survives a loss of power."""
 
     def staging(self, key: str) -> Path:
         """Return a place in the temporary folder."""
-        if self._copies is None:
-            self._copies = tempfile.TemporaryDirectory(prefix="phyletic-")
-        return Path(self._copies.name, key)
+        return self._copies.path(key)
 
     def stage(self, key: str) -> Path:
         """Make this place an empty folder."""
-        folder = self.staging(key)
-        disk.remove_tree(folder)
-        folder.mkdir(parents=True)
-        return folder
+        return self._copies.stage(key)
 
     def _below(self, key: str) -> list[str]:
         return [each for each in list(self._blobs) if each == key or each.startswith(key + "/")]

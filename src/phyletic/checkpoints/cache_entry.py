@@ -27,7 +27,7 @@ class CacheEntry(msgspec.Struct, frozen=True):
 
 
 def described(path: Path, known: Mapping[str, str]) -> CacheEntry:
-    """Return the entry of what was fetched to a path; a folder is whole if it is published.
+    """Describe the file or folder that the cache fetched to a path; a folder is whole if it is published.
 
     Args:
         path: The file or folder.

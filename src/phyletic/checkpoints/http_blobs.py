@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.checkpoint_names import PACKED, path_of
 from phyletic.checkpoints.digest import Digest, digest_of_file, hashed
 from phyletic.checkpoints.http_requests import HttpRequests, Patience, Tries, text_of
+from phyletic.checkpoints.local_copies import LocalCopies
 from phyletic.checkpoints.read_errors import elsewhere
 from phyletic.credentials import Credentials, server_url
 from phyletic.errors import InvalidArgument
@@ -55,7 +55,7 @@ class HttpBlobs:
             raise InvalidArgument("address", str(url), "http(s)://HOST:PORT/v1/studies/STUDY/checkpoints")
         self._address, self._part = str(url), part
         self._requests = HttpRequests(self._address, credentials, patience or Patience())
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        self._copies = LocalCopies()
         self._lock = threading.Lock()
 
     @property
@@ -262,8 +262,7 @@ class HttpBlobs:
                 pass
             if answer.status not in (202, 204) and "Phyletic-Missing" not in answer.headers:
                 raise self._requests.refused(path_of(key), answer)
-            if self._copies is not None:
-                disk.remove_tree(self.staging(key))
+            self._copies.remove(key)
 
     def sync(self) -> None:
         """Nothing to do: the owner, on the server, makes its deletions durable."""
@@ -272,17 +271,11 @@ class HttpBlobs:
 
     def staging(self, key: str) -> Path:
         """Return a place in the temporary folder."""
-        with self._lock:
-            if self._copies is None:
-                self._copies = tempfile.TemporaryDirectory(prefix="phyletic-")
-        return Path(self._copies.name, key)
+        return self._copies.path(key)
 
     def stage(self, key: str) -> Path:
         """Make this place an empty folder."""
-        folder = self.staging(key)
-        disk.remove_tree(folder)
-        disk.make_folder(str(folder), durable=False)
-        return folder
+        return self._copies.stage(key)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from phyletic.checkpoints.blobs import Content
 from phyletic.checkpoints.checkpoint_names import PACKED
 from phyletic.checkpoints.digest import Digest
 from phyletic.checkpoints.folder import MANIFEST
+from phyletic.checkpoints.local_copies import LocalCopies
 from phyletic.checkpoints.object_manifest import ObjectManifest, StoredBlob, StoredPart, decoded
 from phyletic.checkpoints.object_store import ObjectStore, digest_of_part, in_order
 from phyletic.errors import CheckpointDamaged
@@ -48,7 +48,7 @@ class ObjectBlobs:
     def __init__(self, store: ObjectStore, part: int = _PART) -> None:
         self._store, self._part = store, part
         self._drafts: dict[str, _Draft] = {}
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        self._copies = LocalCopies()
         self._lock = threading.Lock()
 
     @property
@@ -265,7 +265,7 @@ class ObjectBlobs:
         return sorted({*self._store.first_names(), *self._drafts})
 
     def _known(self, id: str) -> ObjectManifest | None:
-        """Return what is known of a checkpoint, published or a draft of this object."""
+        """Return the manifest of a published checkpoint, or of this object's draft; None if there is neither."""
         draft = self._drafts.get(id)
         if draft is None:
             return self._published(id)
@@ -292,8 +292,7 @@ class ObjectBlobs:
         for key in keys:
             id, rest = _split(key)
             rests.setdefault(id, set()).add(rest)
-            if self._copies is not None:
-                disk.remove_tree(self.staging(key))
+            self._copies.remove(key)
         for id, named in rests.items():
             self._delete(id, named)
 
@@ -329,17 +328,11 @@ class ObjectBlobs:
 
     def staging(self, key: str) -> Path:
         """Return a place in the temporary folder."""
-        with self._lock:
-            if self._copies is None:
-                self._copies = tempfile.TemporaryDirectory(prefix="phyletic-")
-        return Path(self._copies.name, key)
+        return self._copies.path(key)
 
     def stage(self, key: str) -> Path:
         """Make this place an empty folder."""
-        folder = self.staging(key)
-        disk.remove_tree(folder)
-        disk.make_folder(str(folder), durable=False)
-        return folder
+        return self._copies.stage(key)
 
 
 class _Draft:

@@ -219,7 +219,7 @@ def certificates(path: str) -> str:
 
 
 def _marked(text: str) -> str:
-    """Return a text with a first line by which :func:`write_folder` knows that nobody changed it since."""
+    """Return a text after a line with its digest, by which :func:`write_folder` sees whether a person changed it."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"# Written by phyletic kubernetes, digest {digest}\n{text}"
 

@@ -117,7 +117,7 @@ class Attempt:
         began: When its body began, in seconds of the monotonic clock.
         opened: The loaded checkpoint, still to be verified; None if the state was in memory.
         saved_to: The folder that the training code asked for.
-        upload: Publishes the checkpoint in the background; None if it was published, or there is none.
+        upload: Publishes the checkpoint in the background; None if the trial has none, or the loop published it.
         published: The checkpoint that was published first.
         publishing: Lock for publishing a checkpoint.
         steps_before: Steps of the trial that an earlier attempt trained and saved, from which this one goes on.

@@ -9,14 +9,10 @@ one the others look, and what they find there.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from phyletic import disk
-from phyletic.checkpoints.blobs import Blobs, Content
 from phyletic.coordinator.messages import Ancestors, Ask, Command, Done, Fail, Reply, Tell
 from phyletic.errors import TrainingError
 from phyletic.records import CheckpointReference
@@ -186,68 +182,3 @@ def follower_result(
     early = attempt.stop == PREEMPTED or attempt.handed_back
     partial = early and (wanted is None or done < wanted)
     return Tell(lease=attempt.grant.lease, evaluations=(), steps_done=done, partial=partial)
-
-
-class FollowerBlobs:
-    """The blobs of a study for a rank that reads and does not write; see :class:`phyletic.checkpoints.Blobs`.
-
-    Args:
-        blobs: The blobs.
-    """
-
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-
-    @property
-    def location(self) -> str:
-        """Where the blobs are."""
-        return self._blobs.location
-
-    @property
-    def address(self) -> str:
-        """Their address."""
-        return self._blobs.address
-
-    @property
-    def immutable(self) -> bool:
-        """Whether the blobs refuse other bytes below an id that is published."""
-        return True
-
-    def put(self, files: Iterable[tuple[str, Content]]) -> None:
-        """Read what rank 0 writes, and drop it."""
-        for _, content in files:
-            if not isinstance(content, Path):
-                for _ in content:
-                    pass
-
-    def get(self, key: str) -> Path:
-        """Return a local file with a blob's bytes."""
-        return self._blobs.get(key)
-
-    def exists(self, key: str) -> bool:
-        """Whether a key has any blobs."""
-        return self._blobs.exists(key)
-
-    def names(self) -> list[str]:
-        """Return the first names of all keys."""
-        return self._blobs.names()
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Delete nothing."""
-
-    def sync(self) -> None:
-        """Do nothing."""
-
-    def staging(self, key: str) -> Path:
-        """Return a place in a temporary folder of this rank."""
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="phyletic-rank-")
-        return Path(self._scratch.name, key)
-
-    def stage(self, key: str) -> Path:
-        """Make this place an empty folder."""
-        folder = self.staging(key)
-        disk.remove_tree(folder)
-        disk.make_folder(str(folder), durable=False)
-        return folder

@@ -10,6 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from phyletic.checkpoints.checkpoints import Checkpoints
@@ -67,7 +68,8 @@ class Trials(NotOneTrial):
         defer: Calls a function as soon as no thread decides. The finalizer of an unsupervised loop uses it.
         result: Makes the result of a trial whose body has ended.
         checks: In a gang: gives, for a trial's number, the function by which all ranks agree on when it stops.
-        saves: Whether saves within a trial are written; another rank of a gang leaves them to rank 0.
+        scratch: Makes an empty folder for a trial's own files where nothing is to be published or saved: another rank
+            of a gang leaves that to rank 0.
 
     Attributes:
         draining: Whether the open trial should be the last.
@@ -90,7 +92,7 @@ class Trials(NotOneTrial):
         defer: Callable[[Callable[[], object]], object] | None = None,
         result: MakeResult = result_of,
         checks: Callable[[int], Callable[[str], str]] | None = None,
-        saves: bool = True,
+        scratch: Callable[[str], Path] | None = None,
     ) -> None:
         check_one_of("reload", reload, ("changed", "always"))
         check_one_of("upload", upload, UPLOADS)
@@ -109,7 +111,7 @@ class Trials(NotOneTrial):
         self._defer = defer
         self._result = result
         self._checks = checks
-        self._saves = saves
+        self._scratch = scratch
         self._session = ""
         self._loop: object = None
         self._left: deque[object] = deque()
@@ -245,7 +247,7 @@ class Trials(NotOneTrial):
 
     def _begin_trial(self, grant: Grant, asked: float) -> LiveTrial:
         granted = time.monotonic()
-        attempt = Attempt(grant, load_from=self._store.path, save_to=self._store.staging)
+        attempt = Attempt(grant, load_from=self._store.path, save_to=self._scratch or self._store.staging)
         attempt.ancestors = self._client.ancestors
         trial = LiveTrial(attempt)
         self._open = attempt
@@ -274,7 +276,7 @@ class Trials(NotOneTrial):
         if self._checks is not None:
             attempt.agree = self._checks(trial.number)
         if self._memory is not None:
-            attempt.save = partial(self._save, attempt, self._memory) if self._saves else lambda: None
+            attempt.save = partial(self._save, attempt, self._memory) if self._scratch is None else lambda: None
         attempt.began = time.monotonic()
         attempt.waiting, attempt.loading = granted - asked, attempt.began - granted
         return trial

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from phyletic.checkpoints.local_copies import LocalCopies
 from phyletic.coordinator.messages import Ask, Command, Reply, Tell
 from phyletic.errors import InvalidArgument, StudyFailed
 from phyletic.workers.gang import FollowerChannel, FollowerChecks, LeaderChecks, follower_result
@@ -270,7 +271,7 @@ class RayWorker:
         trials = source_of_trials(
             self._setup,
             channel,
-            reads_only=True,
+            scratch=LocalCopies().stage,
             result=follower_result,
             checks=lambda trial: FollowerChecks(trial, channel.agreed),
         )

@@ -26,7 +26,7 @@ def result_of(attempt: Attempt, space: Space, publish: Callable[[Attempt], Check
     Args:
         attempt: The attempt at the trial.
         space: The study's search space.
-        publish: Publishes the trial's checkpoint, if it has one; returns None if there is none yet.
+        publish: Publishes the trial's checkpoint, and returns None if it has none, or is to be uploaded later.
 
     Returns:
         The result; None if the worker should give the trial back, because it was asked to stop and nothing says how far

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from phyletic import errors
@@ -17,7 +18,6 @@ from phyletic.coordinator.messages import Refused
 from phyletic.records.encodings import as_unicode
 from phyletic.space import Space
 from phyletic.workers.attempt import worth_another_attempt
-from phyletic.workers.gang import FollowerBlobs
 from phyletic.workers.loop import Trials
 from phyletic.workers.not_a_trial import LOOP
 from phyletic.workers.pickling import unpack
@@ -63,7 +63,7 @@ def source_of_trials(
     setup: Setup,
     channel: WorkerChannel,
     *,
-    reads_only: bool = False,
+    scratch: Callable[[str], Path] | None = None,
     result: MakeResult = result_of,
     checks: Callable[[int], Callable[[str], str]] | None = None,
 ) -> Trials:
@@ -72,21 +72,20 @@ def source_of_trials(
     Args:
         setup: What the owner sent.
         channel: Reaches the coordinator.
-        reads_only: Whether this process only reads checkpoints.
+        scratch: As for :class:`Trials`.
         result: As for :class:`Trials`.
         checks: As for :class:`Trials`.
     """
-    blobs = blobs_at(os.fsdecode(setup.checkpoints))
     return Trials(
         channel,
-        store=Checkpoints(FollowerBlobs(blobs) if reads_only else blobs),
+        store=Checkpoints(blobs_at(os.fsdecode(setup.checkpoints))),
         space=Space.from_json(setup.space),
         session=lambda: setup.session,
         reload=setup.reload,
         upload=setup.upload,
         result=result,
         checks=checks,
-        saves=not reads_only,
+        scratch=scratch,
     )
 
 
